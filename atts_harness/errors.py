@@ -1,0 +1,93 @@
+"""One tree of exceptions. Each says what to do, and whether trying again can help."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AttsError(Exception):
+    """Base of every error this project raises on purpose.
+
+    Attributes:
+        retryable: True if the same call may succeed later (a busy or restarting engine).
+    """
+
+    retryable: bool = False
+
+
+class SettingError(AttsError):
+    """A setting that cannot be used. The message names the setting and the remedy in one line."""
+
+
+class UnknownSettingError(SettingError):
+    """A setting nobody knows; the message names the nearest ones that exist."""
+
+    def __init__(self, name: str, known: Iterable[str], where: str = "model_args") -> None:
+        near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`atts plugins` lists what exists."
+        super().__init__(f"{where}: unknown setting {name!r}; {hint}")
+        self.name = name
+
+
+class MissingExtraError(SettingError):
+    """A package that a chosen part needs is not installed; names the extra that brings it."""
+
+    def __init__(self, part: str, extra: str, package: str) -> None:
+        super().__init__(
+            f"{part} needs the package {package!r}: pip install 'atts-harness[{extra}]'"
+        )
+
+
+class ContextLengthError(SettingError):
+    """A request that does not fit a model's context window."""
+
+
+class JournalError(AttsError):
+    """The journal cannot be opened, written or replayed."""
+
+
+class JournalMismatchError(JournalError):
+    """A resumed run asks something else than the recorded run did; names the difference."""
+
+
+class BackendError(AttsError):
+    """A backend could not serve a request."""
+
+
+class BackendUnavailableError(BackendError):
+    """Not reachable, overloaded or restarting: retryable.
+
+    Attributes:
+        retry_after: seconds the server asked to wait, or None.
+    """
+
+    retryable = True
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class MalformedReplyError(BackendError):
+    """A reply that cannot be trusted (truncated, NaN, wrong length): retryable, never a number."""
+
+    retryable = True
+
+
+class BackendTimeoutError(BackendError):
+    """No reply within the time limit: retryable."""
+
+    retryable = True
+
+
+class BadRequestError(BackendError):
+    """The backend refused the request itself; trying again gives the same answer."""
+
+
+class SampleFailedError(AttsError):
+    """A sample that failed for good; it is recorded, graded wrong and counted apart."""
+
+
+class RunInterruptedError(AttsError):
+    """The run was stopped before all samples were finished; the message says how to resume."""
