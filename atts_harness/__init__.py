@@ -1,0 +1,1 @@
+"""Draft/target test-time scaling strategies as lm-eval models."""
