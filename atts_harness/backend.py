@@ -1,0 +1,208 @@
+"""The backend contract: one model behind one engine, which generates and scores token ids.
+
+A backend does no retrying, limiting or recording: the role clients of `atts_harness.running` do.
+It raises the typed errors of `atts_harness.errors`; whatever else it raises is a bug and ends
+the run. `atts_harness.testing.conformance` is the suite every backend has to pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+
+from atts_harness.tokenizer import Tokenizer
+from atts_harness.transcript import Ending
+
+Role = Literal["draft", "target"]
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
+    """How tokens are drawn. `temperature` 0 is greedy."""
+
+    temperature: float = 0.8
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+
+
+class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Continue `ids`.
+
+    Attributes:
+        ids: the whole context, never empty, every id in the vocabulary.
+        max_tokens: upper bound of generated tokens, at least 1.
+        sampling: how to draw.
+        seed: for this request alone; honoured where `Capabilities.seeds`.
+        stop: strings that end the generation once they stand in the generated text.
+        top_logprobs: how many alternatives to return for each generated token.
+        priority: smaller is more urgent; a hint.
+    """
+
+    ids: tuple[int, ...]
+    max_tokens: int
+    sampling: Sampling = Sampling()
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    top_logprobs: int = 0
+    priority: int = 0
+
+
+class ScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Log-probability of every id from position `start` on, given all before it.
+
+    Attributes:
+        ids: the whole context, segment included.
+        start: index of the first scored id, at least 1.
+        priority: smaller is more urgent; a hint.
+    """
+
+    ids: tuple[int, ...]
+    start: int
+    priority: int = 0
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine did for one request, in tokens.
+
+    Attributes:
+        prompt_tokens: length of the context.
+        cached_tokens: the part of it that came from the prefix cache; None if not reported.
+        completion_tokens: generated.
+        scored_tokens: log-probabilities asked for.
+        time_to_first_token: seconds, where the engine or the stream tells.
+    """
+
+    prompt_tokens: int
+    cached_tokens: int | None = None
+    completion_tokens: int = 0
+    scored_tokens: int = 0
+    time_to_first_token: float | None = None
+
+    @property
+    def computed_tokens(self) -> int:
+        """Tokens the model ran a forward pass for: uncached context and generated ones."""
+        return self.prompt_tokens - (self.cached_tokens or 0) + self.completion_tokens
+
+
+class GenerateReply(msgspec.Struct, frozen=True, kw_only=True):
+    """What came back.
+
+    Attributes:
+        ids: generated ids, with the token that ended it (end of turn, or completed stop).
+        ending: `stop`, `length` or `eos`.
+        stop: the stop string that ended it.
+        logprobs: of the generated ids, where known (untempered where the engine tells them so).
+        top_logprobs: for each generated id the alternatives, id to log-probability.
+        usage: what it cost.
+    """
+
+    ids: tuple[int, ...]
+    ending: Ending
+    usage: Usage
+    stop: str | None = None
+    logprobs: tuple[float, ...] | None = None
+    top_logprobs: tuple[dict[int, float], ...] | None = None
+
+
+class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
+    """`logprobs` has `len(ids) - start` finite entries, untempered (natural logarithm)."""
+
+    logprobs: tuple[float, ...]
+    usage: Usage
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend can do; asked once when it has been opened.
+
+    Attributes:
+        scores: can return log-probabilities of prompt tokens; else it may serve as a draft only.
+        scores_read_cache: a score computes the segment only, not its whole context.
+        seeds: equal seed, equal tokens (at equal batch composition).
+        top_logprobs: most alternatives a request may ask for.
+    """
+
+    scores: bool = True
+    scores_read_cache: bool = True
+    seeds: bool = True
+    top_logprobs: int = 20
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One opened model behind one engine."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own."""
+        ...
+
+    @property
+    def max_length(self) -> int:
+        """Context window in tokens."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Identity for records and provenance: engine, version, model, revision, dtype, ..."""
+        ...
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        """Continue `request.ids`. Cancelling the task frees the engine."""
+        ...
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        """Score `request.ids` from `request.start` on."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of everything, servers this backend started included."""
+        ...
+
+
+class BackendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of a backend's settings. Each may be given per role: `draft_dtype`, `target_dtype`."""
+
+
+@dataclass(frozen=True)
+class BackendKind:
+    """How a plugin announces a backend.
+
+    Attributes:
+        name: as in `backend=NAME`.
+        options: its settings; field names must not clash with a strategy's or the run's.
+        open: opens one model; called once per distinct specification, inside the run's loop.
+        summary: one line for `atts plugins`.
+        check: looks at options before anything is opened; raises `SettingError`.
+    """
+
+    name: str
+    options: type[BackendOptions]
+    open: Callable[[BackendSpec], Awaitable[Backend]]
+    summary: str = ""
+    check: Callable[[BackendSpec], None] | None = None
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """What one role asks for. Roles with equal specifications share one backend.
+
+    Attributes:
+        kind: the backend's name.
+        model: folder, hub id or served name; None where a URL alone says it.
+        options: an instance of the kind's `options`.
+        role: the role that asks first; not part of the identity.
+        run_dir: where logs of managed servers go; not part of the identity.
+    """
+
+    kind: str
+    model: str | None
+    options: BackendOptions
+    role: Role = field(default="target", compare=False)
+    run_dir: str | None = field(default=None, compare=False)

@@ -1,0 +1,261 @@
+"""What the harness needs of a tokenizer, and the adapter for Hugging Face's.
+
+State is kept in token ids (see `atts_harness.transcript`), so a tokenizer here is more than
+encode and decode: it has an identity (ids of equal fingerprints are interchangeable), it knows
+which of its tokens are named (special or added ones: `</think>`, end of turn), and it renders
+chat messages and the tail of a judging turn into ids.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from atts_harness.errors import MissingExtraError, SettingError
+
+if TYPE_CHECKING:
+    from atts_harness.transcript import Message
+
+Ids = tuple[int, ...]
+REPLACEMENT = "\ufffd"
+# A character has at most four bytes, so at most three tokens can hang in the air.
+LONGEST_TAIL = 3
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """A model's vocabulary and chat template."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of vocabulary, merges and named tokens (hex digest)."""
+        ...
+
+    @property
+    def template_fingerprint(self) -> str:
+        """Identity of the chat template and its arguments; part of a bank's provenance."""
+        ...
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids; a valid id is in [0, vocab_size)."""
+        ...
+
+    @property
+    def named(self) -> Mapping[str, int]:
+        """Special and added tokens by name."""
+        ...
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Ids that end an assistant turn."""
+        ...
+
+    def encode(self, text: str) -> Ids:
+        """Ids of plain text: nothing is added, the names of special tokens are plain text."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of a run of ids as it reads inside a text; bad bytes become U+FFFD."""
+        ...
+
+    def render(self, messages: Sequence[Message]) -> Ids:
+        """Ids of chat messages up to where the assistant writes.
+
+        A trailing assistant message is a partial turn: it is continued, not closed.
+        """
+        ...
+
+    def render_tail(self, messages: Sequence[Message], prefill: str = "") -> Ids:
+        """Ids that close a running assistant turn and open another after `messages`.
+
+        Used for judging turns: what stands before is never rendered again. `prefill` starts the
+        new assistant turn; what the generation prompt already ends with is not repeated.
+        """
+        ...
+
+
+class HuggingFaceTokenizer:
+    """A `transformers` tokenizer behind the `Tokenizer` protocol.
+
+    Args:
+        tokenizer: a fast `PreTrainedTokenizerFast`-like object.
+        chat_template: a Jinja template that replaces the tokenizer's own.
+        template_args: further arguments of the template (`enable_thinking`, ...).
+        eos_ids: ids that end a turn beside the tokenizer's own eos (from `generation_config`).
+        raw_prompt: render messages without a template: contents joined by a newline.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        chat_template: str | None = None,
+        template_args: Mapping[str, Any] | None = None,
+        eos_ids: Sequence[int] = (),
+    ) -> None:
+        self._hf = tokenizer
+        self._template = chat_template
+        self._args = dict(template_args or {})
+        self.named: Mapping[str, int] = {
+            str(token): int(id_) for id_, token in tokenizer.added_tokens_decoder.items()
+        }
+        self._eos = frozenset(
+            [*eos_ids, *([] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)])]
+        )
+        self.vocab_size = len(tokenizer)
+        # Metaspace tokenizers drop a space at the start of a text; behind an anchor they do not.
+        self._anchor = list(self.encode("a"))
+        self._anchor_text = self._decode(self._anchor)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Digest of the vocabulary, the merges and the named tokens."""
+        state = self._hf.backend_tokenizer.to_str() if hasattr(self._hf, "backend_tokenizer") else (
+            json.dumps(sorted(self._hf.get_vocab().items()))
+        )
+        # Padding and truncation are settings of a caller, not of the vocabulary.
+        try:
+            model = json.loads(state)
+            model = {k: model.get(k) for k in ("model", "added_tokens", "pre_tokenizer", "normalizer")}
+            state = json.dumps(model, sort_keys=True)
+        except (ValueError, AttributeError):
+            pass
+        return hashlib.blake2b(state.encode(), digest_size=8).hexdigest()
+
+    @functools.cached_property
+    def template_fingerprint(self) -> str:
+        """Digest of the chat template in use and its arguments."""
+        template = self._template or getattr(self._hf, "chat_template", None) or ""
+        state = json.dumps([template, self._args], sort_keys=True, default=str)
+        return hashlib.blake2b(state.encode(), digest_size=8).hexdigest()
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Ids that end an assistant turn."""
+        return self._eos
+
+    def encode(self, text: str) -> Ids:
+        """Ids of plain text; the names of special tokens in it are plain text."""
+        if not text:
+            return ()
+        return tuple(
+            self._hf.encode(text, add_special_tokens=False, split_special_tokens=True)
+        )
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of a run of ids as it reads inside a text."""
+        if not ids:
+            return ""
+        text = self._decode([*self._anchor, *ids])
+        return text[len(self._anchor_text) :]
+
+    def render(self, messages: Sequence[Message]) -> Ids:
+        """Ids of chat messages up to where the assistant writes."""
+        return self._encode_rendered(self._render_text(messages))
+
+    def render_tail(self, messages: Sequence[Message], prefill: str = "") -> Ids:
+        """Ids that close a running assistant turn and open another after `messages`."""
+        from atts_harness.transcript import Message
+
+        mark = "\u2063ATTS\u2063"
+        stand_in = [Message("user", "."), Message("assistant", mark), *messages]
+        text = self._apply(stand_in, generation_prompt=True)
+        _, found, tail = text.partition(mark)
+        if not found:
+            raise SettingError(
+                "chat_template: it drops the assistant's text, so a judging turn cannot be "
+                "rendered; give another `chat_template`"
+            )
+        overlap = next(
+            (n for n in range(min(len(prefill), len(tail)), 0, -1) if tail.endswith(prefill[:n])), 0
+        )
+        return self._encode_rendered(tail + prefill[overlap:])
+
+    def _render_text(self, messages: Sequence[Message]) -> str:
+        if messages and messages[-1].role == "assistant":
+            return self._apply(messages[:-1], generation_prompt=True) + messages[-1].content
+        return self._apply(messages, generation_prompt=True)
+
+    def _apply(self, messages: Sequence[Message], *, generation_prompt: bool) -> str:
+        if self._template is None and not getattr(self._hf, "chat_template", None):
+            raise SettingError(
+                f"chat_template: the tokenizer of {self._hf.name_or_path!r} has none; give "
+                "`chat_template=FILE` (Jinja) or an instruction-tuned model"
+            )
+        rendered = self._hf.apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in messages],
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+            chat_template=self._template,
+            **self._args,
+        )
+        return str(rendered)
+
+    def _encode_rendered(self, text: str) -> Ids:
+        # The template writes special tokens by name, the beginning of the text included.
+        return tuple(self._hf.encode(text, add_special_tokens=False))
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(
+            self._hf.decode(
+                list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+        )
+
+
+def load_tokenizer(
+    path: str,
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    chat_template: str | None = None,
+    template_args: Mapping[str, Any] | None = None,
+) -> HuggingFaceTokenizer:
+    """Load a tokenizer folder or hub id, with the end-of-turn ids its generation config names.
+
+    Args:
+        path: folder or hub id.
+        revision: hub revision.
+        trust_remote_code: run the repository's own tokenizer code.
+        chat_template: the template itself, or the path of a file that holds it.
+        template_args: further arguments of the template.
+
+    Raises:
+        MissingExtraError: `transformers` is not installed.
+        SettingError: nothing loadable stands at `path`.
+    """
+    try:
+        from transformers import AutoTokenizer, GenerationConfig
+    except ImportError as error:
+        raise MissingExtraError("a tokenizer", "transformers", "transformers") from error
+    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+    except (OSError, ValueError) as error:
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SettingError(f"tokenizer: cannot load {path!r}: {first}") from error
+    try:
+        eos = GenerationConfig.from_pretrained(path, **options).eos_token_id
+    except (OSError, ValueError):
+        eos = None  # a folder need not have one; the tokenizer's own eos stands
+    eos_ids = [] if eos is None else [eos] if isinstance(eos, int) else list(eos)
+    return HuggingFaceTokenizer(
+        tokenizer,
+        chat_template=_template_text(chat_template),
+        template_args=template_args,
+        eos_ids=eos_ids,
+    )
+
+
+def _template_text(given: str | None) -> str | None:
+    if given is None or "{" in given:
+        return given
+    try:
+        with open(given, encoding="utf-8") as file:
+            return file.read()
+    except OSError as error:
+        raise SettingError(f"chat_template: cannot read {given!r}: {error.strerror}") from error

@@ -1,0 +1,250 @@
+"""A sample's state: messages and an exact list of segments, each with its author.
+
+A transcript is the exact concatenation of what was generated; nothing is put between segments.
+A segment is its text and the ids of the model that wrote it. Another model's ids come from
+encoding the segment once, piece by piece: named tokens map by name, plain text is encoded as
+plain text. Ids of earlier segments never change, so an engine's prefix cache hits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from atts_harness.tokenizer import LONGEST_TAIL, REPLACEMENT, Ids, Tokenizer
+
+Author = Literal["draft", "target", "strategy"]
+Ending = Literal["stop", "length", "eos"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message, unrendered."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of plain text, or one named token (`</think>`)."""
+
+    text: str
+    named: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """What one author added in one go.
+
+    Attributes:
+        author: who wrote it; `strategy` for text that a strategy inserts.
+        pieces: its text, split at named tokens.
+        ids: its ids in the author's vocabulary; None for inserted text.
+        vocabulary: fingerprint of the author's tokenizer; None for inserted text.
+        ending: why it ends; `eos` means the author closed its turn (the end-of-turn token is
+            not part of the segment).
+        turn: the strategy's turn or step it belongs to.
+        kind: the kind of call it came from (`draft`, `takeover`, ...).
+    """
+
+    author: Author
+    pieces: tuple[Piece, ...]
+    ids: Ids | None = None
+    vocabulary: str | None = None
+    ending: Ending = "length"
+    turn: int = 0
+    kind: str = ""
+    _foreign: dict[str, Ids] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The segment as text, named tokens by name."""
+        return "".join(piece.text for piece in self.pieces)
+
+    def __bool__(self) -> bool:
+        """False when nothing was written."""
+        return bool(self.pieces)
+
+    def __len__(self) -> int:
+        """Tokens that count against a budget: the author's; none for inserted text."""
+        return 0 if self.ids is None else len(self.ids)
+
+    def ids_in(self, tokenizer: Tokenizer) -> Ids:
+        """The segment's ids in `tokenizer`'s vocabulary; computed once, then fixed."""
+        if self.ids is not None and self.vocabulary == tokenizer.fingerprint:
+            return self.ids
+        known = self._foreign.get(tokenizer.fingerprint)
+        if known is None:
+            parts: list[int] = []
+            for piece in self.pieces:
+                id_ = tokenizer.named.get(piece.text) if piece.named else None
+                parts.extend(tokenizer.encode(piece.text) if id_ is None else (id_,))
+            known = self._foreign[tokenizer.fingerprint] = tuple(parts)
+        return known
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The chat messages of a problem; rendered once a vocabulary and template."""
+
+    messages: tuple[Message, ...]
+    _rendered: dict[tuple[str, str, bool], Ids] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def ids_in(self, tokenizer: Tokenizer, *, raw: bool = False) -> Ids:
+        """Rendered ids.
+
+        Args:
+            tokenizer: whose vocabulary and template.
+            raw: no template: the contents, each followed by a newline, as the published `ct0`
+                scoring has it. For comparison only.
+        """
+        key = (tokenizer.fingerprint, tokenizer.template_fingerprint, raw)
+        known = self._rendered.get(key)
+        if known is None:
+            if raw:
+                known = tokenizer.encode("".join(m.content + "\n" for m in self.messages))
+            else:
+                known = tokenizer.render(self.messages)
+            self._rendered[key] = known
+        return known
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """A prompt and the segments written after it. Immutable: `+` gives a longer one."""
+
+    prompt: Prompt
+    segments: tuple[Segment, ...] = ()
+
+    def __add__(self, segment: Segment) -> Transcript:
+        """The transcript with `segment` after it; an empty segment leaves no trace."""
+        return replace(self, segments=(*self.segments, segment)) if segment else self
+
+    @property
+    def text(self) -> str:
+        """Generated text only; the prompt is not part of it."""
+        return "".join(segment.text for segment in self.segments)
+
+    @property
+    def tokens(self) -> int:
+        """Kept tokens: what the budget `max_gen_toks` counts."""
+        return sum(len(segment) for segment in self.segments)
+
+    @property
+    def closed(self) -> bool:
+        """True if the last author ended the turn."""
+        return bool(self.segments) and self.segments[-1].ending == "eos"
+
+    def ids_in(self, tokenizer: Tokenizer, *, raw: bool = False) -> Ids:
+        """Everything in one model's ids: the rendered prompt, then every segment."""
+        ids = list(self.prompt.ids_in(tokenizer, raw=raw))
+        for segment in self.segments:
+            ids.extend(segment.ids_in(tokenizer))
+        return tuple(ids)
+
+
+def written(
+    tokenizer: Tokenizer,
+    ids: Sequence[int],
+    *,
+    author: Author,
+    ending: Ending,
+    stop: str | None = None,
+    keep_stop: bool = True,
+    turn: int = 0,
+    kind: str = "",
+) -> Segment:
+    """The segment that generated ids amount to.
+
+    The end-of-turn token is dropped. A trailing incomplete UTF-8 character is held back: the
+    next author writes it whole. If `stop` ended the generation, the text is cut right after it
+    (`keep_stop`) or right before it; where the cut falls inside a token, the whole tokens before
+    it are kept and the rest is encoded anew.
+
+    Args:
+        tokenizer: the author's.
+        ids: as generated, with the token that completed the stop string.
+        author: who wrote them.
+        ending: why the generation ended.
+        stop: the stop string that ended it.
+        keep_stop: whether the stop string belongs to the segment.
+        turn: the strategy's turn.
+        kind: the kind of call.
+    """
+    kept = list(ids)
+    if ending == "eos" and kept and kept[-1] in tokenizer.eos_ids:
+        kept.pop()
+    if ending == "stop" and stop:
+        kept = _cut_at(tokenizer, kept, stop, keep_stop=keep_stop)
+    else:
+        kept = _whole_characters(tokenizer, kept)
+    return Segment(
+        author=author,
+        pieces=_pieces(tokenizer, kept),
+        ids=tuple(kept),
+        vocabulary=tokenizer.fingerprint,
+        ending=ending,
+        turn=turn,
+        kind=kind,
+    )
+
+
+def inserted(text: str, *, turn: int = 0, kind: str = "insert") -> Segment:
+    """A segment that a strategy puts in by itself; it costs no generated tokens."""
+    pieces = (Piece(text),) if text else ()
+    return Segment(author="strategy", pieces=pieces, turn=turn, kind=kind)
+
+
+def _cut_at(tokenizer: Tokenizer, ids: list[int], stop: str, *, keep_stop: bool) -> list[int]:
+    text = tokenizer.decode(ids)
+    start = text.find(stop)
+    if start < 0:
+        return _whole_characters(tokenizer, ids)
+    cut = start + len(stop) if keep_stop else start
+    if len(text) == cut:
+        return ids
+    # The stop was completed by the last token, so only few tokens lie behind the cut.
+    whole = len(ids)
+    while whole and (len(before := tokenizer.decode(ids[:whole])) > cut or before != text[: len(before)]):
+        whole -= 1
+    rest = text[len(tokenizer.decode(ids[:whole])) : cut]
+    return [*ids[:whole], *tokenizer.encode(rest)]
+
+
+def _whole_characters(tokenizer: Tokenizer, ids: list[int]) -> list[int]:
+    """Ids without a trailing incomplete character.
+
+    A U+FFFD that survives dropping the longest possible tail was meant, or was broken long
+    before: it stays.
+    """
+    for dropped in range(LONGEST_TAIL + 1):
+        end = len(ids) - dropped
+        if end < 0:
+            break
+        if not tokenizer.decode(ids[:end]).endswith(REPLACEMENT):
+            return ids[:end]
+    return ids
+
+
+def _pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[Piece, ...]:
+    names = {id_: name for name, id_ in tokenizer.named.items()}
+    pieces: list[Piece] = []
+    run: list[int] = []
+
+    def flush() -> None:
+        if run:
+            pieces.append(Piece(tokenizer.decode(run)))
+            run.clear()
+
+    for id_ in ids:
+        if id_ in names:
+            flush()
+            pieces.append(Piece(names[id_], named=True))
+        else:
+            run.append(id_)
+    flush()
+    return tuple(pieces)
