@@ -1,0 +1,210 @@
+"""ATTS: asynchronous test-time scaling via conformal prediction (arXiv 2509.15148).
+
+For each sample by itself, turn by turn:
+
+    1. the draft writes up to `draft_tokens`;
+    2. the target scores them: s = mean negative log-probability;
+    3. a conformal p-value of s decides: p <= rate, and the target takes the turn over,
+       writing up to `target_tokens` behind the draft's text (or in its place);
+    4. an answer, a closed turn or a spent budget ends the sample.
+
+No step waits for another sample, so there is no barrier anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from atts_harness.backend import Role
+from atts_harness.conformal import CalibrationOptions, make_policy
+from atts_harness.hookspecs import Preset, hookimpl
+from atts_harness.strategy import (
+    Context,
+    Outcome,
+    RunInfo,
+    Sample,
+    Score,
+    Strategy,
+    StrategyOptions,
+    TakeoverPolicy,
+)
+from atts_harness.transcript import Segment, Transcript, inserted
+
+
+class TurnOptions(StrategyOptions, frozen=True, kw_only=True):
+    """How turns are cut and what a takeover does; shared by ATTS and its controls."""
+
+    turns: Annotated[int, msgspec.Meta(ge=1, description="most turns of a sample")] = 15
+    draft_tokens: Annotated[int, msgspec.Meta(ge=1, description="most tokens of a draft")] = 500
+    target_tokens: Annotated[
+        int, msgspec.Meta(ge=1, description="most tokens of a takeover")
+    ] = 500
+    turn_stop: Annotated[
+        str, msgspec.Meta(description="text that ends a turn (kept); empty: none, as published")
+    ] = ""
+    on_reject: Annotated[
+        Literal["continue", "replace"],
+        msgspec.Meta(description="the target writes behind the rejected draft, or in its place"),
+    ] = "continue"
+    on_empty: Annotated[
+        Literal["takeover", "end"],
+        msgspec.Meta(description="a draft that closes its turn at once: ask the target, or end"),
+    ] = "takeover"
+    score_template: Annotated[
+        Literal["chat", "raw"],
+        msgspec.Meta(description="score behind the chat prompt, or the raw text (published ct0)"),
+    ] = "chat"
+    paper_join: Annotated[
+        bool, msgspec.Meta(description="put a blank line between chunks, as published")
+    ] = False
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Stop strings of a turn."""
+        return (self.turn_stop,) if self.turn_stop else ()
+
+
+class ATTSOptions(CalibrationOptions, TurnOptions, frozen=True, kw_only=True):
+    """Options of ATTS: its turns and its calibration."""
+
+
+class ATTS:
+    """The paper's method; see the module."""
+
+    name: ClassVar[str] = "atts"
+    Options: ClassVar[type[StrategyOptions]] = ATTSOptions
+    roles: ClassVar[tuple[Role, ...]] = ("draft", "target")
+    scores: ClassVar[bool] = True
+
+    def __init__(self, options: ATTSOptions, run: RunInfo) -> None:
+        self.options = options
+        self.policy: TakeoverPolicy = make_policy(options, run)
+        self.grouped = self.policy.presamples
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Produce one sample."""
+        return await take_turns(sample, ctx, self.options, self.policy)
+
+
+async def take_turns(
+    sample: Sample, ctx: Context, options: TurnOptions, policy: TakeoverPolicy
+) -> Outcome:
+    """The turn loop, for any takeover policy.
+
+    Args:
+        sample: the sample.
+        ctx: what the loop may do.
+        options: how turns are cut.
+        policy: who decides on takeovers.
+    """
+    transcript = sample.transcript
+    for turn in range(options.turns):
+        if turn and options.paper_join:
+            transcript += inserted("\n\n", turn=turn)
+        draft = await _draft(transcript, ctx, options, turn)
+        if draft:
+            score = await _score(transcript, draft, ctx, options, policy, turn)
+            if turn == 0 and policy.presamples:
+                await _presample(sample, ctx, policy, score)
+            takeover = ctx.decide(policy, score, turn).takeover
+        elif options.on_empty == "takeover":
+            takeover = ctx.take_over(turn, "empty-draft").takeover
+        else:
+            return ctx.finish(transcript, "eos")
+
+        if takeover and options.on_reject == "replace":
+            ctx.discard(draft)
+        else:
+            transcript += draft
+        if takeover and (room := ctx.room(transcript, options.target_tokens)):
+            written = await _takeover(transcript, ctx, options, turn, room)
+            if not written and written.ending == "eos":
+                return ctx.finish(transcript, ctx.ended(transcript) or "eos")
+            transcript += written
+        if reason := ctx.ended(transcript):
+            return ctx.finish(transcript, reason)
+    return ctx.finish(transcript, "turns")
+
+
+async def _draft(
+    transcript: Transcript, ctx: Context, options: TurnOptions, turn: int
+) -> Segment:
+    reply = await ctx.draft.generate(
+        transcript,
+        kind="draft",
+        turn=turn,
+        max_tokens=ctx.room(transcript, options.draft_tokens),
+        stop=options.stops,
+    )
+    return reply.segment
+
+
+async def _score(
+    transcript: Transcript,
+    draft: Segment,
+    ctx: Context,
+    options: TurnOptions,
+    policy: TakeoverPolicy,
+    turn: int,
+) -> Score | None:
+    if not policy.needs_scores:
+        return None
+    raw = options.score_template == "raw"
+    return await ctx.target.score(transcript, draft, turn=turn, raw=raw)
+
+
+async def _presample(
+    sample: Sample, ctx: Context, policy: TakeoverPolicy, score: Score | None
+) -> None:
+    """The problem's first drafts are its calibration set; wait for the siblings' scores."""
+    own = None if score is None else score.nonconformity
+    siblings = await ctx.gather("presample", own)
+    known = {repeat: s for repeat, s in siblings.items() if s is not None}
+    policy.offer(sample.id.task, sample.id.doc, known)
+
+
+async def _takeover(
+    transcript: Transcript, ctx: Context, options: TurnOptions, turn: int, room: int
+) -> Segment:
+    reply = await ctx.target.generate(
+        transcript, kind="takeover", turn=turn, max_tokens=room, stop=options.stops
+    )
+    return reply.segment
+
+
+PAPER = Preset(
+    name="paper",
+    summary="ATTS as published: first-turn bank, percentile rule, blank lines between chunks",
+    settings={
+        "turns": 15,
+        "draft_tokens": 500,
+        "target_tokens": 500,
+        "draft_temperature": 0.8,
+        "target_temperature": 0.8,
+        "coverage": "marginal",
+        "rule": "reference",
+        "rate": 0.4,
+        "on_reject": "continue",
+        "on_empty": "end",
+        "paper_join": True,
+        "max_gen_toks": 15000,
+        "draft_concurrency": 16,
+        "score_concurrency": 4,
+        "takeover_concurrency": 4,
+    },
+)
+
+
+@hookimpl
+def atts_strategies() -> Iterable[type[Strategy]]:
+    """ATTS itself."""
+    return [ATTS]
+
+
+@hookimpl
+def atts_presets() -> Iterable[Preset]:
+    """The published settings."""
+    return [PAPER]

@@ -1,0 +1,93 @@
+"""The plugin contract: what a package can add, as pluggy hooks.
+
+A package announces a module with hook implementations under the entry-point group
+`atts_harness`; every built-in does the same. Hooks return data and import heavy libraries only
+when something is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    import typer
+
+    from atts_harness.backend import BackendKind
+    from atts_harness.records import CallRecord, DecisionRecord, RunRecord, SampleRecord
+    from atts_harness.strategy import Strategy
+
+PROJECT = "atts_harness"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Named settings: a pair of models, published settings, or both.
+
+    Attributes:
+        name: as in `preset=NAME`; several are joined by `+`, later ones win.
+        settings: `model_args` it stands for; what is given explicitly wins.
+        summary: one line for `atts plugins`.
+        default: used when neither `draft` nor `target` is given.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    default: bool = False
+
+
+@hookspec
+def atts_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
+    """Strategies; each becomes an lm-eval model of its own name."""
+
+
+@hookspec
+def atts_backends() -> Iterable[BackendKind]:  # type: ignore[empty-body]
+    """Backends for `backend=NAME`."""
+
+
+@hookspec
+def atts_presets() -> Iterable[Preset]:  # type: ignore[empty-body]
+    """Presets for `preset=NAME`."""
+
+
+@hookspec
+def atts_task_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Folders of lm-eval task YAMLs."""
+
+
+@hookspec
+def atts_cli(app: typer.Typer) -> None:
+    """Add commands to `atts`."""
+
+
+@hookspec
+def atts_run_started(run: RunRecord) -> None:
+    """Observer: a run begins."""
+
+
+@hookspec
+def atts_call_finished(record: CallRecord) -> None:
+    """Observer: a call is recorded. Called in the run's loop: be quick."""
+
+
+@hookspec
+def atts_decision_made(record: DecisionRecord) -> None:
+    """Observer: a takeover decision is recorded. Called in the run's loop: be quick."""
+
+
+@hookspec
+def atts_sample_finished(record: SampleRecord) -> None:
+    """Observer: a sample is finished. Called in the run's loop: be quick."""
+
+
+@hookspec
+def atts_run_finished(run: RunRecord, samples: Mapping[str, int]) -> None:
+    """Observer: a run ends; `samples` counts them by state (finished, failed, missing)."""

@@ -1,0 +1,217 @@
+"""What a run leaves behind: the versioned schema that journal, ledger, graders and reports read.
+
+Times are seconds since the run's start on a monotonic clock; tokens are the engine's own counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from atts_harness.backend import GenerateReply, Role, ScoreReply, Usage
+
+SCHEMA_VERSION = 1
+
+Finish = Literal["answer", "until", "eos", "turns", "budget", "context", "strategy", "failed"]
+"""Why a sample ended. `budget`, `turns` and `context` without an answer mean truncated."""
+
+Reason = Literal["p-value", "policy", "score-failed", "empty-draft"]
+
+
+class SampleId(msgspec.Struct, frozen=True, order=True):
+    """One repeat of one problem."""
+
+    task: str
+    doc: int
+    repeat: int
+
+
+class CallKey(msgspec.Struct, frozen=True, order=True):
+    """Names a call. Never call order: calls of a sample may overlap."""
+
+    sample: SampleId
+    kind: str
+    role: Role
+    turn: int
+    attempt: int = 0
+
+
+class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One request to a backend, with everything needed to replay it and to account for it.
+
+    Attributes:
+        key: which call.
+        request_hash: digest of everything that determines the reply.
+        seed: the request's.
+        reply: what came back; None if it failed for good.
+        error: type and message, if it failed for good.
+        retries: tries before this outcome.
+        queued: when the sample asked.
+        sent: when a slot was free and the request went out (last try).
+        done: when the reply was there.
+    """
+
+    key: CallKey
+    request_hash: str
+    seed: int | None = None
+    reply: GenerateReply | ScoreReply | None = None
+    error: str | None = None
+    retries: int = 0
+    queued: float = 0.0
+    sent: float = 0.0
+    done: float = 0.0
+
+    @property
+    def usage(self) -> Usage | None:
+        """The reply's usage."""
+        return None if self.reply is None else self.reply.usage
+
+
+class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One takeover decision.
+
+    Attributes:
+        sample: which sample.
+        turn: which turn.
+        takeover: whether the target takes the turn over.
+        reason: what decided.
+        nonconformity: s, in nats per token; None if the score failed or none was taken.
+        uniform: the sample's seeded draw in [0, 1) for ties and coin flips.
+        p_value: rank of s in the bank; None where none was computed.
+        threshold: take over iff p <= threshold.
+        bank_size: n at the time of the decision.
+        bank: which bank.
+        sequence: position in the run's order of decisions; banks and controllers are the fold
+            of the decisions in this order.
+    """
+
+    sample: SampleId
+    turn: int
+    takeover: bool
+    reason: Reason
+    nonconformity: float | None = None
+    uniform: float = 0.0
+    p_value: float | None = None
+    threshold: float | None = None
+    bank_size: int = 0
+    bank: str = ""
+    sequence: int = 0
+
+
+class SegmentRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One segment of a finished sample.
+
+    `kept` is False for text that was generated and thrown away (a rejected draft that was
+    replaced, a discarded probe).
+    """
+
+    author: str
+    text: str
+    tokens: int
+    turn: int
+    kind: str
+    ending: str
+    kept: bool = True
+
+
+class CallTotals(msgspec.Struct, kw_only=True):
+    """Sums over the calls of one role and kind."""
+
+    calls: int = 0
+    failed: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    scored_tokens: int = 0
+    computed_tokens: int = 0
+    queued_seconds: float = 0.0
+    engine_seconds: float = 0.0
+
+    def add(self, record: CallRecord) -> None:
+        """Count one call in."""
+        self.calls += 1
+        self.retries += record.retries
+        self.queued_seconds += record.sent - record.queued
+        self.engine_seconds += record.done - record.sent
+        usage = record.usage
+        if usage is None:
+            self.failed += 1
+            return
+        self.prompt_tokens += usage.prompt_tokens
+        self.cached_tokens += usage.cached_tokens or 0
+        self.completion_tokens += usage.completion_tokens
+        self.scored_tokens += usage.scored_tokens
+        self.computed_tokens += usage.computed_tokens
+
+    def merge(self, other: CallTotals) -> None:
+        """Add another sum to this one."""
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+class SampleRecord(msgspec.Struct, kw_only=True):
+    """A finished sample.
+
+    Attributes:
+        id: task, doc, repeat.
+        strategy: its name.
+        text: the kept text, what the grader sees.
+        finish: why it ended.
+        truncated: it ended for want of turns, budget or context without an answer.
+        failed: the error that ended it for good; the sample is graded wrong and counted apart.
+        segments: kept and discarded text, in order.
+        decisions: takeover decisions, in order of turns.
+        calls: sums by "role/kind".
+        kept_tokens: by author.
+        turns: turns or steps begun.
+        started: when the sample was admitted.
+        ended: when it finished.
+        waited_seconds: time it waited for other samples (`gather`); the paper's T_s.
+        answers: extractor name to extracted answer, filled by grading.
+        notes: facts a strategy wants told (`vocabularies differ`, ...).
+    """
+
+    id: SampleId
+    strategy: str
+    text: str
+    finish: Finish
+    truncated: bool = False
+    failed: str | None = None
+    segments: list[SegmentRecord] = msgspec.field(default_factory=list)
+    decisions: list[DecisionRecord] = msgspec.field(default_factory=list)
+    calls: dict[str, CallTotals] = msgspec.field(default_factory=dict)
+    kept_tokens: dict[str, int] = msgspec.field(default_factory=dict)
+    turns: int = 0
+    started: float = 0.0
+    ended: float = 0.0
+    waited_seconds: float = 0.0
+    answers: dict[str, str | None] = msgspec.field(default_factory=dict)
+    notes: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class RunRecord(msgspec.Struct, kw_only=True):
+    """What was run: enough to tell two runs apart and to refuse mixing them.
+
+    Attributes:
+        schema: `SCHEMA_VERSION` of the writer.
+        harness: version of this project.
+        strategy: its name.
+        options: the strategy's options as used.
+        settings: the run's settings as used.
+        roles: `Backend.describe()` of each role.
+        tasks: by task: number of problems, repeats, generation settings.
+        environment: versions of what matters.
+        started_at: wall-clock time, ISO 8601, UTC.
+    """
+
+    schema: int = SCHEMA_VERSION
+    harness: str = ""
+    strategy: str = ""
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    roles: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    tasks: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    environment: dict[str, str] = msgspec.field(default_factory=dict)
+    started_at: str = ""

@@ -1,0 +1,352 @@
+"""The strategy contract: how samples are produced from a draft and a target.
+
+A strategy is an async function of a sample and a `Context`. All it does to the world goes
+through the context, so limits, retries, journal, ledger and replay need no code in a strategy:
+
+    class TargetOnly:
+        name = "target-only"
+        Options = StrategyOptions
+
+        def __init__(self, options, run): ...
+
+        async def run(self, sample, ctx):
+            transcript = sample.transcript
+            reply = await ctx.target.generate(
+                transcript, kind="takeover", turn=0, max_tokens=ctx.room(transcript)
+            )
+            return ctx.finish(transcript + reply.segment)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Protocol, TypeVar, runtime_checkable
+
+import msgspec
+
+from atts_harness.backend import Role, Sampling
+from atts_harness.records import DecisionRecord, Finish, Reason, SampleId
+from atts_harness.tokenizer import Tokenizer
+from atts_harness.transcript import Message, Prompt, Segment, Transcript
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One document's question.
+
+    Attributes:
+        task: task name.
+        doc: document id within the task.
+        prompt: chat messages, unrendered; shared by the problem's repeats.
+        until: strings that end a sample once they stand in the generated text (they are cut).
+        answered: tells whether generated text holds a final answer; None: never.
+        max_tokens: budget of kept tokens for each sample.
+        prompt_hash: digest of the messages; what makes two runs' problems the same.
+        sampling: how each role draws tokens.
+    """
+
+    task: str
+    doc: int
+    prompt: Prompt
+    until: tuple[str, ...] = ()
+    answered: Callable[[str], bool] | None = None
+    max_tokens: int = 8192
+    prompt_hash: str = ""
+    sampling: Mapping[Role, Sampling] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One repeat of one problem."""
+
+    id: SampleId
+    problem: Problem
+
+    @property
+    def transcript(self) -> Transcript:
+        """Where it begins."""
+        return Transcript(self.problem.prompt)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The samples of one problem, in order of repeats, and the strategy that produces them.
+
+    One run may hold several instances of a strategy: tasks can set options of their own.
+    """
+
+    problem: Problem
+    samples: tuple[Sample, ...]
+    strategy: Strategy
+
+
+@dataclass(frozen=True)
+class Generation:
+    """A generated segment and what was seen on the way.
+
+    Attributes:
+        segment: possibly empty.
+        logprobs: of the generated ids.
+        top_logprobs: for each generated id, token text to log-probability, best first.
+        ids: as generated, before anything was cut or held back.
+    """
+
+    segment: Segment
+    logprobs: tuple[float, ...] | None = None
+    top_logprobs: tuple[dict[str, float], ...] | None = None
+    ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Score:
+    """Log-probability of every token of a segment under the target, given all before it.
+
+    Attributes:
+        logprobs: one per token of the segment in the target's vocabulary, in nats; None if
+            scoring failed for good.
+        failed: the error then.
+    """
+
+    logprobs: tuple[float, ...] | None
+    failed: str | None = None
+
+    @property
+    def nonconformity(self) -> float | None:
+        """s = mean negative log-probability, in nats per token; the perplexity is exp(s)."""
+        return None if self.logprobs is None else -math.fsum(self.logprobs) / len(self.logprobs)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a takeover policy says of one turn: take over iff p <= threshold.
+
+    Attributes:
+        takeover: the verdict.
+        p_value: small means unusually bad; None if the policy computes none.
+        threshold: the rate after control; None if the policy has none.
+        bank_size: n.
+        bank: which bank was asked (`marginal`, `turn 3`, `question 12`, ...).
+    """
+
+    takeover: bool
+    p_value: float | None = None
+    threshold: float | None = None
+    bank_size: int = 0
+    bank: str = ""
+
+
+@runtime_checkable
+class TakeoverPolicy(Protocol):
+    """Decides turns; shared by all samples of a run."""
+
+    needs_scores: bool
+    """False for policies that ignore the score: then none is asked for, and none is paid."""
+
+    presamples: bool
+    """True if a problem's first drafts are its bank: ATTS gathers their scores first."""
+
+    def decide(self, nonconformity: float, sample: SampleId, turn: int, uniform: float) -> Verdict:
+        """Judge one turn, and learn from it where the policy learns.
+
+        Args:
+            nonconformity: s; NaN for a policy that needs no scores.
+            sample: whose turn.
+            turn: counted from 0.
+            uniform: the sample's seeded draw in [0, 1), for ties and coins.
+        """
+        ...
+
+    def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
+        """Presampling: the scores of a problem's first drafts, by repeat."""
+        ...
+
+    def fold(self, record: DecisionRecord) -> None:
+        """Replay a recorded decision; after all of them, in order, the state is what it was."""
+        ...
+
+
+class RoleClient(Protocol):
+    """A role as a strategy sees it."""
+
+    role: Role
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The role's own."""
+        ...
+
+    async def generate(
+        self,
+        transcript: Transcript,
+        *,
+        kind: str,
+        turn: int,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        keep_stop: bool = True,
+        attempt: int = 0,
+        temperature: float | None = None,
+        top_logprobs: int = 0,
+        tail: Sequence[Message] = (),
+        prefill: str = "",
+    ) -> Generation:
+        """Continue the transcript.
+
+        Args:
+            transcript: what stands.
+            kind: the kind of call: `draft`, `takeover`, `probe`, `judge`, ...
+            turn: the strategy's turn or step.
+            max_tokens: upper bound; clamped to the context window.
+            stop: strings that end the generation.
+            keep_stop: whether the stop string belongs to the segment.
+            attempt: tells apart calls of one kind in one turn.
+            temperature: overrides the role's (a judge is greedy).
+            top_logprobs: alternatives to return.
+            tail: a judging turn: messages put behind the running assistant turn.
+            prefill: start of the assistant's answer to `tail`.
+
+        Raises:
+            BackendError: the call failed for good, retries included.
+            ContextLengthError: no room for a single token.
+        """
+        ...
+
+    async def score(
+        self,
+        transcript: Transcript,
+        segment: Segment,
+        *,
+        turn: int,
+        attempt: int = 0,
+        raw: bool = False,
+    ) -> Score:
+        """Score `segment` as the continuation of `transcript`, first token included.
+
+        A score that fails for good comes back as `Score(None, failed=...)`; it is never a number.
+
+        Args:
+            transcript: what stands before the segment.
+            segment: not empty.
+            turn: the strategy's turn.
+            attempt: tells apart scores in one turn.
+            raw: score behind the untemplated prompt (the published `ct0`).
+        """
+        ...
+
+
+class Context(Protocol):
+    """What a strategy may do, for one sample."""
+
+    sample: Sample
+    draft: RoleClient
+    target: RoleClient
+
+    def room(self, transcript: Transcript, want: int | None = None) -> int:
+        """Tokens left in the budget, at most `want`; 0 when it is spent."""
+        ...
+
+    def seed(self, purpose: str, turn: int, attempt: int = 0) -> int:
+        """A seed of this sample's own; the strategy's name is not in it."""
+        ...
+
+    def uniform(self, purpose: str, turn: int, attempt: int = 0) -> float:
+        """A seeded draw in [0, 1) of this sample's own."""
+        ...
+
+    def decide(self, policy: TakeoverPolicy, score: Score | None, turn: int) -> DecisionRecord:
+        """Ask the policy and record the decision; on replay the recorded one comes back.
+
+        A failed score is a takeover that is counted apart (`reason="score-failed"`) and never
+        reaches the policy. `score` is None for a policy that needs none.
+        """
+        ...
+
+    def take_over(self, turn: int, reason: Reason) -> DecisionRecord:
+        """Record a takeover that no policy was asked about (an empty draft)."""
+        ...
+
+    async def gather(self, key: str, value: T) -> Mapping[int, T]:
+        """Wait for the problem's live samples and share values, by repeat.
+
+        Only for strategies with `grouped = True`; a sample that has ended no longer counts.
+        """
+        ...
+
+    def discard(self, segment: Segment) -> None:
+        """Record text that was generated and is not kept."""
+        ...
+
+    def note(self, name: str, value: Any) -> None:
+        """A fact for the sample's record."""
+        ...
+
+    def ended(self, transcript: Transcript) -> Finish | None:
+        """Why the sample is over: an answer, an `until` string, a closed turn or the budget."""
+        ...
+
+    def finish(self, transcript: Transcript, reason: Finish | None = None) -> Outcome:
+        """The sample's outcome; `reason` defaults to what `ended` says."""
+        ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a sample ended."""
+
+    transcript: Transcript
+    finish: Finish
+
+
+class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of a strategy's options. Fields are `Annotated` with bounds and a description."""
+
+    stop_at_answer: Annotated[
+        bool, msgspec.Meta(description="end a sample once its text holds a boxed answer")
+    ] = True
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a strategy may know of its run when it is made.
+
+    Attributes:
+        seed: the run's.
+        provenance: what a bank must agree with: models, template, sampling, limits.
+        tokenizers: by role.
+    """
+
+    seed: int = 0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)
+
+
+class Strategy(Protocol):
+    """A way to produce samples. Made once a set of options; `run` is called once a sample.
+
+    Class attributes:
+        name: its lm-eval model name.
+        Options: its options.
+        roles: which roles it uses.
+        scores: whether the target must be able to score.
+        grouped: whether it gathers siblings; its groups are then admitted whole.
+
+    Attributes:
+        policy: whose decisions are folded on resume; None if it decides nothing.
+    """
+
+    name: ClassVar[str]
+    Options: ClassVar[type[StrategyOptions]]
+    roles: ClassVar[tuple[Role, ...]] = ("draft", "target")
+    scores: ClassVar[bool] = False
+    grouped: bool = False
+    policy: TakeoverPolicy | None = None
+
+    def __init__(self, options: Any, run: RunInfo) -> None: ...
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Produce one sample."""
+        ...
