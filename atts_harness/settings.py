@@ -1,0 +1,340 @@
+"""From flat `model_args` to a checked plan: run options, strategy, backends.
+
+`lm_eval --model_args rate=0.4,draft=...,target_dtype=float32` is one flat namespace. A key is
+looked up, in this order, among the run's options, the strategy's options and the backends'
+options; the latter may be given for one role (`draft_dtype`) or for both (`dtype`). A key that
+nobody knows is an error that names the nearest one. Precedence: what is given explicitly, then
+the task's `generation_kwargs`, then presets, then defaults.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar, get_args
+
+import msgspec
+
+from atts_harness import plugins
+from atts_harness.backend import BackendKind, BackendOptions, BackendSpec, Role, Sampling
+from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.strategy import Strategy, StrategyOptions
+
+T = TypeVar("T")
+ROLES: tuple[Role, ...] = get_args(Role)
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Seconds = Annotated[float, msgspec.Meta(gt=0)]
+Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
+
+
+class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What holds for a whole run, whatever the strategy.
+
+    Attributes:
+        strategy: how samples are produced.
+        preset: named settings, joined by `+`; later ones win.
+        backend: engine of both roles; `draft_backend` and `target_backend` differ for one.
+        draft: model of the draft: folder, hub id or served name.
+        target: model of the target.
+        seed: the run's seed (lm-eval's `--seed` does not reach models).
+        run_dir: where the journal and logs go; the same command again continues there.
+        resume: continue a run directory; false starts afresh.
+        max_gen_toks: budget of kept tokens a sample, the same for every strategy.
+        draft_temperature: of the draft; 0 is greedy.
+        target_temperature: of the target's takeovers.
+        top_p: nucleus of both roles.
+        top_k: most likely tokens to draw from; 0: all.
+        min_p: least probability relative to the most likely token.
+        draft_concurrency: most drafts in flight.
+        score_concurrency: most scores in flight.
+        takeover_concurrency: most target generations in flight.
+        live_samples: most samples begun and not finished; bounds engine KV memory. 0: no bound.
+        retries: tries after the first for a call that may succeed later.
+        timeout: seconds a call may take.
+        sample_timeout: seconds a sample may take from its first call. 0: no limit.
+        max_failures: samples that may fail for good before the run is given up. 0: no limit.
+        extractor: which extractor grades.
+    """
+
+    strategy: str = "atts"
+    preset: str | None = None
+    backend: str = "transformers"
+    draft_backend: str | None = None
+    target_backend: str | None = None
+    draft: str | None = None
+    target: str | None = None
+    seed: int = 1234
+    run_dir: str | None = None
+    resume: bool = True
+    max_gen_toks: Count | None = None
+    draft_temperature: Temperature | None = None
+    target_temperature: Temperature | None = None
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    min_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    draft_concurrency: Count = 64
+    score_concurrency: Count = 32
+    takeover_concurrency: Count = 32
+    live_samples: Annotated[int, msgspec.Meta(ge=0)] = 0
+    retries: Annotated[int, msgspec.Meta(ge=0)] = 5
+    timeout: Seconds = 600.0
+    sample_timeout: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    max_failures: Annotated[int, msgspec.Meta(ge=0)] = 0
+    extractor: str = "boxed"
+
+
+class TaskSampling(msgspec.Struct, frozen=True, kw_only=True):
+    """What lm-eval's generation settings may say about drawing tokens."""
+
+    temperature: Temperature | None = None
+    do_sample: bool | None = None
+    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    top_k: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    min_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+
+
+DEFAULT_TEMPERATURE = 0.8
+DEFAULT_MAX_GEN_TOKS = 8192
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A checked plan.
+
+    Attributes:
+        run: the run's options.
+        strategy: the strategy's class.
+        given: the strategy options that were given explicitly.
+        preset: the strategy options that presets set.
+        roles: a specification for each role the strategy uses.
+    """
+
+    run: RunOptions
+    strategy: type[Strategy]
+    given: Mapping[str, Any] = field(default_factory=dict)
+    preset: Mapping[str, Any] = field(default_factory=dict)
+    roles: Mapping[Role, BackendSpec] = field(default_factory=dict)
+
+    def options(self, task: Mapping[str, Any] | None = None) -> StrategyOptions:
+        """The strategy's options for a task whose `generation_kwargs` are `task`."""
+        names = self.strategy.Options.__struct_fields__
+        values = {k: v for k, v in (task or {}).items() if k in names}
+        merged = {**self.preset, **values, **self.given}
+        return struct_from(self.strategy.Options, merged, self.strategy.name)
+
+    def sampling(self, task: Mapping[str, Any] | None = None) -> dict[Role, Sampling]:
+        """How each role draws tokens, for a task whose `generation_kwargs` are `task`.
+
+        An explicit setting wins over the task's; the task's `do_sample: false` or
+        `temperature: 0` means greedy.
+        """
+        kwargs = {k: v for k, v in (task or {}).items() if k in TaskSampling.__struct_fields__}
+        wanted = struct_from(TaskSampling, kwargs, "generation_kwargs")
+        usual = DEFAULT_TEMPERATURE if wanted.temperature is None else wanted.temperature
+        if wanted.do_sample is False:
+            usual = 0.0
+        run = self.run
+        own: dict[Role, float | None] = {
+            "draft": run.draft_temperature,
+            "target": run.target_temperature,
+        }
+        return {
+            role: Sampling(
+                temperature=usual if temperature is None else temperature,
+                top_p=_first(run.top_p, wanted.top_p, 1.0),
+                top_k=_first(run.top_k, wanted.top_k, 0),
+                min_p=_first(run.min_p, wanted.min_p, 0.0),
+            )
+            for role, temperature in own.items()
+        }
+
+    def max_tokens(self, task: Mapping[str, Any] | None = None) -> int:
+        """Budget of kept tokens a sample."""
+        for value in (self.run.max_gen_toks, (task or {}).get("max_gen_toks")):
+            if value is not None:
+                return convert("max_gen_toks", value, Count)
+        return DEFAULT_MAX_GEN_TOKS
+
+
+def parse_settings(args: Mapping[str, Any]) -> Settings:
+    """Check flat settings and sort them out.
+
+    Args:
+        args: as lm-eval hands over `model_args`; values may be strings.
+
+    Raises:
+        SettingError: one line that names the setting and the remedy.
+    """
+    _refuse_secrets(args)
+    given = {k: v for k, v in args.items() if v is not None}
+    name = str(given.get("strategy", "atts"))
+    strategy = plugins.strategy(name)
+    presets = _presets(given)
+    run_fields = set(RunOptions.__struct_fields__)
+    own_fields = set(strategy.Options.__struct_fields__)
+    run = struct_from(RunOptions, {k: v for k, v in (presets | given).items() if k in run_fields})
+    roles: tuple[Role, ...] = tuple(strategy.roles)
+    kinds = {role: plugins.backend(_engine(run, role)) for role in roles}
+
+    rest = {k: v for k, v in given.items() if k not in run_fields | own_fields}
+    role_options = _role_options(rest, kinds, strategy)
+    soft = {k: v for k, v in presets.items() if k not in run_fields | own_fields}
+    for role, values in _role_options(soft, kinds, strategy, strict=False).items():
+        role_options[role] = values | role_options[role]
+    specs = {role: _spec(run, role, kinds[role], role_options[role]) for role in roles}
+    for role in roles:
+        check = kinds[role].check
+        if check is not None:
+            check(specs[role])
+    settings = Settings(
+        run=run,
+        strategy=strategy,
+        given={k: v for k, v in given.items() if k in own_fields},
+        preset={k: v for k, v in presets.items() if k in own_fields},
+        roles=specs,
+    )
+    settings.options()  # wrong values surface here, before anything is opened
+    settings.sampling()
+    return settings
+
+
+def struct_from(kind: type[T], values: Mapping[str, Any], where: str = "model_args") -> T:
+    """An instance of a msgspec struct from loosely typed values.
+
+    Raises:
+        UnknownSettingError: a key is no field.
+        SettingError: a value has the wrong type or range.
+    """
+    hints = {f.name: f.type for f in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
+    checked = {}
+    for name, value in values.items():
+        if name not in hints:
+            raise UnknownSettingError(name, hints, where)
+        checked[name] = convert(name, value, hints[name])
+    try:
+        return kind(**checked)
+    except (TypeError, ValueError) as error:
+        if isinstance(error, msgspec.ValidationError) or not isinstance(error, TypeError):
+            raise SettingError(f"{where}: {error}") from error
+        raise
+
+
+def convert(name: str, value: Any, kind: Any) -> Any:
+    """One loosely typed value as `kind`; strings of numbers, booleans and JSON are understood.
+
+    Raises:
+        SettingError: names the setting, what it accepts and what came.
+    """
+    attempts = [value]
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        attempts.append(str(value))  # a model folder called `7`
+    if isinstance(value, str):
+        if value[:1] in "{[":
+            try:
+                attempts.insert(0, msgspec.json.decode(value))
+            except msgspec.DecodeError:
+                pass  # a text that begins with a brace; judged as a text below
+        if value.lower() in ("true", "false", "none", "null"):
+            attempts.append(value.lower())
+    problem = ""
+    for attempt in attempts:
+        try:
+            return msgspec.convert(attempt, kind, strict=False)
+        except msgspec.ValidationError as error:
+            problem = problem or str(error)
+    problem = problem.removeprefix("Expected ")
+    raise SettingError(f"{name}: expected {problem} (got {value!r})")
+
+
+def _first(*values: Any) -> Any:
+    return next(value for value in values if value is not None)
+
+
+def _engine(run: RunOptions, role: Role) -> str:
+    own = run.draft_backend if role == "draft" else run.target_backend
+    return own or run.backend
+
+
+def _presets(given: Mapping[str, Any]) -> dict[str, Any]:
+    known = plugins.presets()
+    names = [n for n in str(given.get("preset") or "").split("+") if n]
+    models = {"draft", "target", "draft_url", "target_url", "draft_backend", "target_backend"}
+    joined: dict[str, Any] = {}
+    for name in names:
+        if name not in known:
+            raise UnknownSettingError(name, known, where="preset")
+        joined |= known[name].value.settings
+    if not models & {*given, *joined, *(["backend"] if "backend" in given else [])}:
+        usual = [entry.value for entry in known.values() if entry.value.default]
+        for preset in usual:
+            joined = dict(preset.settings) | joined
+    return joined
+
+
+def _role_options(
+    values: Mapping[str, Any],
+    kinds: Mapping[Role, BackendKind],
+    strategy: type[Strategy],
+    *,
+    strict: bool = True,
+) -> dict[Role, dict[str, Any]]:
+    """Backend options by role; an option given for one role wins over one given for both."""
+    shared: dict[Role, dict[str, Any]] = {role: {} for role in kinds}
+    own: dict[Role, dict[str, Any]] = {role: {} for role in kinds}
+    for name, value in values.items():
+        prefix, _, rest = name.partition("_")
+        role = next((r for r in ROLES if r == prefix), None)
+        if role in kinds and rest in kinds[role].options.__struct_fields__:
+            own[role][rest] = value
+            continue
+        takers = [r for r, kind in kinds.items() if name in kind.options.__struct_fields__]
+        for taker in takers:
+            shared[taker][name] = value
+        if strict and not takers:
+            _refuse_unknown(name, role, kinds, strategy)
+    return {role: shared[role] | own[role] for role in kinds}
+
+
+def _refuse_unknown(
+    name: str, role: Role | None, kinds: Mapping[Role, BackendKind], strategy: type[Strategy]
+) -> None:
+    for other in plugins.strategies().values():
+        if name in other.value.Options.__struct_fields__:
+            raise SettingError(
+                f"{name}: an option of strategy {other.name}, which {strategy.name} does not have"
+            )
+    if role is not None and role not in kinds:
+        raise SettingError(f"{name}: strategy {strategy.name} uses no {role}")
+    known = {*RunOptions.__struct_fields__, *strategy.Options.__struct_fields__}
+    for r, kind in kinds.items():
+        known |= {n for f in kind.options.__struct_fields__ for n in (f, f"{r}_{f}")}
+    raise UnknownSettingError(name, known)
+
+
+def _spec(
+    run: RunOptions, role: Role, kind: BackendKind, values: Mapping[str, Any]
+) -> BackendSpec:
+    options: BackendOptions = struct_from(kind.options, values, where=f"{kind.name} ({role})")
+    model = run.draft if role == "draft" else run.target
+    if model is None and not values.get("url"):
+        raise SettingError(
+            f"{role}: give a model, as {role}=FOLDER_OR_HUB_ID or {role}_url=URL"
+        )
+    return BackendSpec(kind.name, model, options, role, run.run_dir)
+
+
+_SECRET_NAME = re.compile(
+    r"(^|_)(api_?key|secret|password|authorization|bearer|hf_token|access_token)$", re.I
+)
+_SECRET_VALUE = re.compile(r"^(sk-|hf_|Bearer )[\w-]{12,}$")
+
+
+def _refuse_secrets(args: Mapping[str, Any]) -> None:
+    for name, value in args.items():
+        if _SECRET_NAME.search(name) or (isinstance(value, str) and _SECRET_VALUE.match(value)):
+            raise SettingError(
+                f"{name}: looks like a secret, and lm-eval writes model_args into its results; "
+                "set it in the environment instead (OPENAI_API_KEY, HF_TOKEN, ...)"
+            )
