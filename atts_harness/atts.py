@@ -14,9 +14,7 @@ No step waits for another sample, so there is no barrier anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, ClassVar, Literal
-
-import msgspec
+from typing import ClassVar
 
 from atts_harness.backend import Role
 from atts_harness.conformal import CalibrationOptions, make_policy
@@ -32,43 +30,11 @@ from atts_harness.strategy import (
     TakeoverPolicy,
 )
 from atts_harness.transcript import Segment, Transcript, inserted
+from atts_harness.turns import TurnOptions
 
 
-class TurnOptions(StrategyOptions, frozen=True, kw_only=True):
-    """How turns are cut and what a takeover does; shared by ATTS and its controls."""
-
-    turns: Annotated[int, msgspec.Meta(ge=1, description="most turns of a sample")] = 15
-    draft_tokens: Annotated[int, msgspec.Meta(ge=1, description="most tokens of a draft")] = 500
-    target_tokens: Annotated[
-        int, msgspec.Meta(ge=1, description="most tokens of a takeover")
-    ] = 500
-    turn_stop: Annotated[
-        str, msgspec.Meta(description="text that ends a turn (kept); empty: none, as published")
-    ] = ""
-    on_reject: Annotated[
-        Literal["continue", "replace"],
-        msgspec.Meta(description="the target writes behind the rejected draft, or in its place"),
-    ] = "continue"
-    on_empty: Annotated[
-        Literal["takeover", "end"],
-        msgspec.Meta(description="a draft that closes its turn at once: ask the target, or end"),
-    ] = "takeover"
-    score_template: Annotated[
-        Literal["chat", "raw"],
-        msgspec.Meta(description="score behind the chat prompt, or the raw text (published ct0)"),
-    ] = "chat"
-    paper_join: Annotated[
-        bool, msgspec.Meta(description="put a blank line between chunks, as published")
-    ] = False
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """Stop strings of a turn."""
-        return (self.turn_stop,) if self.turn_stop else ()
-
-
-class ATTSOptions(CalibrationOptions, TurnOptions, frozen=True, kw_only=True):
-    """Options of ATTS: its turns and its calibration."""
+class ATTSOptions(CalibrationOptions, frozen=True, kw_only=True):
+    """Options of ATTS: its turns (`TurnOptions`) and its calibration."""
 
 
 class ATTS:
@@ -129,9 +95,7 @@ async def take_turns(
     return ctx.finish(transcript, "turns")
 
 
-async def _draft(
-    transcript: Transcript, ctx: Context, options: TurnOptions, turn: int
-) -> Segment:
+async def _draft(transcript: Transcript, ctx: Context, options: TurnOptions, turn: int) -> Segment:
     reply = await ctx.draft.generate(
         transcript,
         kind="draft",

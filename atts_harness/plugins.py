@@ -96,9 +96,7 @@ def _pick(found: dict[str, Registered[T]], name: str, what: str) -> T:
 
 def _collect(hook: str, name_of: Callable[[Any], str]) -> dict[str, Registered[Any]]:
     plugins = manager()
-    distributions = {
-        plugin: dist.project_name for plugin, dist in plugins.list_plugin_distinfo()
-    }
+    distributions = {plugin: dist.project_name for plugin, dist in plugins.list_plugin_distinfo()}
     found: dict[str, Registered[Any]] = {}
     for implementation in getattr(plugins.hook, hook).get_hookimpls():
         values: Iterable[Any] = implementation.function()

@@ -9,6 +9,7 @@ the task's `generation_kwargs`, then presets, then defaults.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -154,7 +155,7 @@ class Settings:
         """Budget of kept tokens a sample."""
         for value in (self.run.max_gen_toks, (task or {}).get("max_gen_toks")):
             if value is not None:
-                return convert("max_gen_toks", value, Count)
+                return int(convert("max_gen_toks", value, Count))
         return DEFAULT_MAX_GEN_TOKS
 
 
@@ -232,10 +233,9 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         attempts.append(str(value))  # a model folder called `7`
     if isinstance(value, str):
         if value[:1] in "{[":
-            try:
+            # What is not JSON is a text that begins with a brace, and is judged as a text below.
+            with contextlib.suppress(msgspec.DecodeError):
                 attempts.insert(0, msgspec.json.decode(value))
-            except msgspec.DecodeError:
-                pass  # a text that begins with a brace; judged as a text below
         if value.lower() in ("true", "false", "none", "null"):
             attempts.append(value.lower())
     problem = ""
@@ -286,7 +286,7 @@ def _role_options(
     for name, value in values.items():
         prefix, _, rest = name.partition("_")
         role = next((r for r in ROLES if r == prefix), None)
-        if role in kinds and rest in kinds[role].options.__struct_fields__:
+        if role is not None and role in kinds and rest in kinds[role].options.__struct_fields__:
             own[role][rest] = value
             continue
         takers = [r for r, kind in kinds.items() if name in kind.options.__struct_fields__]
@@ -313,15 +313,11 @@ def _refuse_unknown(
     raise UnknownSettingError(name, known)
 
 
-def _spec(
-    run: RunOptions, role: Role, kind: BackendKind, values: Mapping[str, Any]
-) -> BackendSpec:
+def _spec(run: RunOptions, role: Role, kind: BackendKind, values: Mapping[str, Any]) -> BackendSpec:
     options: BackendOptions = struct_from(kind.options, values, where=f"{kind.name} ({role})")
     model = run.draft if role == "draft" else run.target
     if model is None and not values.get("url"):
-        raise SettingError(
-            f"{role}: give a model, as {role}=FOLDER_OR_HUB_ID or {role}_url=URL"
-        )
+        raise SettingError(f"{role}: give a model, as {role}=FOLDER_OR_HUB_ID or {role}_url=URL")
     return BackendSpec(kind.name, model, options, role, run.run_dir)
 
 

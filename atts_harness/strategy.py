@@ -116,7 +116,7 @@ class Score:
 
     @property
     def nonconformity(self) -> float | None:
-        """s = mean negative log-probability, in nats per token; the perplexity is exp(s)."""
+        """Mean negative log-probability, in nats per token: s. The perplexity is exp(s)."""
         return None if self.logprobs is None else -math.fsum(self.logprobs) / len(self.logprobs)
 
 
@@ -172,7 +172,10 @@ class TakeoverPolicy(Protocol):
 class RoleClient(Protocol):
     """A role as a strategy sees it."""
 
-    role: Role
+    @property
+    def role(self) -> Role:
+        """Which role."""
+        ...
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -242,8 +245,16 @@ class Context(Protocol):
     """What a strategy may do, for one sample."""
 
     sample: Sample
-    draft: RoleClient
-    target: RoleClient
+
+    @property
+    def draft(self) -> RoleClient:
+        """The draft."""
+        ...
+
+    @property
+    def target(self) -> RoleClient:
+        """The target."""
+        ...
 
     def room(self, transcript: Transcript, want: int | None = None) -> int:
         """Tokens left in the budget, at most `want`; 0 when it is spent."""

@@ -12,6 +12,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from atts_harness.errors import MissingExtraError, SettingError
@@ -86,7 +87,6 @@ class HuggingFaceTokenizer:
         chat_template: a Jinja template that replaces the tokenizer's own.
         template_args: further arguments of the template (`enable_thinking`, ...).
         eos_ids: ids that end a turn beside the tokenizer's own eos (from `generation_config`).
-        raw_prompt: render messages without a template: contents joined by a newline.
     """
 
     def __init__(
@@ -114,13 +114,17 @@ class HuggingFaceTokenizer:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Digest of the vocabulary, the merges and the named tokens."""
-        state = self._hf.backend_tokenizer.to_str() if hasattr(self._hf, "backend_tokenizer") else (
-            json.dumps(sorted(self._hf.get_vocab().items()))
+        state = (
+            self._hf.backend_tokenizer.to_str()
+            if hasattr(self._hf, "backend_tokenizer")
+            else (json.dumps(sorted(self._hf.get_vocab().items())))
         )
         # Padding and truncation are settings of a caller, not of the vocabulary.
         try:
             model = json.loads(state)
-            model = {k: model.get(k) for k in ("model", "added_tokens", "pre_tokenizer", "normalizer")}
+            model = {
+                k: model.get(k) for k in ("model", "added_tokens", "pre_tokenizer", "normalizer")
+            }
             state = json.dumps(model, sort_keys=True)
         except (ValueError, AttributeError):
             pass
@@ -142,9 +146,7 @@ class HuggingFaceTokenizer:
         """Ids of plain text; the names of special tokens in it are plain text."""
         if not text:
             return ()
-        return tuple(
-            self._hf.encode(text, add_special_tokens=False, split_special_tokens=True)
-        )
+        return tuple(self._hf.encode(text, add_special_tokens=False, split_special_tokens=True))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a run of ids as it reads inside a text."""
@@ -255,7 +257,6 @@ def _template_text(given: str | None) -> str | None:
     if given is None or "{" in given:
         return given
     try:
-        with open(given, encoding="utf-8") as file:
-            return file.read()
+        return Path(given).read_text(encoding="utf-8")
     except OSError as error:
         raise SettingError(f"chat_template: cannot read {given!r}: {error.strerror}") from error

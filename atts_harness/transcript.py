@@ -209,7 +209,9 @@ def _cut_at(tokenizer: Tokenizer, ids: list[int], stop: str, *, keep_stop: bool)
         return ids
     # The stop was completed by the last token, so only few tokens lie behind the cut.
     whole = len(ids)
-    while whole and (len(before := tokenizer.decode(ids[:whole])) > cut or before != text[: len(before)]):
+    while whole and (
+        len(before := tokenizer.decode(ids[:whole])) > cut or before != text[: len(before)]
+    ):
         whole -= 1
     rest = text[len(tokenizer.decode(ids[:whole])) : cut]
     return [*ids[:whole], *tokenizer.encode(rest)]

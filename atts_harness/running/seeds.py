@@ -17,8 +17,10 @@ def _digest(*parts: object) -> int:
 def call_seed(
     run_seed: int, sample: SampleId, role: str, kind: str, turn: int, attempt: int = 0
 ) -> int:
-    """Seed of one call, in [0, 2^31). The strategy's name is not in it, so strategies share
-    what can be shared: the first draft of a sample is the same under all of them.
+    """Seed of one call, in [0, 2^31).
+
+    The strategy's name is not in it, so strategies share what can be shared: the first draft of
+    a sample is the same under all of them.
     """
     parts = (run_seed, sample.task, sample.doc, sample.repeat, role, kind, turn, attempt)
     return _digest(*parts) >> (64 - SEED_BITS)

@@ -1,0 +1,359 @@
+"""What a strategy sees: the context of one sample and its two roles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from atts_harness.backend import (
+    Backend,
+    GenerateReply,
+    GenerateRequest,
+    Role,
+    Sampling,
+    ScoreReply,
+    ScoreRequest,
+)
+from atts_harness.errors import BackendError, ContextLengthError
+from atts_harness.records import (
+    CallKey,
+    CallRecord,
+    CallTotals,
+    DecisionRecord,
+    Finish,
+    Reason,
+    SampleRecord,
+    SegmentRecord,
+)
+from atts_harness.running.client import PRIORITIES, Calls, Request
+from atts_harness.running.seeds import call_seed, uniform
+from atts_harness.strategy import (
+    Generation,
+    Outcome,
+    Sample,
+    Score,
+    TakeoverPolicy,
+    Verdict,
+)
+from atts_harness.tokenizer import Tokenizer
+from atts_harness.transcript import Message, Segment, Transcript, written
+
+T = TypeVar("T")
+OUT_OF_ROOM: frozenset[Finish] = frozenset({"turns", "budget", "context"})
+
+
+class Gate:
+    """Lets the live samples of one group wait for each other."""
+
+    def __init__(self, repeats: Sequence[int]) -> None:
+        self._live = set(repeats)
+        self._values: dict[str, dict[int, Any]] = {}
+        self._changed = asyncio.Condition()
+
+    async def gather(self, repeat: int, key: str, value: T) -> Mapping[int, T]:
+        """Give a value and wait until every live sample has given one."""
+        async with self._changed:
+            given = self._values.setdefault(key, {})
+            given[repeat] = value
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: self._live <= given.keys())
+        return dict(sorted(given.items()))
+
+    async def leave(self, repeat: int) -> None:
+        """A sample has ended; nobody waits for it any longer."""
+        async with self._changed:
+            self._live.discard(repeat)
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True)
+class RunState:
+    """What the contexts of a run share."""
+
+    seed: int
+    calls: Calls
+    backends: Mapping[Role, Backend]
+    decided: Callable[[DecisionRecord], None]
+    sequence: list[int] = field(default_factory=lambda: [0])
+
+
+class SampleContext:
+    """The `Context` of one sample; collects its record as it goes."""
+
+    def __init__(self, sample: Sample, run: RunState, strategy: str, gate: Gate | None) -> None:
+        self.sample = sample
+        self._run = run
+        self._gate = gate
+        self.latest = sample.transcript
+        self.record = SampleRecord(
+            id=sample.id, strategy=strategy, text="", finish="failed", started=self._now()
+        )
+        self.draft = SampleRole("draft", self)
+        self.target = SampleRole("target", self)
+        self._discarded: list[Segment] = []
+
+    def _now(self) -> float:
+        return self._run.calls.clock.now()
+
+    def room(self, transcript: Transcript, want: int | None = None) -> int:
+        """Tokens left in the budget, at most `want`."""
+        left = max(0, self.sample.problem.max_tokens - transcript.tokens)
+        return left if want is None else min(left, want)
+
+    def seed(self, purpose: str, turn: int, attempt: int = 0) -> int:
+        """A seed of this sample's own."""
+        return call_seed(self._run.seed, self.sample.id, "strategy", purpose, turn, attempt)
+
+    def uniform(self, purpose: str, turn: int, attempt: int = 0) -> float:
+        """A seeded draw in [0, 1) of this sample's own."""
+        return uniform(self._run.seed, self.sample.id, purpose, turn, attempt)
+
+    def decide(self, policy: TakeoverPolicy, score: Score | None, turn: int) -> DecisionRecord:
+        """Ask the policy and record the decision; on replay the recorded one comes back."""
+        known = self._run.calls.journal.decision(self.sample.id, turn)
+        if known is not None:
+            return self._keep(known)
+        if score is not None and score.nonconformity is None:
+            return self.take_over(turn, "score-failed")
+        s = None if score is None else score.nonconformity
+        draw = self.uniform("decide", turn)
+        verdict = policy.decide(float("nan") if s is None else s, self.sample.id, turn, draw)
+        return self._decided(
+            turn, verdict, "p-value" if verdict.p_value is not None else "policy", s, draw
+        )
+
+    def take_over(self, turn: int, reason: Reason) -> DecisionRecord:
+        """Record a takeover that no policy was asked about."""
+        known = self._run.calls.journal.decision(self.sample.id, turn)
+        if known is not None:
+            return self._keep(known)
+        return self._decided(turn, Verdict(takeover=True), reason, None, 0.0)
+
+    def _decided(
+        self, turn: int, verdict: Verdict, reason: Reason, s: float | None, draw: float
+    ) -> DecisionRecord:
+        self._run.sequence[0] += 1
+        record = DecisionRecord(
+            sample=self.sample.id,
+            turn=turn,
+            takeover=verdict.takeover,
+            reason=reason,
+            nonconformity=s,
+            uniform=draw,
+            p_value=verdict.p_value,
+            threshold=verdict.threshold,
+            bank_size=verdict.bank_size,
+            bank=verdict.bank,
+            sequence=self._run.sequence[0],
+        )
+        self._run.calls.journal.record_decision(record)
+        self._run.decided(record)
+        return self._keep(record)
+
+    def _keep(self, record: DecisionRecord) -> DecisionRecord:
+        self.record.decisions.append(record)
+        return record
+
+    async def gather(self, key: str, value: T) -> Mapping[int, T]:
+        """Wait for the problem's live samples and share values, by repeat."""
+        if self._gate is None:
+            raise RuntimeError("gather: the strategy does not say `grouped = True`")
+        began = self._now()
+        values = await self._gate.gather(self.sample.id.repeat, key, value)
+        self.record.waited_seconds += self._now() - began
+        return values
+
+    def discard(self, segment: Segment) -> None:
+        """Record text that was generated and is not kept."""
+        if segment:
+            self.record.segments.append(_segment_record(segment, kept=False))
+
+    def note(self, name: str, value: Any) -> None:
+        """A fact for the sample's record."""
+        self.record.notes[name] = value
+
+    def ended(self, transcript: Transcript) -> Finish | None:
+        """Why the sample is over, if it is."""
+        problem = self.sample.problem
+        text = transcript.text
+        if any(stop in text for stop in problem.until):
+            return "until"
+        if problem.answered is not None and problem.answered(text):
+            return "answer"
+        if transcript.closed:
+            return "eos"
+        if self.room(transcript) == 0:
+            return "budget"
+        return None
+
+    def finish(self, transcript: Transcript, reason: Finish | None = None) -> Outcome:
+        """The sample's outcome."""
+        return Outcome(transcript, reason or self.ended(transcript) or "strategy")
+
+    def called(self, record: CallRecord) -> None:
+        """Count a call into the sample's sums."""
+        name = f"{record.key.role}/{record.key.kind}"
+        self.record.calls.setdefault(name, CallTotals()).add(record)
+        self.record.turns = max(self.record.turns, record.key.turn + 1)
+
+    def close(self, outcome: Outcome) -> SampleRecord:
+        """The finished record."""
+        record, transcript = self.record, outcome.transcript
+        text = transcript.text
+        cuts = [at for stop in self.sample.problem.until if (at := text.find(stop)) >= 0]
+        record.text = text[: min(cuts)] if cuts else text
+        record.finish = outcome.finish
+        record.truncated = outcome.finish in OUT_OF_ROOM and not self._answered(text)
+        record.segments = _in_order(record.segments, transcript.segments)
+        for segment in transcript.segments:
+            known = record.kept_tokens.get(segment.author, 0)
+            record.kept_tokens[segment.author] = known + len(segment)
+        record.ended = self._now()
+        return record
+
+    def fail(self, error: Exception) -> SampleRecord:
+        """The record of a sample that failed for good; what it had written stays."""
+        record = self.close(Outcome(self.latest, "failed"))
+        record.failed = f"{type(error).__name__}: {error}"
+        return record
+
+    def _answered(self, text: str) -> bool:
+        answered = self.sample.problem.answered
+        return answered is not None and answered(text)
+
+
+class SampleRole:
+    """One role of one sample: a `RoleClient`."""
+
+    def __init__(self, role: Role, ctx: SampleContext) -> None:
+        self.role: Role = role
+        self._ctx = ctx
+
+    @property
+    def _backend(self) -> Backend:
+        return self._ctx._run.backends[self.role]
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The role's own."""
+        return self._backend.tokenizer
+
+    async def generate(
+        self,
+        transcript: Transcript,
+        *,
+        kind: str,
+        turn: int,
+        max_tokens: int,
+        stop: Sequence[str] = (),
+        keep_stop: bool = True,
+        attempt: int = 0,
+        temperature: float | None = None,
+        top_logprobs: int = 0,
+        tail: Sequence[Message] = (),
+        prefill: str = "",
+    ) -> Generation:
+        """Continue the transcript; see `RoleClient.generate`."""
+        self._ctx.latest = transcript
+        tokenizer = self.tokenizer
+        ids = transcript.ids_in(tokenizer)
+        if tail:
+            ids = (*ids, *tokenizer.render_tail(tail, prefill))
+        room = self._backend.max_length - len(ids)
+        if room < 1:
+            raise ContextLengthError(
+                f"{self.role}: {len(ids)} tokens fill the context of {self._backend.max_length}"
+            )
+        request = GenerateRequest(
+            ids=ids,
+            max_tokens=min(max_tokens, room),
+            sampling=self._sampling(temperature),
+            seed=call_seed(
+                self._ctx._run.seed, self._ctx.sample.id, self.role, kind, turn, attempt
+            ),
+            stop=tuple(stop),
+            top_logprobs=top_logprobs,
+            priority=PRIORITIES.get(kind, 1),
+        )
+        record = await self._call(kind, turn, attempt, request)
+        reply = record.reply
+        if not isinstance(reply, GenerateReply):
+            raise BackendError(record.error or "no reply")
+        segment = written(
+            tokenizer,
+            reply.ids,
+            author=self.role,
+            ending=reply.ending,
+            stop=reply.stop,
+            keep_stop=keep_stop,
+            turn=turn,
+            kind=kind,
+        )
+        return Generation(segment, reply.logprobs, self._named_top(reply), reply.ids)
+
+    async def score(
+        self,
+        transcript: Transcript,
+        segment: Segment,
+        *,
+        turn: int,
+        attempt: int = 0,
+        raw: bool = False,
+    ) -> Score:
+        """Score `segment` behind `transcript`; see `RoleClient.score`."""
+        self._ctx.latest = transcript
+        before = transcript.ids_in(self.tokenizer, raw=raw)
+        ids = (*before, *segment.ids_in(self.tokenizer))
+        if len(ids) > self._backend.max_length:
+            raise ContextLengthError(
+                f"{self.role}: {len(ids)} tokens to score exceed the context of "
+                f"{self._backend.max_length}"
+            )
+        request = ScoreRequest(ids=ids, start=len(before), priority=PRIORITIES["score"])
+        record = await self._call("score", turn, attempt, request)
+        if not isinstance(record.reply, ScoreReply):
+            return Score(None, failed=record.error)
+        return Score(record.reply.logprobs)
+
+    async def _call(self, kind: str, turn: int, attempt: int, request: Request) -> CallRecord:
+        key = CallKey(self._ctx.sample.id, kind, self.role, turn, attempt)
+        record = await self._ctx._run.calls.make(self._backend, key, request)
+        self._ctx.called(record)
+        return record
+
+    def _sampling(self, temperature: float | None) -> Sampling:
+        usual = self._ctx.sample.problem.sampling.get(self.role, Sampling())
+        if temperature is None:
+            return usual
+        return Sampling(
+            temperature=temperature, top_p=usual.top_p, top_k=usual.top_k, min_p=usual.min_p
+        )
+
+    def _named_top(self, reply: GenerateReply) -> tuple[dict[str, float], ...] | None:
+        if reply.top_logprobs is None:
+            return None
+        decode = self.tokenizer.decode
+        return tuple(
+            {decode([id_]): lp for id_, lp in sorted(step.items(), key=lambda item: -item[1])}
+            for step in reply.top_logprobs
+        )
+
+
+def _segment_record(segment: Segment, *, kept: bool) -> SegmentRecord:
+    return SegmentRecord(
+        author=segment.author,
+        text=segment.text,
+        tokens=len(segment),
+        turn=segment.turn,
+        kind=segment.kind,
+        ending=segment.ending,
+        kept=kept,
+    )
+
+
+def _in_order(discarded: list[SegmentRecord], kept: Sequence[Segment]) -> list[SegmentRecord]:
+    """Kept and discarded segments by turn; within a turn what was thrown away comes first."""
+    records = [*discarded, *(_segment_record(segment, kept=True) for segment in kept)]
+    return sorted(records, key=lambda record: record.turn)

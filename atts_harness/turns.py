@@ -1,0 +1,40 @@
+"""How turns are cut: the options that ATTS and its controls share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from atts_harness.strategy import StrategyOptions
+
+
+class TurnOptions(StrategyOptions, frozen=True, kw_only=True):
+    """How turns are cut and what a takeover does; shared by ATTS and its controls."""
+
+    turns: Annotated[int, msgspec.Meta(ge=1, description="most turns of a sample")] = 15
+    draft_tokens: Annotated[int, msgspec.Meta(ge=1, description="most tokens of a draft")] = 500
+    target_tokens: Annotated[int, msgspec.Meta(ge=1, description="most tokens of a takeover")] = 500
+    turn_stop: Annotated[
+        str, msgspec.Meta(description="text that ends a turn (kept); empty: none, as published")
+    ] = ""
+    on_reject: Annotated[
+        Literal["continue", "replace"],
+        msgspec.Meta(description="the target writes behind the rejected draft, or in its place"),
+    ] = "continue"
+    on_empty: Annotated[
+        Literal["takeover", "end"],
+        msgspec.Meta(description="a draft that closes its turn at once: ask the target, or end"),
+    ] = "takeover"
+    score_template: Annotated[
+        Literal["chat", "raw"],
+        msgspec.Meta(description="score behind the chat prompt, or the raw text (published ct0)"),
+    ] = "chat"
+    paper_join: Annotated[
+        bool, msgspec.Meta(description="put a blank line between chunks, as published")
+    ] = False
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Stop strings of a turn."""
+        return (self.turn_stop,) if self.turn_stop else ()
