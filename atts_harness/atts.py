@@ -70,9 +70,9 @@ async def take_turns(
     for turn in range(options.turns):
         if turn and options.paper_join:
             transcript += inserted("\n\n", turn=turn)
-        draft = await _draft(transcript, ctx, options, turn)
+        draft = await write_draft(transcript, ctx, options, turn)
         if draft:
-            score = await _score(transcript, draft, ctx, options, policy, turn)
+            score = await score_draft(transcript, draft, ctx, options, policy, turn)
             if turn == 0 and policy.presamples:
                 await _presample(sample, ctx, policy, score)
             takeover = ctx.decide(policy, score, turn).takeover
@@ -86,7 +86,7 @@ async def take_turns(
         else:
             transcript += draft
         if takeover and (room := ctx.room(transcript, options.target_tokens)):
-            written = await _takeover(transcript, ctx, options, turn, room)
+            written = await write_takeover(transcript, ctx, options, turn, room)
             if not written and written.ending == "eos":
                 return ctx.finish(transcript, ctx.ended(transcript) or "eos")
             transcript += written
@@ -95,7 +95,10 @@ async def take_turns(
     return ctx.finish(transcript, "turns")
 
 
-async def _draft(transcript: Transcript, ctx: Context, options: TurnOptions, turn: int) -> Segment:
+async def write_draft(
+    transcript: Transcript, ctx: Context, options: TurnOptions, turn: int
+) -> Segment:
+    """The draft's chunk of a turn; possibly empty."""
     reply = await ctx.draft.generate(
         transcript,
         kind="draft",
@@ -106,7 +109,7 @@ async def _draft(transcript: Transcript, ctx: Context, options: TurnOptions, tur
     return reply.segment
 
 
-async def _score(
+async def score_draft(
     transcript: Transcript,
     draft: Segment,
     ctx: Context,
@@ -114,6 +117,7 @@ async def _score(
     policy: TakeoverPolicy,
     turn: int,
 ) -> Score | None:
+    """The target's score of a draft; None for a policy that needs none."""
     if not policy.needs_scores:
         return None
     raw = options.score_template == "raw"
@@ -130,9 +134,10 @@ async def _presample(
     policy.offer(sample.id.task, sample.id.doc, known)
 
 
-async def _takeover(
+async def write_takeover(
     transcript: Transcript, ctx: Context, options: TurnOptions, turn: int, room: int
 ) -> Segment:
+    """The target's chunk of a turn, of at most `room` tokens; possibly empty."""
     reply = await ctx.target.generate(
         transcript, kind="takeover", turn=turn, max_tokens=room, stop=options.stops
     )
