@@ -1,0 +1,51 @@
+# The interface for people. Every target sets up what it needs; nothing is installed by hand.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies \
+	test-vllm test-sglang clean
+
+# torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
+$(STAMP): pyproject.toml scripts/install.sh
+	PYTHON=$(PYTHON) sh scripts/install.sh $(VENV)
+	touch $(STAMP)
+
+demo: $(STAMP)      ## the main job, offline, on the embedded pair: six strategies, one table
+	$(BIN)/python examples/demo.py
+
+test: $(STAMP)      ## everything that needs no engine
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)      ## formatter, linter, type checker
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(STAMP)     ## what is timed: client cost, schedules, grading, conformal decisions
+	$(BIN)/python -m benchmarks
+
+docs: $(STAMP)      ## regenerate what the documentation quotes
+	$(BIN)/python -m benchmarks --docs
+
+train-tiny: $(STAMP)  ## train the embedded pair from nothing
+	$(BIN)/python -m atts_tiny.train
+
+eval-tiny: $(STAMP)   ## measure the embedded pair and write its model card
+	$(BIN)/python -m atts_tiny.evaluate
+
+bench-strategies: $(STAMP)
+	$(BIN)/python -m benchmarks.strategies
+
+bench-engines: $(STAMP)
+	$(BIN)/python -m benchmarks.engines
+
+test-vllm: $(STAMP)   ## real vLLM in an environment of its own
+	bash scripts/test-vllm.sh
+
+test-sglang: $(STAMP) ## real SGLang in an environment of its own
+	bash scripts/test-sglang.sh
+
+clean:
+	rm -rf $(VENV) .venv-vllm .venv-sglang build dist
