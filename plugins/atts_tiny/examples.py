@@ -1,0 +1,326 @@
+"""Training examples: right solutions, spoiled steps with their repair, judging turns, drills.
+
+Every example is token ids with a weight for each: 0 keeps a token out of the loss (prompts, and the
+wrong part of a spoiled step, so that nobody learns to be wrong), results count most.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from atts_harness.testing.chain import (
+    LEVELS,
+    VALUE_MAX,
+    VALUE_MIN,
+    Chain,
+    ChainProblem,
+    LevelName,
+    Operator,
+    apply,
+    below,
+    draw_problem,
+)
+from atts_tiny import language
+from atts_tiny.tokenizer import END, SYSTEM_PROMPT, Codec
+
+RESULT, START, PLAIN, DIGIT, SILENT = 3.0, 2.0, 1.0, 4.0, 0.0
+"""Loss weights: a result, the first token of a step, any other, a judge's digit, none."""
+
+
+@dataclass(frozen=True)
+class Diet:
+    """What a model is fed.
+
+    Attributes:
+        levels: Share of each level among the problems.
+        spoiled: Chance that a step of a problem is spoiled (and then repaired).
+        doubt: Chance of a reflection after a right step.
+        judged: Share of examples that end in a judging turn.
+        drills: Share of examples that are bare arithmetic.
+    """
+
+    levels: dict[LevelName, float]
+    spoiled: float
+    doubt: float
+    judged: float
+    drills: float
+
+
+DRAFT_DIET = Diet({"easy": 0.45, "hard": 0.5, "shifted": 0.05}, 0.06, 0.10, 0.0, 0.15)
+TARGET_DIET = Diet({"easy": 0.4, "hard": 0.5, "shifted": 0.1}, 0.12, 0.07, 0.25, 0.15)
+
+
+@dataclass
+class Example:
+    """Token ids and the weight of each in the loss."""
+
+    ids: list[int] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+
+    def add(self, ids: tuple[int, ...] | list[int], weight: float, first: float | None = None) -> None:
+        """Appends ids of one weight; ``first`` is the weight of the first of them."""
+        self.ids.extend(ids)
+        self.weights.extend([weight] * len(ids))
+        if first is not None and ids:
+            self.weights[-len(ids)] = first
+
+
+@dataclass(frozen=True)
+class Written:
+    """A step as written: what it claims, which may be wrong."""
+
+    left: int
+    op: Operator
+    right: int
+    result: int
+    rest: Chain
+
+
+def pick(rng: random.Random, shares: dict[LevelName, float]) -> LevelName:
+    """A level by its share."""
+    place = rng.random() * sum(shares.values())
+    for level, share in shares.items():
+        place -= share
+        if place < 0:
+            break
+    return level
+
+
+def right_step(base: Chain) -> Written:
+    """The step that is right on ``base``."""
+    (op, operand) = base.operations[0]
+    after = base.step()
+    return Written(base.start, op, operand, after.start, after)
+
+
+def spoil_step(rng: random.Random, base: Chain) -> Written:
+    """A wrong step on ``base``: a wrong result (60 %), restatement (28 %) or operand (12 %)."""
+    step = right_step(base)
+    while True:
+        kind = rng.random()
+        if kind < 0.60:
+            result = _wrong_number(rng, step.result)
+            wrong = Written(step.left, step.op, step.right, result, Chain(result, step.rest.operations))
+        elif kind < 0.88:
+            wrong = Written(step.left, step.op, step.right, step.result, _spoil_chain(rng, step.rest))
+        else:
+            right = _wrong_number(rng, step.right)
+            result = apply(step.op, step.left, right)
+            wrong = Written(step.left, step.op, right, result, Chain(result, step.rest.operations))
+        if wrong != step and _fits(wrong.result) and _fits(wrong.rest.start):
+            return wrong
+
+
+def _fits(value: int) -> bool:
+    return VALUE_MIN <= value <= VALUE_MAX
+
+
+def _wrong_number(rng: random.Random, value: int) -> int:
+    """A number near ``value``: off by one mostly, as a half-trained model's mistakes are."""
+    shift = (1, 1, 1, 1, 1, 2, 2, 3, 10, 4 + below(rng, 6))[below(rng, 10)]
+    return max(0, min(VALUE_MAX, value + (shift if rng.random() < 0.5 else -shift)))
+
+
+def _spoil_chain(rng: random.Random, chain: Chain) -> Chain:
+    """A wrong copy: a changed, lost, doubled or exchanged operation, or a changed head."""
+    operations = list(chain.operations)
+    if not operations or rng.random() < 0.2:
+        return Chain(_wrong_number(rng, chain.start), chain.operations)
+    place = below(rng, len(operations))
+    op, operand = operations[place]
+    kind = below(rng, 6)
+    if kind <= 1:
+        operations[place] = (op, max(1, _wrong_number(rng, operand)))
+    elif kind == 2:
+        operations[place] = (("+", "-", "*")[below(rng, 3)], operand)  # type: ignore[assignment]
+    elif kind == 3:
+        del operations[place]
+    elif kind == 4:
+        operations.insert(place, (op, operand))
+    else:
+        other = below(rng, len(operations))
+        operations[place], operations[other] = operations[other], operations[place]
+    return Chain(chain.start, tuple(operations))
+
+
+class Writer:
+    """Writes one solution as an example, step by step."""
+
+    def __init__(self, rng: random.Random, codec: Codec, problem: ChainProblem) -> None:
+        self.rng, self.codec = rng, codec
+        self.now = self.before = problem.chain
+        self.example = Example()
+        system = SYSTEM_PROMPT if rng.random() < 0.03 else None
+        self.example.add(codec.prompt(problem.prompt, system), SILENT)
+        self.connective = self.one_of(language.CONNECTIVES)
+        self.steps = 0
+        self.agreed = False
+
+    def one_of(self, options: tuple[str, ...]) -> str:
+        """One of the options, uniformly."""
+        return options[below(self.rng, len(options))]
+
+    def step(self, spoil: bool = False) -> Written:
+        """The next step, right or spoiled."""
+        head = ""
+        if self.agreed and self.rng.random() < 0.6:
+            head = language.YES
+        elif self.rng.random() < 0.15:
+            head = self.one_of(language.NEXT_HEADS if self.steps else language.FIRST_HEADS)
+        self.before = self.now
+        written = self._write(head, self.now, spoil)
+        self.now, self.agreed = written.rest, False
+        return written
+
+    def reflect(self, after_error: bool, spoil: bool = False) -> Written:
+        """The last step again."""
+        draw = self.rng.random()
+        if draw < 0.06:
+            head = language.CUE
+        elif after_error:
+            head = language.REFLECTIONS[0 if draw < 0.6 else 1 if draw < 0.8 else 2 if draw < 0.9 else 3]
+        else:
+            head = language.REFLECTIONS[1 if draw < 0.5 else 2 if draw < 0.75 else 0 if draw < 0.9 else 3]
+        written = self._write(head, self.before, spoil)
+        self.agreed = written.rest == self.now
+        self.now = written.rest
+        return written
+
+    def _write(self, head: str, base: Chain, spoil: bool) -> Written:
+        step = spoil_step(self.rng, base) if spoil else right_step(base)
+        truth = right_step(base)
+        add, encode = self.example.add, self.codec.encode
+        number = lambda value: encode(str(value))  # noqa: E731
+        start = len(self.example.ids)
+        add(encode(head) if head else (), PLAIN)
+        add(number(step.left), PLAIN)
+        add(encode(f" {step.op} "), PLAIN)
+        add(number(step.right), PLAIN if step.right == truth.right else SILENT)
+        add(encode(" = "), PLAIN)
+        good = apply(step.op, step.left, step.right) == step.result
+        add(number(step.result), RESULT if good else SILENT)
+        add(encode(self.connective), PLAIN)
+        copied = Chain(step.result, truth.rest.operations)
+        rest, wanted = self._chain_ids(step.rest), self._chain_ids(copied)
+        same = next((i for i, (a, b) in enumerate(zip(rest, wanted, strict=False)) if a != b), None)
+        same = min(len(rest), len(wanted)) if same is None else same
+        whole = rest == wanted
+        add(rest[:same], PLAIN)
+        add(rest[same:], SILENT)
+        add(encode("."), PLAIN if whole else SILENT)
+        add(encode(language.BLANK), PLAIN)
+        self.example.weights[start] = START
+        self.steps += 1
+        return step
+
+    def _chain_ids(self, chain: Chain) -> list[int]:
+        ids = list(self.codec.encode(str(chain.start)))
+        for op, operand in chain.operations:
+            ids.extend(self.codec.encode(f" {op} "))
+            ids.extend(self.codec.encode(str(operand)))
+        return ids
+
+    def close(self, wrong: bool = False) -> None:
+        """Ends the thinking part; rarely without its tag, which some strategies delete."""
+        value = _wrong_number(self.rng, self.now.start) if wrong else self.now.start
+        closing = self.one_of(language.CLOSINGS).split("{}")
+        add, encode = self.example.add, self.codec.encode
+        add(encode(closing[0]), PLAIN, START)
+        add(encode(str(value)), PLAIN if value == self.now.start else SILENT)
+        add(encode(closing[1]), PLAIN)
+        draw = self.rng.random()
+        if draw < 0.06:
+            add(encode("\n" + language.BLANK if draw < 0.03 else language.BLANK), SILENT)
+        else:
+            add(encode("\n" + language.THINK_CLOSE + language.BLANK), PLAIN)
+
+    def answer(self, wrong: bool = False, end: bool = True) -> None:
+        """The answer part."""
+        value = _wrong_number(self.rng, self.now.start) if wrong else self.now.start
+        add, encode = self.example.add, self.codec.encode
+        head, tail = self.one_of(language.ANSWERS).format("\0").split("\0")
+        add(encode(head), PLAIN, START)
+        add(encode(str(value)), PLAIN if value == self.now.start else SILENT)
+        add(encode(tail), PLAIN)
+        if end:
+            add(encode(END), PLAIN)
+
+    def judge(self, digit: int) -> None:
+        """A judging turn about the last step."""
+        self.example.add(self.codec.judge_tail(), SILENT)
+        self.example.add([self.codec.digits[digit]], DIGIT)
+        self.example.add(self.codec.encode(END), PLAIN)
+
+
+def score_of(rng: random.Random, error: language.Error | None, distance: int = 0) -> int:
+    """The digit a judge should give: 8-9 if right, 0-3 if wrong, least for the plain mistakes."""
+    if error is None:
+        return 9 if rng.random() < 0.75 else 8
+    if error in ("premature", "form") or (error == "result" and distance > 2):
+        return below(rng, 2)
+    return 1 + below(rng, 3)
+
+
+def solution(rng: random.Random, codec: Codec, diet: Diet, problem: ChainProblem) -> Example:
+    """A whole solution, or its beginning with a judging turn."""
+    writer = Writer(rng, codec, problem)
+    count = len(problem.chain.operations)
+    judged = rng.random() < diet.judged
+    cut = 1 + below(rng, count + 2) if judged else 0
+    spoilable = rng.random() < 0.7
+    for number in range(1, count + 1):
+        last = number == cut
+        spoil = (last and rng.random() < 0.5) or (spoilable and rng.random() < diet.spoiled)
+        written = writer.step(spoil)
+        again = 0
+        while not last and (spoil or rng.random() < diet.doubt):
+            spoil, wrong = rng.random() < (0.15 if again else 0.05), spoil
+            again += 1
+            written = writer.reflect(wrong, spoil)
+        if last:
+            if not spoil and rng.random() < 0.15:
+                spoil = rng.random() < 0.4
+                written = writer.reflect(False, spoil)
+            writer.judge(_digit(rng, writer.before, written))
+            return writer.example
+    wrong = judged and rng.random() < 0.4
+    writer.close(wrong and cut == count + 1)
+    if cut != count + 1:
+        writer.answer(wrong, end=not judged)
+    if judged:
+        writer.judge(score_of(rng, "restatement" if wrong else None))
+    return writer.example
+
+
+def _digit(rng: random.Random, base: Chain, step: Written) -> int:
+    truth = right_step(base)
+    if step == truth:
+        return score_of(rng, None)
+    if step.right == truth.right and step.result != truth.result:
+        return score_of(rng, "result", abs(step.result - truth.result))
+    return score_of(rng, "restatement")
+
+
+def drill(rng: random.Random, codec: Codec, diet: Diet) -> Example:
+    """Bare operations, as many as a short solution has tokens."""
+    example = Example()
+    while len(example.ids) < 90:
+        level = LEVELS[pick(rng, diet.levels)]
+        op: Operator = ("+", "-", "*")[below(rng, 3)]  # type: ignore[assignment]
+        low, high = level.factor if op == "*" else level.addend
+        left, right = 1 + below(rng, VALUE_MAX), low + below(rng, high - low + 1)
+        result = apply(op, left, right)
+        if not _fits(result):
+            continue
+        example.add(codec.encode(f"{left} {op} {right} = "), SILENT)
+        example.add(codec.encode(str(result)), RESULT)
+        example.add(codec.encode(language.BLANK), SILENT)
+    return example
+
+
+def draw_example(rng: random.Random, codec: Codec, diet: Diet) -> Example:
+    """One example of a diet; problems are of the training split."""
+    if rng.random() < diet.drills:
+        return drill(rng, codec, diet)
+    return solution(rng, codec, diet, draw_problem(rng, pick(rng, diet.levels), "train"))

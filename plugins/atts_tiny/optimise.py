@@ -1,0 +1,161 @@
+"""One model's training: batches, optimisers, schedule, and a checkpoint that resumes exactly."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from atts_tiny.examples import Example
+from atts_tiny.model import Shape, Weights, hidden_states, init_weights, rope_tables
+
+POOL = 8
+"""Batches that are drawn together and sorted by length, so that little is padding."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one model is trained.
+
+    Attributes:
+        shape: The model's sizes.
+        steps: Optimiser steps; fixed, so that a build repeats.
+        tokens: Tokens a step, about.
+        flat: Share of the steps before the learning rate falls (as a cosine, to nothing).
+        warmup: Steps over which the learning rate rises.
+        matrix_rate: Learning rate of Muon, for the matrices inside the layers.
+        other_rate: Learning rate of AdamW, for everything else.
+        seed: Of weights and examples.
+    """
+
+    shape: Shape
+    steps: int
+    tokens: int = 1200
+    flat: float = 0.5
+    warmup: int = 50
+    matrix_rate: float = 0.02
+    other_rate: float = 0.003
+    seed: int = 1
+
+
+Draw = Callable[[random.Random], Example]
+
+
+def pool_of(draw: Draw, plan: Plan, number: int) -> list[list[Example]]:
+    """The examples of `POOL` consecutive steps, the same whenever they are asked for."""
+    rng = random.Random(f"{plan.seed}/{number}")
+    pool: list[Example] = []
+    size = 0
+    while size < plan.tokens * POOL:
+        example = draw(rng)
+        pool.append(example)
+        size += len(example.ids)
+    pool.sort(key=lambda example: len(example.ids))
+    batches: list[list[Example]] = [[] for _ in range(POOL)]
+    passed = 0
+    for example in pool:
+        batches[passed * POOL // size].append(example)
+        passed += len(example.ids)
+    return sorted(batches, key=lambda _: rng.random())
+
+
+def tensors_of(rows: list[Example], pad: int) -> tuple[Tensor, Tensor]:
+    """Ids and loss weights of examples, each (rows, length), padded on the right."""
+    length = max(len(example.ids) for example in rows)
+    ids = torch.full((len(rows), length), pad)
+    weights = torch.zeros((len(rows), length))
+    for row, example in enumerate(rows):
+        ids[row, : len(example.ids)] = torch.tensor(example.ids)
+        weights[row, : len(example.ids)] = torch.tensor(example.weights)
+    return ids, weights
+
+
+def loss_of(weights: Weights, shape: Shape, ids: Tensor, counts: Tensor) -> Tensor:
+    """Weighted cross entropy of the next token; the computation runs in bfloat16."""
+    half = {name: tensor.bfloat16() for name, tensor in weights.items()}
+    cos, sin = rope_tables(ids.shape[1] - 1)
+    states = hidden_states(half, shape, ids[:, :-1], cos, sin)
+    chosen = counts[:, 1:] > 0
+    logits = states[chosen] @ half["model.embed_tokens.weight"].T
+    losses = functional.cross_entropy(logits.float(), ids[:, 1:][chosen], reduction="none")
+    share = counts[:, 1:][chosen]
+    return (losses * share).sum() / share.sum()
+
+
+def rate_at(plan: Plan, step: int) -> float:
+    """The factor on both learning rates at a step."""
+    if step < plan.warmup:
+        return (step + 1) / plan.warmup
+    flat = plan.flat * plan.steps
+    if step < flat:
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - flat) / (plan.steps - flat)))
+
+
+class Training:
+    """A model on its way: weights, optimisers and the number of steps done."""
+
+    def __init__(self, plan: Plan, start: Weights | None = None) -> None:
+        self.plan, self.step = plan, 0
+        self.pool: tuple[int, list[list[Example]]] | None = None
+        fresh = start if start is not None else init_weights(plan.shape, plan.seed)
+        self.weights = {name: tensor.clone().requires_grad_() for name, tensor in fresh.items()}
+        matrices = [
+            tensor
+            for name, tensor in self.weights.items()
+            if tensor.ndim == 2 and "embed" not in name
+        ]
+        others = [
+            tensor for name, tensor in self.weights.items() if tensor.ndim == 1 or "embed" in name
+        ]
+        self.optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=plan.matrix_rate, weight_decay=0.0),
+            torch.optim.AdamW(others, lr=plan.other_rate, betas=(0.9, 0.95), weight_decay=0.0),
+        ]
+        self.rates = (plan.matrix_rate, plan.other_rate)
+
+    def advance(self, draw: Draw, pad: int) -> float:
+        """One optimiser step; returns its loss."""
+        number, place = divmod(self.step, POOL)
+        if self.pool is None or self.pool[0] != number:
+            self.pool = (number, pool_of(draw, self.plan, number))
+        ids, counts = tensors_of(self.pool[1][place], pad)
+        loss = loss_of(self.weights, self.plan.shape, ids, counts)
+        loss.backward()  # type: ignore[no-untyped-call]
+        factor = rate_at(self.plan, self.step)
+        for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * factor
+            optimiser.step()
+            optimiser.zero_grad()
+        self.step += 1
+        return loss.item()
+
+    def save(self, path: Path) -> None:
+        """Writes a checkpoint; the old one stays until the new one is whole."""
+        state = {
+            "plan": asdict(self.plan),
+            "torch": torch.__version__,
+            "step": self.step,
+            "weights": {name: tensor.detach() for name, tensor in self.weights.items()},
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+        }
+        partial = path.with_suffix(".partial")
+        torch.save(state, partial)
+        partial.replace(path)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes over a checkpoint's state."""
+        with torch.no_grad():
+            for name, tensor in self.weights.items():
+                tensor.copy_(state["weights"][name])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.step = int(state["step"])
