@@ -169,6 +169,25 @@ class TakeoverPolicy(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Settled:
+    """A policy with one answer, for a strategy that reaches its verdicts in a way of its own."""
+
+    verdict: Verdict
+    needs_scores = False
+    presamples = False
+
+    def decide(self, nonconformity: float, sample: SampleId, turn: int, uniform: float) -> Verdict:
+        """The verdict."""
+        return self.verdict
+
+    def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
+        """Nothing to learn."""
+
+    def fold(self, record: DecisionRecord) -> None:
+        """Nothing to restore."""
+
+
 class RoleClient(Protocol):
     """A role as a strategy sees it."""
 
