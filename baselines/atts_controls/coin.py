@@ -1,0 +1,120 @@
+"""Controls that take turns as ATTS does and toss a coin where ATTS ranks a score.
+
+Draft-only, random takeover and always-takeover are one strategy at rate 0, r and 1. They share
+ATTS's turn loop, its options and, because seeds know no strategy, the first draft of every sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+
+from atts_harness.atts import take_turns
+from atts_harness.backend import Role
+from atts_harness.records import DecisionRecord, SampleId
+from atts_harness.strategy import (
+    Context,
+    Outcome,
+    RunInfo,
+    Sample,
+    Strategy,
+    StrategyOptions,
+    TakeoverPolicy,
+    Verdict,
+)
+from atts_harness.turns import TurnOptions
+
+
+@dataclass(frozen=True)
+class Coin:
+    """Takes over with a given probability, whatever was written; asks for no score.
+
+    Attributes:
+        rate: share of turns, in [0, 1].
+    """
+
+    rate: float
+    needs_scores = False
+    presamples = False
+
+    def decide(self, nonconformity: float, sample: SampleId, turn: int, uniform: float) -> Verdict:
+        """Toss."""
+        return Verdict(takeover=uniform < self.rate, threshold=self.rate)
+
+    def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
+        """A coin learns nothing."""
+
+    def fold(self, record: DecisionRecord) -> None:
+        """A coin has no state."""
+
+
+class DraftOnlyOptions(TurnOptions, frozen=True, kw_only=True):
+    """Turns without a target: no limit on their number but the budget, and no one to ask."""
+
+    turns: Annotated[
+        int, msgspec.Meta(ge=0, description="most turns of a sample; 0: as the budget allows")
+    ] = 0
+    on_empty: Annotated[
+        Literal["end"], msgspec.Meta(description="a draft that closes its turn at once ends")
+    ] = "end"
+
+
+class RandomTakeoverOptions(TurnOptions, frozen=True, kw_only=True):
+    """ATTS's turns, and how often the coin falls on the target."""
+
+    rate: Annotated[
+        float,
+        msgspec.Meta(ge=0, le=1, description="share of turns that the target takes over"),
+    ] = 0.4
+
+
+class DraftOnly(Strategy):
+    """The draft alone, in ATTS's turns, until it ends or the budget is spent."""
+
+    name: ClassVar[str] = "draft-only"
+    Options: ClassVar[type[StrategyOptions]] = DraftOnlyOptions
+    roles: ClassVar[tuple[Role, ...]] = ("draft",)
+
+    def __init__(self, options: DraftOnlyOptions, run: RunInfo) -> None:
+        self.options = options
+        self.policy: TakeoverPolicy = Coin(0.0)
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Produce one sample."""
+        # A turn writes a token at least, or ends the sample.
+        turns = self.options.turns or sample.problem.max_tokens
+        options = msgspec.structs.replace(self.options, turns=turns)
+        return await take_turns(sample, ctx, options, self.policy)
+
+
+class AlwaysTakeover(Strategy):
+    """The target takes over every turn: ATTS at rate 1, without its scores."""
+
+    name: ClassVar[str] = "always-takeover"
+    Options: ClassVar[type[StrategyOptions]] = TurnOptions
+
+    def __init__(self, options: TurnOptions, run: RunInfo) -> None:
+        self.options = options
+        self.policy: TakeoverPolicy = Coin(1.0)
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Produce one sample."""
+        return await take_turns(sample, ctx, self.options, self.policy)
+
+
+class RandomTakeover(Strategy):
+    """The target takes over as often as ATTS lets it, at turns drawn by lot."""
+
+    name: ClassVar[str] = "random-takeover"
+    Options: ClassVar[type[StrategyOptions]] = RandomTakeoverOptions
+
+    def __init__(self, options: RandomTakeoverOptions, run: RunInfo) -> None:
+        self.options = options
+        self.policy: TakeoverPolicy = Coin(options.rate)
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Produce one sample."""
+        return await take_turns(sample, ctx, self.options, self.policy)

@@ -1,0 +1,32 @@
+"""ATTS with one model in both roles: it drafts, scores itself and writes on where it was unsure."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+from atts_harness.atts import ATTS, take_turns
+from atts_harness.backend import Role
+from atts_harness.strategy import Context, Outcome, RoleClient, Sample
+
+
+class OneModel(ATTS):
+    """The target in both roles; what ATTS gains by a second model is seen against it."""
+
+    name: ClassVar[str] = "self"
+    roles: ClassVar[tuple[Role, ...]] = ("target",)
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Produce one sample."""
+        alone = cast(Context, _Alone(ctx))
+        return await take_turns(sample, alone, self.options, self.policy)
+
+
+class _Alone:
+    """A context whose draft is the target."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self.draft: RoleClient = ctx.target
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)

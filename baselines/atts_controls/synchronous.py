@@ -1,0 +1,118 @@
+"""What ATTS replaces: the samples of a problem go turn by turn together, the worst are taken over.
+
+All draft; all wait; the target scores all; all wait; the B with the worst scores are taken over;
+all wait. Ranking within the turn needs no bank, and costs every sample the time of the slowest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
+
+import msgspec
+
+from atts_harness.atts import write_draft, write_takeover
+from atts_harness.records import DecisionRecord
+from atts_harness.strategy import (
+    Context,
+    Outcome,
+    RunInfo,
+    Sample,
+    Score,
+    Settled,
+    Strategy,
+    StrategyOptions,
+    Verdict,
+)
+from atts_harness.transcript import Segment, Transcript, inserted
+from atts_harness.turns import TurnOptions
+
+
+class SynchronousOptions(TurnOptions, frozen=True, kw_only=True):
+    """ATTS's turns, and how many of them are taken over."""
+
+    rate: Annotated[
+        float,
+        msgspec.Meta(
+            ge=0, le=1, description="share of a turn's samples that are taken over: B of m is B/m"
+        ),
+    ] = 0.4
+
+
+class Synchronous(Strategy):
+    """Barriers at every turn; the worst scores of the turn are taken over."""
+
+    name: ClassVar[str] = "synchronous"
+    Options: ClassVar[type[StrategyOptions]] = SynchronousOptions
+    scores: ClassVar[bool] = True
+
+    def __init__(self, options: SynchronousOptions, run: RunInfo) -> None:
+        self.options = options
+        self.grouped = True
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Produce one sample."""
+        options = self.options
+        transcript = sample.transcript
+        for turn in range(options.turns):
+            if turn and options.paper_join:
+                transcript += inserted("\n\n", turn=turn)
+            draft = await write_draft(transcript, ctx, options, turn)
+            await ctx.gather(f"drafted {turn}", None)
+            if not draft and options.on_empty == "end":
+                return ctx.finish(transcript, "eos")
+            decision = await self._decide(sample, transcript, draft, ctx, turn)
+
+            if decision.takeover and options.on_reject == "replace":
+                ctx.discard(draft)
+            else:
+                transcript += draft
+            if decision.takeover and (room := ctx.room(transcript, options.target_tokens)):
+                written = await write_takeover(transcript, ctx, options, turn, room)
+                if not written and written.ending == "eos":
+                    return ctx.finish(transcript, ctx.ended(transcript) or "eos")
+                transcript += written
+            if reason := ctx.ended(transcript):
+                return ctx.finish(transcript, reason)
+            await ctx.gather(f"turned {turn}", None)
+        return ctx.finish(transcript, "turns")
+
+    async def _decide(
+        self, sample: Sample, transcript: Transcript, draft: Segment, ctx: Context, turn: int
+    ) -> DecisionRecord:
+        """Wait for the siblings' scores, then rank; everyone comes, also without a score."""
+        score: Score | None = None
+        if draft:
+            raw = self.options.score_template == "raw"
+            score = await ctx.target.score(transcript, draft, turn=turn, raw=raw)
+        s = None if score is None else score.nonconformity
+        given = await ctx.gather(f"scored {turn}", (s, ctx.uniform("decide", turn)))
+        if not draft:
+            return ctx.take_over(turn, "empty-draft")
+        verdict = Verdict(takeover=True)
+        if s is not None:
+            verdict = judge(sample.id.repeat, given, self.options.rate)
+        return ctx.decide(Settled(verdict), score, turn)
+
+
+def judge(repeat: int, given: Mapping[int, tuple[float | None, float]], rate: float) -> Verdict:
+    """Whether a sample is among the worst of its turn.
+
+    Args:
+        repeat: whose verdict; it must have a score.
+        given: by repeat: nonconformity (None: no score) and a draw in [0, 1).
+        rate: share to take over. Where rate * n is no integer the draw of the first sample rounds
+            it, for all alike, so that the share holds on average even when one sample is left.
+    """
+    scored = {r: (s, draw) for r, (s, draw) in given.items() if s is not None}
+    wanted = math.floor(rate * len(scored) + scored[min(scored)][1])
+    order = sorted(scored, key=lambda r: (-scored[r][0], scored[r][1], r))
+    rank = order.index(repeat) + 1
+    return Verdict(
+        takeover=rank <= wanted,
+        p_value=rank / len(scored),
+        threshold=wanted / len(scored),
+        bank_size=len(scored),
+        bank="siblings",
+    )
