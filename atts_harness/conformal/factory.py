@@ -1,0 +1,182 @@
+"""From settings to a takeover policy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from atts_harness.conformal import provenance as provenances
+from atts_harness.conformal.bankfile import Bank, read_bank
+from atts_harness.conformal.banks import PooledBank, QuestionBank, RankingBank
+from atts_harness.conformal.control import Adaptive, Fixed
+from atts_harness.conformal.options import CalibrationOptions, Coverage
+from atts_harness.conformal.policy import (
+    ConformalPolicy,
+    Rule,
+    conservative_ties,
+    random_ties,
+    reference,
+)
+from atts_harness.conformal.pvalues import scores_needed
+from atts_harness.conformal.sources import (
+    FileSource,
+    FrozenBanks,
+    OnlineSource,
+    PresampleSource,
+    Source,
+    stratum,
+)
+from atts_harness.errors import SettingError
+from atts_harness.strategy import RunInfo
+
+logger = logging.getLogger("atts_harness.conformal")
+
+
+def make_policy(options: CalibrationOptions, run: RunInfo | None = None) -> ConformalPolicy:
+    """The takeover policy that the options describe.
+
+    A bank file is read and checked here where the run names its tasks, else when a task is first
+    seen.
+
+    Args:
+        options: the settings.
+        run: whose provenance a bank must agree with; None: not checked.
+
+    Raises:
+        SettingError: settings that exclude each other, a bank that cannot be used.
+    """
+    options.checked()
+    rate = options.nominal
+    if options.rule == "reference":
+        rule: Rule = reference
+        rate = 1.0 - round(1.0 - rate, 12)  # the complement of the percentile, as published
+    else:
+        rule = random_ties if options.ties == "random" else conservative_ties
+    control = Fixed if options.control == "fixed" else Adaptive
+    return ConformalPolicy(_source(options, run or RunInfo()), rule, partial(control, rate))
+
+
+def _source(options: CalibrationOptions, run: RunInfo) -> Source:
+    new_bank = QuestionBank if options.pvalue == "hierarchical" else PooledBank
+    match options.source:
+        case "online":
+            return OnlineSource(options.coverage, new_bank)
+        case "presample":
+            return PresampleSource(options.coverage, new_bank, scores_needed(options.nominal))
+        case "file":
+            load = partial(_load, options, run.provenance)
+            return FileSource(load, list(run.provenance.get("tasks", ())))
+
+
+def _load(options: CalibrationOptions, run: Mapping[str, Any], task: str) -> FrozenBanks:
+    path = _find(Path(options.bank or ""), task)
+    bank = read_bank(path)
+    by_turn = options.coverage.endswith("turn")
+    expected = provenances.of_run(run, task) if run else provenances.Provenance(task=task)
+    provenances.check(bank.provenance, expected, str(path), first_turns_only=not any(bank.turns))
+    if run and not provenances.known(bank.provenance):
+        logger.warning("bank=%s says nothing of its making: it cannot be checked", path)
+    if by_turn and not any(bank.turns) and run.get("turns", 2) > 1:
+        raise SettingError(
+            f"bank={path} holds first drafts only, which says nothing about later turns: use "
+            "calibration=online, a bank made by turn (`atts calibrate`), or coverage=marginal as "
+            "published"
+        )
+    if options.coverage.startswith("conditional") and not bank.evaluation_questions:
+        raise SettingError(
+            f"bank={path} holds other questions than the evaluation's, so no problem can find its "
+            f"own scores for coverage={options.coverage}: use coverage=turn, or "
+            "calibration=presample"
+        )
+    if by_turn and bank.rate is not None and abs(bank.rate - options.nominal) > 1e-9:
+        logger.warning(
+            "bank=%s: its later turns went through takeovers at rate %g, this run's is %g; their "
+            "scores may differ: see docs/guarantees.md",
+            path,
+            bank.rate,
+            options.nominal,
+        )
+    return freeze(bank, options, str(path))
+
+
+def _find(path: Path, task: str) -> Path:
+    if not path.is_dir():
+        return path
+    candidates = sorted(p for p in path.iterdir() if p.suffix in (".json", ".npz"))
+    matching = [p for p in candidates if read_bank(p).provenance.task == task]
+    if len(matching) == 1:
+        return matching[0]
+    names = ", ".join(p.name for p in matching or candidates) or "none"
+    raise SettingError(
+        f"bank={path}: {len(matching)} banks of task {task} in this folder (files: {names}); "
+        "exactly one is needed"
+    )
+
+
+def freeze(bank: Bank, options: CalibrationOptions, where: str) -> FrozenBanks:
+    """Banks to rank against, from the scores of a file.
+
+    Args:
+        bank: the file's content.
+        options: coverage, kind of p-value and rate.
+        where: the file, for warnings.
+    """
+    needed = scores_needed(options.nominal)
+    rows: dict[str, dict[int, list[float]]] = {}
+    turns: dict[int | None, set[int]] = {}
+    conditional = options.coverage.startswith("conditional")
+    for s, turn, question in zip(bank.nonconformities, bank.turns, bank.questions, strict=True):
+        name = stratum(options.coverage, question, turn)
+        rows.setdefault(name, {}).setdefault(question, []).append(s)
+        turns.setdefault(question if conditional else None, set()).add(turn)
+    banks: dict[str, RankingBank] = {
+        name: QuestionBank(by_question)
+        if options.pvalue == "hierarchical"
+        else PooledBank(s for scores in by_question.values() for s in scores)
+        for name, by_question in rows.items()
+    }
+    sizes = {name: len(known) for name, known in banks.items()}
+    _warn_if_small(sizes, needed, options, where)
+    return FrozenBanks(options.coverage, banks, _own_banks(options.coverage, turns, sizes, needed))
+
+
+def _own_banks(
+    coverage: Coverage,
+    turns: Mapping[int | None, set[int]],
+    sizes: Mapping[str, int],
+    needed: int,
+) -> dict[int | None, list[int]]:
+    """The turns whose bank is large enough to decide by itself; at least the first."""
+    if not coverage.endswith("turn"):
+        return {}
+    return {
+        question: [
+            turn
+            for turn in sorted(known)
+            if turn == min(known) or sizes[stratum(coverage, question or 0, turn)] >= needed
+        ]
+        for question, known in turns.items()
+    }
+
+
+def _warn_if_small(
+    sizes: Mapping[str, int], needed: int, options: CalibrationOptions, where: str
+) -> None:
+    small = [name for name, size in sizes.items() if size < needed]
+    if small:
+        unit = "questions" if options.pvalue == "hierarchical" else "scores"
+        logger.warning(
+            "bank=%s: %d of %d banks are too small for rate %g, such as %r with %d: at least %d %s "
+            "are needed before a rank alone can mean takeover",
+            where,
+            len(small),
+            len(sizes),
+            options.nominal,
+            small[0],
+            sizes[small[0]],
+            needed,
+            unit,
+        )

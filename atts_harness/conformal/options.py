@@ -1,0 +1,132 @@
+"""The settings of calibration and takeover control."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import msgspec
+
+from atts_harness.errors import SettingError
+from atts_harness.turns import TurnOptions
+
+Coverage = Literal["marginal", "turn", "conditional", "conditional+turn"]
+Source = Literal["file", "online", "presample"]
+
+
+class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
+    """Which share of the scored turns the target takes over, and how that is held.
+
+    Checked by `checked`, which every user of the options calls (`make_policy` does).
+    """
+
+    rate: Annotated[
+        float,
+        msgspec.Meta(ge=0, le=1, description="share of scored turns that the target takes over"),
+    ] = 0.4
+    budget: Annotated[
+        str | None,
+        msgspec.Meta(description="the rate as B/m: B takeovers in m samples; instead of `rate`"),
+    ] = None
+    calibration: Annotated[
+        Literal["auto", "file", "online", "presample"],
+        msgspec.Meta(
+            description="where scores to rank against come from: a bank file, the run's earlier "
+            "scores, or each problem's first drafts; auto: file if `bank` is given, else online"
+        ),
+    ] = "auto"
+    bank: Annotated[
+        str | None,
+        msgspec.Meta(description="bank file, or a folder with one for each task"),
+    ] = None
+    coverage: Annotated[
+        Coverage,
+        msgspec.Meta(description="what a bank is kept for: the task, each turn, each problem"),
+    ] = "turn"
+    pvalue: Annotated[
+        Literal["pooled", "hierarchical"],
+        msgspec.Meta(
+            description="pooled: scores count alike (exact for exchangeable scores); "
+            "hierarchical: questions count alike (a bound when questions have repeats)"
+        ),
+    ] = "pooled"
+    ties: Annotated[
+        Literal["random", "conservative"],
+        msgspec.Meta(description="how scores equal to the bank's rank (seeded draw, or behind)"),
+    ] = "random"
+    control: Annotated[
+        Literal["fixed", "adaptive"],
+        msgspec.Meta(description="threshold: the rate, or led so that the realised rate follows"),
+    ] = "fixed"
+    rule: Annotated[
+        Literal["pvalue", "reference"],
+        msgspec.Meta(description="p <= rate, or as published: percentile >= 1 - rate"),
+    ] = "pvalue"
+
+    @property
+    def source(self) -> Source:
+        """The calibration source, `auto` resolved."""
+        if self.calibration == "auto":
+            return "online" if self.bank is None else "file"
+        return self.calibration
+
+    @property
+    def nominal(self) -> float:
+        """The nominal rate r: `budget` where it is given, else `rate`.
+
+        Raises:
+            SettingError: outside [0, 1], or a budget that is not B/m.
+        """
+        if self.budget is None:
+            if not 0.0 <= self.rate <= 1.0:
+                raise SettingError(f"rate={self.rate}: must lie in [0, 1]")
+            return self.rate
+        head, slash, tail = self.budget.partition("/")
+        try:
+            taken, samples = int(head), int(tail)
+        except ValueError:
+            slash = ""
+        if not slash or not 0 <= taken <= samples or samples < 1:
+            raise SettingError(
+                f"budget={self.budget!r}: must be B/m with 0 <= B <= m and m >= 1, such as 6/16"
+            )
+        if not math.isclose(self.rate, 0.4) and not math.isclose(self.rate, taken / samples):
+            raise SettingError(
+                f"budget={self.budget} and rate={self.rate} disagree: give one of them"
+            )
+        return taken / samples
+
+    def checked(self) -> CalibrationOptions:
+        """These options.
+
+        Raises:
+            SettingError: settings that exclude each other; the message names the remedy.
+        """
+        self.nominal  # noqa: B018  (raises)
+        source = self.source
+        if source == "file" and self.bank is None:
+            raise SettingError("calibration=file needs bank=PATH; `atts calibrate` makes one")
+        if source != "file" and self.bank is not None:
+            raise SettingError(
+                f"bank={self.bank} is not used by calibration={source}: drop one of them"
+            )
+        if self.pvalue == "hierarchical" and self.coverage.startswith("conditional"):
+            raise SettingError(
+                f"pvalue=hierarchical compares questions, coverage={self.coverage} keeps to one: "
+                "use coverage=turn or marginal, or pvalue=pooled"
+            )
+        if self.rule == "reference":
+            self._check_reference(source)
+        return self
+
+    def _check_reference(self, source: Source) -> None:
+        if source == "online":
+            raise SettingError(
+                "rule=reference has no percentile before the first score: give bank=PATH, or "
+                "calibration=presample"
+            )
+        if self.pvalue != "pooled" or self.control != "fixed":
+            raise SettingError(
+                "rule=reference is the published rule, without pvalue=hierarchical and "
+                "control=adaptive: drop them, or rule=reference"
+            )

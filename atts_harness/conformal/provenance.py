@@ -1,0 +1,128 @@
+"""What a bank's scores depend on. A bank made with anything else says nothing about a run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from atts_harness.errors import SettingError
+
+_NAMED = 3
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything a first or later draft's score depends on. None: not known, not compared.
+
+    Attributes:
+        task: task name.
+        prompt: fingerprint of how the task words its prompts (not of single questions).
+        draft: the draft model.
+        target: the target model.
+        draft_template: fingerprint of the draft's tokenizer and chat template.
+        target_template: fingerprint of the target's.
+        score_template: `chat` or `raw`.
+        draft_temperature: what drafts are drawn with.
+        draft_top_p: likewise.
+        draft_top_k: likewise.
+        draft_min_p: likewise.
+        draft_tokens: most tokens of a draft.
+        stop: strings that end a draft.
+        target_temperature: what takeovers are drawn with; matters from turn 1 on.
+        target_tokens: most tokens of a takeover; likewise.
+        on_reject: what a takeover does with the draft; likewise.
+    """
+
+    task: str | None = None
+    prompt: str | None = None
+    draft: str | None = None
+    target: str | None = None
+    draft_template: str | None = None
+    target_template: str | None = None
+    score_template: str | None = None
+    draft_temperature: float | None = None
+    draft_top_p: float | None = None
+    draft_top_k: int | None = None
+    draft_min_p: float | None = None
+    draft_tokens: int | None = None
+    stop: tuple[str, ...] | None = None
+    target_temperature: float | None = None
+    target_tokens: int | None = None
+    on_reject: str | None = None
+
+
+LATER_TURNS = frozenset({"target_temperature", "target_tokens", "on_reject"})
+"""Fields that first drafts do not depend on."""
+
+
+def fingerprint(*parts: str) -> str:
+    """A short digest of texts: 16 hexadecimal digits, the same on every machine."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode()
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()[:16]
+
+
+def of_run(provenance: Mapping[str, Any], task: str) -> Provenance:
+    """The provenance of a run's scores on a task.
+
+    Args:
+        provenance: `RunInfo.provenance`: fields of `Provenance`, and under `tasks` those that
+            differ by task, by task name. Other keys are ignored.
+        task: which task.
+
+    Raises:
+        SettingError: a field of another type.
+    """
+    own = dict(provenance.get("tasks", {}).get(task, {}))
+    merged = {**provenance, **own, "task": task}
+    try:
+        return msgspec.convert(merged, Provenance)
+    except msgspec.ValidationError as error:
+        raise SettingError(f"provenance of task {task}: {error}") from error
+
+
+def check(bank: Provenance, run: Provenance, where: str, *, first_turns_only: bool) -> None:
+    """Refuse a bank that was made with something else.
+
+    Args:
+        bank: the bank's.
+        run: the run's.
+        where: the bank's file, for the message.
+        first_turns_only: the bank judges by first drafts: what takeovers do does not matter.
+
+    Raises:
+        SettingError: names the first differences.
+    """
+    differences = []
+    for name in Provenance.__struct_fields__:
+        theirs, ours = getattr(bank, name), getattr(run, name)
+        if theirs is None or ours is None or (first_turns_only and name in LATER_TURNS):
+            continue
+        if theirs != ours:
+            differences.append(f"{name} is {_show(theirs)} in the bank, {_show(ours)} in the run")
+    if differences:
+        more = len(differences) - _NAMED
+        tail = f" (and {more} more)" if more > 0 else ""
+        raise SettingError(
+            f"bank={where} was made with other settings: {'; '.join(differences[:_NAMED])}{tail}; "
+            "make one for this run with `atts calibrate`, or use calibration=online"
+        )
+
+
+def known(provenance: Provenance) -> bool:
+    """Whether anything but the task is known."""
+    return any(
+        getattr(provenance, name) is not None
+        for name in Provenance.__struct_fields__
+        if name != "task"
+    )
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
