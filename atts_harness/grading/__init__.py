@@ -1,1 +1,1 @@
-"""."""
+"""Grading: what a text answers (`extraction`) and whether that equals the gold (`equivalence`)."""

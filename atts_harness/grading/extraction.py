@@ -1,0 +1,305 @@
+r"""What a generated text gives as its answer, by the rule called `boxed`, `regex`, ...
+
+Every extractor is a function of the generated text alone (never of the prompt, whose own example
+box would be found otherwise) and of the kind of answer that is asked for. All of them run in
+linear time, so a text of any length is safe.
+
+Reasoning models write `</think>` before their final words: `boxed` and `last_expression` look
+there first, and into the thoughts only if the final words hold nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from atts_harness.errors import UnknownSettingError
+
+Kind = Literal["maths", "choice"]
+"""What the task asks for: an expression, or one of the letters A to D."""
+
+Extractor = Callable[[str, Kind], str | None]
+
+THINK_END = "</think>"
+LLM = "llm"
+"""Not a rule but a call to a model, made when the sample ends: `atts_harness.grading.llm`."""
+
+_OPENER = re.compile(r"\\(?:boxed|fbox)\s*$")
+_BRACES = re.compile(r"\\[{}\\]|[{}]")
+_UNBRACED = re.compile(r"\\boxed\s+(\\?[A-Za-z0-9]+)")
+_PLACEHOLDERS = {"", "...", r"\ldots", r"\dots", r"\cdots", "…", "answer", "your answer"}
+# What may stand between the boxes of one answer: punctuation, "and", maths delimiters, "y =".
+_BETWEEN = re.compile(
+    r"(?:[\s,;&$-]|\\[()\[\],;:! ]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\}|\band\b|\bor\b"
+    r"|\b[A-Za-z](?:_\{?\w\}?)?\s*=)*"
+)
+_LONGEST_GAP = 40
+_DEEPEST_BOX = 3
+
+
+@dataclass(frozen=True)
+class _Box:
+    content: str
+    start: int
+    end: int
+
+
+def _boxes(text: str) -> list[_Box]:
+    """Closed outermost boxes in order, found in one pass over the braces."""
+    stack: list[tuple[int, int | None]] = []
+    found: list[_Box] = []
+    for match in _BRACES.finditer(text):
+        brace = match.group()
+        if brace == "{":
+            opener = _OPENER.search(text, max(0, match.start() - 12), match.start())
+            stack.append((match.end(), opener.start() if opener else None))
+        elif brace == "}" and stack:
+            content_at, start = stack.pop()
+            if start is not None:
+                while found and found[-1].start > start:
+                    found.pop()
+                found.append(_Box(text[content_at : match.start()], start, match.end()))
+    return found
+
+
+def _unwrapped(content: str) -> str:
+    for _ in range(_DEEPEST_BOX):
+        inner = _boxes(content) if "\\boxed" in content or "\\fbox" in content else []
+        if not inner:
+            break
+        content = inner[-1].content
+    return content.strip()
+
+
+def _is_answer(content: str) -> bool:
+    bare = re.sub(r"\\text\s*|\\[,;:! ]|[{}$]", "", content).strip().lower()
+    return bare not in _PLACEHOLDERS
+
+
+def _last_boxes(text: str) -> list[str]:
+    """Contents of the last box and of the boxes that stand next to it as one answer."""
+    boxes = [box for box in _boxes(text) if _is_answer(box.content)]
+    if not boxes:
+        unbraced = _UNBRACED.findall(text)
+        return unbraced[-1:]
+    group = [boxes[-1]]
+    for box in reversed(boxes[:-1]):
+        gap = text[box.end : group[-1].start]
+        if len(gap) > _LONGEST_GAP or "\n\n" in gap or not _BETWEEN.fullmatch(gap):
+            break
+        group.append(box)
+    return list(dict.fromkeys(_unwrapped(box.content) for box in reversed(group)))
+
+
+def _regions(text: str) -> Iterable[str]:
+    """The final words, then everything."""
+    _, end, final = text.rpartition(THINK_END)
+    if end:
+        yield final
+    yield text
+
+
+def boxed(text: str, kind: Kind = "maths") -> str | None:
+    r"""The last `\boxed{...}`, braces balanced; boxes side by side are several answers of one.
+
+    A box that is never closed, empty, or that only quotes the instruction (`\boxed{...}`) is no
+    answer. For `choice` the box must hold a letter; without one the usual phrasings count.
+
+    Args:
+        text: generated text.
+        kind: what is asked for.
+
+    Returns:
+        The content, several joined by ", "; None if there is no answer.
+    """
+    for region in _regions(text):
+        contents = _last_boxes(region)
+        if kind == "maths":
+            if contents:
+                return ", ".join(contents)
+            continue
+        letter = letter_of(contents[-1]) if contents else phrased_letter(region)
+        if letter is not None:
+            return letter
+    return None
+
+
+_PHRASED = re.compile(r"(?i:\banswer\b)[^\S\n]*(?:(?i:is|equals)\b[^\S\n]*:?|:|=)\s*(.*)")
+_DELIMITER = re.compile(r"\\[\[\]()]|\$\$|(?<!\\)\$")
+_CLOSER = {"\\[": "\\]", "\\(": "\\)", "$$": "$$", "$": "$"}
+_NUMBER = re.compile(r"[-−]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?\s*%?")
+
+
+def _last_maths(text: str) -> str | None:
+    """What stands in the last closed pair of maths delimiters; one pass."""
+    opened: re.Match[str] | None = None
+    last = None
+    for match in _DELIMITER.finditer(text):
+        token = match.group()
+        if opened is not None and token == _CLOSER[opened.group()]:
+            content = text[opened.end() : match.start()].strip()
+            if content and not (token == "$" and "\n" in content):
+                last, opened = content, None
+                continue
+        opened = match if token in _CLOSER else None
+    return last
+
+
+def _last_number(text: str) -> str | None:
+    last = None
+    for match in _NUMBER.finditer(text):
+        last = match
+    return None if last is None else last.group().strip()
+
+
+def last_expression(text: str, kind: Kind = "maths") -> str | None:
+    """The last expression anywhere: a box counts as one, else maths in delimiters, else a number.
+
+    "The answer is ..." and "Answer: ..." come first where the text says so.
+
+    Args:
+        text: generated text.
+        kind: what is asked for; `choice` takes a phrased letter before a boxed one.
+
+    Returns:
+        The expression, or None.
+    """
+    for region in _regions(text):
+        if kind == "choice":
+            letter = phrased_letter(region) or boxed(region, kind)
+            if letter is not None:
+                return letter
+            continue
+        phrased = list(_PHRASED.finditer(region))
+        tail = region[phrased[-1].start(1) :] if phrased else ""
+        line = tail.strip().split("\n", 1)[0].strip().strip("*").strip() if tail else ""
+        for place in (line, region):
+            contents = _last_boxes(place)
+            if contents:
+                return ", ".join(contents)
+            found = _last_maths(place) or _last_number(place)
+            if found:
+                return found
+    return None
+
+
+def _last_lazy_box(text: str) -> str | None:
+    r"""What the last match of `\\boxed\{(.*?)\}` holds, in linear time (the pattern is quadratic)."""
+    opener = "\\boxed{"
+    last = None
+    close = newline = -1
+    at = text.find(opener)
+    while at >= 0:
+        start = at + len(opener)
+        if close < start:
+            close = text.find("}", start)
+        if close < 0:
+            break
+        if newline < start:
+            newline = text.find("\n", start)
+            newline = len(text) if newline < 0 else newline
+        if close < newline:
+            last, start = text[start:close], close + 1
+        at = text.find(opener, start)
+    return last
+
+
+def regex(text: str, kind: Kind = "maths") -> str | None:
+    r"""The published rule: the last `\boxed{...}` up to the first closing brace on its line.
+
+    It cuts `\frac{1}{2}` to `\frac{1`. Kept for comparison with published numbers only.
+
+    Args:
+        text: generated text.
+        kind: what is asked for; `choice` takes the letter of the box, as published.
+
+    Returns:
+        The content, or None.
+    """
+    content = _last_lazy_box(text)
+    return letter_of(content) if content is not None and kind == "choice" else content
+
+
+_LETTER = re.compile(r"(?:option|choice|answer)?[\s:]*\(?\s*([A-Da-d])\s*(?:[).:]|$)", re.I)
+_MARKUP = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|bf|rm)\b|[{}$*]|\\[()\[\],;:! ]")
+# After "answer is": a letter that is no article. "A" before a small-letter word is one, except
+# before words that explain a choice.
+_AFTER = (
+    r"[\s*$:{(\[]*(?:\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{\s*\(?|\\\(\s*)?\(?([A-D])"
+    r"(?![\w'’-])(?!\s+(?!because|since|as|which|and|or|for|with|due|is|in|from)[a-z])"
+)
+_USUAL = re.compile(
+    r"(?i:\b(?:answer|choice|option)\b(?:\s+(?:is|would\s+be|must\s+be|should\s+be))?"
+    r"(?:\s+(?:therefore|thus|clearly|option|choice))?)" + _AFTER
+)
+_ALONE = re.compile(r"[\s*$({\[]*([A-D])[\s*$)}\].]*")
+
+
+def letter_of(content: str) -> str | None:
+    r"""The letter that a box or a gold holds: `B`, `(B)`, `\text{B}`, `B. because`, `Option B`.
+
+    Args:
+        content: what stands in the box.
+
+    Returns:
+        A capital letter A to D, or None.
+    """
+    match = _LETTER.match(_MARKUP.sub(" ", content).strip())
+    return match.group(1).upper() if match else None
+
+
+def phrased_letter(text: str) -> str | None:
+    """The letter that a text without a box names: "the answer is (B)", or a last line "**B**".
+
+    A stray "(R)" of a compound's name or the article "a" is no choice.
+
+    Args:
+        text: generated text.
+
+    Returns:
+        A capital letter A to D, or None.
+    """
+    last = None
+    for match in _USUAL.finditer(text):
+        last = match
+    if last is not None:
+        return last.group(1)
+    final = text.rstrip().rpartition("\n")[2]
+    alone = _ALONE.fullmatch(final)
+    return alone.group(1) if alone else None
+
+
+EXTRACTORS: dict[str, Extractor] = {
+    "boxed": boxed,
+    "last_expression": last_expression,
+    "regex": regex,
+}
+
+
+def extract(name: str, text: str, kind: Kind = "maths") -> str | None:
+    """Apply the extractor called `name`.
+
+    Args:
+        name: a key of `EXTRACTORS`.
+        text: generated text.
+        kind: what is asked for.
+
+    Returns:
+        The answer, or None if the text gives none.
+
+    Raises:
+        UnknownSettingError: no such rule; names the nearest.
+    """
+    if name not in EXTRACTORS:
+        raise UnknownSettingError(name, [*EXTRACTORS, LLM], where="extractor")
+    return EXTRACTORS[name](text, kind)
+
+
+def has_answer(text: str) -> bool:
+    """Whether a text holds a final answer: a closed box that is not empty.
+
+    What ends a sample early; the same test that `boxed` grades by.
+    """
+    return bool(_last_boxes(text))
