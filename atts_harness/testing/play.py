@@ -1,0 +1,142 @@
+r"""Play a strategy against scripts: the shortest way to a golden trace.
+
+    played = play(MyStrategy, draft=["So 22.", "\boxed{22}"], target=["Wait."], scores=[0.3, 2.0])
+    assert played.trace() == ["draft 0: So 22.", ...]
+
+The strategy runs as in a real run: the same contexts, limits, retries and records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atts_harness.backend import Backend, Role
+from atts_harness.records import CallRecord, SampleId, SampleRecord
+from atts_harness.running.journal import Journal, MemoryJournal
+from atts_harness.running.scheduler import Observers, run_groups
+from atts_harness.settings import RunOptions, struct_from
+from atts_harness.strategy import Group, Problem, RunInfo, Sample, Strategy
+from atts_harness.testing.scripted import ByteTokenizer, Replies, Scores, ScriptedBackend
+from atts_harness.transcript import Message, Prompt
+
+BOXED = re.compile(r"\\boxed\{[^{}]*\}")
+
+
+@dataclass(frozen=True)
+class Played:
+    """What happened.
+
+    Attributes:
+        records: one a sample.
+        calls: every call, in the order in which the replies came.
+        draft: the draft's backend, with what it was asked.
+        target: the target's.
+    """
+
+    records: list[SampleRecord]
+    calls: list[CallRecord]
+    draft: ScriptedBackend
+    target: ScriptedBackend
+
+    @property
+    def record(self) -> SampleRecord:
+        """The only sample's record."""
+        (record,) = self.records
+        return record
+
+    def trace(self) -> list[str]:
+        """The only sample's segments, `kind turn: text`; what was thrown away in parentheses."""
+        lines = [f"{s.kind} {s.turn}: {s.text}" for s in self.record.segments]
+        kept = [s.kept for s in self.record.segments]
+        return [line if k else f"({line})" for line, k in zip(lines, kept, strict=True)]
+
+    def called(self) -> list[str]:
+        """Every call as `role/kind turn`, and `.attempt` where there are several."""
+        keys = [record.key for record in self.calls]
+        return [
+            f"{k.role}/{k.kind} {k.turn}" + (f".{k.attempt}" if k.attempt else "") for k in keys
+        ]
+
+    def took_over(self) -> list[bool]:
+        """The only sample's decisions, turn by turn."""
+        return [decision.takeover for decision in self.record.decisions]
+
+
+def play(
+    strategy: type[Strategy],
+    options: Mapping[str, Any] | None = None,
+    *,
+    draft: Replies = (),
+    target: Replies = (),
+    scores: Scores = (),
+    draft_tokenizer: ByteTokenizer | None = None,
+    target_tokenizer: ByteTokenizer | None = None,
+    repeats: int = 1,
+    prompt: str = "Q",
+    until: Sequence[str] = (),
+    answered: Callable[[str], bool] | None = lambda text: BOXED.search(text) is not None,
+    max_tokens: int = 8192,
+    seed: int = 0,
+    retries: int = 0,
+    provenance: Mapping[str, Any] | None = None,
+    journal: Journal | None = None,
+) -> Played:
+    r"""Run one problem.
+
+    Args:
+        strategy: its class.
+        options: its options, as in `model_args`.
+        draft: what the draft writes.
+        target: what the target writes.
+        scores: how the target scores.
+        draft_tokenizer: byte-level unless given.
+        target_tokenizer: the same.
+        repeats: samples of the problem. Scripts are one list for all; functions tell them apart.
+        prompt: the user's message.
+        until: strings that end a sample.
+        answered: tells whether text holds an answer; by default a closed `\boxed{...}`.
+        max_tokens: budget of kept tokens.
+        seed: the run's.
+        retries: tries after the first.
+        provenance: what the strategy is told of the run.
+        journal: where to record, and to replay from.
+
+    Raises:
+        SettingError: an option cannot be used.
+    """
+    backends = {
+        "draft": ScriptedBackend(draft, (), "draft", draft_tokenizer or ByteTokenizer()),
+        "target": ScriptedBackend(target, scores, "target", target_tokenizer or ByteTokenizer()),
+    }
+    roles: dict[Role, Backend] = {role: backends[role] for role in strategy.roles}
+    info = RunInfo(
+        seed=seed,
+        provenance=provenance or {},
+        tokenizers={role: backend.tokenizer for role, backend in roles.items()},
+    )
+    chosen = struct_from(strategy.Options, options or {}, strategy.name)
+    made = strategy(chosen, info)
+    problem = Problem(
+        task="played",
+        doc=0,
+        prompt=Prompt((Message("user", prompt),)),
+        until=tuple(until),
+        answered=answered if chosen.stop_at_answer else None,
+        max_tokens=max_tokens,
+    )
+    samples = tuple(Sample(SampleId("played", 0, n), problem) for n in range(repeats))
+    calls: list[CallRecord] = []
+    records = asyncio.run(
+        run_groups(
+            [Group(problem, samples, made)],
+            roles,
+            RunOptions(seed=seed, retries=retries),
+            journal or MemoryJournal(),
+            Observers(call=[calls.append]),
+        )
+    )
+    return Played(records, calls, backends["draft"], backends["target"])
