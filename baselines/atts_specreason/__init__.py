@@ -1,1 +1,1 @@
-"""."""
+"""SpecReason: the draft writes steps, the target grades each with a digit and redoes bad ones."""
