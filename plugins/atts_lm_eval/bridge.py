@@ -1,0 +1,176 @@
+"""Makes lm-eval 0.4.x aware of the harness's models and tasks, without touching lm-eval.
+
+lm-eval releases so far know their own models and task folders only. The wheel's start-up file
+(`autoload.pth`) puts a finder on `sys.meta_path` that does nothing until `lm_eval.models` or
+`lm_eval.tasks.manager` is imported; then it hands over to `find_spec` here, which lets the module
+load as always and extends it afterwards. `atts lm-eval` calls `install` instead and needs no
+start-up code.
+
+Each half steps aside by itself: a model is registered only if upstream's own entry points
+(`lm_eval.models`, merged after 0.4.13) do not bring it, and a task folder is added only if it is
+not among those that lm-eval is about to read.
+
+The line in the start-up file, read from left to right: nothing if the finder is there already (a
+start-up file may run twice), nothing if `ATTS_NO_AUTOLOAD=1`, else a finder whose only work is to
+compare a name. It asks for `atts_lm_eval` before importing it, for an editable install may have
+lost its folder; the rest of it is a string so that nobody pays for compiling it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import importlib.metadata
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+FINDER = "atts-autoload"
+GROUP = "lm_eval.models"
+MODELS = "lm_eval.models"
+TASKS = "lm_eval.tasks.manager"
+
+log = logging.getLogger("lm_eval.atts")  # under lm-eval's logger: its handlers and level apply
+
+
+def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+    """The spec that the other finders give, with a loader that extends the module at the end."""
+    for finder in list(sys.meta_path):
+        if getattr(finder, "name", None) == FINDER:
+            continue
+        spec = finder.find_spec(name, path, target)
+        if spec is not None:
+            if spec.loader is not None:
+                spec.loader = _ExtendingLoader(spec.loader, EXTENSIONS[name])
+            return spec
+    return None
+
+
+def install() -> None:
+    """Do what the start-up file does, and extend modules that are imported already."""
+    if not start_up_file_ran():
+        sys.meta_path.insert(0, SimpleNamespace(name=FINDER, find_spec=_find_extended))
+    for name, extend in EXTENSIONS.items():
+        if name in sys.modules:
+            _guarded(extend, sys.modules[name])
+
+
+def start_up_file_ran() -> bool:
+    """Whether the finder is on `sys.meta_path`."""
+    return any(getattr(finder, "name", None) == FINDER for finder in sys.meta_path)
+
+
+def upstream_loads_models() -> bool:
+    """Whether this lm-eval reads the entry-point group `lm_eval.models` by itself."""
+    return hasattr(importlib.import_module("lm_eval.api.registry"), "load_plugins")
+
+
+def target_of(strategy: str) -> str:
+    """Where the lm-eval model of a strategy stands, as `module:attribute`."""
+    return f"atts_lm_eval.models:{strategy.replace('-', '_')}"
+
+
+def extend_models(module: ModuleType) -> None:
+    """Register every strategy as an lm-eval model, lazily, after lm-eval's own.
+
+    Strings, not entry-point objects: lm-eval's registry loads both lazily, but raises a
+    collision when a class meets the entry point that it came from.
+    """
+    from atts_harness import plugins
+
+    registry = importlib.import_module("lm_eval.api.registry").model_registry
+    offered: set[str] = set()
+    if upstream_loads_models():
+        offered = {entry.name for entry in importlib.metadata.entry_points(group=GROUP)}
+    for name in plugins.strategies():
+        if name in registry:
+            if registry._objs[name] != target_of(name) and not _is_ours(registry._objs[name]):
+                log.warning(
+                    "model %r: lm-eval has one of that name; use --model atts "
+                    "--model_args strategy=%s for the harness's",
+                    name,
+                    name,
+                )
+        elif name not in offered:
+            registry.register(name, target=target_of(name))
+
+
+def extend_tasks(module: ModuleType) -> None:
+    """Let lm-eval's task manager read the harness's task folders too.
+
+    They come right after lm-eval's own tasks, so that a folder given by `--include_path` wins.
+    """
+    known: Any = module.TaskIndex
+    if getattr(known, "reads_plugin_folders", False):
+        return
+    own = Path(str(module.__file__)).parent
+
+    class PluginTaskIndex(known):  # type: ignore[misc]
+        reads_plugin_folders = True
+
+        @staticmethod
+        def build(paths: Iterable[Path], **options: Any) -> Any:
+            from atts_harness import plugins
+
+            folders = list(paths)
+            if own in folders:
+                behind = folders.index(own) + 1
+                present = {folder.resolve() for folder in folders}
+                folders[behind:behind] = [
+                    entry.value
+                    for entry in plugins.task_dirs().values()
+                    if entry.value.resolve() not in present
+                ]
+            return known.build(folders, **options)
+
+    module.TaskIndex = PluginTaskIndex  # type: ignore[attr-defined]
+
+
+EXTENSIONS: dict[str, Callable[[ModuleType], None]] = {MODELS: extend_models, TASKS: extend_tasks}
+
+
+class _ExtendingLoader(importlib.abc.Loader):
+    """Loads as `loader` does, extends the module, and leaves no trace of itself."""
+
+    def __init__(self, loader: Any, extend: Callable[[ModuleType], None]) -> None:
+        self._loader = loader
+        self._extend = extend
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        created: ModuleType | None = self._loader.create_module(spec)
+        return created
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        _guarded(self._extend, module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+
+def _find_extended(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+    return find_spec(name, path, target) if name in EXTENSIONS else None
+
+
+def _guarded(extend: Callable[[ModuleType], None], module: ModuleType) -> None:
+    """A fault of ours must not take `--model hf` away from anybody; it is told, not raised."""
+    try:
+        extend(module)
+    except Exception as error:
+        log.warning(
+            "atts-harness is not available in %s: %s (ATTS_NO_AUTOLOAD=1 switches it off)",
+            module.__name__,
+            error,
+        )
+
+
+def _is_ours(registered: Any) -> bool:
+    origin = registered if isinstance(registered, str) else getattr(registered, "__module__", "")
+    return str(origin).startswith("atts_lm_eval")
