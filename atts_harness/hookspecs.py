@@ -69,6 +69,11 @@ def atts_cli(app: typer.Typer) -> None:
 
 
 @hookspec
+def atts_registrations() -> tuple[str, Iterable[tuple[str, str, str]]]:  # type: ignore[empty-body]
+    """A table for `atts plugins`: its title, and rows of (what, package, how it is registered)."""
+
+
+@hookspec
 def atts_run_started(run: RunRecord) -> None:
     """Observer: a run begins."""
 

@@ -65,9 +65,9 @@ def presets() -> dict[str, Registered[Preset]]:
     return _collect("atts_presets", lambda preset: str(preset.name))
 
 
-def task_dirs() -> list[Path]:
-    """Folders of lm-eval task YAMLs."""
-    return [entry.value for entry in _collect("atts_task_dirs", str).values()]
+def task_dirs() -> dict[str, Registered[Path]]:
+    """Folders of lm-eval task YAMLs, by path."""
+    return _collect("atts_task_dirs", str)
 
 
 def strategy(name: str) -> type[Strategy]:
