@@ -1,0 +1,64 @@
+"""`atts lm-eval`, and the part of `atts plugins` that tells how lm-eval is reached."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+
+import typer
+
+from atts_harness import plugins
+from atts_lm_eval import bridge
+
+# Everything behind the name is lm-eval's, `--help` included.
+PASS_ON = {
+    "allow_extra_args": True,
+    "ignore_unknown_options": True,
+    "allow_interspersed_args": False,
+    "help_option_names": [],
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("lm-eval", context_settings=PASS_ON)(lm_eval)
+
+
+def lm_eval(ctx: typer.Context) -> None:
+    """Run lm-eval's own command with the harness's models and tasks; needs no start-up code."""
+    from lm_eval.__main__ import cli_evaluate
+
+    bridge.install()
+    before = sys.argv
+    sys.argv = ["lm-eval", *ctx.args]
+    try:
+        cli_evaluate()
+    finally:
+        sys.argv = before
+
+
+def registrations() -> tuple[str, list[tuple[str, str, str]]]:
+    """Title and rows: every model and task folder, whose it is, and how lm-eval finds it."""
+    version = importlib.metadata.version("lm_eval")
+    rows = [
+        (f"--model {name}", entry.distribution, _how_model(name))
+        for name, entry in plugins.strategies().items()
+    ]
+    if bridge.start_up_file_ran():
+        how = "start-up file"
+    else:
+        how = "not by the stock command; use `atts lm-eval`, or --include_path"
+    rows += [
+        (f"tasks in {entry.name}", entry.distribution, how)
+        for entry in plugins.task_dirs().values()
+    ]
+    return f"lm-eval {version}", rows
+
+
+def _how_model(name: str) -> str:
+    entries = importlib.metadata.entry_points(group=bridge.GROUP)
+    if bridge.upstream_loads_models() and name in entries.names:
+        return f"entry point {bridge.GROUP}"
+    if bridge.start_up_file_ran():
+        return "start-up file"
+    return "not by the stock command; use `atts lm-eval`"

@@ -1,0 +1,35 @@
+"""One line instead of a traceback, under lm-eval's command line.
+
+lm-eval's own command lets every exception through to the interpreter. What this project raises
+on purpose says in one line what is wrong and what to do; the traceback above it would bury that.
+From Python (`simple_evaluate`, a notebook) exceptions stay what they are.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import TracebackType
+
+from atts_harness.errors import AttsError
+
+COMMAND_LINE = "lm_eval._cli"  # imported by lm-eval's command and by nothing else
+
+
+def install() -> None:
+    """Print uncaught `AttsError`s as one line if lm-eval's command line is what runs.
+
+    The exit status stays that of an uncaught exception (1). `ATTS_TRACEBACK=1` keeps tracebacks.
+    """
+    if COMMAND_LINE not in sys.modules or getattr(sys.excepthook, "of_atts", False):
+        return
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(error, AttsError) and os.environ.get("ATTS_TRACEBACK") != "1":
+            print(f"lm_eval: error: {error}", file=sys.stderr)
+        else:
+            usual(kind, error, trace)
+
+    hook.of_atts = True  # type: ignore[attr-defined]
+    sys.excepthook = hook

@@ -1,0 +1,71 @@
+"""What lm-eval says about the process and its flags, checked before any model is opened."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from atts_harness.errors import SettingError
+from atts_harness.grading.extraction import extract
+from atts_harness.settings import Settings, convert, parse_settings
+
+log = logging.getLogger("lm_eval.atts")
+
+# What lm-eval's command passes when nobody gave the flag; it says nothing about what is wanted.
+UNSAID_DEVICE = "cuda:0"
+UNSAID_BATCH = 1
+
+
+def refuse_many_processes(environment: Mapping[str, str] = os.environ) -> None:
+    """Refuse to be one of several data-parallel processes.
+
+    Raises:
+        SettingError: `torchrun` or `accelerate launch` started more than one process.
+    """
+    size = environment.get("WORLD_SIZE", "1")
+    if size.isdecimal() and int(size) > 1:
+        raise SettingError(
+            f"world_size={size}: one process drives all engines; start lm_eval without torchrun or "
+            "accelerate, and put a router before copies of an engine (draft_url, target_url)"
+        )
+
+
+def settings_for(
+    model_args: Mapping[str, Any], *, batch_size: int | str | None, device: str | None
+) -> Settings:
+    """Checked settings, with `--batch_size` and `--device` worked in where they say something.
+
+    `--batch_size N` bounds the samples in progress (`live_samples`): requests of many samples are
+    batched by the engine, as they come and go, and not by lm-eval. `--device` goes to backends
+    that run in this process. An explicit model argument wins over the flag.
+
+    Raises:
+        SettingError: one line that names the setting and the remedy.
+    """
+    args = dict(model_args)
+    if (live := _batch(batch_size)) is not None:
+        args.setdefault("live_samples", live)
+    # Flags of lm-eval that only some backends understand; the command adds the latter itself.
+    soft = {"trust_remote_code": args.pop("trust_remote_code", None)}
+    if device != UNSAID_DEVICE:
+        soft["device"] = args.get("device", device)
+    settings = parse_settings(args)
+    extract(settings.run.extractor, "")  # an unknown name surfaces before anything is opened
+    taken = {name for s in settings.roles.values() for name in s.options.__struct_fields__}
+    for name, value in soft.items():
+        if value is not None and name in taken:
+            args[name] = value
+        elif value is not None:
+            log.warning("--%s: no backend of this run has such a setting; not used", name)
+    return parse_settings(args)
+
+
+def _batch(given: int | str | None) -> int | None:
+    if given is None or str(given).split(":")[0] == "auto":
+        return None
+    size = int(convert("batch_size", given, int))
+    if size < 1:
+        raise SettingError(f"batch_size: must be at least 1, or auto (got {given!r})")
+    return None if size == UNSAID_BATCH else size

@@ -1,0 +1,214 @@
+"""The lm-eval model: one class for every strategy."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import msgspec
+from lm_eval.api.model import LM
+
+from atts_harness import plugins
+from atts_harness.errors import AttsError, SettingError
+from atts_harness.records import SampleRecord
+from atts_harness.running.harness import Harness
+from atts_harness.strategy import Group, Strategy
+from atts_harness.transcript import Message, Prompt
+from atts_lm_eval import excepthook, scoring
+from atts_lm_eval.answer import Answer
+from atts_lm_eval.launch import refuse_many_processes, settings_for
+from atts_lm_eval.planning import make_plan
+from atts_lm_eval.progress import showing_progress
+from atts_lm_eval.prompts import ChatPrompt
+from atts_lm_eval.summary import summary
+
+if TYPE_CHECKING:
+    from lm_eval.api.instance import Instance
+
+excepthook.install()
+log = logging.getLogger("lm_eval.atts")
+
+
+class AttsLM(LM):  # type: ignore[misc]
+    """Evaluate a draft/target strategy as an lm-eval model.
+
+    Args:
+        batch_size: `--batch_size`; bounds the samples in progress if above 1.
+        max_batch_size: accepted and without meaning: batches form in the engine.
+        device: `--device`, for backends that run in this process.
+        model_args: settings of the run, the strategy and the backends; see `atts plugins`.
+
+    Raises:
+        SettingError: one line that names the setting and the remedy.
+    """
+
+    strategy: ClassVar[str] = "atts"
+
+    def __init__(
+        self,
+        batch_size: int | str | None = None,
+        max_batch_size: int | None = None,
+        device: str | None = None,
+        **model_args: Any,
+    ) -> None:
+        super().__init__()
+        refuse_many_processes()
+        args = _with_strategy(self.strategy, model_args)
+        self.settings = settings_for(args, batch_size=batch_size, device=device)
+        self._device = device
+        self._records: list[SampleRecord] = []
+        self._nominal: dict[str, float | None] = {}
+        self._run: dict[str, Any] = {}
+        self.harness = Harness(self.settings)
+        # lm-eval has no end of a model's life; engines that we started must not outlive us.
+        atexit.register(self.close)
+        self._check_templates()
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        """Produce a sample for every request, all at once.
+
+        Returns:
+            For each request, in order, an `Answer`.
+        """
+        plan = make_plan(requests, self.settings, self.harness.strategy)
+        for group in plan.groups:
+            self._nominal[group.problem.task] = _nominal_rate(group.strategy)
+        self._run = msgspec.to_builtins(self.harness.record(plan.groups))
+        with showing_progress(len(plan.order), disable_tqdm):
+            records = self._produce(plan.groups)
+        self._records += records
+        by_id = {record.id: record for record in records}
+        failed = [record for record in records if record.failed is not None]
+        if failed:
+            log.error(
+                "%d of %d samples failed for good and count as wrong; the first: %s",
+                len(failed),
+                len(records),
+                failed[0].failed,
+            )
+        return [Answer.of(by_id[sample]) for sample in plan.order]
+
+    def loglikelihood(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[tuple[float, bool]]:
+        """Log-probability of each continuation under the target, and whether it is greedy."""
+        return scoring.loglikelihoods(self.harness, requests)
+
+    def loglikelihood_rolling(
+        self, requests: list[Instance], disable_tqdm: bool = False
+    ) -> list[float]:
+        """Log-probability of each text under the target."""
+        return scoring.rolling(self.harness, requests)
+
+    def apply_chat_template(
+        self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True
+    ) -> str:
+        """The messages themselves, as a string that still is messages.
+
+        A last message of the assistant is a turn to be continued, so `add_generation_prompt`
+        says nothing that the messages do not.
+        """
+        return ChatPrompt.of(chat_history)
+
+    def chat_template(self, chat_template: bool | str = False) -> str:
+        """Nothing to log: each role renders by a template of its own (see `get_model_info`).
+
+        Raises:
+            SettingError: a template was asked for by name.
+        """
+        if isinstance(chat_template, str):
+            raise SettingError(
+                f"--apply_chat_template {chat_template}: draft and target render by their own "
+                "templates; give the flag without a name, and draft_chat_template or "
+                "target_chat_template to replace one"
+            )
+        return ""
+
+    @property
+    def tokenizer_name(self) -> str:
+        """Part of the key of lm-eval's request cache. Prompts are kept as messages: one for all."""
+        return "atts-messages"
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Refuse `--use_cache`.
+
+        Raises:
+            SettingError: a response cache is asked for.
+        """
+        if getattr(cache_hook, "dbdict", None) is not None:
+            raise SettingError(
+                "--use_cache: it tells answers apart by the request's text alone, so strategies "
+                "and repeats would share them; use model_args run_dir=DIR, which resumes a run"
+            )
+        super().set_cache_hook(cache_hook)
+
+    def get_model_info(self) -> dict[str, Any]:
+        """What lm-eval writes under `config` of its results: the run and its statistics."""
+        return {
+            "atts": {
+                **(self._run or msgspec.to_builtins(self.harness.record([]))),
+                "statistics": summary(self._records, self._nominal),
+            }
+        }
+
+    def close(self) -> None:
+        """Close the engines; servers that were started for this run end."""
+        atexit.unregister(self.close)
+        self.harness.close()
+
+    def _produce(self, groups: tuple[Group, ...]) -> list[SampleRecord]:
+        try:
+            return self.harness.run(groups)
+        except ExceptionGroup as several:
+            known = several.subgroup(AttsError)
+            if known is None:
+                raise
+            raise _first_of(known) from several
+
+    def _check_templates(self) -> None:
+        """A model without a chat template surfaces now, not after lm-eval has built its tasks."""
+        for backend in self.harness.backends.values():
+            Prompt((Message("user", "."),)).ids_in(backend.tokenizer)
+
+
+@functools.cache
+def model_class(strategy: str) -> type[AttsLM]:
+    """The lm-eval model of the strategy called `strategy`."""
+    name = "".join(part.capitalize() for part in strategy.split("-"))
+    found = plugins.strategy(strategy)
+    namespace: Mapping[str, Any] = {
+        "strategy": strategy,
+        "__doc__": found.__doc__,
+        "__module__": "atts_lm_eval.models",
+    }
+    return type(f"{name}LM", (AttsLM,), dict(namespace))
+
+
+def _with_strategy(strategy: str, model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """Model arguments with the strategy that the model's name says.
+
+    `--model atts` takes `strategy=NAME`; every other model is its strategy.
+    """
+    asked = model_args.get("strategy") or strategy
+    if strategy not in ("atts", asked):
+        raise SettingError(
+            f"strategy={asked}: the model is {strategy}; use --model {asked}, or leave it out"
+        )
+    return {**model_args, "strategy": asked}
+
+
+def _nominal_rate(strategy: Strategy) -> float | None:
+    """The takeover rate that a strategy aims at, if it has one."""
+    options = getattr(strategy, "options", None)
+    rate = getattr(options, "nominal", getattr(options, "rate", None))
+    return None if rate is None else float(rate)
+
+
+def _first_of(group: ExceptionGroup[AttsError]) -> AttsError:
+    first: AttsError | ExceptionGroup[AttsError] = group
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -1,0 +1,191 @@
+"""From lm-eval's requests to problems and samples.
+
+lm-eval hands over every request at once: documents x repeats, all tasks. Repeats of a document
+are the same request object several times over; they are numbered here in the order they come.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from atts_harness import plugins
+from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.grading.extraction import has_answer
+from atts_harness.records import SampleId
+from atts_harness.settings import Settings, TaskSampling
+from atts_harness.strategy import Group, Problem, Sample, Strategy
+from atts_harness.transcript import Message, Prompt
+from atts_lm_eval.prompts import ChatPrompt, messages_of, prompt_hash, wording
+
+log = logging.getLogger("lm_eval.atts")
+
+MakeStrategy = Callable[[Mapping[str, Any], Mapping[str, Any]], Strategy]
+
+BUDGET = "max_gen_toks"
+# What other lm-eval models call the budget, in the order in which lm-eval prefers them.
+BUDGET_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
+# Settings of other models that some tasks carry; harmless at these values, refused at others.
+NEUTRAL = {
+    "num_beams": 1,
+    "n": 1,
+    "repetition_penalty": 1,
+    "frequency_penalty": 0,
+    "presence_penalty": 0,
+}
+
+
+@dataclass(frozen=True)
+class TaskSettings:
+    """A task's `generation_kwargs`, checked.
+
+    Attributes:
+        until: strings that end a sample.
+        values: sampling, budget and strategy options, as given.
+    """
+
+    until: tuple[str, ...] = ()
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run for a list of requests.
+
+    Attributes:
+        groups: problems with their samples.
+        order: for each request its sample.
+    """
+
+    groups: tuple[Group, ...]
+    order: tuple[SampleId, ...]
+
+
+def task_settings(task: str, given: Mapping[str, Any]) -> TaskSettings:
+    """Check a task's `generation_kwargs` (lm-eval has put `--gen_kwargs` into them).
+
+    Options of strategies that do not run are let through: a task sets them for whoever has them.
+
+    Raises:
+        SettingError: a value that cannot be used.
+        UnknownSettingError: a key that nobody knows; names the nearest.
+    """
+    where = f"generation_kwargs of {task}"
+    values = {k: v for k, v in given.items() if v is not None}
+    until = values.pop("until", [])
+    stops = [until] if isinstance(until, str) else until
+    if not isinstance(stops, Sequence) or not all(isinstance(stop, str) for stop in stops):
+        raise SettingError(f"{where}: until must be a text or a list of texts (got {until!r})")
+    for alias in BUDGET_ALIASES:
+        if alias in values:
+            values.setdefault(BUDGET, values[alias])
+            del values[alias]
+    for name, neutral in NEUTRAL.items():
+        if name in values and values.pop(name) != neutral:
+            raise SettingError(f"{where}: {name} is not supported; leave it out or at {neutral}")
+    known = {BUDGET, *TaskSampling.__struct_fields__}
+    for strategy in plugins.strategies().values():
+        known.update(strategy.value.Options.__struct_fields__)
+    for name in values:
+        if name not in known:
+            raise UnknownSettingError(name, [*known, "until"], where=where)
+    return TaskSettings(tuple(dict.fromkeys(stop for stop in stops if stop)), values)
+
+
+def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeStrategy) -> Plan:
+    """Problems, samples and strategies for lm-eval's requests.
+
+    Args:
+        requests: lm-eval instances; `args` are (context, generation settings).
+        settings: the run's.
+        make_strategy: from a task's generation settings and provenance to a strategy; called
+            once a task.
+
+    Raises:
+        SettingError: settings of a task that cannot be used, or an empty prompt.
+    """
+    by_problem: dict[tuple[str, int], list[SampleId]] = {}
+    asked: dict[tuple[str, int], tuple[tuple[Message, ...], Mapping[str, Any]]] = {}
+    order: list[SampleId] = []
+    for request in requests:
+        context, kwargs = request.args[0], request.args[1]
+        # A document may ask more than one question; each is a problem of its own.
+        task = request.task_name if request.idx == 0 else f"{request.task_name}#{request.idx}"
+        key = (task, int(request.doc_id))
+        if key not in asked:
+            asked[key] = (_messages(context, task, key[1]), kwargs)
+            by_problem[key] = []
+        sample = SampleId(*key, len(by_problem[key]))
+        by_problem[key].append(sample)
+        order.append(sample)
+    if not all(isinstance(request.args[0], ChatPrompt) for request in requests):
+        _say_once_that_prompts_are_raw()
+
+    checked: dict[str, TaskSettings] = {}
+    strategies: dict[str, Strategy] = {}
+    groups: list[Group] = []
+    for (task, doc), (messages, kwargs) in asked.items():
+        if task not in checked:
+            checked[task] = task_settings(task, kwargs)
+            provenance = {"task": task, "prompt": wording(messages)}
+            strategies[task] = make_strategy(checked[task].values, provenance)
+            _log_settings(task, checked[task], settings)
+        problem = _problem(task, doc, messages, checked[task], settings)
+        samples = tuple(Sample(id_, problem) for id_ in by_problem[task, doc])
+        groups.append(Group(problem, samples, strategies[task]))
+    return Plan(tuple(groups), tuple(order))
+
+
+def _problem(
+    task: str, doc: int, messages: tuple[Message, ...], own: TaskSettings, settings: Settings
+) -> Problem:
+    options = settings.options(own.values)
+    return Problem(
+        task=task,
+        doc=doc,
+        prompt=Prompt(messages),
+        until=own.until,
+        answered=has_answer if options.stop_at_answer else None,
+        max_tokens=settings.max_tokens(own.values),
+        prompt_hash=prompt_hash(messages),
+        sampling=settings.sampling(own.values),
+    )
+
+
+def _messages(context: str, task: str, doc: int) -> tuple[Message, ...]:
+    messages = messages_of(context)
+    if not any(message.content.strip() for message in messages if message.role != "system"):
+        raise SettingError(f"task {task}: the prompt of document {doc} is empty")
+    return messages
+
+
+_said: set[str] = set()
+
+
+def _say_once_that_prompts_are_raw() -> None:
+    if "raw" not in _said:
+        _said.add("raw")
+        log.info(
+            "without --apply_chat_template each raw prompt becomes one user message; every role "
+            "renders it with its own chat template"
+        )
+
+
+def _log_settings(task: str, own: TaskSettings, settings: Settings) -> None:
+    """Say what is used, and where a model argument wins over the task."""
+    options = settings.options(own.values)
+    used = {name: getattr(options, name) for name in options.__struct_fields__}
+    log.info(
+        "%s: budget %d tokens a sample; until %s; %s",
+        task,
+        settings.max_tokens(own.values),
+        list(own.until),
+        ", ".join(f"{name}={value!r}" for name, value in used.items()),
+    )
+    explicit = {**settings.given, BUDGET: settings.run.max_gen_toks}
+    for name, value in own.values.items():
+        mine = explicit.get(name)
+        if mine is not None and str(mine) != str(value):
+            log.info("%s: %s=%s (model_args) wins over the task's %s", task, name, mine, value)

@@ -1,0 +1,239 @@
+"""`loglikelihood` tasks, answered by the target's score.
+
+Raw text is scored as raw text, as lm-eval defines it; chat messages are rendered by the target's
+template and the continuation stands where the assistant would write. Scoring is a strategy of its
+own, so that limits, retries and the journal apply as they do to samples.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from atts_harness.backend import Backend, Role
+from atts_harness.errors import SampleFailedError, SettingError
+from atts_harness.records import SampleId, SampleRecord
+from atts_harness.running.harness import Harness
+from atts_harness.strategy import (
+    Context,
+    Group,
+    Outcome,
+    Problem,
+    Sample,
+    Strategy,
+    StrategyOptions,
+)
+from atts_harness.tokenizer import Ids, Tokenizer
+from atts_harness.transcript import Message, Piece, Prompt, Segment, Transcript
+from atts_lm_eval.prompts import ChatPrompt, messages_of
+
+log = logging.getLogger("lm_eval.atts")
+
+LOGPROB = "logprob"
+GREEDY = "greedy"
+
+
+@dataclass(frozen=True)
+class TokenPrompt(Prompt):
+    """A prompt that is ids already, of the target's vocabulary."""
+
+    ids: Ids = ()
+
+    def ids_in(self, tokenizer: Tokenizer, *, raw: bool = False) -> Ids:
+        """The ids."""
+        return self.ids
+
+
+@dataclass(frozen=True)
+class Window:
+    """One score: `scored` given `context`, both ids of the target."""
+
+    context: Ids
+    scored: Ids
+
+
+class Scorer(Strategy):
+    """Scores windows; the sums and whether the text is greedy go into the sample's notes.
+
+    Args:
+        windows: by sample.
+        judge: whether to find out if greedy decoding would give the text.
+    """
+
+    name: ClassVar[str] = "loglikelihood"
+    Options: ClassVar[type[StrategyOptions]] = StrategyOptions
+    roles: ClassVar[tuple[Role, ...]] = ("target",)
+    scores: ClassVar[bool] = True
+
+    def __init__(self, windows: dict[SampleId, list[Window]], judge: bool) -> None:
+        self._windows = windows
+        self._judge = judge
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Score one request."""
+        logprobs: list[float] = []
+        for turn, window in enumerate(self._windows[sample.id]):
+            before = Transcript(TokenPrompt((), ids=window.context))
+            segment = Segment(
+                author="strategy",
+                pieces=(Piece(ctx.target.tokenizer.decode(window.scored)),),
+                ids=window.scored,
+                vocabulary=ctx.target.tokenizer.fingerprint,
+            )
+            score = await ctx.target.score(before, segment, turn=turn)
+            if score.logprobs is None:
+                raise SampleFailedError(score.failed or "no reply")
+            logprobs.extend(score.logprobs)
+        ctx.note(LOGPROB, math.fsum(logprobs))
+        if self._judge:
+            greedy = certainly_greedy(logprobs, ctx.target.tokenizer.vocab_size)
+            ctx.note(GREEDY, await self._probe(sample, ctx) if greedy is None else greedy)
+        return ctx.finish(sample.transcript, "strategy")
+
+    async def _probe(self, sample: Sample, ctx: Context) -> bool:
+        (window,) = self._windows[sample.id]
+        reply = await ctx.target.generate(
+            sample.transcript,
+            kind="probe",
+            turn=0,
+            max_tokens=len(window.scored),
+            temperature=0.0,
+        )
+        return reply.ids == window.scored
+
+
+def loglikelihoods(harness: Harness, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+    """For each (context, continuation) its log-probability, and whether greedy decoding gives it.
+
+    Raises:
+        SettingError: the strategy has no target, or its server gives no prompt log-probabilities.
+        SampleFailedError: a score failed for good; lm-eval has no place for a missing one.
+    """
+    target = _target(harness)
+    windows = [
+        [_fit(*_encode(target.tokenizer, *request.args[:2]), target.max_length)]
+        for request in requests
+    ]
+    records = _run(harness, requests, windows, judge=True)
+    return [(float(r.notes[LOGPROB]), bool(r.notes[GREEDY])) for r in records]
+
+
+def rolling(harness: Harness, requests: Sequence[Any]) -> list[float]:
+    """For each text its log-probability, in windows as wide as the target's context.
+
+    Raises:
+        SettingError: as above.
+        SampleFailedError: as above.
+    """
+    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+    target = _target(harness)
+
+    def windows(text: str) -> list[Window]:
+        pairs = get_rolling_token_windows(
+            token_list=list(target.tokenizer.encode(text)),
+            prefix_token=beginning(target.tokenizer)[-1],
+            max_seq_len=target.max_length - 1,
+            context_len=1,
+        )
+        return [Window(tuple(a), tuple(b)) for a, b in map(make_disjoint_window, pairs)]
+
+    sums = [0.0] * len(requests)  # of an empty text, nothing is scored
+    texts = [(n, own) for n, r in enumerate(requests) if (own := windows(str(r.args[0])))]
+    records = _run(harness, [requests[n] for n, _ in texts], [own for _, own in texts], judge=False)
+    for (n, _), record in zip(texts, records, strict=True):
+        sums[n] = float(record.notes[LOGPROB])
+    return sums
+
+
+def beginning(tokenizer: Tokenizer) -> Ids:
+    """What stands before a plain text: the vocabulary's own beginning, else an end of turn."""
+    return tuple(getattr(tokenizer, "text_prefix", ())) or (min(tokenizer.eos_ids),)
+
+
+def certainly_greedy(logprobs: Sequence[float], vocab_size: int) -> bool | None:
+    """Whether every token is the most likely one, where the probabilities alone tell.
+
+    A token above one half is; one below 1/vocabulary is not; in between they do not tell (None).
+    """
+    if all(logprob > math.log(0.5) for logprob in logprobs):
+        return True
+    if any(logprob < -math.log(vocab_size) for logprob in logprobs):
+        return False
+    return None
+
+
+def _encode(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[Ids, Ids]:
+    """Ids of both, split as lm-eval's own models split them."""
+    if isinstance(context, ChatPrompt):
+        return Prompt(messages_of(context)).ids_in(tokenizer), tokenizer.encode(continuation)
+    kept = context.rstrip()
+    continuation = context[len(kept) :] + continuation
+    if not kept:
+        return beginning(tokenizer), tokenizer.encode(continuation)
+    before = tokenizer.encode(kept)
+    after = tokenizer.encode(kept + continuation)[len(before) :]
+    return (*getattr(tokenizer, "text_prefix", ()), *before), after
+
+
+def _fit(context: Ids, continuation: Ids, max_length: int) -> Window:
+    """Both in the context window: the context loses its beginning, the continuation nothing."""
+    room = max_length - len(continuation)
+    if room < 1 or not continuation:
+        raise SettingError(
+            f"loglikelihood: a continuation of {len(continuation)} tokens cannot be scored in the "
+            f"target's context of {max_length}"
+        )
+    if len(context) > room:
+        log.warning("loglikelihood: a context of %d tokens is cut to %d", len(context), room)
+    return Window(context[-room:], continuation)
+
+
+def _run(
+    harness: Harness, requests: Sequence[Any], windows: Sequence[list[Window]], *, judge: bool
+) -> list[SampleRecord]:
+    seen: Counter[tuple[str, int]] = Counter()
+    by_sample: dict[SampleId, list[Window]] = {}
+    scorer = Scorer(by_sample, judge)
+    groups: list[Group] = []
+    for request, own in zip(requests, windows, strict=True):
+        task, doc = str(request.task_name), int(request.doc_id or 0)
+        sample = SampleId(task, doc, seen[task, doc])
+        seen[task, doc] += 1
+        by_sample[sample] = own
+        widest = max(own, key=lambda w: len(w.context) + len(w.scored))
+        problem = Problem(
+            task=task,
+            doc=doc,
+            prompt=TokenPrompt((Message("user", ""),), ids=own[0].context),
+            max_tokens=len(widest.scored),
+        )
+        groups.append(Group(problem, (Sample(sample, problem),), scorer))
+    records = harness.run(groups)
+    failed = [record for record in records if record.failed is not None]
+    if failed:
+        raise SampleFailedError(
+            f"loglikelihood: {len(failed)} of {len(records)} scores failed for good, and lm-eval "
+            f"has no place for a missing one; the first: {failed[0].failed}"
+        )
+    return records
+
+
+def _target(harness: Harness) -> Backend:
+    target = harness.backends.get("target")
+    name = harness.settings.strategy.name
+    if target is None:
+        raise SettingError(
+            f"loglikelihood tasks are answered by the target's score, and strategy {name} has no "
+            "target; use --model target-only"
+        )
+    if not target.capabilities.scores:
+        raise SettingError(
+            "target: this server gives no log-probabilities of prompt tokens, so it cannot answer "
+            "loglikelihood tasks"
+        )
+    return target
