@@ -48,7 +48,7 @@ class Diet:
 
 
 DRAFT_DIET = Diet({"easy": 0.45, "hard": 0.5, "shifted": 0.05}, 0.06, 0.10, 0.0, 0.15)
-TARGET_DIET = Diet({"easy": 0.4, "hard": 0.5, "shifted": 0.1}, 0.12, 0.07, 0.25, 0.15)
+TARGET_DIET = Diet({"easy": 0.45, "hard": 0.5, "shifted": 0.05}, 0.12, 0.07, 0.15, 0.15)
 
 
 @dataclass
@@ -265,9 +265,21 @@ def score_of(rng: random.Random, error: language.Error | None, distance: int = 0
 def solution(rng: random.Random, codec: Codec, diet: Diet, problem: ChainProblem) -> Example:
     """A whole solution, or its beginning with a judging turn."""
     writer = Writer(rng, codec, problem)
-    count = len(problem.chain.operations)
     judged = rng.random() < diet.judged
-    cut = 1 + below(rng, count + 2) if judged else 0
+    cut = 1 + below(rng, len(problem.chain.operations) + 2) if judged else 0
+    return carry_on(writer, diet, cut)
+
+
+def carry_on(writer: Writer, diet: Diet, cut: int = 0) -> Example:
+    """Writes what is left of a solution, up to the answer or to a judging turn.
+
+    Args:
+        writer: A solution that has been begun, or not.
+        diet: How often steps are spoiled and doubted.
+        cut: The step, counted from here, after which a judging turn ends the example; 0 for none.
+            The closing and the answer count too.
+    """
+    rng, count = writer.rng, len(writer.now.operations)
     spoilable = rng.random() < 0.7
     for number in range(1, count + 1):
         last = number == cut
@@ -284,11 +296,11 @@ def solution(rng: random.Random, codec: Codec, diet: Diet, problem: ChainProblem
                 written = writer.reflect(False, spoil)
             writer.judge(_digit(rng, writer.before, written))
             return writer.example
-    wrong = judged and rng.random() < 0.4
+    wrong = cut > 0 and rng.random() < 0.4
     writer.close(wrong and cut == count + 1)
     if cut != count + 1:
-        writer.answer(wrong, end=not judged)
-    if judged:
+        writer.answer(wrong, end=not cut)
+    if cut:
         writer.judge(score_of(rng, "restatement" if wrong else None))
     return writer.example
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from atts_tiny.tokenizer import CONTEXT, Codec, save_tokenizer
 ROPE_THETA = 10000.0
 EPSILON = 1e-5
 HEAD = 32
+CIRCLES = (200, 100, 50, 25, 20, 10, 5, 2.5)
+"""Periods of the circles that integers may start on."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,10 @@ class Shape:
 Weights = dict[str, Tensor]
 
 
-def init_weights(shape: Shape, seed: int) -> Weights:
+def init_weights(shape: Shape, seed: int, numbers: Sequence[int] | None = None) -> Weights:
     """Fresh float32 parameters.
+
+    ``numbers`` are the ids of the integers from 0 on, if their embeddings are to start on circles.
 
     The heads of the first layer start with biases that make them look 1, 2, 3, ... tokens back:
     copying a chain needs that, and learning it from nothing is the slowest part of training.
@@ -68,7 +73,22 @@ def init_weights(shape: Shape, seed: int) -> Weights:
         weights[f"{name}post_attention_layernorm.weight"] = torch.ones(width)
     weights["model.norm.weight"] = torch.ones(width)
     _look_back(weights, shape)
+    if numbers is not None:
+        _on_circles(weights["model.embed_tokens.weight"], numbers)
     return weights
+
+
+def _on_circles(embedding: Tensor, numbers: Sequence[int]) -> None:
+    """Adds to the embedding of each integer its place on circles of several periods.
+
+    A sum of integers is then a sum of angles, which a gated layer can take at once; without it most
+    of the training goes into finding such circles.
+    """
+    values = torch.arange(len(numbers)).float()
+    for place, period in enumerate(CIRCLES):
+        angle = 2 * math.pi * values / period
+        embedding[list(numbers), 2 * place] += 0.15 * angle.cos()
+        embedding[list(numbers), 2 * place + 1] += 0.15 * angle.sin()
 
 
 def _look_back(weights: Weights, shape: Shape) -> None:

@@ -111,6 +111,7 @@ class Codec:
         self.pad, self.end = self.token(PAD), self.token(END)
         self.blank = self.token("ĊĊ")
         self.digits = tuple(self.token(str(digit)) for digit in range(10))
+        self.numbers = tuple(self.token(str(number)) for number in range(100))
         self.size = self.tokenizer.get_vocab_size()
 
     def _encode(self, text: str) -> tuple[int, ...]:

@@ -1,0 +1,109 @@
+"""The draft's own mistakes, and what the target learns from them.
+
+Injected mistakes are not like a draft's: nearly all of a draft's are off by one. A target that has
+only seen injected ones repairs few of the draft's, so the draft is sampled on training problems and
+the target goes on from what it wrote, mistakes included but masked from the loss.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from itertools import islice
+
+from atts_harness.testing.chain import Chain, ChainProblem, iter_problems
+from atts_tiny import language
+from atts_tiny.examples import (
+    PLAIN,
+    SILENT,
+    START,
+    Diet,
+    Example,
+    Writer,
+    carry_on,
+    score_of,
+)
+from atts_tiny.measure import Role, Solved, solve
+from atts_tiny.tokenizer import Codec
+
+
+@dataclass(frozen=True)
+class Case:
+    """A draft's solution up to a step, and what is known of that step.
+
+    Attributes:
+        problem: The problem it belongs to.
+        steps: Ids of the steps; the last is the one in question, all before it are right.
+        before: What was left over before the last step.
+        after: What the last step leaves over.
+        error: What is wrong with the last step, or None.
+        distance: How far off the last step's result is.
+    """
+
+    problem: ChainProblem
+    steps: tuple[tuple[int, ...], ...]
+    before: Chain
+    after: Chain
+    error: language.Error | None
+    distance: int
+
+
+def collect_cases(draft: Role, codec: Codec, problems: int, seed: int) -> list[Case]:
+    """Samples the draft once on each of so many training problems and keeps what can teach.
+
+    Every sample gives a case that ends in its first wrong step, if it has one, and one that ends in
+    a right step before that.
+    """
+    rng = random.Random(seed)
+    easy = list(islice(iter_problems("easy", "train", seed), problems * 4 // 10))
+    hard = list(islice(iter_problems("hard", "train", seed), problems * 5 // 10))
+    shifted = list(islice(iter_problems("shifted", "train", seed), problems // 10))
+    asked = easy + hard + shifted
+    cases: list[Case] = []
+    for one in solve(draft, codec, asked, 1, seed):
+        cases.extend(_cases_of(rng, asked[one.problem], one))
+    return cases
+
+
+def _cases_of(rng: random.Random, problem: ChainProblem, one: Solved) -> list[Case]:
+    before = now = problem.chain
+    right: list[Case] = []
+    steps: list[tuple[int, ...]] = []
+    for ids, check in zip(one.steps, one.checks, strict=True):
+        if check.kind not in ("step", "reflection") or check.after is None:
+            break
+        if check.error == "form" or check.expected is None:
+            break
+        steps.append(tuple(ids))
+        base = now if check.kind == "step" else before
+        distance = abs(check.after.start - check.expected.start)
+        case = Case(problem, tuple(steps), base, check.after, check.error, distance)
+        if check.error is not None:
+            return [case, *_one_of(rng, right)]
+        right.append(case)
+        before, now = base, check.after
+    return _one_of(rng, right)
+
+
+def _one_of(rng: random.Random, cases: list[Case]) -> list[Case]:
+    return [cases[int(rng.random() * len(cases))]] if cases else []
+
+
+def case_example(rng: random.Random, codec: Codec, diet: Diet, case: Case) -> Example:
+    """What the target should do after a case: judge it, or repair it (if wrong) and carry on."""
+    writer = Writer(rng, codec, case.problem)
+    for ids in case.steps[:-1]:
+        writer.example.add(ids, PLAIN, START)
+    wrong = case.error is not None
+    writer.example.add(case.steps[-1], SILENT if wrong else PLAIN, None if wrong else START)
+    if rng.random() < diet.judged:
+        writer.judge(score_of(rng, case.error, case.distance if case.error == "result" else 0))
+        return writer.example
+    writer.steps, writer.before, writer.now = len(case.steps), case.before, case.after
+    text = codec.decode(list(case.steps[-1]))
+    writer.connective = next(
+        (word for word in language.CONNECTIVES if word in text), writer.connective
+    )
+    if wrong:
+        writer.reflect(after_error=True)
+    return carry_on(writer, diet)

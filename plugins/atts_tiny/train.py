@@ -1,0 +1,271 @@
+"""Trains the embedded pair from nothing: ``python -m atts_tiny.train``.
+
+Three stages, each a fixed number of steps from a seed: the draft and the target side by side, one
+core each; then the draft's mistakes are collected and the target learns to repair and judge them.
+Stop it at any time; the same command goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import multiprocessing
+import pickle
+import platform
+import random
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from atts_harness.errors import AttsError, SettingError
+from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, Example, draw_example
+from atts_tiny.measure import Role
+from atts_tiny.model import Shape, Weights, save_model
+from atts_tiny.onpolicy import Case, case_example, collect_cases
+from atts_tiny.optimise import Draw, Plan, Training
+from atts_tiny.paths import MODELS
+from atts_tiny.tokenizer import Codec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights.
+
+    Attributes:
+        draft: Training of the draft.
+        target: Training of the target from nothing.
+        tuning: Training of the target on the draft's mistakes.
+        problems: Problems on which the draft's mistakes are collected.
+        share: Share of those mistakes among the examples of the last stage.
+    """
+
+    draft: Plan
+    target: Plan
+    tuning: Plan
+    problems: int
+    share: float
+
+
+def recipe(vocabulary: int) -> Recipe:
+    """The recipe of the shipped pair."""
+    return Recipe(
+        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1600),
+        target=Plan(Shape(4, 4, 128, 256, vocabulary), steps=2400),
+        tuning=Plan(
+            Shape(4, 4, 128, 256, vocabulary),
+            steps=1000,
+            flat=0.3,
+            matrix_rate=0.01,
+            other_rate=0.0015,
+            seed=2,
+        ),
+        problems=12000,
+        share=0.6,
+    )
+
+
+Report = Callable[[str], None]
+
+
+def say(line: str) -> None:
+    """Prints one line at once."""
+    print(line, flush=True)
+
+
+def train(
+    name: str,
+    plan: Plan,
+    draw: Draw,
+    work: Path,
+    pad: int,
+    *,
+    start: Weights | None = None,
+    stop_at: int | None = None,
+    every: int = 100,
+    report: Report = say,
+) -> Weights:
+    """Trains one model, from its checkpoint if there is one.
+
+    Args:
+        name: Of the stage and of its checkpoint in ``work``.
+        plan: How it is trained; a checkpoint of another plan is refused.
+        draw: Draws one example.
+        work: Folder of the checkpoints.
+        pad: Id of the padding.
+        start: Weights to begin with; fresh ones if None.
+        stop_at: Step to stop at, with a checkpoint; the plan's last one if None.
+        every: Steps between checkpoints.
+        report: Takes one line of progress.
+
+    Raises:
+        SettingError: If the checkpoint belongs to another plan.
+    """
+    training = Training(plan, start)
+    path = work / f"{name}.pt"
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        difference = _differences(state["plan"], asdict(plan))
+        if difference:
+            raise SettingError(f"{path} was trained with {difference}; remove it or use --work")
+        if state["torch"] != torch.__version__:
+            report(
+                f"{name}: checkpoint of torch {state['torch']} goes on under {torch.__version__}; "
+                "the weights will differ in their last digits from a run under one version"
+            )
+        training.restore(state)
+        report(f"{name}: step {training.step} of {plan.steps}, from {path}")
+    end = plan.steps if stop_at is None else stop_at
+    began, total = time.monotonic(), 0.0
+    while training.step < end:
+        total += training.advance(draw, pad)
+        if training.step % every == 0 or training.step == end:
+            training.save(path)
+            seconds = time.monotonic() - began
+            loss = total / (every if training.step % every == 0 else training.step % every)
+            report(f"{name}: step {training.step}/{plan.steps} loss {loss:.3f} {seconds:.0f} s")
+            total = 0.0
+    return {key: tensor.detach() for key, tensor in training.weights.items()}
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    names = [name for name in new if old.get(name) != new[name]]
+    return ", ".join(f"{name} {old.get(name)} instead of {new[name]}" for name in names)
+
+
+def _draw_with(diet_name: str, codec: Codec) -> Draw:
+    diet = DRAFT_DIET if diet_name == "draft" else TARGET_DIET
+    return lambda rng: draw_example(rng, codec, diet)
+
+
+def _alone(name: str, plan: Plan, work: Path) -> None:
+    """One first-stage training in a process of its own."""
+    torch.set_num_threads(1)
+    codec = Codec()
+    try:
+        train(name, plan, _draw_with(name, codec), work, codec.pad)
+    except AttsError as error:
+        sys.exit(str(error))
+
+
+def _finished(name: str, plan: Plan, work: Path) -> Weights:
+    state = torch.load(work / f"{name}.pt", weights_only=True)
+    if state["step"] != plan.steps:
+        raise SettingError(f"{name} stopped at step {state['step']}; run the same command again")
+    weights: Weights = state["weights"]
+    return weights
+
+
+def first_stage(plans: Recipe, work: Path) -> None:
+    """Trains draft and target side by side."""
+    context = multiprocessing.get_context("spawn")
+    parts = [
+        context.Process(target=_alone, args=(name, plan, work))
+        for name, plan in (("draft", plans.draft), ("target", plans.target))
+    ]
+    for part in parts:
+        part.start()
+    for part in parts:
+        part.join()
+    if any(part.exitcode for part in parts):
+        raise SettingError("training stopped early; run the same command again to go on")
+
+
+def cases_of(plans: Recipe, draft: Weights, codec: Codec, work: Path) -> list[Case]:
+    """The draft's mistakes, collected once and kept beside the checkpoints."""
+    path = work / "cases.pickle"
+    if path.exists():
+        kept: list[Case] = pickle.loads(path.read_bytes())
+        return kept
+    say(f"cases: sampling the draft on {plans.problems} training problems")
+    half = {name: tensor.half().float() for name, tensor in draft.items()}
+    cases = collect_cases(Role(half, plans.draft.shape), codec, plans.problems, seed=3)
+    path.write_bytes(pickle.dumps(cases))
+    wrong = sum(case.error is not None for case in cases)
+    say(f"cases: {wrong} wrong and {len(cases) - wrong} right steps")
+    return cases
+
+
+def second_stage(plans: Recipe, codec: Codec, work: Path) -> None:
+    """Teaches the target on what the draft writes."""
+    draft = _finished("draft", plans.draft, work)
+    target = _finished("target", plans.target, work)
+    cases = cases_of(plans, draft, codec, work)
+    diet = replace(TARGET_DIET, drills=0.05)
+
+    def draw(rng: random.Random) -> Example:
+        if rng.random() < plans.share:
+            return case_example(rng, codec, diet, cases[int(rng.random() * len(cases))])
+        return draw_example(rng, codec, diet)
+
+    train("tuning", plans.tuning, draw, work, codec.pad, start=target)
+
+
+def describe_machine() -> dict[str, str]:
+    """What the weights may depend on besides the recipe."""
+    return {
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
+
+
+def digest(folder: Path) -> str:
+    """SHA-256 of a folder's weights."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
+    """Writes both folders and how they came about; says whether they equal the shipped ones."""
+    for role, stage, plan in (("draft", "draft", plans.draft), ("target", "tuning", plans.tuning)):
+        save_model(out / role, _finished(stage, plan, work), plan.shape, codec)
+    record = {
+        "recipe": asdict(plans),
+        "machine": describe_machine(),
+        "sha256": {role: digest(out / role) for role in ("draft", "target")},
+    }
+    shipped = MODELS / "training.json"
+    if shipped.exists() and out.resolve() != MODELS.resolve():
+        old = json.loads(shipped.read_text())
+        for role in ("draft", "target"):
+            same = old["sha256"][role] == record["sha256"][role]  # type: ignore[index]
+            say(f"{role}: {'equal to' if same else 'differs from'} the shipped weights")
+        if old["machine"] != record["machine"]:
+            say(f"shipped weights: {old['machine']}; these: {record['machine']}")
+    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Command line of the training."""
+    parser = argparse.ArgumentParser(prog="python -m atts_tiny.train", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="checkpoints")
+    parser.add_argument("--out", type=Path, help="where the models go (default: WORK/models)")
+    options = parser.parse_args(arguments)
+    work: Path = options.work
+    out: Path = options.out if options.out is not None else work / "models"
+    work.mkdir(parents=True, exist_ok=True)
+    if torch.cuda.is_available():
+        say("a GPU is present and stays unused: the recipe is defined on a CPU, in bfloat16")
+    torch.set_num_threads(1)
+    codec = Codec()
+    plans = recipe(codec.size)
+    try:
+        first_stage(plans, work)
+        torch.set_num_threads(2)
+        second_stage(plans, codec, work)
+        write_models(plans, codec, work, out)
+    except AttsError as error:
+        sys.exit(f"train: {error}")
+    except KeyboardInterrupt:
+        sys.exit("train: stopped; the same command goes on from the last checkpoint")
+    say(f"written to {out}")
+
+
+if __name__ == "__main__":
+    main()
