@@ -1,1 +1,1 @@
-"""."""
+"""In-process PyTorch backend: any Hugging Face causal model, CPU or CUDA."""

@@ -1,0 +1,142 @@
+"""The backend of `backend=transformers`: checks requests and hands them to the engine's thread."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from atts_harness.backend import (
+    BackendSpec,
+    Capabilities,
+    GenerateReply,
+    GenerateRequest,
+    ScoreReply,
+    ScoreRequest,
+)
+from atts_harness.errors import BadRequestError, ContextLengthError
+from atts_harness.tokenizer import HuggingFaceTokenizer
+from atts_transformers.engine import Engine, Job
+from atts_transformers.load import Loaded, load
+
+
+async def open_backend(spec: BackendSpec) -> TransformersBackend:
+    """Load a model and start its thread.
+
+    Raises:
+        SettingError: the model, its template or a setting cannot be used.
+    """
+    loaded = await asyncio.to_thread(load, spec)
+    return TransformersBackend(loaded)
+
+
+class TransformersBackend:
+    """A model in this process."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._engine = Engine(
+            loaded.runner,
+            loaded.tokenizer,
+            max_rows=loaded.max_rows,
+            max_running=loaded.options.max_batch_size,
+            max_batch_tokens=loaded.options.max_batch_tokens,
+            cache_tokens=loaded.cache_tokens,
+            threads=loaded.options.threads,
+        )
+
+    @property
+    def tokenizer(self) -> HuggingFaceTokenizer:
+        """The model's own."""
+        return self._loaded.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        """Context window in tokens."""
+        return self._loaded.max_length
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Everything; any number of alternatives up to 1,000."""
+        return Capabilities(top_logprobs=min(1000, self.tokenizer.vocab_size))
+
+    @property
+    def running(self) -> int:
+        """Requests that compute now."""
+        return self._engine.running
+
+    def describe(self) -> Mapping[str, Any]:
+        """Engine, version, model, revision, dtype, device, template and attention."""
+        return self._loaded.description
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        """Continue `request.ids`.
+
+        Raises:
+            BadRequestError: no ids, an id outside the vocabulary, or a setting out of range.
+            ContextLengthError: context and `max_tokens` exceed the window.
+        """
+        if request.max_tokens < 1:
+            raise BadRequestError(f"max_tokens: must be at least 1, not {request.max_tokens}")
+        if not 0 <= request.top_logprobs <= self.capabilities.top_logprobs:
+            raise BadRequestError(
+                f"top_logprobs: must be in [0, {self.capabilities.top_logprobs}], "
+                f"not {request.top_logprobs}"
+            )
+        if "" in request.stop:
+            raise BadRequestError("stop: an empty string stops everywhere; leave it out")
+        sampling = request.sampling
+        if not (sampling.temperature >= 0 and 0 < sampling.top_p <= 1 and 0 <= sampling.min_p <= 1):
+            raise BadRequestError(
+                "sampling: needs temperature >= 0, top_p in (0, 1] and min_p in [0, 1], "
+                f"not {sampling.temperature}, {sampling.top_p}, {sampling.min_p}"
+            )
+        self._check(request.ids, request.max_tokens)
+        reply = await self._run(request)
+        assert isinstance(reply, GenerateReply)
+        return reply
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        """Score `request.ids` from `request.start` on.
+
+        Raises:
+            BadRequestError: nothing to score, or an id outside the vocabulary.
+            ContextLengthError: the context exceeds the window.
+        """
+        self._check(request.ids, 0)
+        if not 1 <= request.start < len(request.ids):
+            raise BadRequestError(
+                f"start: must be in [1, {len(request.ids)}), not {request.start}: the first id "
+                "has nothing before it, and at least one has to be scored"
+            )
+        reply = await self._run(request)
+        assert isinstance(reply, ScoreReply)
+        return reply
+
+    async def aclose(self) -> None:
+        """Stop the thread and let go of the model."""
+        await asyncio.to_thread(self._engine.close)
+
+    def _check(self, ids: tuple[int, ...], max_tokens: int) -> None:
+        if not ids:
+            raise BadRequestError("ids: the context is empty; render a chat message first")
+        if min(ids) < 0 or max(ids) >= self.tokenizer.vocab_size:
+            raise BadRequestError(
+                f"ids: must be in [0, {self.tokenizer.vocab_size}), found {min(ids)} to {max(ids)}"
+            )
+        if len(ids) + max_tokens > self.max_length:
+            raise ContextLengthError(
+                f"max_length: {len(ids)} tokens of context and {max_tokens} to generate exceed "
+                f"the {self.max_length} of {self._loaded.name}; shorten the budget or raise "
+                "`max_length`"
+            )
+
+    async def _run(self, request: GenerateRequest | ScoreRequest) -> GenerateReply | ScoreReply:
+        loop = asyncio.get_running_loop()
+        job = Job(request, loop.create_future(), loop)
+        self._engine.submit(job)
+        try:
+            return await job.future
+        finally:
+            # Cancelled here means that nobody waits: the next turn frees its row.
+            job.cancelled = True
