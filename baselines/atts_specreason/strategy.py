@@ -146,6 +146,8 @@ class SpecReason(Strategy):
             return reason
         if step.ending == "eos" and self.options.on_eos == "end":
             return "eos"  # also of an empty step, which leaves no trace in the transcript
+        if not step and step.ending == "length":
+            return "budget"  # the room left does not hold the next character
         if self.options.finish_on == "markers" and has_marker(step):
             tally.count("ended by a marker without an answer")
             return "strategy"

@@ -261,6 +261,11 @@ def test_the_budget_counts_kept_tokens_only():
     assert played.record.calls["draft/draft"].completion_tokens == 6 + 6 + 4
 
 
+def test_room_too_small_for_the_next_character_is_a_spent_budget():
+    played = play(SpecReason, draft=["aa€", "€"], target=[digit("9")] * 2, max_tokens=3)
+    assert (played.record.text, played.record.finish) == ("aa", "budget")
+
+
 def test_a_step_may_end_inside_a_token():
     tokens = ByteTokenizer(("\n\nB",))
     played = play(
