@@ -87,7 +87,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         return self.prompt_tokens - (self.cached_tokens or 0) + self.completion_tokens
 
 
-class GenerateReply(msgspec.Struct, frozen=True, kw_only=True):
+class GenerateReply(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
     """What came back.
 
     Attributes:
@@ -107,7 +107,7 @@ class GenerateReply(msgspec.Struct, frozen=True, kw_only=True):
     top_logprobs: tuple[dict[int, float], ...] | None = None
 
 
-class ScoreReply(msgspec.Struct, frozen=True, kw_only=True):
+class ScoreReply(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
     """`logprobs` has `len(ids) - start` finite entries, untempered (natural logarithm)."""
 
     logprobs: tuple[float, ...]

@@ -51,6 +51,10 @@ class JournalMismatchError(JournalError):
     """A resumed run asks something else than the recorded run did; names the difference."""
 
 
+class RunDirError(JournalError):
+    """A run directory that cannot be used: of another run or version, locked, full, read-only."""
+
+
 class BackendError(AttsError):
     """A backend could not serve a request."""
 
@@ -89,5 +93,27 @@ class SampleFailedError(AttsError):
     """A sample that failed for good; it is recorded, graded wrong and counted apart."""
 
 
-class RunInterruptedError(AttsError):
-    """The run was stopped before all samples were finished; the message says how to resume."""
+class RunIncompleteError(AttsError):
+    """The run ended before all samples were finished; the message says why and how to resume.
+
+    Attributes:
+        missing: the samples without a result, as `task/doc/repeat`.
+        exit_status: for the process.
+    """
+
+    def __init__(self, message: str, missing: Iterable[str] = (), exit_status: int = 1) -> None:
+        super().__init__(message)
+        self.missing = tuple(missing)
+        self.exit_status = exit_status
+
+
+class RunInterruptedError(RunIncompleteError):
+    """The run was stopped by a signal (exit status 128 + signal)."""
+
+
+class TooManyFailuresError(RunIncompleteError):
+    """More samples failed for good than `max_failures` allows."""
+
+
+class EngineGoneError(RunIncompleteError):
+    """An engine did not come back within `engine_timeout`."""

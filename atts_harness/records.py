@@ -37,6 +37,15 @@ class CallKey(msgspec.Struct, frozen=True, order=True):
     attempt: int = 0
 
 
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a call that failed: the error's type and message, and when."""
+
+    error: str
+    message: str = ""
+    sent: float = 0.0
+    done: float = 0.0
+
+
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a backend, with everything needed to replay it and to account for it.
 
@@ -50,6 +59,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
         queued: when the sample asked.
         sent: when a slot was free and the request went out (last try).
         done: when the reply was there.
+        faults: the tries that failed, in order; the last of them is the outcome if `error` is set.
     """
 
     key: CallKey
@@ -61,6 +71,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     queued: float = 0.0
     sent: float = 0.0
     done: float = 0.0
+    faults: tuple[Fault, ...] = ()
 
     @property
     def usage(self) -> Usage | None:
@@ -113,6 +124,7 @@ class SegmentRecord(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     ending: str
     kept: bool = True
+    attempt: int = 0
 
 
 class CallTotals(msgspec.Struct, kw_only=True):

@@ -13,7 +13,7 @@ import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -51,11 +51,23 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         draft_concurrency: most drafts in flight.
         score_concurrency: most scores in flight.
         takeover_concurrency: most target generations in flight.
+        target_concurrency: most scores and takeovers in flight together. 0: no further bound.
+        engine_concurrency: most calls of any sort in flight on one engine, for roles that share
+            one. 0: no further bound.
         live_samples: most samples begun and not finished; bounds engine KV memory. 0: no bound.
         retries: tries after the first for a call that may succeed later.
-        timeout: seconds a call may take.
+        timeout: seconds a call may take in the engine.
         sample_timeout: seconds a sample may take from its first call. 0: no limit.
+        engine_timeout: seconds to wait for the return of an engine that is gone before the run
+            is given up.
+        stall_timeout: seconds without a single reply after which an engine with calls in flight
+            counts as gone. 0: as `timeout`.
         max_failures: samples that may fail for good before the run is given up. 0: no limit.
+        retry_failed: on resuming, try samples again that had failed for good.
+        progress: `rich` for a live display, `plain` for lines, `auto` by the terminal.
+        metrics_interval: seconds between looks at the engines' own figures. 0: never.
+        draft_price: dollars per million tokens, IN/OUT or IN/CACHED/OUT.
+        target_price: as `draft_price`.
         extractor: which extractor grades.
     """
 
@@ -78,11 +90,20 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     draft_concurrency: Count = 64
     score_concurrency: Count = 32
     takeover_concurrency: Count = 32
+    target_concurrency: Annotated[int, msgspec.Meta(ge=0)] = 0
+    engine_concurrency: Annotated[int, msgspec.Meta(ge=0)] = 0
     live_samples: Annotated[int, msgspec.Meta(ge=0)] = 0
     retries: Annotated[int, msgspec.Meta(ge=0)] = 5
     timeout: Seconds = 600.0
     sample_timeout: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    engine_timeout: Seconds = 900.0
+    stall_timeout: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_failures: Annotated[int, msgspec.Meta(ge=0)] = 0
+    retry_failed: bool = False
+    progress: Literal["auto", "rich", "plain", "off"] = "auto"
+    metrics_interval: Annotated[float, msgspec.Meta(ge=0)] = 10.0
+    draft_price: str | None = None
+    target_price: str | None = None
     extractor: str = "boxed"
 
 

@@ -1,130 +1,143 @@
-"""Calls: from a request to a recorded reply, through limits, time limits and retries."""
+"""Calls: from a request to a recorded reply, through slots, time limits and retries."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hashlib
+import logging
 import math
 import random
-import time
-from array import array
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import msgspec
-
-from atts_harness.backend import (
-    Backend,
-    GenerateReply,
-    GenerateRequest,
-    Role,
-    ScoreReply,
-    ScoreRequest,
-)
+from atts_harness import errors
+from atts_harness.backend import Backend, GenerateReply, GenerateRequest, ScoreReply
 from atts_harness.errors import (
     BackendError,
-    BackendTimeoutError,
     BackendUnavailableError,
+    ContextLengthError,
     MalformedReplyError,
 )
-from atts_harness.records import CallKey, CallRecord
+from atts_harness.records import CallKey, CallRecord, Fault
+from atts_harness.running.clock import Clock
+from atts_harness.running.engine import Engine
+from atts_harness.running.hashing import Request, request_hash
 from atts_harness.running.journal import Journal, replayed
+from atts_harness.running.slots import lane_of
 
-Request = GenerateRequest | ScoreRequest
-PRIORITIES = {"score": 0, "takeover": 1, "judge": 1, "draft": 2}
-LONGEST_PAUSE = 30.0
+logger = logging.getLogger("atts_harness.running")
 
-
-@dataclass
-class Clock:
-    """Seconds since the run's start."""
-
-    zero: float = field(default_factory=time.monotonic)
-
-    def now(self) -> float:
-        """Seconds since the run's start."""
-        return time.monotonic() - self.zero
-
-
-class Limits:
-    """How many calls of a sort may be in flight on a role's engine."""
-
-    def __init__(self, draft: int, score: int, takeover: int) -> None:
-        self._slots = {
-            "draft": asyncio.Semaphore(draft),
-            "score": asyncio.Semaphore(score),
-            "takeover": asyncio.Semaphore(takeover),
-        }
-
-    @contextlib.asynccontextmanager
-    async def slot(self, role: Role, kind: str) -> AsyncIterator[None]:
-        """Wait for a free slot and hold it."""
-        sort = "draft" if role == "draft" else "score" if kind == "score" else "takeover"
-        async with self._slots[sort]:
-            yield
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
+LONGEST_WAIT = 300.0  # whatever a server asks for
+LONGEST_MESSAGE = 300
 
 
 @dataclass(frozen=True)
 class Calls:
-    """What all calls of a run share."""
+    """What all calls of a run share.
 
-    limits: Limits
+    Attributes:
+        journal: where they are recorded, and replayed from.
+        clock: the run's.
+        retries: tries after the first.
+        observe: who is told of a recorded call.
+    """
+
     journal: Journal
-    retries: int
-    timeout: float
     clock: Clock
+    retries: int
     observe: Callable[[CallRecord], None]
+    jitter: random.Random = field(default_factory=random.Random)
 
-    async def make(self, backend: Backend, key: CallKey, request: Request) -> CallRecord:
+    async def make(
+        self,
+        engine: Engine,
+        key: CallKey,
+        request: Request,
+        begun: Callable[[], None] = lambda: None,
+    ) -> CallRecord:
         """The recorded outcome of one call; a failure for good has an error and no reply.
+
+        Tries that fail because the engine is gone are recorded and do not count against
+        `retries`.
+
+        Args:
+            engine: where to.
+            key: which call.
+            request: what is asked.
+            begun: told when a call really goes out.
 
         Raises:
             JournalMismatchError: the journal holds another request under this key.
-            BackendError: the backend refused the request itself; trying again cannot help.
+            BackendError: the engine refused the request itself; recorded too.
+            ContextLengthError: the engine found it too long.
+            EngineGoneError: the engine did not come back.
         """
         digest = request_hash(request)
         known = self.journal.call(key)
         if known is not None:
-            return replayed(known, digest)
+            record = replayed(known, digest)
+            if record.error is not None and not failure_of(record).retryable:
+                raise failure_of(record)
+            return record
         queued = self.clock.now()
+        faults: list[Fault] = []
+        failure: BackendError | None = None
         reply: GenerateReply | ScoreReply | None = None
-        error: str | None = None
-        pause = 0.0
-        for attempt in range(self.retries + 1):
-            if attempt:
-                await asyncio.sleep(pause)
-            async with self.limits.slot(key.role, key.kind):
+        first: float | None = None
+        spent = 0
+        lane = lane_of(key.role, key.kind)
+        while True:
+            async with engine.slot(lane, again=bool(faults) and not engine.gone):
                 sent = self.clock.now()
+                first = sent if first is None else first
+                begun()
                 try:
-                    async with asyncio.timeout(self.timeout):
-                        reply = await _send(backend, request)
-                    error = None
+                    async with engine.limit():
+                        reply = await _send(engine.backend, request)
+                    failure = None
+                    engine.replied()
                     break
-                except TimeoutError:
-                    failure: BackendError = BackendTimeoutError(
-                        f"timeout: no reply to a {key.kind} call within {self.timeout:g} s"
-                    )
+                except ContextLengthError:
+                    engine.replied()
+                    raise
                 except BackendError as raised:
-                    if not raised.retryable:
-                        raise
                     failure = raised
-            error = f"{type(failure).__name__}: {failure}"
-            pause = _pause(attempt, failure)
+                    faults.append(_fault(raised, sent, self.clock.now()))
+                    engines_fault = engine.failed(raised)
+            if not failure.retryable:
+                break
+            spent += not engines_fault
+            logger.debug("%s: try %d failed: %s", key, len(faults), failure)
+            if spent > self.retries:
+                if not await engine.exhausted(first, failure):
+                    break
+                spent, first = 0, None
+            if not engine.gone:
+                await asyncio.sleep(self._pause(spent, failure))
         record = CallRecord(
             key=key,
             request_hash=digest,
             seed=request.seed if isinstance(request, GenerateRequest) else None,
             reply=reply,
-            error=error,
-            retries=attempt,
+            error=None if failure is None else f"{type(failure).__name__}: {failure}",
+            retries=len(faults) - (failure is not None),
             queued=queued,
             sent=sent,
             done=self.clock.now(),
+            faults=tuple(faults),
         )
         await self.journal.record_call(record)
         self.observe(record)
+        if failure is not None and not failure.retryable:
+            raise failure
         return record
+
+    def _pause(self, tries: int, error: BackendError) -> float:
+        """Seconds before the next try: exponential with full jitter, or what the server asked."""
+        if isinstance(error, BackendUnavailableError) and error.retry_after is not None:
+            # A little later than asked, and not all at the same time.
+            return min(LONGEST_WAIT, error.retry_after) * self.jitter.uniform(1.0, 1.25)
+        return self.jitter.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries))
 
 
 async def _send(backend: Backend, request: Request) -> GenerateReply | ScoreReply:
@@ -141,27 +154,17 @@ async def _send(backend: Backend, request: Request) -> GenerateReply | ScoreRepl
     return reply
 
 
-def _pause(attempt: int, error: BackendError) -> float:
-    """Seconds before the next try: exponential with full jitter, or what the server asked for."""
-    if isinstance(error, BackendUnavailableError) and error.retry_after is not None:
-        return error.retry_after
-    return random.uniform(0, min(LONGEST_PAUSE, 0.5 * 2**attempt))
+def failure_of(record: CallRecord) -> BackendError:
+    """The typed error of a call that failed for good."""
+    name, _, message = (record.error or "").partition(": ")
+    kind = getattr(errors, name, BackendError)
+    if not (isinstance(kind, type) and issubclass(kind, BackendError)):
+        kind = BackendError
+    error: BackendError = kind(message)
+    return error
 
 
-def request_hash(request: Request) -> str:
-    """Digest of everything in a request that determines its reply."""
-    digest = hashlib.blake2b(digest_size=12)
-    digest.update(array("q", request.ids).tobytes())
-    if isinstance(request, GenerateRequest):
-        rest: object = (
-            "generate",
-            request.max_tokens,
-            request.sampling,
-            request.seed,
-            request.stop,
-            request.top_logprobs,
-        )
-    else:
-        rest = ("score", request.start)
-    digest.update(msgspec.msgpack.encode(rest))
-    return digest.hexdigest()
+def _fault(error: BackendError, sent: float, done: float) -> Fault:
+    return Fault(
+        error=type(error).__name__, message=str(error)[:LONGEST_MESSAGE], sent=sent, done=done
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
-from atts_harness.errors import BackendError, ContextLengthError
+from atts_harness.errors import ContextLengthError
 from atts_harness.records import (
     CallKey,
     CallRecord,
@@ -27,8 +26,12 @@ from atts_harness.records import (
     SampleRecord,
     SegmentRecord,
 )
-from atts_harness.running.client import PRIORITIES, Calls, Request
+from atts_harness.running.client import Calls, failure_of
+from atts_harness.running.engine import Engine
+from atts_harness.running.gate import Gate
+from atts_harness.running.hashing import Request
 from atts_harness.running.seeds import call_seed, uniform
+from atts_harness.running.slots import priority_of
 from atts_harness.strategy import (
     Generation,
     Outcome,
@@ -44,37 +47,13 @@ T = TypeVar("T")
 OUT_OF_ROOM: frozenset[Finish] = frozenset({"turns", "budget", "context"})
 
 
-class Gate:
-    """Lets the live samples of one group wait for each other."""
-
-    def __init__(self, repeats: Sequence[int]) -> None:
-        self._live = set(repeats)
-        self._values: dict[str, dict[int, Any]] = {}
-        self._changed = asyncio.Condition()
-
-    async def gather(self, repeat: int, key: str, value: T) -> Mapping[int, T]:
-        """Give a value and wait until every live sample has given one."""
-        async with self._changed:
-            given = self._values.setdefault(key, {})
-            given[repeat] = value
-            self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._live <= given.keys())
-        return dict(sorted(given.items()))
-
-    async def leave(self, repeat: int) -> None:
-        """A sample has ended; nobody waits for it any longer."""
-        async with self._changed:
-            self._live.discard(repeat)
-            self._changed.notify_all()
-
-
 @dataclass(frozen=True)
 class RunState:
     """What the contexts of a run share."""
 
     seed: int
     calls: Calls
-    backends: Mapping[Role, Backend]
+    engines: Mapping[Role, Engine]
     decided: Callable[[DecisionRecord], None]
     sequence: list[int] = field(default_factory=lambda: [0])
 
@@ -82,8 +61,16 @@ class RunState:
 class SampleContext:
     """The `Context` of one sample; collects its record as it goes."""
 
-    def __init__(self, sample: Sample, run: RunState, strategy: str, gate: Gate | None) -> None:
+    def __init__(
+        self,
+        sample: Sample,
+        run: RunState,
+        strategy: str,
+        gate: Gate | None,
+        begun: Callable[[], None] = lambda: None,
+    ) -> None:
         self.sample = sample
+        self.begun = begun
         self._run = run
         self._gate = gate
         self.latest = sample.transcript
@@ -92,7 +79,7 @@ class SampleContext:
         )
         self.draft = SampleRole("draft", self)
         self.target = SampleRole("target", self)
-        self._discarded: list[Segment] = []
+        self._attempts: dict[int, tuple[Segment, int]] = {}  # by identity; holds the segment alive
 
     def _now(self) -> float:
         return self._run.calls.clock.now()
@@ -168,7 +155,7 @@ class SampleContext:
     def discard(self, segment: Segment) -> None:
         """Record text that was generated and is not kept."""
         if segment:
-            self.record.segments.append(_segment_record(segment, kept=False))
+            self.record.segments.append(self._segment_record(segment, kept=False))
 
     def note(self, name: str, value: Any) -> None:
         """A fact for the sample's record."""
@@ -206,7 +193,9 @@ class SampleContext:
         record.text = text[: min(cuts)] if cuts else text
         record.finish = outcome.finish
         record.truncated = outcome.finish in OUT_OF_ROOM and not self._answered(text)
-        record.segments = _in_order(record.segments, transcript.segments)
+        kept = [self._segment_record(segment, kept=True) for segment in transcript.segments]
+        # By turn; within a turn what was thrown away comes first.
+        record.segments = sorted([*record.segments, *kept], key=lambda r: r.turn)
         for segment in transcript.segments:
             known = record.kept_tokens.get(segment.author, 0)
             record.kept_tokens[segment.author] = known + len(segment)
@@ -218,6 +207,24 @@ class SampleContext:
         record = self.close(Outcome(self.latest, "failed"))
         record.failed = f"{type(error).__name__}: {error}"
         return record
+
+    def wrote(self, segment: Segment, attempt: int) -> None:
+        """Remember which call a segment came from."""
+        if segment and attempt:
+            self._attempts[id(segment)] = (segment, attempt)
+
+    def _segment_record(self, segment: Segment, *, kept: bool) -> SegmentRecord:
+        _, attempt = self._attempts.get(id(segment), (segment, 0))
+        return SegmentRecord(
+            author=segment.author,
+            text=segment.text,
+            tokens=len(segment),
+            turn=segment.turn,
+            kind=segment.kind,
+            ending=segment.ending,
+            kept=kept,
+            attempt=attempt,
+        )
 
     def _answered(self, text: str) -> bool:
         answered = self.sample.problem.answered
@@ -233,7 +240,7 @@ class SampleRole:
 
     @property
     def _backend(self) -> Backend:
-        return self._ctx._run.backends[self.role]
+        return self._ctx._run.engines[self.role].backend
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -275,12 +282,12 @@ class SampleRole:
             ),
             stop=tuple(stop),
             top_logprobs=top_logprobs,
-            priority=PRIORITIES.get(kind, 1),
+            priority=priority_of(self.role, kind),
         )
         record = await self._call(kind, turn, attempt, request)
         reply = record.reply
         if not isinstance(reply, GenerateReply):
-            raise BackendError(record.error or "no reply")
+            raise failure_of(record)
         segment = written(
             tokenizer,
             reply.ids,
@@ -291,6 +298,7 @@ class SampleRole:
             turn=turn,
             kind=kind,
         )
+        self._ctx.wrote(segment, attempt)
         return Generation(segment, reply.logprobs, self._named_top(reply), reply.ids)
 
     async def score(
@@ -311,7 +319,7 @@ class SampleRole:
                 f"{self.role}: {len(ids)} tokens to score exceed the context of "
                 f"{self._backend.max_length}"
             )
-        request = ScoreRequest(ids=ids, start=len(before), priority=PRIORITIES["score"])
+        request = ScoreRequest(ids=ids, start=len(before), priority=priority_of(self.role, "score"))
         record = await self._call("score", turn, attempt, request)
         if not isinstance(record.reply, ScoreReply):
             return Score(None, failed=record.error)
@@ -319,7 +327,8 @@ class SampleRole:
 
     async def _call(self, kind: str, turn: int, attempt: int, request: Request) -> CallRecord:
         key = CallKey(self._ctx.sample.id, kind, self.role, turn, attempt)
-        record = await self._ctx._run.calls.make(self._backend, key, request)
+        engine = self._ctx._run.engines[self.role]
+        record = await self._ctx._run.calls.make(engine, key, request, self._ctx.begun)
         self._ctx.called(record)
         return record
 
@@ -339,21 +348,3 @@ class SampleRole:
             {decode([id_]): lp for id_, lp in sorted(step.items(), key=lambda item: -item[1])}
             for step in reply.top_logprobs
         )
-
-
-def _segment_record(segment: Segment, *, kept: bool) -> SegmentRecord:
-    return SegmentRecord(
-        author=segment.author,
-        text=segment.text,
-        tokens=len(segment),
-        turn=segment.turn,
-        kind=segment.kind,
-        ending=segment.ending,
-        kept=kept,
-    )
-
-
-def _in_order(discarded: list[SegmentRecord], kept: Sequence[Segment]) -> list[SegmentRecord]:
-    """Kept and discarded segments by turn; within a turn what was thrown away comes first."""
-    records = [*discarded, *(_segment_record(segment, kept=True) for segment in kept)]
-    return sorted(records, key=lambda record: record.turn)

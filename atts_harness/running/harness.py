@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import datetime
 import importlib.metadata
+import logging
 import platform
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -19,26 +22,51 @@ import msgspec
 from atts_harness import plugins
 from atts_harness._version import __version__
 from atts_harness.backend import Backend, BackendSpec, Role
-from atts_harness.errors import ContextLengthError, SettingError
-from atts_harness.records import RunRecord, SampleRecord
+from atts_harness.errors import (
+    ContextLengthError,
+    RunDirError,
+    RunIncompleteError,
+    RunInterruptedError,
+    SettingError,
+)
+from atts_harness.records import RunRecord, SampleId, SampleRecord
+from atts_harness.running.control import Control
+from atts_harness.running.directory import RunDirectory
+from atts_harness.running.interrupts import command_line, handled, resume_hint
 from atts_harness.running.journal import Journal, MemoryJournal
-from atts_harness.running.scheduler import Observers, run_groups
+from atts_harness.running.observers import Observers
+from atts_harness.running.provenance import run_provenance
+from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import Settings
 from atts_harness.strategy import Group, RunInfo, Strategy
 
 T = TypeVar("T")
+logger = logging.getLogger("atts_harness.running")
+
+CLOSE_SECONDS = 15.0
+HURRIED_SECONDS = 2.0
 PACKAGES = ("lm-eval", "torch", "transformers", "vllm", "sglang", "flashinfer-python")
 
 
 class Harness:
     """One set of models and settings, ready to run groups.
 
-    Use as a context manager. `backends` are open as long as it is.
+    Use as a context manager. `backends` are open, and the run directory is locked, as long as
+    it is.
+
+    Raises:
+        SettingError: the settings do not fit together, or a model cannot be opened.
+        RunDirError: the run directory cannot be used.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.backends: dict[Role, Backend] = {}
+        self._hurried = False
+        run = settings.run
+        self._directory = (
+            None if run.run_dir is None else RunDirectory(Path(run.run_dir), resume=run.resume)
+        )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="atts", daemon=True)
         self._thread.start()
@@ -46,6 +74,7 @@ class Harness:
             self.backends = self._await(self._open())
         except BaseException:
             self._stop_loop()
+            self._release_directory()
             raise
 
     def __enter__(self) -> Self:
@@ -67,11 +96,7 @@ class Harness:
             seed=self.settings.run.seed,
             provenance={
                 "roles": {role: dict(b.describe()) for role, b in self.backends.items()},
-                "templates": {
-                    role: b.tokenizer.template_fingerprint for role, b in self.backends.items()
-                },
-                "sampling": {r: msgspec.to_builtins(s) for r, s in sampling.items()},
-                **provenance,
+                **run_provenance(self.backends, options, sampling, provenance),
             },
             tokenizers={role: b.tokenizer for role, b in self.backends.items()},
         )
@@ -82,25 +107,85 @@ class Harness:
     ) -> list[SampleRecord]:
         """Produce every sample of every group, in order.
 
+        Ctrl-C and SIGTERM are handled meanwhile, where this is the main thread.
+
         Raises:
             SettingError: a problem cannot fit a model's context; nothing was generated.
+            RunIncompleteError: not all samples were finished; has their names, an exit status
+                for the process and, in its message, the command to resume.
+            JournalError: the run directory cannot be written, or holds something else.
         """
         self._check_contexts(groups)
-        journal: Journal = MemoryJournal()
+        record = self.record(groups)
         hooks = plugins.manager().hook
-        watchers = Observers(
+        watchers = observers or Observers(
             call=[lambda r: hooks.atts_call_finished(record=r)],
             decision=[lambda r: hooks.atts_decision_made(record=r)],
             sample=[lambda r: hooks.atts_sample_finished(record=r)],
         )
-        record = self.record(groups)
+        journal = self._journal(record, groups)
+        control = Control()
         hooks.atts_run_started(run=record)
+        state = "failed"
         try:
-            return self._await(
-                run_groups(groups, self.backends, self.settings.run, journal, observers or watchers)
-            )
+            with handled(control.stop, _say) as signals:
+                try:
+                    work = run_groups(
+                        groups, self.backends, self.settings.run, journal, watchers, control
+                    )
+                    records = self._await(work)
+                except KeyboardInterrupt:
+                    self._hurried = True
+                    raise
+                except RunIncompleteError as error:
+                    raise self._explained(error, control, signals) from error
+            state = "finished"
+            return records
+        except RunInterruptedError:
+            state = "interrupted"
+            raise
         finally:
+            self._end(journal, state, {"done": control.done, "total": control.total})
+            missing = control.total - control.done
+            hooks.atts_run_finished(
+                run=record,
+                samples={
+                    "finished": control.done - control.failed,
+                    "failed": control.failed,
+                    "missing": missing,
+                },
+            )
+
+    def _end(self, journal: Journal, state: str, summary: Mapping[str, Any]) -> None:
+        try:
             journal.close()
+            if self._directory is not None:
+                self._directory.ended(state, summary)
+        except RunDirError as error:
+            if state == "finished":
+                raise
+            logger.error("%s", error)  # another error is on its way
+
+    def _journal(self, record: RunRecord, groups: Sequence[Group]) -> Journal:
+        if self._directory is None:
+            return MemoryJournal(keep=False)
+        plan: dict[SampleId, str] = {
+            sample.id: group.problem.prompt_hash for group in groups for sample in group.samples
+        }
+        return self._directory.journal(
+            record, plan, retry_failed=self.settings.run.retry_failed, command=command_line()
+        )
+
+    def _explained(
+        self, error: RunIncompleteError, control: Control, signals: Sequence[int]
+    ) -> RunIncompleteError:
+        """The error with the state of the run and the way to go on."""
+        message = (
+            f"{error}: {control.done} of {control.total} samples are finished; "
+            f"{resume_hint(self.settings.run.run_dir)}"
+        )
+        status = 128 + signals[0] if signals else error.exit_status
+        return type(error)(message, error.missing, status)
 
     def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine in the harness's loop (a single score, a probe)."""
@@ -110,10 +195,7 @@ class Harness:
         """What is being run."""
         tasks: dict[str, dict[str, Any]] = {}
         for group in groups:
-            entry = tasks.setdefault(
-                group.problem.task,
-                {"problems": 0, "samples": 0, "max_tokens": group.problem.max_tokens},
-            )
+            entry = tasks.setdefault(group.problem.task, _task_entry(group))
             entry["problems"] += 1
             entry["samples"] += len(group.samples)
         return RunRecord(
@@ -135,6 +217,7 @@ class Harness:
             self._await(self._close())
         finally:
             self._stop_loop()
+            self._release_directory()
 
     async def _open(self) -> dict[Role, Backend]:
         opened: dict[BackendSpec, Backend] = {}
@@ -180,16 +263,61 @@ class Harness:
                     )
 
     async def _close(self) -> None:
+        limit = HURRIED_SECONDS if self._hurried else CLOSE_SECONDS
         for backend in {id(b): b for b in self.backends.values()}.values():
-            await backend.aclose()
+            try:
+                async with asyncio.timeout(limit):
+                    await backend.aclose()
+            except TimeoutError:
+                logger.warning("%s: did not close within %g s", backend.describe(), limit)
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()  # when this thread was interrupted; else it is done
 
     def _stop_loop(self) -> None:
+        """Cancel what still runs, let it clean up for a moment, end the thread."""
+        end = asyncio.run_coroutine_threadsafe(_cancel_all(HURRIED_SECONDS), self._loop)
+        try:
+            end.result(HURRIED_SECONDS + 1)
+        except TimeoutError:
+            logger.warning("the event loop is blocked; leaving it behind")
+            return  # its thread is a daemon
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _release_directory(self) -> None:
+        if self._directory is not None:
+            self._directory.close()
+
+
+def _task_entry(group: Group) -> dict[str, Any]:
+    problem = group.problem
+    options = getattr(group.strategy, "options", None)
+    return {
+        "problems": 0,
+        "samples": 0,
+        "max_tokens": problem.max_tokens,
+        "until": list(problem.until),
+        "sampling": {role: msgspec.to_builtins(s) for role, s in problem.sampling.items()},
+        "options": msgspec.to_builtins(options) if isinstance(options, msgspec.Struct) else {},
+    }
+
+
+async def _cancel_all(seconds: float) -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
+
+
+def _say(message: str) -> None:
+    print(f"atts: {message}", file=sys.stderr, flush=True)
 
 
 def _environment() -> dict[str, str]:

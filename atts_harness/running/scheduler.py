@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from atts_harness.backend import Backend, Role
-from atts_harness.errors import BackendError, ContextLengthError, SampleFailedError
-from atts_harness.records import CallRecord, DecisionRecord, SampleRecord
-from atts_harness.running.client import Calls, Clock, Limits
-from atts_harness.running.context import Gate, RunState, SampleContext
+from atts_harness.errors import (
+    BackendError,
+    ContextLengthError,
+    RunIncompleteError,
+    RunInterruptedError,
+    SampleFailedError,
+    TooManyFailuresError,
+)
+from atts_harness.records import SampleId, SampleRecord
+from atts_harness.running.client import Calls
+from atts_harness.running.clock import Clock
+from atts_harness.running.context import RunState, SampleContext
+from atts_harness.running.control import Control
+from atts_harness.running.engine import Engine
+from atts_harness.running.gate import Gate
 from atts_harness.running.journal import Journal
+from atts_harness.running.observers import Observers
+from atts_harness.running.slots import Slots
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Group, Outcome, Sample
 
+logger = logging.getLogger("atts_harness.running")
 
-class Observers:
-    """Who is told of what happens; the plugin hooks, a progress display, a ledger."""
+GRACE_SECONDS = 7.0  # for calls in flight when a run is stopped; closing takes some, too
+LAST_COMMIT_SECONDS = 0.1
 
-    def __init__(
-        self,
-        call: Sequence[Callable[[CallRecord], None]] = (),
-        decision: Sequence[Callable[[DecisionRecord], None]] = (),
-        sample: Sequence[Callable[[SampleRecord], None]] = (),
-    ) -> None:
-        self.call_observers = call
-        self.decision_observers = decision
-        self.sample_observers = sample
-
-    def call(self, record: CallRecord) -> None:
-        """A call is recorded."""
-        for observer in self.call_observers:
-            observer(record)
-
-    def decision(self, record: DecisionRecord) -> None:
-        """A decision is recorded."""
-        for observer in self.decision_observers:
-            observer(record)
-
-    def sample(self, record: SampleRecord) -> None:
-        """A sample is finished."""
-        for observer in self.sample_observers:
-            observer(record)
+__all__ = ["Control", "Observers", "run_groups"]
 
 
 async def run_groups(
@@ -50,65 +44,246 @@ async def run_groups(
     options: RunOptions,
     journal: Journal,
     observers: Observers | None = None,
+    control: Control | None = None,
 ) -> list[SampleRecord]:
     """Produce every sample of every group.
 
     Args:
         groups: problems with their samples and strategy.
-        backends: by role; roles may share one.
+        backends: by role; roles may share one, and then share its slots.
         options: limits, retries, seed.
         journal: where calls and decisions are recorded, and replayed from.
         observers: who is told.
+        control: how the run is watched and stopped from outside.
 
     Returns:
         One record a sample, in the order of `groups` and of their samples. A sample that failed
         for good has `failed` set.
+
+    Raises:
+        RunIncompleteError: stopped, given up for too many failures, or an engine is gone for
+            good; names the missing samples.
+        JournalError: the journal cannot be written, or holds something else.
     """
+    control = control or Control()
+    clock = control.clock = Clock(journal.elapsed)
+    by_role = _engines(backends, options, clock)
+    control.engines = list({id(engine): engine for engine in by_role.values()}.values())
+    control.total = sum(len(group.samples) for group in groups)
     watchers = observers or Observers()
-    limits = Limits(
-        options.draft_concurrency, options.score_concurrency, options.takeover_concurrency
-    )
-    calls = Calls(limits, journal, options.retries, options.timeout, Clock(), watchers.call)
-    run = RunState(options.seed, calls, backends, watchers.decision)
-    _fold(groups, journal, run)
-    async with asyncio.TaskGroup() as tasks:
-        running = [
-            tasks.create_task(_run_sample(sample, group, gate, run, watchers))
-            for group in groups
-            for gate in [Gate([s.id.repeat for s in group.samples])]
-            for sample in group.samples
-        ]
-    return [task.result() for task in running]
+    calls = Calls(journal, clock, options.retries, watchers.call)
+    state = RunState(options.seed, calls, by_role, watchers.decision)
+    _fold(groups, journal, state)
+    schedule = _Schedule(state, watchers, options, control)
+    for engine in control.engines:
+        engine.watch()
+    polling = asyncio.create_task(_poll_metrics(control, journal, options.metrics_interval))
+    try:
+        await _until_stopped(schedule.run(groups), control)
+    except RunIncompleteError as error:
+        wanted = [sample.id for group in groups for sample in group.samples]
+        missing = [_name(id_) for id_ in wanted if id_ not in schedule.results]
+        error.missing = tuple(missing)
+        raise
+    finally:
+        polling.cancel()
+        await asyncio.gather(polling, *(engine.aclose() for engine in control.engines))
+    return [schedule.results[sample.id] for group in groups for sample in group.samples]
 
 
-def _fold(groups: Sequence[Group], journal: Journal, run: RunState) -> None:
+def _engines(
+    backends: Mapping[Role, Backend], options: RunOptions, clock: Clock
+) -> dict[Role, Engine]:
+    """Roles that share a backend share its slots."""
+    made: dict[int, Engine] = {}
+    for role, backend in backends.items():
+        if id(backend) in made:
+            made[id(backend)].name += f" and {role}"
+            continue
+        slots = Slots(
+            {
+                "draft": options.draft_concurrency,
+                "score": options.score_concurrency,
+                "takeover": options.takeover_concurrency,
+            },
+            total=options.engine_concurrency,
+            target=options.target_concurrency,
+        )
+        made[id(backend)] = Engine(
+            name=role,
+            backend=backend,
+            slots=slots,
+            clock=clock,
+            timeout=options.timeout,
+            patience=options.engine_timeout,
+            stall=options.stall_timeout or options.timeout,
+        )
+    return {role: made[id(backend)] for role, backend in backends.items()}
+
+
+def _fold(groups: Sequence[Group], journal: Journal, state: RunState) -> None:
     """Bring banks and controllers back to where the recorded decisions left them."""
     policies = {group.problem.task: group.strategy.policy for group in groups}
     for record in journal.decisions():
-        run.sequence[0] = max(run.sequence[0], record.sequence)
+        state.sequence[0] = max(state.sequence[0], record.sequence)
         policy = policies.get(record.sample.task)
         if policy is not None:
             policy.fold(record)
 
 
-async def _run_sample(
-    sample: Sample, group: Group, gate: Gate, run: RunState, watchers: Observers
-) -> SampleRecord:
-    journal = run.calls.journal
-    strategy = group.strategy
-    known = journal.sample(sample.id)
-    if known is not None and not strategy.grouped:
-        return known
-    ctx = SampleContext(sample, run, strategy.name, gate if strategy.grouped else None)
+@dataclass
+class _Schedule:
+    """What is live and what is done."""
+
+    state: RunState
+    watchers: Observers
+    options: RunOptions
+    control: Control
+    results: dict[SampleId, SampleRecord] = field(default_factory=dict)
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, groups: Sequence[Group]) -> None:
+        """Begin samples in order as the live-sample bound permits, and see them through."""
+        journal = self.state.calls.journal
+        async with asyncio.TaskGroup() as tasks:
+            for group in groups:
+                known = {s.id: journal.sample(s.id) for s in group.samples}
+                whole = group.strategy.grouped
+                if not whole or all(known.values()):
+                    self._keep([record for record in known.values() if record is not None])
+                gate = Gate([s.id.repeat for s in group.samples]) if whole else None
+                left = [s for s in group.samples if s.id not in self.results]
+                # A gate whose members do not all run could wait for ever: all or none of them.
+                for batch in [left] if whole else [[sample] for sample in left]:
+                    await self._admit(len(batch))
+                    for sample in batch:
+                        one = self._run_sample(sample, group, gate, known[sample.id])
+                        tasks.create_task(one)
+
+    async def _admit(self, count: int) -> None:
+        bound = self.options.live_samples
+        while bound and self.control.live and self.control.live + count > bound:
+            self._room.clear()
+            await self._room.wait()
+        self.control.live += count
+
+    async def _run_sample(
+        self, sample: Sample, group: Group, gate: Gate | None, known: SampleRecord | None
+    ) -> None:
+        try:
+            record = await self._outcome(sample, group, gate)
+        finally:
+            self.control.live -= 1
+            self._room.set()
+            if gate is not None:
+                gate.leave(sample.id.repeat)
+        if known is not None:  # replayed for its siblings' sake
+            self._keep([known])
+            return
+        await self.state.calls.journal.record_sample(record)
+        self._keep([record])
+        self.watchers.sample(record)
+
+    async def _outcome(self, sample: Sample, group: Group, gate: Gate | None) -> SampleRecord:
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(None)
+        seconds = self.options.sample_timeout
+
+        def begun() -> None:
+            if seconds and limit.when() is None:
+                limit.reschedule(loop.time() + seconds)
+
+        ctx = SampleContext(sample, self.state, group.strategy.name, gate, begun)
+        try:
+            async with limit:
+                return ctx.close(await group.strategy.run(sample, ctx))
+        except ContextLengthError:
+            return ctx.close(Outcome(ctx.latest, "context"))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return ctx.fail(SampleFailedError(f"sample_timeout: not finished in {seconds:g} s"))
+        except (BackendError, SampleFailedError) as error:
+            return ctx.fail(error)
+
+    def _keep(self, records: Sequence[SampleRecord]) -> None:
+        for record in records:
+            self.results[record.id] = record
+            self.control.done += 1
+            if record.failed is not None:
+                self.control.failed += 1
+                logger.warning("%s failed for good: %s", _name(record.id), record.failed)
+        most = self.options.max_failures
+        if most and self.control.failed > most:
+            raise TooManyFailuresError(
+                f"max_failures={most}: {self.control.failed} samples failed for good; the last "
+                f"one: {records[-1].failed or 'see the journal'}"
+            )
+
+
+async def _until_stopped(work: Awaitable[None], control: Control) -> None:
+    """Run `work`; when asked to stop, let calls in flight finish for a while, then cancel it.
+
+    Raises:
+        RunInterruptedError: it was stopped.
+    """
+    working = asyncio.ensure_future(work)
+    wish = asyncio.create_task(control.asked_to_stop())
     try:
-        outcome = await strategy.run(sample, ctx)
-        record = ctx.close(outcome)
-    except ContextLengthError:
-        record = ctx.close(Outcome(ctx.latest, "context"))
-    except (BackendError, SampleFailedError) as error:
-        record = ctx.fail(error)
+        await asyncio.wait({working, wish}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            await _wind_down(working, control)
+            if working.cancelled():
+                raise RunInterruptedError(wish.result())
+        _reraise(working)
     finally:
-        await gate.leave(sample.id.repeat)
-    await journal.record_sample(record)
-    watchers.sample(record)
-    return record
+        wish.cancel()
+        if not working.done():
+            working.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await working
+
+
+async def _wind_down(working: asyncio.Future[None], control: Control) -> None:
+    for engine in control.engines:
+        engine.slots.close()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(GRACE_SECONDS):
+            await asyncio.gather(*(engine.slots.idle() for engine in control.engines))
+    await asyncio.wait({working}, timeout=LAST_COMMIT_SECONDS)  # samples that are just finishing
+    working.cancel()
+    await asyncio.wait({working})
+
+
+def _reraise(working: asyncio.Future[None]) -> None:
+    """The first error itself instead of the group around it."""
+    error = working.exception()
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is not None:
+        raise error
+
+
+async def _poll_metrics(control: Control, journal: Journal, interval: float) -> None:
+    """Record the engines' own figures, where their backends tell them."""
+    ways: list[tuple[str, Callable[[], Awaitable[Mapping[str, float]]]]] = [
+        (engine.name, ask)
+        for engine in control.engines
+        if (ask := getattr(engine.backend, "metrics", None)) is not None
+    ]
+    if not ways or not interval or control.clock is None:
+        return
+    with contextlib.suppress(asyncio.CancelledError):
+        while True:
+            for name, ask in ways:
+                try:
+                    figures = await ask()
+                except BackendError as error:
+                    logger.debug("%s: no figures: %s", name, error)
+                else:
+                    journal.record_metrics(control.clock.now(), name, dict(figures))
+            await asyncio.sleep(interval)
+
+
+def _name(sample: SampleId) -> str:
+    return f"{sample.task}/{sample.doc}/{sample.repeat}"

@@ -1,0 +1,221 @@
+"""One engine of a run: its backend, its slots, and whether it is there.
+
+When an engine is gone, its calls wait instead of using up their tries: the circuit is open, no
+call goes out but one at a time to see whether it is back. After `patience` seconds the run is
+given up. An engine with calls in flight that answers none of them for `stall` seconds counts as
+gone too, whatever its health check says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+from atts_harness.backend import Backend
+from atts_harness.errors import (
+    BackendError,
+    BackendTimeoutError,
+    BackendUnavailableError,
+    EngineGoneError,
+)
+from atts_harness.running.clock import Clock
+from atts_harness.running.slots import Lane, Slots
+
+logger = logging.getLogger("atts_harness.running")
+
+FAILURES_IN_A_ROW = 8  # at 10 % of random failures this happens by chance once in 10^8 calls
+FIRST_PROBE, LONGEST_PROBE = 0.5, 10.0
+PING_SECONDS = 10.0
+
+
+@dataclass
+class Outage:
+    """A time in which an engine was gone."""
+
+    engine: str
+    began: float
+    reason: str
+    ended: float | None = None
+
+
+@dataclass
+class Engine:
+    """One engine of a run.
+
+    Attributes:
+        name: the roles it serves, for messages: `draft`, `target` or `draft and target`.
+        backend: what serves it.
+        slots: its slots.
+        clock: the run's.
+        timeout: seconds a call may take.
+        patience: seconds to wait for its return.
+        stall: seconds without a reply after which it counts as gone.
+        outages: so far.
+    """
+
+    name: str
+    backend: Backend
+    slots: Slots
+    clock: Clock
+    timeout: float = 600.0
+    patience: float = 900.0
+    stall: float = 600.0
+    outages: list[Outage] = field(default_factory=list)
+    _in_flight: set[asyncio.Timeout] = field(default_factory=set)
+    _in_a_row: int = 0
+    _last_reply: float = -1.0
+    _silent_since: float = 0.0
+    _watching: asyncio.Task[None] | None = None
+    _mending: asyncio.Task[None] | None = None
+    _tried: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def gone(self) -> bool:
+        """True while the circuit is open."""
+        return bool(self.outages) and self.outages[-1].ended is None
+
+    @contextlib.asynccontextmanager
+    async def slot(self, lane: Lane, *, again: bool = False) -> AsyncIterator[None]:
+        """Wait for a slot and hold it."""
+        await self.slots.acquire(lane, again=again)
+        try:
+            yield
+        finally:
+            self.slots.release(lane)
+
+    @contextlib.asynccontextmanager
+    async def limit(self) -> AsyncIterator[None]:
+        """The time limit of one call; the watchdog can end it early.
+
+        Raises:
+            BackendTimeoutError: no reply in time.
+        """
+        if not self._in_flight:
+            self._silent_since = self.clock.now()  # nothing was to be replied to until now
+        limit = asyncio.timeout(self.timeout)
+        try:
+            async with limit:
+                self._in_flight.add(limit)
+                yield
+        except TimeoutError as error:
+            raise BackendTimeoutError(
+                f"timeout: no reply within {self.timeout:g} s, or the engine stalled"
+            ) from error
+        finally:
+            self._in_flight.discard(limit)
+
+    def replied(self) -> None:
+        """A call was answered, whatever it said: the engine is there."""
+        self._in_a_row = 0
+        self._last_reply = self._silent_since = self.clock.now()
+        if self.gone:
+            self.outages[-1].ended = self._last_reply
+            logger.warning(
+                "%s: the engine is back after %.0f s",
+                self.name,
+                self._last_reply - self.outages[-1].began,
+            )
+            self.slots.resume()
+        self._tried.set()
+
+    def failed(self, error: BackendError) -> bool:
+        """A try failed; tells whether it is the engine's fault, so that it does not count."""
+        if not looks_gone(error):
+            self.replied()
+            return False
+        self._in_a_row += 1
+        self._tried.set()
+        if not self.gone and self._in_a_row >= FAILURES_IN_A_ROW:
+            self.trip(f"{self._in_a_row} failures in a row, the last one: {error}")
+        return self.gone
+
+    async def exhausted(self, since: float, error: BackendError) -> bool:
+        """A call has used up its tries: is that because the engine is gone?
+
+        Args:
+            since: when the call's first try went out.
+            error: of its last try.
+        """
+        if self.gone:
+            return True
+        if not looks_gone(error) or self._last_reply > since:
+            return False  # others were answered meanwhile: it is the call
+        ping: Callable[[], Awaitable[None]] | None = getattr(self.backend, "ping", None)
+        if ping is not None and not isinstance(error, BackendTimeoutError):
+            try:
+                async with asyncio.timeout(PING_SECONDS):
+                    await ping()
+            except (BackendError, TimeoutError):
+                pass
+            else:
+                return False
+        self.trip(f"no reply since {self.clock.now() - since:.0f} s: {error}")
+        return True
+
+    def trip(self, reason: str) -> None:
+        """Open the circuit: no calls but one at a time, until one is answered."""
+        if self.gone:
+            return
+        self.outages.append(Outage(self.name, self.clock.now(), reason))
+        logger.warning(
+            "%s: the engine is gone (%s); waiting for its return, for %g s at most",
+            self.name,
+            reason,
+            self.patience,
+        )
+        self.slots.pause()
+        self._mending = asyncio.get_running_loop().create_task(self._mend())
+
+    def watch(self) -> None:
+        """Start the watchdog."""
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def aclose(self) -> None:
+        """Stop the watchdog and whatever waits for the engine's return."""
+        tasks = [task for task in (self._watching, self._mending) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _mend(self) -> None:
+        outage, pause = self.outages[-1], FIRST_PROBE
+        while self.gone:
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))
+            if not self.gone:
+                return
+            left = outage.began + self.patience - self.clock.now()
+            if left <= 0:
+                self.slots.fail(
+                    EngineGoneError(
+                        f"{self.name}: the engine did not come back within engine_timeout="
+                        f"{self.patience:g} s ({outage.reason})"
+                    )
+                )
+                return
+            self._tried.clear()
+            if self.slots.admit_one():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._tried.wait()
+            pause = min(LONGEST_PROBE, pause * 2)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self.stall / 10)
+            silent = self.clock.now() - self._silent_since
+            if self._in_flight and not self.gone and silent > self.stall:
+                self.trip(f"{len(self._in_flight)} calls in flight and no reply for {silent:.0f} s")
+                now = asyncio.get_running_loop().time()
+                for limit in self._in_flight:
+                    limit.reschedule(now)
+
+
+def looks_gone(error: BackendError) -> bool:
+    """Whether an error is one that a dead engine gives; one that asks us to wait is alive."""
+    if isinstance(error, BackendUnavailableError):
+        return error.retry_after is None
+    return isinstance(error, BackendTimeoutError)

@@ -1,0 +1,37 @@
+"""Where the samples of one problem wait for each other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Gate:
+    """Lets the live samples of one group share values; shrinks as members finish."""
+
+    def __init__(self, repeats: Sequence[int]) -> None:
+        self._live = set(repeats)
+        self._given: dict[str, dict[int, Any]] = {}
+        self._complete: dict[str, asyncio.Event] = {}
+
+    async def gather(self, repeat: int, key: str, value: T) -> Mapping[int, T]:
+        """Give a value and wait until every live sample has given one."""
+        given = self._given.setdefault(key, {})
+        complete = self._complete.setdefault(key, asyncio.Event())
+        given[repeat] = value
+        self._check(key)
+        await complete.wait()
+        return dict(sorted(given.items()))
+
+    def leave(self, repeat: int) -> None:
+        """A sample has ended; nobody waits for it any longer."""
+        self._live.discard(repeat)
+        for key in self._given:
+            self._check(key)
+
+    def _check(self, key: str) -> None:
+        if self._live <= self._given[key].keys():
+            self._complete[key].set()

@@ -1,0 +1,43 @@
+"""Request hashes: digests in parts, so that a difference can be named."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+
+import msgspec
+
+from atts_harness.backend import GenerateRequest, ScoreRequest
+
+Request = GenerateRequest | ScoreRequest
+GENERATE_PARTS = ("context", "max_tokens", "sampling", "seed", "stop strings", "top_logprobs")
+SCORE_PARTS = ("context", "start of the scored segment")
+
+
+def _digest(raw: bytes, size: int) -> str:
+    return hashlib.blake2b(raw, digest_size=size).hexdigest()
+
+
+def request_hash(request: Request) -> str:
+    """Digest of everything in a request that determines its reply, a part for each aspect."""
+    ids = _digest(array("q", request.ids).tobytes(), 12)
+    if isinstance(request, ScoreRequest):
+        return f"score:{ids}:{request.start}"
+    sampling = _digest(msgspec.msgpack.encode(request.sampling), 4)
+    stop = _digest(msgspec.msgpack.encode(request.stop), 4) if request.stop else ""
+    seed = "" if request.seed is None else request.seed
+    return f"generate:{ids}:{request.max_tokens}:{sampling}:{seed}:{stop}:{request.top_logprobs}"
+
+
+def difference(recorded: str, asked: str) -> str:
+    """What differs between two request hashes, in words."""
+    before, after = recorded.split(":"), asked.split(":")
+    names = SCORE_PARTS if after[0] == "score" else GENERATE_PARTS
+    if before[0] != after[0] or len(before) != len(after):
+        return "the sort of request"
+    changed = [
+        f"{name} ({old} then, {new} now)" if name in ("max_tokens", "seed") else name
+        for name, old, new in zip(names, before[1:], after[1:], strict=True)
+        if old != new
+    ]
+    return ", ".join(changed)

@@ -1,0 +1,67 @@
+"""Ctrl-C and SIGTERM: once winds the run down, twice ends it at once."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def handled(stop: Callable[[str], None], say: Callable[[str], None]) -> Iterator[list[int]]:
+    """While in here, the first signal calls `stop` and the second raises `KeyboardInterrupt`.
+
+    Signals reach the main thread only; in any other nothing is changed.
+
+    Args:
+        stop: told why the run is to stop.
+        say: tells people what happens.
+
+    Yields:
+        The signals seen so far.
+    """
+    seen: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        name = signal.Signals(number).name
+        if len(seen) > 1:
+            raise KeyboardInterrupt(name)
+        say(f"{name}: no new calls; finishing what is in flight (10 s at most; again: at once)")
+        stop(name)
+
+    before = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield seen
+    finally:
+        for number, handler in before.items():
+            # None: it was not set from Python, and cannot be set back from here either.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def resume_hint(run_dir: str | None) -> str:
+    """How to go on, for people."""
+    if run_dir is None:
+        return "nothing was saved; with run_dir=DIR an interrupted run can be continued"
+    return f"to continue: {command_line()}"
+
+
+def command_line() -> str:
+    """The command that started this process, as one would type it."""
+    program = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path("python")
+    if "ipykernel" in str(program):
+        return "run the same cell again"
+    if shutil.which(program.name) is not None and not program.name.startswith("python"):
+        return shlex.join([program.name, *sys.argv[1:]])
+    return shlex.join([Path(sys.orig_argv[0]).name, *sys.orig_argv[1:]])

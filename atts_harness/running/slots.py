@@ -1,0 +1,164 @@
+"""Slots of an engine: how many calls may be in flight, and who is next.
+
+Scores come before takeovers and takeovers before drafts; within a lane it is first come, first
+served, so nobody starves: a sample's next draft cannot be asked for before its score is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping
+from typing import Literal
+
+from atts_harness.backend import Role
+
+Lane = Literal["score", "takeover", "draft"]
+LANES: tuple[Lane, ...] = ("score", "takeover", "draft")  # the most urgent first
+TARGET_LANES: frozenset[Lane] = frozenset({"score", "takeover"})
+
+
+def lane_of(role: Role, kind: str) -> Lane:
+    """The lane of a call: what is not a draft's and not a score is a target's generation."""
+    return "draft" if role == "draft" else "score" if kind == "score" else "takeover"
+
+
+def priority_of(role: Role, kind: str) -> int:
+    """What an engine with a queue of its own is told: smaller is more urgent."""
+    return LANES.index(lane_of(role, kind))
+
+
+class Slots:
+    """Bounds what is in flight on one engine.
+
+    Args:
+        bounds: most calls in flight, by lane.
+        total: most calls in flight over all lanes; 0: no further bound.
+        target: most scores and takeovers in flight together; 0: no further bound.
+    """
+
+    def __init__(self, bounds: Mapping[Lane, int], total: int = 0, target: int = 0) -> None:
+        self._bounds = dict(bounds)
+        self._total = total
+        self._target = target
+        self._held: dict[Lane, int] = dict.fromkeys(LANES, 0)
+        self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in LANES}
+        self._paused = False
+        self._closed = False
+        self._failure: Exception | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @property
+    def held(self) -> int:
+        """Slots in use."""
+        return sum(self._held.values())
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for a slot."""
+        return sum(1 for queue in self._waiting.values() for call in queue if not call.done())
+
+    def bound(self, lane: Lane) -> int:
+        """Most calls of a lane that can be in flight."""
+        further = [self._total, self._target if lane in TARGET_LANES else 0]
+        return min([self._bounds[lane], *(limit for limit in further if limit)])
+
+    async def acquire(self, lane: Lane, *, again: bool = False) -> None:
+        """Wait for a slot and take it.
+
+        Args:
+            lane: whose turn.
+            again: the call has waited before (a retry) and goes to the front of its lane.
+
+        Raises:
+            Exception: what `fail` was given.
+        """
+        if self._failure is not None:
+            raise self._failure
+        shut = self._paused or self._closed
+        if not shut and not self._waiting[lane] and self._fits(lane):
+            self._take(lane)
+            return
+        turn = asyncio.get_running_loop().create_future()
+        queue = self._waiting[lane]
+        if again:
+            queue.appendleft(turn)
+        else:
+            queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self.release(lane)  # the slot came in the same moment
+            else:
+                turn.cancel()
+            raise
+
+    def release(self, lane: Lane) -> None:
+        """Give a slot back; the most urgent call that fits takes it."""
+        self._held[lane] -= 1
+        self._admit()
+        if not self.held:
+            self._idle.set()
+
+    def pause(self) -> None:
+        """Let nobody in; calls in flight go on."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Let calls in again."""
+        self._paused = False
+        self._admit()
+
+    def admit_one(self) -> bool:
+        """While paused, let a single call through, if one waits."""
+        return self._admit_next()
+
+    def close(self) -> None:
+        """Let nobody in any more; calls in flight go on, and whoever waits is left waiting."""
+        self._closed = True
+
+    def fail(self, error: Exception) -> None:
+        """Nobody will be let in any more; whoever waits or comes gets `error`."""
+        self._failure = error
+        for queue in self._waiting.values():
+            for turn in queue:
+                if not turn.done():
+                    turn.set_exception(error)
+            queue.clear()
+
+    async def idle(self) -> None:
+        """Wait until nothing is in flight."""
+        await self._idle.wait()
+
+    def _take(self, lane: Lane) -> None:
+        self._held[lane] += 1
+        self._idle.clear()
+
+    def _fits(self, lane: Lane) -> bool:
+        if self._held[lane] >= self._bounds[lane]:
+            return False
+        if self._total and self.held >= self._total:
+            return False
+        if self._target and lane in TARGET_LANES:
+            return self._held["score"] + self._held["takeover"] < self._target
+        return True
+
+    def _admit(self) -> None:
+        if not self._paused:
+            while self._admit_next():
+                pass
+
+    def _admit_next(self) -> bool:
+        if self._closed:
+            return False
+        for lane in LANES:
+            queue = self._waiting[lane]
+            while queue and queue[0].done():
+                queue.popleft()
+            if queue and self._fits(lane):
+                self._take(lane)
+                queue.popleft().set_result(None)
+                return True
+        return False
