@@ -1,1 +1,1 @@
-"""."""
+"""SGLang as a backend: generation and scoring by token ids over `/generate`."""

@@ -1,1 +1,1 @@
-"""."""
+"""vLLM as a backend: generation and scoring by token ids over its completions route."""

@@ -1,0 +1,206 @@
+"""What engines that this project can start have in common: options, devices, the engine's Python."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from atts_harness.backend import BackendSpec, Role
+from atts_harness.engines.options import EngineOptions
+from atts_harness.engines.servers import free_port
+from atts_harness.errors import MissingExtraError, SettingError
+
+
+class ManagedOptions(EngineOptions, frozen=True, kw_only=True):
+    """A model whose server this project can start."""
+
+    dtype: Annotated[
+        str | None, msgspec.Meta(description="number format of weights: auto, bfloat16, float32")
+    ] = None
+    devices: Annotated[
+        str | None,
+        msgspec.Meta(description="GPUs by number, joined by +, or cpu; default: all, split"),
+    ] = None
+    host: Annotated[str, msgspec.Meta(description="address a started server listens on")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[
+        int | None, msgspec.Meta(ge=1, le=65535, description="port of a started server; any free")
+    ] = None
+    server_args: Annotated[
+        str | list[str] | dict[str, Any] | None,
+        msgspec.Meta(description="any further flags of the engine, as on its command line"),
+    ] = None
+    engine_python: Annotated[
+        str | None, msgspec.Meta(description="Python of the environment that holds the engine")
+    ] = None
+    start_timeout: Annotated[
+        float, msgspec.Meta(gt=0, description="seconds a server may take to start")
+    ] = 1800.0
+
+
+def flags(given: str | list[str] | dict[str, Any] | None) -> list[str]:
+    """`server_args` as a command line has them.
+
+    A mapping's keys are flags in either spelling; true is a bare flag, false and null leave it
+    out, structures become JSON.
+
+    Raises:
+        SettingError: quotes that do not close.
+    """
+    if given is None:
+        return []
+    if isinstance(given, str):
+        try:
+            return shlex.split(given)
+        except ValueError as error:
+            raise SettingError(f"server_args: {error} in {given!r}") from error
+    if isinstance(given, list):
+        return given
+    found: list[str] = []
+    for name, value in given.items():
+        if value is None or value is False:
+            continue
+        found.append("--" + name.lstrip("-").replace("_", "-"))
+        if value is not True:
+            text = isinstance(value, str)
+            found.append(value if text else msgspec.json.encode(value).decode())
+    return found
+
+
+def with_defaults(given: list[str], defaults: dict[str, Any]) -> list[str]:
+    """`given` behind those defaults that it does not set itself; None and False are left out."""
+    spelled = {flag.partition("=")[0] for flag in given if flag.startswith("--")}
+    usual = {
+        name: value for name, value in defaults.items() if f"--{name.replace('_', '-')}" not in spelled
+    }
+    return [*flags(usual), *given]
+
+
+@functools.cache
+def visible_devices() -> tuple[str, ...]:
+    """GPUs this process may use, by number or id; empty where there is none."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return tuple(part for part in named.split(",") if part.strip() not in ("", "-1"))
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return ()
+    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False, timeout=30)
+    lines = listed.stdout.splitlines() if listed.returncode == 0 else []
+    return tuple(str(n) for n, line in enumerate(lines) if line.startswith("GPU "))
+
+
+def devices_of(spec: BackendSpec) -> tuple[str, ...]:
+    """Devices of a role's server; empty means the processor.
+
+    Without a setting the draft gets the first device and the target the others (as many as a
+    tensor-parallel size allows: a power of two); a single device serves both.
+
+    Raises:
+        SettingError: a device that is not visible.
+    """
+    options = spec.options
+    assert isinstance(options, ManagedOptions)
+    seen = visible_devices()
+    if options.devices is None:
+        return _split(seen, spec.role)
+    if options.devices == "cpu":
+        return ()
+    wanted = tuple(part.strip() for part in options.devices.split("+"))
+    unknown = [device for device in wanted if device not in seen]
+    if unknown:
+        there = "+".join(seen) or "none: use `devices=cpu`"
+        raise SettingError(
+            f"{spec.role}_devices: no device {unknown[0]!r} here; visible: {there}"
+        )
+    return wanted
+
+
+def _split(seen: tuple[str, ...], role: Role) -> tuple[str, ...]:
+    if len(seen) < 2:
+        return seen
+    if role == "draft":
+        return seen[:1]
+    rest = len(seen) - 1
+    return seen[1 : 1 + (1 << rest.bit_length() - 1)]
+
+
+def engine_python(options: ManagedOptions, variable: str) -> str:
+    """The Python that runs the engine: `engine_python`, the environment's, or this one.
+
+    Raises:
+        SettingError: there is none at that path.
+    """
+    chosen = options.engine_python or os.environ.get(variable)
+    if chosen is None:
+        return sys.executable
+    if shutil.which(chosen) is None:
+        raise SettingError(
+            f"engine_python: {chosen!r} cannot be run; give the Python of the environment that "
+            "holds the engine"
+        )
+    # A relative path must survive a change of directory; a link in an environment must not be
+    # followed, or the environment is lost.
+    return str(Path(chosen).absolute()) if os.sep in chosen else chosen
+
+
+@functools.cache
+def package_version(python: str, package: str, extra: str) -> str:
+    """Version of a package in another Python's environment.
+
+    Raises:
+        MissingExtraError: it is not installed there.
+    """
+    code = f"import importlib.metadata as m; print(m.version({package!r}))"
+    asked = subprocess.run(
+        [python, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    if asked.returncode:
+        raise MissingExtraError(f"backend={extra}", extra, package)
+    return asked.stdout.strip()
+
+
+def port_of(options: ManagedOptions) -> int:
+    """The chosen port, or a free one."""
+    return options.port or free_port(options.host)
+
+
+def log_of(spec: BackendSpec, engine: str) -> Path:
+    """File for a server's output: in the run directory, else in a temporary one."""
+    import tempfile
+
+    folder = Path(spec.run_dir) if spec.run_dir else Path(tempfile.gettempdir()) / "atts-servers"
+    pid = "" if spec.run_dir else f"-{os.getpid()}"
+    return folder / "logs" / f"{spec.role}-{engine}{pid}.log"
+
+
+def check_managed(spec: BackendSpec, package: str, variable: str, extra: str) -> None:
+    """What can be known before anything is started: URL, or package, model and devices.
+
+    Raises:
+        SettingError: one line that names the setting.
+    """
+    options = spec.options
+    assert isinstance(options, ManagedOptions)
+    if options.url is not None:
+        if not options.url.startswith(("http://", "https://")):
+            raise SettingError(
+                f"{spec.role}_url: {options.url!r} is no address; write http://HOST:PORT"
+            )
+        return
+    if spec.model is None:
+        raise SettingError(f"{spec.role}: give a model to serve, or {spec.role}_url=URL")
+    if spec.model.startswith((".", os.sep, "~")) and not Path(spec.model).expanduser().is_dir():
+        raise SettingError(f"{spec.role}: there is no model folder {spec.model!r}")
+    package_version(engine_python(options, variable), package, extra)
+    devices_of(spec)
+    flags(options.server_args)

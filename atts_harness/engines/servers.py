@@ -1,0 +1,253 @@
+"""Servers started by a run: started, waited for, watched, and stopped however the run ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atts_harness.engines import guardian
+from atts_harness.errors import AttsError, BackendError, BackendUnavailableError, SettingError
+
+GRACE_SECONDS = 8.0
+POLL_SECONDS = 0.25
+LOG_TAIL_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A line of a server's log that explains why it died.
+
+    Attributes:
+        pattern: what to look for, ignoring case.
+        setting: the setting that is to blame, without the role.
+        remedy: what to do.
+    """
+
+    pattern: str
+    setting: str
+    remedy: str
+
+
+COMMON_CAUSES = (
+    Cause(
+        r"address already in use|errno 98",
+        "port",
+        "choose a free port, or leave it out for a free one",
+    ),
+    Cause(
+        r"is not a local folder and is not a valid model identifier|repository not found|"
+        r"couldn't connect to '?https://huggingface|cannot find the requested files|"
+        r"is not a valid repository|config\.json.*(?:not exist|not found)|"
+        r"invalid repository id or local directory",
+        "",
+        "give a model folder, or a hub id that this machine can reach",
+    ),
+    Cause(
+        r"unrecognized arguments?|invalid choice|expected one argument|unexpected keyword argument",
+        "server_args",
+        "this version of the engine does not know it; see its `--help`",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How to start one server.
+
+    Attributes:
+        role: `draft` or `target`; errors name its settings.
+        argv: the command.
+        env: variables on top of this process's own.
+        host: address it listens on.
+        port: port it listens on.
+        log: file that takes its output.
+        causes: what its log may say when it dies, most telling first.
+        timeout: seconds it may take to start.
+    """
+
+    role: str
+    argv: Sequence[str]
+    host: str
+    port: int
+    log: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    causes: Sequence[Cause] = ()
+    timeout: float = 1800.0
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://{self.host}:{self.port}"
+
+
+class Server:
+    """A running server of ours."""
+
+    def __init__(
+        self, launch: Launch, process: asyncio.subprocess.Process, log_start: int = 0
+    ) -> None:
+        self.launch = launch
+        self._process = process
+        self._log_start = log_start
+
+    @property
+    def pid(self) -> int:
+        """Process id of its guardian; the server is its child."""
+        return self._process.pid
+
+    @property
+    def dead(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process.returncode is not None
+
+    def explain(self) -> str:
+        """One line that says why it died, from its log, and names the setting."""
+        return explain(self.launch, self._process.returncode, self._log_start)
+
+    async def wait_ready(self, answers: Callable[[], Awaitable[object]]) -> None:
+        """Wait until it answers a real request.
+
+        Args:
+            answers: sends a one-token request; raises `BackendError` while there is no answer.
+
+        Raises:
+            SettingError: it died (with the log's cause), or takes longer than `launch.timeout`.
+        """
+        deadline = time.monotonic() + self.launch.timeout
+        said: AttsError | None = None
+        while not self.dead:
+            try:
+                await asyncio.wait_for(answers(), max(1.0, deadline - time.monotonic()))
+                return
+            except (BackendError, TimeoutError) as error:
+                said = error if isinstance(error, BackendError) else said
+            if time.monotonic() > deadline:
+                raise SettingError(
+                    f"{self.launch.role}_start_timeout: the server does not answer after "
+                    f"{self.launch.timeout:g} s ({said}); see {self.launch.log}"
+                )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), POLL_SECONDS)
+        raise SettingError(self.explain())
+
+    def check(self, error: BackendUnavailableError) -> BackendError:
+        """`error`, or why no retry can help: the server behind it is dead."""
+        return BackendError(self.explain()) if self.dead else error
+
+    async def stop(self) -> None:
+        """Stop it and everything it started."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), 2 * GRACE_SECONDS + 5)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()
+
+
+async def start(launch: Launch) -> Server:
+    """Start a server; it is not yet ready.
+
+    Raises:
+        SettingError: the port is in use.
+    """
+    check_port(launch)
+    launch.log.parent.mkdir(parents=True, exist_ok=True)
+    with launch.log.open("ab") as log:
+        log_start = log.tell()  # a resumed run writes on
+        log.write((" ".join(launch.argv) + "\n").encode())
+        log.flush()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            guardian.__file__,
+            str(GRACE_SECONDS),
+            *launch.argv,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **launch.env},
+            start_new_session=True,  # Ctrl-C goes to the run, which stops its servers in order
+        )
+    return Server(launch, process, log_start)
+
+
+def check_port(launch: Launch) -> None:
+    """Refuse a port that somebody listens on.
+
+    Raises:
+        SettingError: names the port's setting.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((launch.host, launch.port))
+        except OSError as error:
+            raise SettingError(
+                f"{launch.role}_port: {launch.host}:{launch.port} cannot be used "
+                f"({error.strerror}); choose another port, or leave it out for a free one"
+            ) from error
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on now.
+
+    Raises:
+        SettingError: `host` is no address of this machine.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind((host, 0))
+        except OSError as error:
+            raise SettingError(f"host: cannot listen on {host!r}: {error.strerror}") from error
+        return int(probe.getsockname()[1])
+
+
+def explain(launch: Launch, status: int | None, log_start: int = 0) -> str:
+    """Why a server died, in one line that names the setting, from the tail of its log.
+
+    Args:
+        launch: how it was started.
+        status: its exit status.
+        log_start: where its part of the log begins, in bytes.
+    """
+    lines = _tail(launch.log, log_start)
+    for cause in (*launch.causes, *COMMON_CAUSES):
+        found = [line for line in lines if re.search(cause.pattern, line, re.IGNORECASE)]
+        if found:
+            setting = f"{launch.role}_{cause.setting}" if cause.setting else launch.role
+            return (
+                f"{setting}: the server did not start: {_shorten(found[-1])} - {cause.remedy} "
+                f"(log: {launch.log})"
+            )
+    errors = [line for line in lines if re.match(r"\S*(Error|Exception)\b.*:", line)]
+    last = (errors or lines or ["it wrote nothing"])[-1]
+    return (
+        f"{launch.role}: the server ended with status {status}: {_shorten(last)} "
+        f"(log: {launch.log})"
+    )
+
+
+def _tail(log: Path, start: int) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(start, file.tell() - LOG_TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    # Worker processes put their name before each line.
+    plain = (re.sub(r"^\(\w[^)]*pid=\d+\)\s*", "", line).strip() for line in text.splitlines())
+    return [line for line in plain if line]
+
+
+def _shorten(line: str, limit: int = 240) -> str:
+    return line if len(line) <= limit else line[: limit - 1] + "…"

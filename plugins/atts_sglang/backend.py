@@ -1,0 +1,267 @@
+"""The SGLang backend: one model behind one server's `/generate`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import uuid
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from atts_harness.backend import (
+    BackendSpec,
+    Capabilities,
+    GenerateReply,
+    GenerateRequest,
+    Sampling,
+    ScoreReply,
+    ScoreRequest,
+)
+from atts_harness.engines.backend import (
+    SAMPLE_TEXT,
+    EngineBackend,
+    check_model,
+    check_tokenizer,
+    check_window,
+    unreachable,
+)
+from atts_harness.engines.guards import check_generate, check_score
+from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.options import open_tokenizer
+from atts_harness.engines.replies import decoder
+from atts_harness.engines.servers import Server
+from atts_harness.errors import BackendError, BadRequestError, SettingError
+from atts_sglang.wire import Reply, generate_payload, read_generate, read_score, score_payload
+
+T = TypeVar("T")
+GENERATE = decoder(Reply)
+# The scheduler keeps a few positions of the window to itself.
+RESERVED_POSITIONS = 7
+
+
+class ModelInfo(msgspec.Struct):
+    """What `/model_info` says."""
+
+    model_path: str
+    served_model_name: str | None = None
+    tokenizer_path: str | None = None
+
+
+class ServerInfo(msgspec.Struct):
+    """What `/server_info` says; older servers say less."""
+
+    version: str | None = None
+    served_model_name: str | None = None
+    dtype: str | None = None
+    revision: str | None = None
+    quantization: str | None = None
+    max_req_input_len: int | None = None
+    disable_radix_cache: bool = False
+    enable_priority_scheduling: bool = False
+    schedule_low_priority_values_first: bool = False
+
+
+class Models(msgspec.Struct):
+    """What `/v1/models` says."""
+
+    class Model(msgspec.Struct):
+        """One of them."""
+
+        id: str
+        max_model_len: int | None = None
+
+    data: list[Model]
+
+
+class Tokens(msgspec.Struct):
+    """What `/tokenize` says."""
+
+    tokens: list[int]
+
+
+class SGLangBackend(EngineBackend):
+    """One model behind an SGLang server."""
+
+    def __init__(
+        self,
+        http: EngineHttp,
+        tokenizer: Any,
+        max_length: int,
+        server: Server | None,
+        identity: Mapping[str, Any],
+        info: ServerInfo,
+    ) -> None:
+        super().__init__(http, tokenizer, max_length, server)
+        self._identity = dict(identity)
+        self._eos_ids = sorted(tokenizer.eos_ids)
+        self._tempered = True
+        self._prefers_low: bool | None = (
+            info.schedule_low_priority_values_first if info.enable_priority_scheduling else None
+        )
+
+    def describe(self) -> Mapping[str, Any]:
+        """Engine, version, model, revision, dtype, window, and what was found out at the start."""
+        return self._identity
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        """Continue `request.ids`. Cancelling the task frees the engine."""
+        check_generate(
+            request, vocab_size=self.tokenizer.vocab_size, max_length=self.max_length
+        )
+        rid = uuid.uuid4().hex
+        payload = generate_payload(
+            request,
+            rid,
+            eos_ids=self._eos_ids,
+            seeds=self.capabilities.seeds,
+            priority=self._priority(request.priority),
+        )
+        return read_generate(await self._post(payload, rid), request, tempered=self._tempered)
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        """Score `request.ids` from `request.start` on."""
+        check_score(request, vocab_size=self.tokenizer.vocab_size, max_length=self.max_length)
+        rid = uuid.uuid4().hex
+        payload = score_payload(request, rid, priority=self._priority(request.priority))
+        return read_score(await self._post(payload, rid), request)
+
+    def _priority(self, ours: int) -> int | None:
+        """The server's sense of a priority; by default a larger number runs first there."""
+        if self._prefers_low is None:
+            return None
+        return ours if self._prefers_low else -ours
+
+    async def _post(self, payload: dict[str, Any], rid: str) -> Reply:
+        try:
+            return await self.send("/generate", payload, GENERATE)
+        except (asyncio.CancelledError, BackendError):
+            # A server notices a dropped connection only after seconds; and a request that was
+            # given up for any reason must not run on beside its retry.
+            self.later(functools.partial(self._abort, rid))
+            raise
+
+    async def _abort(self, rid: str) -> None:
+        await self.http.exchange(
+            "POST", "/abort_request", msgspec.json.encode({"rid": rid, "abort_all": False})
+        )
+
+    async def find_out(self) -> None:
+        """Learn from a few requests of a few tokens what this server does.
+
+        Whether it takes seeds and honours them, whether it scales log-probabilities of generated
+        tokens by the temperature, whether a score reads the prefix cache.
+
+        Raises:
+            SettingError: it does not do what a backend needs.
+        """
+        prompt = self.tokenizer.encode(SAMPLE_TEXT)
+        asked = GenerateRequest(
+            ids=prompt, max_tokens=8, sampling=Sampling(temperature=2.0), seed=11, top_logprobs=1
+        )
+        self.capabilities = Capabilities(seeds=True)
+        self._tempered = False
+        try:
+            first = await self.generate(asked)
+        except BadRequestError as error:
+            if "seed" not in str(error):
+                raise
+            self.capabilities = Capabilities(seeds=False)
+            first = await self.generate(asked)
+        again = await self.generate(asked)
+        other = await self.generate(msgspec.structs.replace(asked, seed=12))
+        score = await self.score(ScoreRequest(ids=prompt + first.ids, start=len(prompt)))
+        seeds = self.capabilities.seeds and first.ids == again.ids != other.ids
+        assert first.logprobs is not None
+        self._tempered = any(
+            abs(a - b) > 0.25 for a, b in zip(first.logprobs, score.logprobs, strict=True)
+        )
+        reads = score.usage.cached_tokens is not None and score.usage.cached_tokens > 0
+        self.capabilities = Capabilities(seeds=seeds, scores_read_cache=reads)
+        self._identity |= {
+            "seeds": seeds,
+            "scores_read_cache": reads,
+            "tempered_logprobs": self._tempered,
+        }
+
+
+async def answers(http: EngineHttp, spec: BackendSpec) -> object:
+    """A one-token request; id 0 is in every vocabulary."""
+    body = {"input_ids": [0], "sampling_params": {"max_new_tokens": 1, "temperature": 0.0}}
+    return await http.post("/generate", body, GENERATE)
+
+
+async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) -> SGLangBackend:
+    """A backend on a running server, after every check that can be made before a real request.
+
+    Raises:
+        SettingError: unreachable, another model, another tokenizer, too small a window.
+    """
+    try:
+        model = await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
+        info = await _get(http, ("/server_info", "/get_server_info"), ServerInfo)
+        window = await _window(http, info)
+    except BackendError as error:
+        raise unreachable(spec, http, error) from error
+    known = [model.served_model_name, info.served_model_name, model.model_path]
+    check_model(spec, http, list(dict.fromkeys(name for name in known if name)))
+    tokenizer = await asyncio.to_thread(
+        open_tokenizer, spec, model.tokenizer_path or model.model_path
+    )
+    identity = {
+        "engine": "sglang",
+        "version": info.version,
+        "model": spec.model or model.model_path,
+        "revision": info.revision,
+        "dtype": info.dtype,
+        "quantization": info.quantization,
+        "max_length": check_window(spec, window),
+        "tokenizer": tokenizer.fingerprint,
+        "chat_template": tokenizer.template_fingerprint,
+        "managed": server is not None,
+    }
+    backend = SGLangBackend(http, tokenizer, identity["max_length"], server, identity, info)
+    try:
+        check_tokenizer(spec, tokenizer, await _tokenize(http))
+        await backend.find_out()
+    except BackendError as error:
+        raise unreachable(spec, http, error) from error
+    return backend
+
+
+async def _get(http: EngineHttp, paths: tuple[str, ...], kind: type[T]) -> T:
+    """The first of several routes that exists; older releases have other names."""
+    for path in paths[:-1]:
+        try:
+            return await http.get(path, kind)
+        except BadRequestError:
+            continue
+    return await http.get(paths[-1], kind)
+
+
+async def _window(http: EngineHttp, info: ServerInfo) -> int:
+    if info.max_req_input_len is not None:
+        return info.max_req_input_len - 1  # the scheduler refuses this length itself
+    models = await http.get("/v1/models", Models)
+    length = models.data[0].max_model_len if models.data else None
+    if length is None:
+        raise SettingError("max_length: the server does not say its context window; give it")
+    return length - RESERVED_POSITIONS
+
+
+async def _tokenize(http: EngineHttp) -> list[int]:
+    """Ids that the server makes of the sample text."""
+    body: dict[str, Any] = {"prompt": SAMPLE_TEXT, "add_special_tokens": False, "model": ""}
+    try:
+        return (await http.post("/tokenize", body, Tokens)).tokens
+    except BadRequestError:
+        # An older server: let it say what it scored.
+        body = {
+            "text": SAMPLE_TEXT,
+            "sampling_params": {"max_new_tokens": 1, "temperature": 1.0},
+            "return_logprob": True,
+            "logprob_start_len": 0,
+        }
+        reply = await http.post("/generate", body, GENERATE)
+        return [entry[1] for entry in reply.meta_info.input_token_logprobs or []]

@@ -1,0 +1,100 @@
+"""How an SGLang server is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from atts_harness.backend import BackendSpec
+from atts_harness.engines.managed import (
+    devices_of,
+    engine_python,
+    flags,
+    log_of,
+    package_version,
+    port_of,
+    visible_devices,
+    with_defaults,
+)
+from atts_harness.engines.servers import Cause, Launch
+from atts_sglang.options import SGLangOptions
+
+PYTHON_VARIABLE = "ATTS_SGLANG_PYTHON"
+# A cache of this size holds the contexts of a small run; without a bound SGLang takes most of the
+# machine's memory, which on a CPU is everybody's.
+CPU_CACHE_TOKENS = 65536
+# When both servers share one device: what each takes of its memory, weights and cache together.
+SHARED_FRACTION = {"draft": 0.25, "target": 0.6}
+
+CAUSES = (
+    Cause(
+        r"out of memory|outofmemoryerror|not enough memory|memory pool size is too small",
+        "mem_fraction_static",
+        "too little device memory: more devices, a smaller `max_length`, or another fraction",
+    ),
+    Cause(
+        r"context_length.*greater than the derived|longer than the model's maximum",
+        "max_length",
+        "ask for no more than the model's own context",
+    ),
+    Cause(r"no module named '?sglang", "engine_python", "pip install 'atts-harness[sglang]'"),
+)
+
+
+def launch(spec: BackendSpec) -> Launch:
+    """The command for a role's server.
+
+    Raises:
+        MissingExtraError: SGLang is not installed in the chosen environment.
+        SettingError: devices or flags that cannot be.
+    """
+    options = spec.options
+    assert isinstance(options, SGLangOptions)
+    python = engine_python(options, PYTHON_VARIABLE)
+    package_version(python, "sglang", "sglang")
+    devices = devices_of(spec)
+    # Tempered log-probabilities of generated tokens would be of no use; input ones never are.
+    env = {"SGLANG_RETURN_ORIGINAL_LOGPROB": "1"}
+    usual: dict[str, Any] = {
+        "model_path": spec.model,
+        "tokenizer_path": options.tokenizer,
+        "revision": options.revision,
+        "trust_remote_code": options.trust_remote_code,
+        "served_model_name": options.served_model_name,
+        "host": options.host,
+        "port": port_of(options),
+        "dtype": options.dtype,
+        "context_length": options.max_length,
+        "mem_fraction_static": options.mem_fraction_static,
+        "max_total_tokens": options.max_total_tokens,
+        "max_running_requests": options.max_running_requests,
+        "attention_backend": options.attention_backend,
+        "enable_metrics": True,
+        "enable_cache_report": True,
+    }
+    if devices:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+        usual["tp_size"] = options.tp_size or len(devices)
+        if options.devices is None and len(visible_devices()) == 1:
+            usual["mem_fraction_static"] = (
+                options.mem_fraction_static or SHARED_FRACTION[spec.role]
+            )
+    else:
+        env["SGLANG_USE_CPU_ENGINE"] = "1"
+        usual |= {
+            "device": "cpu",
+            "attention_backend": options.attention_backend or "torch_native",
+            "max_total_tokens": options.max_total_tokens or CPU_CACHE_TOKENS,
+            "max_running_requests": options.max_running_requests or 16,
+            "sleep_on_idle": True,
+        }
+    command = with_defaults(flags(options.server_args), usual)
+    return Launch(
+        role=spec.role,
+        argv=[python, "-m", "sglang.launch_server", *command],
+        env=env,
+        host=options.host,
+        port=int(usual["port"]),
+        log=log_of(spec, "sglang"),
+        causes=CAUSES,
+        timeout=options.start_timeout,
+    )

@@ -1,0 +1,32 @@
+"""Settings of an SGLang backend, under SGLang's own names where it has one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from atts_harness.engines.managed import ManagedOptions
+
+
+class SGLangOptions(ManagedOptions, frozen=True, kw_only=True):
+    """A model served by SGLang."""
+
+    api_key_env: Annotated[
+        str, msgspec.Meta(description="environment variable with the server's key")
+    ] = "SGLANG_API_KEY"
+    tp_size: Annotated[
+        int | None, msgspec.Meta(ge=1, description="tensor parallel size; default: all devices")
+    ] = None
+    mem_fraction_static: Annotated[
+        float | None, msgspec.Meta(gt=0, le=1, description="device memory for weights and cache")
+    ] = None
+    max_total_tokens: Annotated[
+        int | None, msgspec.Meta(ge=16, description="tokens of key-value cache")
+    ] = None
+    max_running_requests: Annotated[
+        int | None, msgspec.Meta(ge=1, description="requests in one batch")
+    ] = None
+    attention_backend: Annotated[
+        str | None, msgspec.Meta(description="flashinfer, fa3, triton, torch_native, ...")
+    ] = None

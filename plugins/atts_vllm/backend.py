@@ -1,0 +1,278 @@
+"""The vLLM backend: one model behind one server's completions route."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from atts_harness.backend import (
+    BackendSpec,
+    Capabilities,
+    GenerateReply,
+    GenerateRequest,
+    Sampling,
+    ScoreReply,
+    ScoreRequest,
+)
+from atts_harness.engines.backend import (
+    SAMPLE_TEXT,
+    EngineBackend,
+    check_model,
+    check_tokenizer,
+    check_window,
+    unreachable,
+)
+from atts_harness.engines.guards import check_generate, check_score
+from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.options import EngineOptions, open_tokenizer
+from atts_harness.engines.servers import Server
+from atts_harness.errors import AttsError, BackendError, BadRequestError, SettingError
+from atts_vllm import wire
+
+TAIL_ROUTE = "/inference/v1/generate"
+# The tail-only route is trusted if it agrees with the other one this far (bf16 differs by 0.14).
+AGREEMENT = 0.5
+
+
+class Model(msgspec.Struct):
+    """One entry of `/v1/models`."""
+
+    id: str
+    root: str | None = None
+    parent: str | None = None
+    max_model_len: int | None = None
+
+
+class Models(msgspec.Struct):
+    """What `/v1/models` says."""
+
+    data: list[Model]
+
+
+class Version(msgspec.Struct):
+    """What `/version` says."""
+
+    version: str
+
+
+class Tokens(msgspec.Struct):
+    """What `/tokenize` says."""
+
+    tokens: list[int]
+
+
+class VLLMBackend(EngineBackend):
+    """One model behind a vLLM server."""
+
+    def __init__(
+        self,
+        http: EngineHttp,
+        tokenizer: Any,
+        max_length: int,
+        server: Server | None,
+        model: str,
+        identity: Mapping[str, Any],
+    ) -> None:
+        super().__init__(http, tokenizer, max_length, server)
+        self._model = model
+        self._identity = dict(identity)
+        self._eos_ids = sorted(tokenizer.eos_ids)
+        self._priorities = False
+        self._scores_tail = False
+
+    def describe(self) -> Mapping[str, Any]:
+        """Engine, version, model, window, and what was found out at the start."""
+        return self._identity
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        """Continue `request.ids`. Cancelling the task frees the engine: it sees the disconnect."""
+        check_generate(
+            request, vocab_size=self.tokenizer.vocab_size, max_length=self.max_length
+        )
+        payload = wire.generate_payload(
+            request, self._model, eos_ids=self._eos_ids, priority=self._priorities
+        )
+        reply = await self.send("/v1/completions", payload, wire.COMPLETION)
+        return wire.read_generate(reply, request)
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        """Score `request.ids` from `request.start` on.
+
+        On the tail-only route a cache that reaches into the segment leaves out its rows; then the
+        score is asked for again without the cache, and the usage counts both.
+        """
+        # One token is generated behind the context, and needs a place.
+        check_score(
+            request, vocab_size=self.tokenizer.vocab_size, max_length=self.max_length, reserve=1
+        )
+        if not self._scores_tail:
+            payload = wire.score_payload(request, self._model, priority=self._priorities)
+            reply = await self.send("/v1/completions", payload, wire.SCORED)
+            return wire.read_score(reply, request)
+        told = await self._tail(request, read_cache=True)
+        score = wire.read_tail(told, request)
+        if score is not None:
+            return score
+        again = await self._tail(request, read_cache=False)
+        score = wire.read_tail(again, request)
+        if score is None:
+            raise BackendError("score: the server answers without log-probabilities")
+        usage = msgspec.structs.replace(
+            score.usage,
+            prompt_tokens=told.usage.prompt_tokens + again.usage.prompt_tokens,
+            cached_tokens=(told.usage.cached_tokens or 0) + (again.usage.cached_tokens or 0),
+        )
+        return msgspec.structs.replace(score, usage=usage)
+
+    async def _tail(self, request: ScoreRequest, *, read_cache: bool) -> wire.TailScore:
+        payload = wire.tail_payload(
+            request, self._model, priority=self._priorities, read_cache=read_cache
+        )
+        return await self.send(TAIL_ROUTE, payload, wire.TAIL)
+
+    async def find_out(self) -> None:
+        """Learn from a few requests of a few tokens what this server does.
+
+        Whether it honours seeds, takes priorities, and has a route that scores only the tail of
+        a context. The first request with log-probabilities compiles for seconds, so this is a
+        warm-up too.
+
+        Raises:
+            BackendError: it does not do what a backend needs.
+        """
+        prompt = self.tokenizer.encode(SAMPLE_TEXT)
+        asked = GenerateRequest(
+            ids=prompt, max_tokens=8, sampling=Sampling(temperature=2.0), seed=11, top_logprobs=1
+        )
+        first = await self.generate(asked)
+        again = await self.generate(asked)
+        other = await self.generate(msgspec.structs.replace(asked, seed=12))
+        self._priorities = await self._takes(msgspec.structs.replace(asked, priority=1))
+        to_score = ScoreRequest(ids=prompt + first.ids, start=len(prompt))
+        score = await self.score(to_score)
+        self._scores_tail = await self._can_score_tail(to_score, score)
+        seeds = first.ids == again.ids != other.ids
+        self.capabilities = Capabilities(seeds=seeds, scores_read_cache=self._scores_tail)
+        self._identity |= {
+            "seeds": seeds,
+            "priorities": self._priorities,
+            "scores_read_cache": self._scores_tail,
+            "score_route": TAIL_ROUTE if self._scores_tail else "/v1/completions prompt_logprobs",
+        }
+
+    async def _takes(self, request: GenerateRequest) -> bool:
+        self._priorities = True
+        try:
+            await self.generate(request)
+        except BadRequestError:
+            return False
+        return True
+
+    async def _can_score_tail(self, request: ScoreRequest, known: ScoreReply) -> bool:
+        """Whether the route is there and says what the other route says."""
+        try:
+            told = await self._tail(request, read_cache=False)
+            score = wire.read_tail(told, request)
+        except AttsError:
+            return False  # not this release, not this runner, or not what it should be
+        return score is not None and all(
+            abs(a - b) < AGREEMENT for a, b in zip(score.logprobs, known.logprobs, strict=True)
+        )
+
+
+async def answers(http: EngineHttp, spec: BackendSpec) -> object:
+    """A one-token request; id 0 is in every vocabulary."""
+    options = spec.options
+    assert isinstance(options, EngineOptions)
+    body = {
+        "model": options.served_model_name or spec.model,
+        "prompt": [0],
+        "max_tokens": 1,
+        "temperature": 0.0,
+    }
+    return await http.post("/v1/completions", body, wire.COMPLETION)
+
+
+async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) -> VLLMBackend:
+    """A backend on a running server, after every check that can be made before a real request.
+
+    Raises:
+        SettingError: unreachable, another model, another tokenizer, too small a window.
+    """
+    try:
+        version = (await http.get("/version", Version)).version
+    except BadRequestError:
+        version = "unknown"  # a router does not pass this route on
+    except BackendError as error:
+        raise unreachable(spec, http, error) from error
+    try:
+        models = (await http.get("/v1/models", Models)).data
+    except BackendError as error:
+        raise unreachable(spec, http, error) from error
+    model = _pick(spec, http, models)
+    if model.max_model_len is None:
+        raise SettingError(
+            f"{spec.role}_url: {http.url} does not say its context window, so it is no vLLM "
+            "server; try backend=openai"
+        )
+    tokenizer = await asyncio.to_thread(open_tokenizer, spec, model.root)
+    options = spec.options
+    assert isinstance(options, EngineOptions)
+    identity = {
+        "engine": "vllm",
+        "version": version,
+        "model": spec.model or model.root or model.id,
+        "revision": options.revision,
+        "dtype": getattr(options, "dtype", None),
+        "max_length": check_window(spec, model.max_model_len),
+        "tokenizer": tokenizer.fingerprint,
+        "chat_template": tokenizer.template_fingerprint,
+        "managed": server is not None,
+    }
+    backend = VLLMBackend(http, tokenizer, identity["max_length"], server, model.id, identity)
+    try:
+        check_tokenizer(spec, tokenizer, await _tokenize(http, model.id))
+        await backend.find_out()
+    except BackendError as error:
+        raise unreachable(spec, http, error) from error
+    return backend
+
+
+def _pick(spec: BackendSpec, http: EngineHttp, models: list[Model]) -> Model:
+    """The served model that was asked for: by name, by path, or the only base model."""
+    options = spec.options
+    assert isinstance(options, EngineOptions)
+    for wanted in filter(None, (options.served_model_name, spec.model)):
+        for model in models:
+            if model.id == wanted:
+                return model
+    base = [model for model in models if model.parent is None]
+    check_model(spec, http, [name for m in base for name in (m.id, m.root) if name])
+    if not base:
+        raise SettingError(f"{spec.role}_url: {http.url} serves no model")
+    return base[0]
+
+
+async def _tokenize(http: EngineHttp, model: str) -> list[int]:
+    """Ids that the server makes of the sample text."""
+    body: dict[str, Any] = {"model": model, "prompt": SAMPLE_TEXT, "add_special_tokens": False}
+    try:
+        return (await http.post("/tokenize", body, Tokens)).tokens
+    except BadRequestError:
+        # Behind a router: a completion tells its prompt's ids too.
+        body |= {"max_tokens": 1, "temperature": 0.0, "return_token_ids": True}
+        told = await http.post("/v1/completions", body, _PROMPT_IDS)
+        return told.choices[0].prompt_token_ids
+
+
+class _PromptIds(msgspec.Struct):
+    class Choice(msgspec.Struct):
+        prompt_token_ids: list[int]
+
+    choices: list[Choice]
+
+
+_PROMPT_IDS = msgspec.json.Decoder(_PromptIds)

@@ -1,0 +1,118 @@
+"""How a vLLM server is started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from atts_harness.backend import BackendSpec
+from atts_harness.engines.managed import (
+    devices_of,
+    engine_python,
+    flags,
+    log_of,
+    package_version,
+    port_of,
+    visible_devices,
+    with_defaults,
+)
+from atts_harness.engines.servers import Cause, Launch
+from atts_vllm.options import VLLMOptions
+
+PYTHON_VARIABLE = "ATTS_VLLM_PYTHON"
+# When both servers share one device: what each takes of its memory, weights and cache together.
+SHARED_FRACTION = {"draft": 0.25, "target": 0.6}
+# Log-probabilities of a prompt are computed for all tokens of a step at once, vocabulary wide, and
+# vLLM's memory profile does not foresee it: at 150k ids a step of 8192 tokens takes 5 GB.
+SCORED_STEP_TOKENS = 2048
+# The first release with a route that scores only the tail of a context.
+TAIL_SCORES_SINCE = (0, 32)
+
+CAUSES = (
+    Cause(
+        r"out of memory|outofmemoryerror|no available memory for the cache blocks|"
+        r"free memory on device .* is less than desired|"
+        r"larger than the (?:available kv cache memory|maximum number of tokens that can be stored)|"
+        r"not enough memory",
+        "gpu_memory_utilization",
+        "too little device memory: more devices, a smaller `max_length`, or another fraction",
+    ),
+    Cause(
+        r"max_model_len.*is greater than the derived|user-specified max_model_len",
+        "max_length",
+        "ask for no more than the model's own context",
+    ),
+    Cause(r"no module named '?vllm", "engine_python", "pip install 'atts-harness[vllm]'"),
+)
+
+
+def launch(spec: BackendSpec) -> Launch:
+    """The command for a role's server.
+
+    Raises:
+        MissingExtraError: vLLM is not installed in the chosen environment.
+        SettingError: devices or flags that cannot be.
+    """
+    options = spec.options
+    assert isinstance(options, VLLMOptions)
+    assert spec.model is not None
+    python = engine_python(options, PYTHON_VARIABLE)
+    version = _version(python)
+    devices = devices_of(spec)
+    env = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    usual: dict[str, Any] = {
+        "tokenizer": options.tokenizer,
+        "revision": options.revision,
+        "trust_remote_code": options.trust_remote_code,
+        "served_model_name": options.served_model_name or spec.model,
+        "host": options.host,
+        "port": port_of(options),
+        "dtype": options.dtype,
+        "max_model_len": options.max_length,
+        "gpu_memory_utilization": options.gpu_memory_utilization,
+        "max_num_seqs": options.max_num_seqs,
+        "max_num_batched_tokens": options.max_num_batched_tokens,
+        "enforce_eager": options.enforce_eager,
+        "scheduling_policy": "priority",
+        "enable_prompt_tokens_details": True,
+    }
+    if devices:
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
+        usual["tensor_parallel_size"] = options.tensor_parallel_size or len(devices)
+        usual["enable_scale_out"] = version >= TAIL_SCORES_SINCE
+        if spec.role == "target" and options.max_num_batched_tokens is None:
+            usual["max_num_batched_tokens"] = SCORED_STEP_TOKENS
+        if options.devices is None and len(visible_devices()) == 1:
+            usual["gpu_memory_utilization"] = (
+                options.gpu_memory_utilization or SHARED_FRACTION[spec.role]
+            )
+    else:
+        # Without these vLLM binds every thread to a core and takes half the memory for its cache.
+        env["VLLM_CPU_OMP_THREADS_BIND"] = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        env["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")
+        usual |= {"max_num_seqs": options.max_num_seqs or 32, "enforce_eager": True}
+    command = with_defaults(flags(options.server_args), usual)
+    return Launch(
+        role=spec.role,
+        argv=[*_vllm(python), "serve", spec.model, *command],
+        env=env,
+        host=options.host,
+        port=int(usual["port"]),
+        log=log_of(spec, "vllm"),
+        causes=CAUSES,
+        timeout=options.start_timeout,
+    )
+
+
+def _version(python: str) -> tuple[int, ...]:
+    told = package_version(python, "vllm", "vllm")
+    return tuple(int(part) for part in told.split("+")[0].split(".")[:2] if part.isdigit())
+
+
+def _vllm(python: str) -> list[str]:
+    """The `vllm` command of an environment; its module where the script is not beside Python."""
+    script = Path(python).with_name("vllm")
+    if script.exists():
+        return [python, str(script)]
+    return [python, "-m", "vllm.entrypoints.cli.main"]

@@ -1,0 +1,32 @@
+"""Settings of a vLLM backend, under vLLM's own names where it has one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from atts_harness.engines.managed import ManagedOptions
+
+
+class VLLMOptions(ManagedOptions, frozen=True, kw_only=True):
+    """A model served by vLLM."""
+
+    api_key_env: Annotated[
+        str, msgspec.Meta(description="environment variable with the server's key")
+    ] = "VLLM_API_KEY"
+    tensor_parallel_size: Annotated[
+        int | None, msgspec.Meta(ge=1, description="tensor parallel size; default: all devices")
+    ] = None
+    gpu_memory_utilization: Annotated[
+        float | None, msgspec.Meta(gt=0, le=1, description="device memory for weights and cache")
+    ] = None
+    max_num_seqs: Annotated[
+        int | None, msgspec.Meta(ge=1, description="requests in one batch")
+    ] = None
+    max_num_batched_tokens: Annotated[
+        int | None, msgspec.Meta(ge=1, description="tokens in one step; bounds a score's memory")
+    ] = None
+    enforce_eager: Annotated[bool, msgspec.Meta(description="no compilation, no CUDA graphs")] = (
+        False
+    )

@@ -1,0 +1,300 @@
+"""What goes to vLLM's completions and tail-scoring routes, and what of their replies is read."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from atts_harness.backend import GenerateReply, GenerateRequest, ScoreReply, ScoreRequest, Usage
+from atts_harness.engines.replies import IMPOSSIBLE, decoder, finite, same_ids
+from atts_harness.errors import BackendUnavailableError, MalformedReplyError
+from atts_harness.transcript import Ending
+
+TOKEN_ID = "token_id:"
+
+
+class PromptTokensDetails(msgspec.Struct):
+    """Present with `--enable-prompt-tokens-details`."""
+
+    cached_tokens: int | None = None
+
+
+class WireUsage(msgspec.Struct):
+    """`usage` of a reply."""
+
+    prompt_tokens: int
+    completion_tokens: int = 0
+    prompt_tokens_details: PromptTokensDetails | None = None
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Tokens from the prefix cache; None if the server does not say."""
+        details = self.prompt_tokens_details
+        return None if details is None else details.cached_tokens
+
+
+class Logprobs(msgspec.Struct):
+    """Log-probabilities of generated tokens; tokens are written `token_id:N`."""
+
+    tokens: list[str]
+    token_logprobs: list[float | None]
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+
+class Choice(msgspec.Struct):
+    """One completion."""
+
+    finish_reason: str | None
+    token_ids: list[int] | None = None
+    stop_reason: int | str | None = None
+    logprobs: Logprobs | None = None
+
+
+class Completion(msgspec.Struct):
+    """A reply to a generation."""
+
+    choices: list[Choice]
+    usage: WireUsage
+
+
+class ScoredChoice(msgspec.Struct):
+    """A completion whose prompt's log-probabilities are decoded only where they are needed."""
+
+    prompt_logprobs: list[msgspec.Raw] | None = None
+
+
+class ScoredCompletion(msgspec.Struct):
+    """A reply to a score."""
+
+    choices: list[ScoredChoice]
+    usage: WireUsage
+
+
+class PromptLogprob(msgspec.Struct):
+    """One entry of `prompt_logprobs`."""
+
+    logprob: float
+
+
+class TailScore(msgspec.Struct):
+    """A reply of the tail-scoring route; the array comes as a base64 `.npy` file."""
+
+    usage: WireUsage
+    prompt_token_id_logprobs: str | None = None
+
+
+COMPLETION = decoder(Completion)
+SCORED = decoder(ScoredCompletion)
+TAIL = decoder(TailScore)
+ENTRY = decoder(dict[int, PromptLogprob])
+
+
+def generate_payload(
+    request: GenerateRequest, model: str, *, eos_ids: Sequence[int], priority: bool
+) -> dict[str, Any]:
+    """Body of a generation.
+
+    Everything that a model's or a server's defaults could change is sent explicitly: vLLM takes
+    sampling defaults from the model's generation config.
+
+    Args:
+        request: what is asked.
+        model: served name.
+        eos_ids: what ends a turn for the client; the server is to agree.
+        priority: whether the server takes priorities.
+    """
+    payload: dict[str, Any] = {
+        "model": model,
+        "prompt": request.ids,
+        "max_tokens": request.max_tokens,
+        "temperature": request.sampling.temperature,
+        "top_p": request.sampling.top_p,
+        "top_k": request.sampling.top_k,
+        "min_p": request.sampling.min_p,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+        "repetition_penalty": 1.0,
+        "stop": list(request.stop),
+        "stop_token_ids": sorted(eos_ids),
+        "include_stop_str_in_output": True,
+        "skip_special_tokens": False,
+        "spaces_between_special_tokens": False,
+        "return_token_ids": True,
+    }
+    if request.seed is not None:
+        payload["seed"] = request.seed % 2**63
+    if request.top_logprobs:
+        payload |= {"logprobs": request.top_logprobs, "return_tokens_as_token_ids": True}
+    if priority:
+        payload["priority"] = request.priority
+    return payload
+
+
+def score_payload(request: ScoreRequest, model: str, *, priority: bool) -> dict[str, Any]:
+    """Body of a score by prompt log-probabilities.
+
+    The whole context is computed anew: such a request never reads the prefix cache, and it must
+    not be asked to (`skip_reading_prefix_cache` beside `prompt_logprobs` ends the engine). One
+    token has to be generated; it costs no forward pass of its own.
+    """
+    payload: dict[str, Any] = {
+        "model": model,
+        "prompt": request.ids,
+        "max_tokens": 1,
+        "temperature": 0.0,
+        "prompt_logprobs": 0,
+        "add_special_tokens": False,
+    }
+    if priority:
+        payload["priority"] = request.priority
+    return payload
+
+
+def tail_payload(
+    request: ScoreRequest, model: str, *, priority: bool, read_cache: bool = True
+) -> dict[str, Any]:
+    """Body of a score that names the tokens to score, and so may read the prefix cache.
+
+    Row i scores ids as predictions of position `prompt_logprob_start + i + 1`. Never put
+    `prompt_logprobs` here: beside a cache that is read it ends the engine.
+    """
+    return {
+        "model": model,
+        "token_ids": request.ids,
+        "sampling_params": {
+            "max_tokens": 1,
+            "temperature": 0.0,
+            "prompt_logprob_token_ids": [[id_] for id_ in request.ids[request.start :]],
+            "prompt_logprob_start": request.start - 1,
+            "skip_reading_prefix_cache": not read_cache,
+        },
+        **({"priority": request.priority} if priority else {}),
+    }
+
+
+def read_generate(reply: Completion, request: GenerateRequest) -> GenerateReply:
+    """A generation from its reply.
+
+    Raises:
+        BackendUnavailableError: the engine gave the request up.
+        MalformedReplyError: the reply contradicts itself or lacks token ids.
+    """
+    if len(reply.choices) != 1:
+        raise MalformedReplyError(f"generation: {len(reply.choices)} choices instead of one")
+    choice = reply.choices[0]
+    ending, stop = _ending(choice)
+    ids = choice.token_ids
+    if not ids or len(ids) != reply.usage.completion_tokens:
+        raise MalformedReplyError(
+            f"generation: ids {'missing' if ids is None else len(ids)} for "
+            f"{reply.usage.completion_tokens} tokens (vLLM 0.10.2 or later returns them)"
+        )
+    logprobs = None
+    alternatives = None
+    if request.top_logprobs:
+        logprobs, alternatives = _output_logprobs(choice, ids, request.top_logprobs)
+    return GenerateReply(
+        ids=tuple(ids),
+        ending=ending,
+        stop=stop,
+        logprobs=logprobs,
+        top_logprobs=alternatives,
+        usage=Usage(
+            prompt_tokens=reply.usage.prompt_tokens,
+            cached_tokens=reply.usage.cached_tokens,
+            completion_tokens=len(ids),
+        ),
+    )
+
+
+def read_score(reply: ScoredCompletion, request: ScoreRequest) -> ScoreReply:
+    """A score from a reply with prompt log-probabilities.
+
+    Raises:
+        MalformedReplyError: not exactly the context's tokens, or a log-probability is no number.
+    """
+    entries = reply.choices[0].prompt_logprobs if reply.choices else None
+    if entries is None or len(entries) != len(request.ids):
+        there = "no" if entries is None else len(entries)
+        raise MalformedReplyError(f"score: {there} entries for {len(request.ids)} tokens")
+    values: list[float | None] = []
+    for id_, entry in zip(request.ids[request.start :], entries[request.start :], strict=True):
+        try:
+            found = ENTRY.decode(entry).get(id_)
+        except msgspec.DecodeError as error:
+            raise MalformedReplyError(f"score: {error}") from error
+        values.append(None if found is None else found.logprob)
+    logprobs = finite(values, "score")
+    return ScoreReply(
+        logprobs=logprobs,
+        usage=Usage(
+            prompt_tokens=reply.usage.prompt_tokens,
+            cached_tokens=reply.usage.cached_tokens or 0,
+            scored_tokens=len(logprobs),
+        ),
+    )
+
+
+def read_tail(reply: TailScore, request: ScoreRequest) -> ScoreReply | None:
+    """A score from a reply of the tail-scoring route; None if the engine dropped it.
+
+    It does so when the cache reaches into the segment: what comes from the cache has no rows.
+
+    Raises:
+        MalformedReplyError: not exactly the segment's rows, or a log-probability is no number.
+    """
+    if reply.prompt_token_id_logprobs is None:
+        return None
+    import numpy as np
+
+    try:
+        raw = base64.b64decode(reply.prompt_token_id_logprobs, validate=True)
+        rows = np.load(io.BytesIO(raw), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise MalformedReplyError(f"score: {error}") from error
+    wanted = (len(request.ids) - request.start, 1)
+    if rows.shape != wanted:
+        raise MalformedReplyError(f"score: an array of {rows.shape} instead of {wanted}")
+    logprobs = finite(rows[:, 0].tolist(), "score")
+    return ScoreReply(
+        logprobs=logprobs,
+        usage=Usage(
+            prompt_tokens=reply.usage.prompt_tokens,
+            cached_tokens=reply.usage.cached_tokens,
+            scored_tokens=len(logprobs),
+        ),
+    )
+
+
+def _ending(choice: Choice) -> tuple[Ending, str | None]:
+    if choice.finish_reason == "length":
+        return "length", None
+    if choice.finish_reason == "stop":
+        reason = choice.stop_reason
+        return ("stop", reason) if isinstance(reason, str) else ("eos", None)
+    raise BackendUnavailableError(f"generation: ended by {choice.finish_reason}")
+
+
+def _output_logprobs(
+    choice: Choice, ids: Sequence[int], wanted: int
+) -> tuple[tuple[float, ...], tuple[dict[int, float], ...]]:
+    told = choice.logprobs
+    if told is None or told.top_logprobs is None or len(told.top_logprobs) != len(ids):
+        raise MalformedReplyError("generation: log-probabilities are missing")
+    same_ids([_id(token) for token in told.tokens], ids, "generation")
+    alternatives = []
+    for top in told.top_logprobs:
+        # The sampled token is among them, whether or not it is among the most likely ones.
+        best = sorted((top or {}).items(), key=lambda item: -item[1])[:wanted]
+        alternatives.append({_id(token): value for token, value in best if value > IMPOSSIBLE})
+    return finite(told.token_logprobs, "generation"), tuple(alternatives)
+
+
+def _id(token: str) -> int:
+    if not token.startswith(TOKEN_ID) or not token[len(TOKEN_ID) :].isdigit():
+        raise MalformedReplyError(f"generation: {token!r} is no {TOKEN_ID}N")
+    return int(token[len(TOKEN_ID) :])
