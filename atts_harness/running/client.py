@@ -83,13 +83,11 @@ class Calls:
         faults: list[Fault] = []
         failure: BackendError | None = None
         reply: GenerateReply | ScoreReply | None = None
-        first: float | None = None
         spent = 0
         lane = lane_of(key.role, key.kind)
         while True:
             async with engine.slot(lane, again=bool(faults) and not engine.gone):
                 sent = self.clock.now()
-                first = sent if first is None else first
                 begun()
                 try:
                     async with engine.limit():
@@ -109,9 +107,9 @@ class Calls:
             spent += not engines_fault
             logger.debug("%s: try %d failed: %s", key, len(faults), failure)
             if spent > self.retries:
-                if not await engine.exhausted(first, failure):
+                if not await engine.exhausted(failure):
                     break
-                spent, first = 0, None
+                spent = 0
             if not engine.gone:
                 await asyncio.sleep(self._pause(spent, failure))
         record = CallRecord(

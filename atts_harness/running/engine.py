@@ -67,7 +67,6 @@ class Engine:
     outages: list[Outage] = field(default_factory=list)
     _in_flight: set[asyncio.Timeout] = field(default_factory=set)
     _in_a_row: int = 0
-    _last_reply: float = -1.0
     _silent_since: float = 0.0
     _watching: asyncio.Task[None] | None = None
     _mending: asyncio.Task[None] | None = None
@@ -111,13 +110,13 @@ class Engine:
     def replied(self) -> None:
         """A call was answered, whatever it said: the engine is there."""
         self._in_a_row = 0
-        self._last_reply = self._silent_since = self.clock.now()
+        self._silent_since = self.clock.now()
         if self.gone:
-            self.outages[-1].ended = self._last_reply
+            self.outages[-1].ended = self._silent_since
             logger.warning(
                 "%s: the engine is back after %.0f s",
                 self.name,
-                self._last_reply - self.outages[-1].began,
+                self._silent_since - self.outages[-1].began,
             )
             self.slots.resume()
         self._tried.set()
@@ -133,28 +132,24 @@ class Engine:
             self.trip(f"{self._in_a_row} failures in a row, the last one: {error}")
         return self.gone
 
-    async def exhausted(self, since: float, error: BackendError) -> bool:
+    async def exhausted(self, error: BackendError) -> bool:
         """A call has used up its tries: is that because the engine is gone?
 
-        Args:
-            since: when the call's first try went out.
-            error: of its last try.
+        Backends that can be gone and come back have a coroutine `ping`, which raises
+        `BackendError` then; for others it is always the call.
         """
         if self.gone:
             return True
-        if not looks_gone(error) or self._last_reply > since:
-            return False  # others were answered meanwhile: it is the call
         ping: Callable[[], Awaitable[None]] | None = getattr(self.backend, "ping", None)
-        if ping is not None and not isinstance(error, BackendTimeoutError):
-            try:
-                async with asyncio.timeout(PING_SECONDS):
-                    await ping()
-            except (BackendError, TimeoutError):
-                pass
-            else:
-                return False
-        self.trip(f"no reply since {self.clock.now() - since:.0f} s: {error}")
-        return True
+        if ping is None or not isinstance(error, BackendUnavailableError):
+            return False
+        try:
+            async with asyncio.timeout(PING_SECONDS):
+                await ping()
+        except (BackendError, TimeoutError):
+            self.trip(f"a call failed repeatedly, the last time with: {error}")
+            return True
+        return False
 
     def trip(self, reason: str) -> None:
         """Open the circuit: no calls but one at a time, until one is answered."""
