@@ -95,12 +95,10 @@ class RowTable:
             tail = len(best.ids) - reused
             if tail == 0 or tail <= min(SHORT_TAIL, reused // 4):
                 return self._take(best, ids, reused, None)
-        row = self._free_row()
-        if row is None:
+        free = self._free_row()
+        if free is None:
             return None
-        if row is best:
-            return self._take(row, ids, reused, None)
-        return self._take(row, ids, reused, best)
+        return self._take(free, ids, reused, None if free is best else best)
 
     def release(self, row: Row, *, keep: bool = True) -> None:
         """The request of `row` is over; `keep=False` forgets what it holds."""
