@@ -155,9 +155,9 @@ def _last_number(text: str) -> str | None:
 
 
 def last_expression(text: str, kind: Kind = "maths") -> str | None:
-    """The last expression anywhere: a box counts as one, else maths in delimiters, else a number.
+    """The last box or "the answer is ...", else the last maths in delimiters, else a number.
 
-    "The answer is ..." and "Answer: ..." come first where the text says so.
+    What `boxed` finds and a guess for texts without a box.
 
     Args:
         text: generated text.
@@ -166,27 +166,28 @@ def last_expression(text: str, kind: Kind = "maths") -> str | None:
     Returns:
         The expression, or None.
     """
-    for region in _regions(text):
-        if kind == "choice":
-            letter = phrased_letter(region) or boxed(region, kind)
-            if letter is not None:
-                return letter
-            continue
-        phrased = list(_PHRASED.finditer(region))
-        tail = region[phrased[-1].start(1) :] if phrased else ""
-        line = tail.strip().split("\n", 1)[0].strip().strip("*").strip() if tail else ""
-        for place in (line, region):
-            contents = _last_boxes(place)
-            if contents:
-                return ", ".join(contents)
-            found = _last_maths(place) or _last_number(place)
-            if found:
-                return found
-    return None
+    if kind == "choice":
+        found = (phrased_letter(region) or boxed(region, kind) for region in _regions(text))
+    else:
+        rules = (_announced, _last_maths, _last_number)
+        found = (rule(region) for rule in rules for region in _regions(text))
+    return next((answer for answer in found if answer), None)
+
+
+def _announced(text: str) -> str | None:
+    """The last box, or what follows a later "the answer is" on its line."""
+    boxes = [box for box in _boxes(text) if _is_answer(box.content)]
+    phrases = list(_PHRASED.finditer(text))
+    if boxes and (not phrases or phrases[-1].start() < boxes[-1].end):
+        return ", ".join(_last_boxes(text))
+    if not phrases:
+        return None
+    line = text[phrases[-1].start(1) :].strip().split("\n", 1)[0].strip().strip("*").strip()
+    return _last_maths(line) or _last_number(line)
 
 
 def _last_lazy_box(text: str) -> str | None:
-    r"""What the last match of `\\boxed\{(.*?)\}` holds, in linear time (the pattern is quadratic)."""
+    r"""What the last match of `\\boxed\{(.*?)\}` holds, but in linear time."""
     opener = "\\boxed{"
     last = None
     close = newline = -1
