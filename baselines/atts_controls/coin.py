@@ -7,13 +7,15 @@ ATTS's turn loop, its options and, because seeds know no strategy, the first dra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
+from atts_controls.realised import realised_rates
 from atts_harness.atts import take_turns
 from atts_harness.backend import Role
+from atts_harness.errors import SettingError
 from atts_harness.records import DecisionRecord, SampleId
 from atts_harness.strategy import (
     Context,
@@ -27,6 +29,8 @@ from atts_harness.strategy import (
 )
 from atts_harness.turns import TurnOptions
 
+NOMINAL = 0.4
+
 
 @dataclass(frozen=True)
 class Coin:
@@ -34,15 +38,18 @@ class Coin:
 
     Attributes:
         rate: share of turns, in [0, 1].
+        by_task: rates by task; where there are any, a task without one is an error.
     """
 
-    rate: float
+    rate: float = 0.0
+    by_task: Mapping[str, float] = field(default_factory=dict)
     needs_scores = False
     presamples = False
 
     def decide(self, nonconformity: float, sample: SampleId, turn: int, uniform: float) -> Verdict:
         """Toss."""
-        return Verdict(takeover=uniform < self.rate, threshold=self.rate)
+        rate = self.by_task[sample.task] if self.by_task else self.rate
+        return Verdict(takeover=uniform < rate, threshold=rate)
 
     def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
         """A coin learns nothing."""
@@ -66,9 +73,30 @@ class RandomTakeoverOptions(TurnOptions, frozen=True, kw_only=True):
     """ATTS's turns, and how often the coin falls on the target."""
 
     rate: Annotated[
-        float,
-        msgspec.Meta(ge=0, le=1, description="share of turns that the target takes over"),
-    ] = 0.4
+        float | None,
+        msgspec.Meta(description="share of turns that the target takes over (0.4)"),
+    ] = None
+    rate_of: Annotated[
+        str | None,
+        msgspec.Meta(
+            description="in place of `rate`: a run directory or lm-eval results file, whose "
+            "realised rate of each task is taken"
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Refuse two rates, and what is no rate."""
+        if self.rate is not None and self.rate_of is not None:
+            raise SettingError("rate_of: takes the place of `rate`; give one of them")
+        if self.rate is not None and not 0.0 <= self.rate <= 1.0:
+            raise SettingError(f"rate={self.rate}: must lie in [0, 1]")
+
+    @property
+    def nominal(self) -> float | None:
+        """The rate, where it is one for all tasks."""
+        if self.rate_of is not None:
+            return None
+        return NOMINAL if self.rate is None else self.rate
 
 
 class DraftOnly(Strategy):
@@ -113,8 +141,20 @@ class RandomTakeover(Strategy):
 
     def __init__(self, options: RandomTakeoverOptions, run: RunInfo) -> None:
         self.options = options
-        self.policy: TakeoverPolicy = Coin(options.rate)
+        self.policy: TakeoverPolicy = _coin(options, run.provenance.get("task"))
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
         return await take_turns(sample, ctx, self.options, self.policy)
+
+
+def _coin(options: RandomTakeoverOptions, task: str | None) -> Coin:
+    if options.rate_of is None:
+        return Coin(options.nominal or 0.0)
+    rates = realised_rates(options.rate_of)
+    if task is not None and task not in rates:
+        raise SettingError(
+            f"rate_of={options.rate_of}: has no takeover decisions of task {task}, only of "
+            f"{', '.join(sorted(rates))}; give a run of this task, or `rate`"
+        )
+    return Coin(by_task=rates)

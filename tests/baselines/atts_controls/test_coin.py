@@ -1,13 +1,27 @@
 """Draft-only, random takeover and always-takeover are ATTS's turns with a coin."""
 
+import json
+
 import pytest
-from atts_controls.coin import AlwaysTakeover, Coin, DraftOnly, RandomTakeover
+from atts_controls.coin import (
+    AlwaysTakeover,
+    Coin,
+    DraftOnly,
+    RandomTakeover,
+    RandomTakeoverOptions,
+)
 
 from atts_harness.atts import ATTS
 from atts_harness.errors import SettingError
 from atts_harness.records import SampleId
 from atts_harness.testing.play import play
 from atts_harness.testing.scripted import Says
+
+
+def results(**rates):
+    """An lm-eval results file, as far as it matters."""
+    statistics = {task: {"takeover": {"realised_rate": rate}} for task, rate in rates.items()}
+    return json.dumps({"results": {}, "config": {"atts": {"statistics": statistics}}})
 
 
 def cut(text):
@@ -114,5 +128,31 @@ def test_the_first_draft_is_the_one_attss_samples_begin_with():
 
 @pytest.mark.parametrize("rate", [-0.1, 1.1, "often"])
 def test_a_rate_outside_its_range_is_refused(rate):
-    with pytest.raises(SettingError, match="rate: expected"):
+    with pytest.raises(SettingError, match=r"^rate"):
         play(RandomTakeover, {"rate": rate})
+
+
+def test_the_rate_is_attss_unless_given():
+    assert RandomTakeoverOptions().nominal == 0.4
+    assert RandomTakeoverOptions(rate=0.0).nominal == 0.0
+    assert RandomTakeoverOptions(rate_of="run").nominal is None
+
+
+def test_two_rates_are_refused():
+    with pytest.raises(SettingError, match="give one of them"):
+        play(RandomTakeover, {"rate": 0.4, "rate_of": "run"})
+
+
+def test_the_realised_rate_of_another_run_is_taken_task_by_task(tmp_path):
+    path = tmp_path / "results.json"
+    path.write_text(results(played=1.0, other=0.0))
+    played = play(
+        RandomTakeover,
+        {"rate_of": str(path), "turns": 3},
+        draft=lambda _: cut("d"),
+        target=lambda _: cut("t"),
+        provenance={"task": "played"},
+    )
+    assert played.took_over() == [True] * 3
+    with pytest.raises(SettingError, match="no takeover decisions of task third, only of other"):
+        play(RandomTakeover, {"rate_of": str(path)}, provenance={"task": "third"})
