@@ -1,0 +1,14 @@
+"""What this package adds: the folder of its lm-eval tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from atts_harness.hookspecs import hookimpl
+
+
+@hookimpl
+def atts_task_dirs() -> Iterable[Path]:
+    """Every YAML below this package."""
+    return [Path(__file__).parent]
