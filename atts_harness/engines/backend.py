@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from atts_harness.backend import BackendSpec, Capabilities
+from atts_harness.backend import BackendSpec, Capabilities, GenerateRequest, ScoreRequest
+from atts_harness.engines.guards import check_generate, check_score
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import EngineOptions, request_headers
 from atts_harness.engines.servers import Launch, Server, start
@@ -46,6 +46,24 @@ class EngineBackend:
         self.capabilities = Capabilities()
         self.server = server
         self._chores: set[asyncio.Task[None]] = set()
+
+    def guard(self, request: GenerateRequest | ScoreRequest, reserve: int = 0) -> None:
+        """Check a request before it is sent; see `guards`.
+
+        Args:
+            request: what is asked.
+            reserve: tokens the engine must be able to generate behind a scored context.
+        """
+        vocab_size = self.tokenizer.vocab_size
+        if isinstance(request, ScoreRequest):
+            check_score(request, vocab_size=vocab_size, max_length=self.max_length, reserve=reserve)
+        else:
+            check_generate(
+                request,
+                vocab_size=vocab_size,
+                max_length=self.max_length,
+                top_logprobs=self.capabilities.top_logprobs,
+            )
 
     async def send(self, path: str, payload: Any, kind: msgspec.json.Decoder[T]) -> T:
         """POST; where our own server is dead, that is said and no retry can help."""
@@ -108,7 +126,9 @@ async def open_engine(
             await http.aclose()
             raise
     if launch is None or answers is None:
-        raise SettingError(f"{spec.role}_url: backend={spec.kind} needs the URL of a running server")
+        raise SettingError(
+            f"{spec.role}_url: backend={spec.kind} needs the URL of a running server"
+        )
     plan = launch(spec)
     server = await start(plan)
     http = EngineHttp(plan.url, name=spec.role, headers=headers, timeout=options.timeout)
@@ -154,7 +174,7 @@ def check_model(spec: BackendSpec, http: EngineHttp, served: Sequence[str]) -> N
 def _same_model(wanted: str, name: str) -> bool:
     if wanted == name or _hub_name(wanted) == _hub_name(name):
         return True
-    return os.path.isdir(wanted) and Path(wanted).resolve() == Path(name).resolve()
+    return Path(wanted).is_dir() and Path(wanted).resolve() == Path(name).resolve()
 
 
 def _hub_name(name: str) -> str:

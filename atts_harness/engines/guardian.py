@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 POLL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
@@ -69,17 +70,15 @@ def _kill_descendants(limit: float) -> None:
 def _descendants(root: int) -> list[int]:
     """Living processes below `root`; empty where there is no /proc."""
     children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc") if os.path.isdir("/proc") else []:
-        if not entry.isdigit():
-            continue
+    for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
-            with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
-                # The name in parentheses may hold anything, so count from its end.
-                state, above = file.read().rpartition(")")[2].split()[:2]
+            # The name in parentheses may hold anything, so count from its end.
+            told = entry.read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
         except OSError:
             continue  # ended meanwhile
+        state, above = told.split()[:2]
         if state != "Z":
-            children.setdefault(int(above), []).append(int(entry))
+            children.setdefault(int(above), []).append(int(entry.parent.name))
     found: list[int] = []
     queue = [root]
     while queue:

@@ -24,16 +24,41 @@ def check_ids(ids: Sequence[int], vocab_size: int) -> None:
         )
 
 
-def check_generate(request: GenerateRequest, *, vocab_size: int, max_length: int) -> None:
+def check_generate(
+    request: GenerateRequest, *, vocab_size: int, max_length: int, top_logprobs: int
+) -> None:
     """Refuse a generation that does not fit; engines clamp or refuse it in their own ways.
 
+    Args:
+        request: what is asked.
+        vocab_size: ids are below it.
+        max_length: tokens.
+        top_logprobs: most alternatives the server gives.
+
     Raises:
-        BadRequestError: empty, outside the vocabulary, or no token asked for.
+        BadRequestError: empty, outside the vocabulary, or a value that no engine takes.
         ContextLengthError: context and `max_tokens` exceed `max_length` tokens.
     """
     check_ids(request.ids, vocab_size)
     if request.max_tokens < 1:
-        raise BadRequestError(f"request: max_tokens is {request.max_tokens}; at least 1 is needed")
+        raise BadRequestError(f"max_tokens: must be at least 1, not {request.max_tokens}")
+    if not 0 <= request.top_logprobs <= top_logprobs:
+        raise BadRequestError(
+            f"top_logprobs: must be in [0, {top_logprobs}], not {request.top_logprobs}"
+        )
+    if "" in request.stop:
+        raise BadRequestError("stop: an empty string stops everywhere; leave it out")
+    drawn = request.sampling
+    if not (
+        drawn.temperature >= 0
+        and 0 < drawn.top_p <= 1
+        and drawn.top_k >= 0
+        and 0 <= drawn.min_p <= 1
+    ):
+        raise BadRequestError(
+            "sampling: needs temperature >= 0, top_p in (0, 1], top_k >= 0 and min_p in [0, 1], "
+            f"not {drawn.temperature}, {drawn.top_p}, {drawn.top_k}, {drawn.min_p}"
+        )
     if len(request.ids) + request.max_tokens > max_length:
         raise ContextLengthError(
             f"max_length: {len(request.ids)} tokens of context and {request.max_tokens} new ones "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -22,9 +22,6 @@ from atts_harness.errors import (
     MalformedReplyError,
 )
 
-if TYPE_CHECKING:
-    import aiohttp
-
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
@@ -36,8 +33,8 @@ RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 
 _TOO_LONG = re.compile(
     r"context length|maximum context|context window|max_model_len|maximum model length|"
-    r"longer than the model|max_seq_len|too many tokens|exceeds? the (?:maximum|available) (?:allowed )?"
-    r"(?:length|tokens|context)",
+    r"longer than the model|max_seq_len|too many tokens|"
+    r"exceeds? the (?:maximum|available) (?:allowed )?(?:length|tokens|context)",
     re.IGNORECASE,
 )
 
@@ -76,9 +73,7 @@ class EngineHttp:
         """GET, decoded by schema. Errors as `post`."""
         return decode(await self.exchange("GET", path), kind, f"GET {path}")
 
-    async def post(
-        self, path: str, payload: Any, kind: type[T] | msgspec.json.Decoder[T]
-    ) -> T:
+    async def post(self, path: str, payload: Any, kind: type[T] | msgspec.json.Decoder[T]) -> T:
         """POST JSON, decoded by schema.
 
         Raises:
@@ -111,23 +106,25 @@ class EngineHttp:
         except aiohttp.InvalidURL as error:
             raise BadRequestError(f"{where}: not a valid URL") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise BackendUnavailableError(f"{where}: {_first_line(str(error) or repr(error))}") from error
+            raise BackendUnavailableError(
+                f"{where}: {_first_line(str(error) or repr(error))}"
+            ) from error
 
     async def aclose(self) -> None:
         """Close every connection; requests in flight break off."""
         await self._session.close()
 
 
-def _refusal(
-    where: str, status: int, headers: Mapping[str, str], content: bytes
-) -> AttsError:
+def _refusal(where: str, status: int, headers: Mapping[str, str], content: bytes) -> AttsError:
     said = error_message(content)
     if status in RETRYABLE_STATUS or status >= 500:
         return BackendUnavailableError(f"{where}: {status} {said}", _retry_after(headers))
     if _TOO_LONG.search(said):
         return ContextLengthError(f"{where}: {status} {said}")
     if status in (401, 403):
-        said += " (give the server's key or headers in the environment: `headers_env`, `api_key_env`)"
+        said += (
+            " (give the server's key or headers in the environment: `headers_env`, `api_key_env`)"
+        )
     return BadRequestError(f"{where}: {status} {said}")
 
 

@@ -1,4 +1,4 @@
-"""What engines that this project can start have in common: options, devices, the engine's Python."""
+"""What engines that this project can start have in common: options, devices, their Python."""
 
 from __future__ import annotations
 
@@ -80,7 +80,9 @@ def with_defaults(given: list[str], defaults: dict[str, Any]) -> list[str]:
     """`given` behind those defaults that it does not set itself; None and False are left out."""
     spelled = {flag.partition("=")[0] for flag in given if flag.startswith("--")}
     usual = {
-        name: value for name, value in defaults.items() if f"--{name.replace('_', '-')}" not in spelled
+        name: value
+        for name, value in defaults.items()
+        if f"--{name.replace('_', '-')}" not in spelled
     }
     return [*flags(usual), *given]
 
@@ -119,9 +121,7 @@ def devices_of(spec: BackendSpec) -> tuple[str, ...]:
     unknown = [device for device in wanted if device not in seen]
     if unknown:
         there = "+".join(seen) or "none: use `devices=cpu`"
-        raise SettingError(
-            f"{spec.role}_devices: no device {unknown[0]!r} here; visible: {there}"
-        )
+        raise SettingError(f"{spec.role}_devices: no device {unknown[0]!r} here; visible: {there}")
     return wanted
 
 

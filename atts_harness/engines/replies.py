@@ -31,7 +31,8 @@ def decode(content: bytes, kind: type[T] | msgspec.json.Decoder[T], what: str = 
     Raises:
         MalformedReplyError: not JSON (NaN and Infinity are not), cut off, or of another shape.
     """
-    how = kind if isinstance(kind, msgspec.json.Decoder) else decoder(kind)
+    how: msgspec.json.Decoder[Any]
+    how = kind if isinstance(kind, msgspec.json.Decoder) else msgspec.json.Decoder(kind)
     try:
         value: T = how.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

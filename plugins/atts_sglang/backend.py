@@ -27,7 +27,6 @@ from atts_harness.engines.backend import (
     check_window,
     unreachable,
 )
-from atts_harness.engines.guards import check_generate, check_score
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import open_tokenizer
 from atts_harness.engines.replies import decoder
@@ -95,6 +94,7 @@ class SGLangBackend(EngineBackend):
     ) -> None:
         super().__init__(http, tokenizer, max_length, server)
         self._identity = dict(identity)
+        self._server: dict[str, Any] = {"url": http.url, "managed": server is not None}
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._tempered = True
         self._prefers_low: bool | None = (
@@ -102,14 +102,12 @@ class SGLangBackend(EngineBackend):
         )
 
     def describe(self) -> Mapping[str, Any]:
-        """Engine, version, model, revision, dtype, window, and what was found out at the start."""
-        return self._identity
+        """Engine, version, model, revision, dtype, window; under `server` what was found out."""
+        return {**self._identity, "server": self._server}
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`. Cancelling the task frees the engine."""
-        check_generate(
-            request, vocab_size=self.tokenizer.vocab_size, max_length=self.max_length
-        )
+        self.guard(request)
         rid = uuid.uuid4().hex
         payload = generate_payload(
             request,
@@ -122,7 +120,7 @@ class SGLangBackend(EngineBackend):
 
     async def score(self, request: ScoreRequest) -> ScoreReply:
         """Score `request.ids` from `request.start` on."""
-        check_score(request, vocab_size=self.tokenizer.vocab_size, max_length=self.max_length)
+        self.guard(request)
         rid = uuid.uuid4().hex
         payload = score_payload(request, rid, priority=self._priority(request.priority))
         return read_score(await self._post(payload, rid), request)
@@ -179,7 +177,7 @@ class SGLangBackend(EngineBackend):
         )
         reads = score.usage.cached_tokens is not None and score.usage.cached_tokens > 0
         self.capabilities = Capabilities(seeds=seeds, scores_read_cache=reads)
-        self._identity |= {
+        self._server |= {
             "seeds": seeds,
             "scores_read_cache": reads,
             "tempered_logprobs": self._tempered,
@@ -209,19 +207,19 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     tokenizer = await asyncio.to_thread(
         open_tokenizer, spec, model.tokenizer_path or model.model_path
     )
+    max_length = check_window(spec, window)
     identity = {
         "engine": "sglang",
         "version": info.version,
-        "model": spec.model or model.model_path,
+        "model": model.model_path,
         "revision": info.revision,
         "dtype": info.dtype,
         "quantization": info.quantization,
-        "max_length": check_window(spec, window),
+        "max_length": max_length,
         "tokenizer": tokenizer.fingerprint,
         "chat_template": tokenizer.template_fingerprint,
-        "managed": server is not None,
     }
-    backend = SGLangBackend(http, tokenizer, identity["max_length"], server, identity, info)
+    backend = SGLangBackend(http, tokenizer, max_length, server, identity, info)
     try:
         check_tokenizer(spec, tokenizer, await _tokenize(http))
         await backend.find_out()

@@ -75,9 +75,7 @@ def launch(spec: BackendSpec) -> Launch:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         usual["tp_size"] = options.tp_size or len(devices)
         if options.devices is None and len(visible_devices()) == 1:
-            usual["mem_fraction_static"] = (
-                options.mem_fraction_static or SHARED_FRACTION[spec.role]
-            )
+            usual["mem_fraction_static"] = options.mem_fraction_static or SHARED_FRACTION[spec.role]
     else:
         env["SGLANG_USE_CPU_ENGINE"] = "1"
         usual |= {

@@ -25,7 +25,6 @@ from atts_harness.engines.backend import (
     check_window,
     unreachable,
 )
-from atts_harness.engines.guards import check_generate, check_score
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import EngineOptions, open_tokenizer
 from atts_harness.engines.servers import Server
@@ -79,19 +78,18 @@ class VLLMBackend(EngineBackend):
         super().__init__(http, tokenizer, max_length, server)
         self._model = model
         self._identity = dict(identity)
+        self._server: dict[str, Any] = {"url": http.url, "managed": server is not None}
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._priorities = False
         self._scores_tail = False
 
     def describe(self) -> Mapping[str, Any]:
-        """Engine, version, model, window, and what was found out at the start."""
-        return self._identity
+        """Engine, version, model, window; under `server` what was found out at the start."""
+        return {**self._identity, "server": self._server}
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`. Cancelling the task frees the engine: it sees the disconnect."""
-        check_generate(
-            request, vocab_size=self.tokenizer.vocab_size, max_length=self.max_length
-        )
+        self.guard(request)
         payload = wire.generate_payload(
             request, self._model, eos_ids=self._eos_ids, priority=self._priorities
         )
@@ -104,10 +102,7 @@ class VLLMBackend(EngineBackend):
         On the tail-only route a cache that reaches into the segment leaves out its rows; then the
         score is asked for again without the cache, and the usage counts both.
         """
-        # One token is generated behind the context, and needs a place.
-        check_score(
-            request, vocab_size=self.tokenizer.vocab_size, max_length=self.max_length, reserve=1
-        )
+        self.guard(request, reserve=1)  # one token is generated behind the context
         if not self._scores_tail:
             payload = wire.score_payload(request, self._model, priority=self._priorities)
             reply = await self.send("/v1/completions", payload, wire.SCORED)
@@ -156,7 +151,7 @@ class VLLMBackend(EngineBackend):
         self._scores_tail = await self._can_score_tail(to_score, score)
         seeds = first.ids == again.ids != other.ids
         self.capabilities = Capabilities(seeds=seeds, scores_read_cache=self._scores_tail)
-        self._identity |= {
+        self._server |= {
             "seeds": seeds,
             "priorities": self._priorities,
             "scores_read_cache": self._scores_tail,
@@ -221,18 +216,18 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     tokenizer = await asyncio.to_thread(open_tokenizer, spec, model.root)
     options = spec.options
     assert isinstance(options, EngineOptions)
+    max_length = check_window(spec, model.max_model_len)
     identity = {
         "engine": "vllm",
         "version": version,
-        "model": spec.model or model.root or model.id,
+        "model": model.root or spec.model or model.id,
         "revision": options.revision,
         "dtype": getattr(options, "dtype", None),
-        "max_length": check_window(spec, model.max_model_len),
+        "max_length": max_length,
         "tokenizer": tokenizer.fingerprint,
         "chat_template": tokenizer.template_fingerprint,
-        "managed": server is not None,
     }
-    backend = VLLMBackend(http, tokenizer, identity["max_length"], server, model.id, identity)
+    backend = VLLMBackend(http, tokenizer, max_length, server, model.id, identity)
     try:
         check_tokenizer(spec, tokenizer, await _tokenize(http, model.id))
         await backend.find_out()

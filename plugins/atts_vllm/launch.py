@@ -33,7 +33,7 @@ CAUSES = (
     Cause(
         r"out of memory|outofmemoryerror|no available memory for the cache blocks|"
         r"free memory on device .* is less than desired|"
-        r"larger than the (?:available kv cache memory|maximum number of tokens that can be stored)|"
+        r"larger than the (?:available kv cache memory|maximum number of tokens)|"
         r"not enough memory",
         "gpu_memory_utilization",
         "too little device memory: more devices, a smaller `max_length`, or another fraction",

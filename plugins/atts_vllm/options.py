@@ -21,9 +21,9 @@ class VLLMOptions(ManagedOptions, frozen=True, kw_only=True):
     gpu_memory_utilization: Annotated[
         float | None, msgspec.Meta(gt=0, le=1, description="device memory for weights and cache")
     ] = None
-    max_num_seqs: Annotated[
-        int | None, msgspec.Meta(ge=1, description="requests in one batch")
-    ] = None
+    max_num_seqs: Annotated[int | None, msgspec.Meta(ge=1, description="requests in one batch")] = (
+        None
+    )
     max_num_batched_tokens: Annotated[
         int | None, msgspec.Meta(ge=1, description="tokens in one step; bounds a score's memory")
     ] = None

@@ -35,5 +35,5 @@ KIND = BackendKind(
 
 @hookimpl
 def atts_backends() -> Iterable[BackendKind]:
-    """vLLM."""
+    """The one backend."""
     return [KIND]

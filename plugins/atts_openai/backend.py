@@ -1,0 +1,235 @@
+"""The OpenAI-compatible backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from atts_harness.backend import (
+    BackendSpec,
+    Capabilities,
+    GenerateReply,
+    GenerateRequest,
+    ScoreReply,
+    ScoreRequest,
+)
+from atts_harness.engines.backend import EngineBackend, check_model, check_window, unreachable
+from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.options import EngineOptions, open_tokenizer
+from atts_harness.engines.replies import finite
+from atts_harness.engines.servers import Server
+from atts_harness.errors import (
+    BackendError,
+    BackendUnavailableError,
+    BadRequestError,
+    MalformedReplyError,
+    SettingError,
+)
+from atts_harness.transcript import Ending
+from atts_openai import wire
+from atts_openai.dialect import COMPLETION, Dialect, find_dialect, named_stop, need_ids
+
+LEAST_ALTERNATIVES = 5  # what OpenAI's own API allows
+
+
+class Models(msgspec.Struct):
+    """What `/models` says."""
+
+    class Model(msgspec.Struct):
+        """One of them; the window is an extension."""
+
+        id: str
+        root: str | None = None
+        max_model_len: int | None = None
+
+    data: list[Model]
+
+
+class OpenAIBackend(EngineBackend):
+    """One model behind a completions route."""
+
+    def __init__(
+        self,
+        http: EngineHttp,
+        tokenizer: Any,
+        max_length: int,
+        path: str,
+        model: str,
+        dialect: Dialect,
+        identity: Mapping[str, Any],
+    ) -> None:
+        super().__init__(http, tokenizer, max_length)
+        self._path = path
+        self._model = model
+        self._dialect = dialect
+        self._identity = dict(identity)
+        self.capabilities = Capabilities(
+            scores=dialect.score is not None,
+            scores_read_cache=False,
+            seeds=dialect.seeds,
+            top_logprobs=LEAST_ALTERNATIVES if dialect.alternatives else 0,
+        )
+
+    def describe(self) -> Mapping[str, Any]:
+        """Model and window; under `server` the dialect that was found out at the start."""
+        told = {"url": self.http.url, "dialect": msgspec.to_builtins(self._dialect)}
+        return {**self._identity, "server": told}
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        """Continue `request.ids`. Cancelling the task drops the connection.
+
+        A server that does not tell which stop string ended a text is sent none: the text is cut
+        here, and the usage counts all that was generated.
+        """
+        self.guard(request)
+        dialect = self._dialect
+        fields = wire.sampling_fields(request) | dict(dialect.asks_ids)
+        if request.stop and dialect.tells_stop:
+            fields["stop"] = list(request.stop)
+        payload = {"model": self._model, "prompt": self._prompt(request.ids), **fields}
+        reply = await self.send(self._path, payload, COMPLETION)
+        ids, ending, stop = self._read(reply.choice, request)
+        logprobs = reply.choice.logprobs
+        told = logprobs is not None and len(logprobs.token_logprobs) == len(ids)
+        known = request.top_logprobs and told and logprobs is not None
+        return GenerateReply(
+            ids=tuple(ids),
+            ending=ending,
+            stop=stop,
+            logprobs=finite(logprobs.token_logprobs, "generation")
+            if known and logprobs is not None
+            else None,
+            top_logprobs=wire.alternatives(reply.choice, request.top_logprobs) if known else None,
+            usage=wire.usage_of(reply, generated=reply.usage.completion_tokens),
+        )
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        """Score `request.ids` from `request.start` on, by prompt log-probabilities or an echo.
+
+        Raises:
+            BadRequestError: this server gives no log-probabilities of prompt tokens.
+        """
+        if self._dialect.score is None:
+            raise BadRequestError(
+                f"{self.http.name}: this server cannot score; it may serve as a draft only"
+            )
+        self.guard(request, reserve=1)
+        payload = {
+            "model": self._model,
+            "prompt": request.ids,
+            "temperature": 1.0,
+            **dict(self._dialect.score),
+        }
+        if self._dialect.asks_ids:
+            payload["return_tokens_as_token_ids"] = True
+        reply = await self.send(self._path, payload, COMPLETION)
+        values = wire.prompt_values(reply.choice, request.ids, request.start)
+        logprobs = finite(values, "score")
+        return ScoreReply(
+            logprobs=logprobs, usage=wire.usage_of(reply, generated=0, scored=len(logprobs))
+        )
+
+    def _prompt(self, ids: tuple[int, ...]) -> Any:
+        if self._dialect.takes_ids:
+            return ids
+        named = set(self.tokenizer.named.values())
+        # The server puts the beginning of the text before it by itself.
+        cut = 1 if self._dialect.adds_first and ids[0] in named else 0
+        return self.tokenizer.decode(ids[cut:])
+
+    def _read(
+        self, choice: wire.Choice, request: GenerateRequest
+    ) -> tuple[list[int], Ending, str | None]:
+        """Ids, ending and stop string of a completion."""
+        if choice.finish_reason not in ("stop", "length"):
+            raise BackendUnavailableError(f"generation: ended by {choice.finish_reason}")
+        if self._dialect.tells_ids:
+            ids = need_ids(choice)
+        else:
+            ids = list(self.tokenizer.encode(choice.text))
+        ending: Ending = "length" if choice.finish_reason == "length" else "eos"
+        stop = named_stop(choice)
+        if stop is not None:
+            return ids, "stop", stop
+        if request.stop and not self._dialect.tells_stop:
+            ids, stop = self._cut(ids, request.stop)
+            ending = "stop" if stop is not None else ending
+        if not ids:
+            # An immediate end of turn is legitimate, and told by the token that a text lacks.
+            if ending != "eos" or not self.tokenizer.eos_ids:
+                raise MalformedReplyError("generation: an empty completion that did not end")
+            ids = [min(self.tokenizer.eos_ids)]
+        return ids, ending, stop
+
+    def _cut(self, ids: list[int], stops: tuple[str, ...]) -> tuple[list[int], str | None]:
+        """Ids up to the token that completes the first stop string in the text."""
+        text = self.tokenizer.decode(ids)
+        found = [(text.find(stop) + len(stop), stop) for stop in stops if stop in text]
+        if not found:
+            return ids, None
+        end, stop = min(found)
+        kept = next(n for n in range(1, len(ids) + 1) if len(self.tokenizer.decode(ids[:n])) >= end)
+        return ids[:kept], stop
+
+
+async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) -> OpenAIBackend:
+    """A backend on a running server, after every check that can be made before a real request.
+
+    Raises:
+        SettingError: unreachable, another model, another tokenizer, no known window.
+    """
+    options = spec.options
+    assert isinstance(options, EngineOptions)
+    base = "" if http.url.endswith("/v1") else "/v1"
+    model, window, root = await _served(spec, http, base)
+    if window is None and options.max_length is None:
+        raise SettingError(
+            f"{spec.role}_max_length: the server does not say its context window; give it in tokens"
+        )
+    max_length = check_window(spec, window or options.max_length or 0)
+    tokenizer = await asyncio.to_thread(open_tokenizer, spec, root or model)
+    try:
+        dialect = await find_dialect(http, f"{base}/completions", model, tokenizer)
+    except BackendError as error:
+        raise unreachable(spec, http, error) from error
+    except SettingError as error:
+        raise SettingError(f"{spec.role}_{error}") from error
+    identity = {
+        "engine": "openai",
+        "model": root or model,
+        "max_length": max_length,
+        "tokenizer": tokenizer.fingerprint,
+        "chat_template": tokenizer.template_fingerprint,
+    }
+    return OpenAIBackend(
+        http, tokenizer, max_length, f"{base}/completions", model, dialect, identity
+    )
+
+
+async def _served(
+    spec: BackendSpec, http: EngineHttp, base: str
+) -> tuple[str, int | None, str | None]:
+    """Name, window and origin of the model to ask for."""
+    options = spec.options
+    assert isinstance(options, EngineOptions)
+    wanted = options.served_model_name or spec.model
+    try:
+        models = (await http.get(f"{base}/models", Models)).data
+    except BadRequestError:
+        models = []  # not every server lists its models
+    except BackendError as error:
+        raise unreachable(spec, http, error) from error
+    chosen = next((model for model in models if model.id == wanted), None)
+    if chosen is None and models:
+        check_model(spec, http, [n for m in models for n in (m.id, m.root) if n])
+        chosen = models[0]
+    if chosen is not None:
+        return chosen.id, chosen.max_model_len, chosen.root
+    if wanted is None:
+        raise SettingError(
+            f"{spec.role}_served_model_name: the server lists no models; give the name to ask for"
+        )
+    return wanted, None, None

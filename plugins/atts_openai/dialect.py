@@ -1,0 +1,172 @@
+"""Finding out which dialect of the completions route a server speaks, by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atts_harness.engines.backend import SAMPLE_TEXT
+from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.replies import decoder, finite
+from atts_harness.errors import AttsError, BadRequestError, MalformedReplyError, SettingError
+from atts_harness.tokenizer import Tokenizer
+from atts_openai import wire
+
+COMPLETION = decoder(wire.Completion)
+# Ways to get log-probabilities of a prompt, cheapest reply first.
+SCORE_WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("prompt_logprobs", {"prompt_logprobs": 0, "max_tokens": 1}),
+    ("echo", {"echo": True, "logprobs": 1, "max_tokens": 0}),
+    ("echo of one more", {"echo": True, "logprobs": 1, "max_tokens": 1}),
+)
+AGREEMENT = 0.5
+TRIED_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """What a server does.
+
+    Attributes:
+        takes_ids: prompts may be ids; else they are sent as text.
+        adds_first: texts get a beginning-of-text token put before them.
+        asks_ids: fields that make it tell ids; empty if it refuses them.
+        tells_ids: generated ids are told; else they are encoded anew from the text.
+        tells_stop: which stop string ended a text is told; else texts are cut here.
+        score: fields of a score; None if it cannot score.
+        score_way: their name.
+        seeds: equal seed, equal tokens.
+        alternatives: log-probabilities of generated tokens are told by id.
+    """
+
+    takes_ids: bool = True
+    adds_first: bool = False
+    asks_ids: tuple[tuple[str, Any], ...] = ()
+    tells_ids: bool = False
+    tells_stop: bool = False
+    score: tuple[tuple[str, Any], ...] | None = None
+    score_way: str = "none"
+    seeds: bool = False
+    alternatives: bool = False
+
+
+async def find_dialect(http: EngineHttp, path: str, model: str, tokenizer: Tokenizer) -> Dialect:
+    """Try a server out, with prompts of a few tokens.
+
+    Raises:
+        SettingError: it takes neither ids nor the text as the local tokenizer splits it.
+        BackendError: it does not answer.
+    """
+    ids = tokenizer.encode(SAMPLE_TEXT)
+    tries = Tries(http, path, model)
+    asks, reply, takes_ids = await _first_reply(tries, ids)
+    extra = reply.usage.prompt_tokens - len(ids)
+    if extra not in ((0,) if takes_ids else (0, 1)):
+        raise SettingError(
+            f"tokenizer: the server counts {reply.usage.prompt_tokens} tokens where the local "
+            f"tokenizer makes {len(ids)}; give the served model's own with `tokenizer`"
+        )
+    prompt: Any = list(ids) if takes_ids else SAMPLE_TEXT
+    again = await tries.generate(prompt, asks, seed=11)
+    other = await tries.generate(prompt, asks, seed=12)
+    generated = wire.returned_ids(reply.choice)
+    way, score = "none", None
+    if takes_ids and generated is not None:
+        way, score = await _find_score(tries, [*ids, *generated], len(ids), reply)
+    return Dialect(
+        takes_ids=takes_ids,
+        adds_first=extra == 1,
+        asks_ids=tuple(asks.items()),
+        tells_ids=generated is not None,
+        tells_stop=await _tells_stop(tries, prompt, asks),
+        score=score,
+        score_way=way,
+        seeds=reply.choice.text == again.choice.text != other.choice.text,
+        alternatives=wire.alternatives(reply.choice, 1) is not None,
+    )
+
+
+class Tries:
+    """Small requests to one server."""
+
+    def __init__(self, http: EngineHttp, path: str, model: str) -> None:
+        self._http = http
+        self._path = path
+        self._model = model
+
+    async def send(self, fields: dict[str, Any]) -> wire.Completion:
+        """One request."""
+        return await self._http.post(self._path, {"model": self._model, **fields}, COMPLETION)
+
+    async def generate(self, prompt: Any, asks: dict[str, Any], seed: int) -> wire.Completion:
+        """A short varied text."""
+        fields = {"max_tokens": TRIED_TOKENS, "temperature": 1.0, "seed": seed, "logprobs": 1}
+        return await self.send({"prompt": prompt, **fields, **asks})
+
+
+async def _first_reply(
+    tries: Tries, ids: Sequence[int]
+) -> tuple[dict[str, Any], wire.Completion, bool]:
+    refused: BadRequestError | None = None
+    for prompt in (list(ids), SAMPLE_TEXT):
+        for asks in (wire.ASK_FOR_IDS, {}):
+            try:
+                reply = await tries.generate(prompt, asks, seed=11)
+            except BadRequestError as error:
+                refused = error
+                continue
+            return asks, reply, not isinstance(prompt, str)
+    assert refused is not None
+    raise refused
+
+
+async def _find_score(
+    tries: Tries, ids: list[int], start: int, reply: wire.Completion
+) -> tuple[str, tuple[tuple[str, Any], ...] | None]:
+    """The first way whose scores agree with what the server said when it generated."""
+    assert reply.choice.logprobs is not None
+    known = reply.choice.logprobs.token_logprobs
+    for way, fields in SCORE_WAYS:
+        asked = {"prompt": ids, "temperature": 1.0, **fields}
+        try:
+            told = await tries.send(asked | {"return_tokens_as_token_ids": True})
+            values = finite(wire.prompt_values(told.choice, ids, start), "score")
+            agrees = all(
+                abs(a - (b or 0.0)) < AGREEMENT for a, b in zip(values, known, strict=True)
+            )
+        except (AttsError, ValueError):
+            continue  # refused, ignored, or of another number of tokens: the next way
+        if agrees:
+            return way, tuple(fields.items())
+    return "none", None
+
+
+async def _tells_stop(tries: Tries, prompt: Any, asks: dict[str, Any]) -> bool:
+    """Whether a text that was ended by a stop string says which one."""
+    fields = {"prompt": prompt, "max_tokens": TRIED_TOKENS, "temperature": 0.0, **asks}
+    text = (await tries.send(fields)).choice.text.strip()
+    if not text:
+        return False
+    choice = (await tries.send(fields | {"stop": [text[0]]})).choice
+    return text[0] in (choice.stop_reason, choice.matched_stop)
+
+
+def named_stop(choice: wire.Choice) -> str | None:
+    """The stop string that ended a text, if it is told."""
+    for reason in (choice.stop_reason, choice.matched_stop):
+        if isinstance(reason, str):
+            return reason
+    return None
+
+
+def need_ids(choice: wire.Choice) -> list[int]:
+    """Generated ids.
+
+    Raises:
+        MalformedReplyError: the server told them before and does not now.
+    """
+    ids = wire.returned_ids(choice)
+    if not ids:
+        raise MalformedReplyError("completion: the reply has no token ids")
+    return ids

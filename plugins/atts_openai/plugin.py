@@ -1,0 +1,42 @@
+"""Registers any OpenAI-compatible completions server as a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from atts_harness.backend import Backend, BackendKind, BackendSpec
+from atts_harness.errors import SettingError
+from atts_harness.hookspecs import hookimpl
+from atts_openai.options import OpenAIOptions
+
+
+async def _open(spec: BackendSpec) -> Backend:
+    from atts_harness.engines.backend import open_engine
+    from atts_openai.backend import connect
+
+    return await open_engine(spec, connect)
+
+
+def _check(spec: BackendSpec) -> None:
+    options = spec.options
+    assert isinstance(options, OpenAIOptions)
+    if options.url is None or not options.url.startswith(("http://", "https://")):
+        raise SettingError(
+            f"{spec.role}_url: backend=openai needs the address of a running server, as "
+            "http://HOST:PORT/v1"
+        )
+
+
+KIND = BackendKind(
+    name="openai",
+    options=OpenAIOptions,
+    open=_open,
+    check=_check,
+    summary="any OpenAI-compatible completions server (`url`); one that cannot score: draft only",
+)
+
+
+@hookimpl
+def atts_backends() -> Iterable[BackendKind]:
+    """The one backend."""
+    return [KIND]
