@@ -68,7 +68,12 @@ def _source(options: CalibrationOptions, run: RunInfo) -> Source:
             return PresampleSource(options.coverage, new_bank, scores_needed(options.nominal))
         case "file":
             load = partial(_load, options, run.provenance)
-            return FileSource(load, list(run.provenance.get("tasks", ())))
+            return FileSource(load, _tasks(run.provenance))
+
+
+def _tasks(run: Mapping[str, Any]) -> list[str]:
+    """The tasks that are known before anything is generated: one, or several with fields each."""
+    return list(run.get("tasks", [run["task"]] if "task" in run else []))
 
 
 def _load(options: CalibrationOptions, run: Mapping[str, Any], task: str) -> FrozenBanks:

@@ -332,4 +332,4 @@ def test_an_empty_takeover_ends_a_sample_only_where_the_transcript_is_closed(ban
 )
 def test_bad_options_are_named_before_anything_is_generated(given):
     with pytest.raises(SettingError, match=next(iter(given))):
-        play(ATTS, given, provenance={"tasks": {"played": {}}})
+        play(ATTS, given, provenance={"task": "played"})
