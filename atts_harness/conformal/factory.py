@@ -38,7 +38,7 @@ logger = logging.getLogger("atts_harness.conformal")
 def make_policy(options: CalibrationOptions, run: RunInfo | None = None) -> ConformalPolicy:
     """The takeover policy that the options describe.
 
-    A bank file is read and checked here where the run names its tasks, else when a task is first
+    A bank file is read and checked here where the run names its task, else when a task is first
     seen.
 
     Args:

@@ -71,17 +71,14 @@ def of_run(provenance: Mapping[str, Any], task: str) -> Provenance:
     """The provenance of a run's scores on a task.
 
     Args:
-        provenance: `RunInfo.provenance`: fields of `Provenance`, and under `tasks` those that
-            differ by task, by task name. Other keys are ignored.
+        provenance: `RunInfo.provenance`: fields of `Provenance`; other keys are ignored.
         task: which task.
 
     Raises:
         SettingError: a field of another type.
     """
-    own = dict(provenance.get("tasks", {}).get(task, {}))
-    merged = {**provenance, **own, "task": task}
     try:
-        return msgspec.convert(merged, Provenance)
+        return msgspec.convert({**provenance, "task": task}, Provenance)
     except msgspec.ValidationError as error:
         raise SettingError(f"provenance of task {task}: {error}") from error
 
