@@ -203,7 +203,7 @@ def _expression(text: str, depth: int) -> Node:
         if _NAME.fullmatch(first):
             value = _parse(last, False, depth + 1)
             return Leaf(value.text, first, text) if isinstance(value, Leaf) else value
-        if not any(sign.isalpha() for sign in re.sub(r"\\[A-Za-z]+", "", first)):
+        if not (_has_variable(first) or _has_variable(last)):
             return Leaf(last)
         return Leaf(text, relation=text)
     if r"\pm" in text or r"\mp" in text:
@@ -211,6 +211,10 @@ def _expression(text: str, depth: int) -> Node:
         lower = text.replace(r"\pm", "-").replace(r"\mp", "+")
         return Many("list", (Leaf(_tidy(upper)), Leaf(_tidy(lower))))
     return Leaf(text)
+
+
+def _has_variable(text: str) -> bool:
+    return any(sign.isalpha() for sign in re.sub(r"\\[A-Za-z]+", "", text))
 
 
 def _tidy(text: str) -> str:

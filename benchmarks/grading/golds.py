@@ -3,8 +3,8 @@ r"""Every gold of the maths sets, rewritten, crossed and spoilt: what the grader
     python benchmarks/grading/golds.py [FOLDER]
 
 FOLDER is laid out like the hubs' sets (`math500/test.jsonl`, ...); default: ATTS_DATA_DIR. Prints
-the share of rewritten golds graded right, the share of other questions' golds and of golds with one changed digit graded right
-(both should be none), and every exception by question id.
+the share of rewritten golds that are graded right, the shares of other questions' golds and of
+golds with one changed digit that are (both should be none), and every exception by question id.
 """
 
 from __future__ import annotations

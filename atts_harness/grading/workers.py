@@ -1,0 +1,280 @@
+r"""Grading in worker processes that can be killed.
+
+Computer algebra fed by a model may never return and may take all memory, inside C code that no
+signal handler interrupts. So each comparison that text cannot decide goes to one of a few
+processes of our own; one that is silent for too long is killed and replaced, and the answer is
+graded wrong with the reason counted. lm-eval grades document by document in its main thread: the
+processes live on between documents, and verdicts are remembered.
+
+The processes speak JSON lines on their standard streams and are started by name, neither forked
+(the caller may hold threads and a GPU) nor spawned (which would import the caller's main module).
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from atts_harness.grading.equivalence import Gold, Verdict, decide, fast
+
+SECONDS = 5.0
+"""Default limit of one comparison; nine in ten take under 10 ms."""
+
+MEMORY = 4 << 30
+"""Address space of a worker in bytes: an explosion becomes a MemoryError, not a dead machine."""
+
+_START_SECONDS = 120.0
+_GRACE = 2.0
+_REMEMBERED = 100_000
+
+
+class _Task(msgspec.Struct):
+    answer: str
+    gold: Gold
+    seconds: float
+
+
+class _Worker:
+    """One process and the pair it is busy with."""
+
+    def __init__(self) -> None:
+        root = str(Path(__file__).resolve().parents[2])
+        path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__ if __name__ != "__main__" else _MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
+        )
+        self.busy: tuple[str, Gold] | None = None
+        self.ready = False
+        self.deadline = time.monotonic() + _START_SECONDS
+        self._received = b""
+
+    def send(self, pair: tuple[str, Gold], seconds: float) -> None:
+        assert self.process.stdin is not None
+        self.busy = pair
+        self.deadline = time.monotonic() + seconds
+        line = msgspec.json.encode(_Task(*pair, seconds=seconds))
+        try:
+            self.process.stdin.write(line + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            self.deadline = 0.0  # it died while idle: the loop sees the end of its output
+
+    def receive(self) -> list[bytes] | None:
+        """Complete lines that have arrived; None at the end of the stream."""
+        assert self.process.stdout is not None
+        chunk = os.read(self.process.stdout.fileno(), 1 << 16)
+        if not chunk:
+            return None
+        *lines, self._received = (self._received + chunk).split(b"\n")
+        return lines
+
+    def kill(self) -> None:
+        self.process.kill()
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    continue  # what stands in the buffer of a dead process is of no use
+        self.process.wait()
+
+
+_MODULE = "atts_harness.grading.workers"
+
+
+class Grader:
+    """A pool of grading processes; safe to use from several threads.
+
+    Attributes:
+        killed: processes that had to be killed or died.
+    """
+
+    def __init__(self, workers: int | None = None, seconds: float = SECONDS) -> None:
+        """Nothing is started before the first comparison that needs it.
+
+        Args:
+            workers: most processes at a time; default: the processors, at most four.
+            seconds: limit of one comparison.
+        """
+        self._most = workers or min(4, len(os.sched_getaffinity(0)))
+        self._seconds = seconds
+        self._workers: list[_Worker] = []
+        self._known: OrderedDict[tuple[str, Gold], Verdict] = OrderedDict()
+        self._lock = threading.Lock()
+        self.killed = 0
+        atexit.register(self.close)
+
+    def grade(self, pairs: Sequence[tuple[str, Gold]]) -> list[Verdict]:
+        """Grade extracted answers.
+
+        Args:
+            pairs: answer and gold.
+
+        Returns:
+            A verdict for each, in order. `timeout` and `crash` are errors of the comparison.
+        """
+        with self._lock:
+            waiting: deque[tuple[str, Gold]] = deque()
+            for pair in dict.fromkeys(pairs):
+                if pair not in self._known:
+                    verdict = fast(*pair)
+                    if verdict is None:
+                        waiting.append(pair)
+                    else:
+                        self._remember(pair, verdict)
+            self._run(waiting)
+            verdicts = [self._known[pair] for pair in pairs]
+            while len(self._known) > _REMEMBERED:
+                self._known.popitem(last=False)
+            return verdicts
+
+    def close(self) -> None:
+        """Stop the processes; the next `grade` starts new ones."""
+        for worker in self._workers:
+            worker.kill()
+        self._workers.clear()
+
+    def _remember(self, pair: tuple[str, Gold], verdict: Verdict) -> None:
+        self._known[pair] = verdict
+        self._known.move_to_end(pair)
+
+    def _run(self, waiting: deque[tuple[str, Gold]]) -> None:
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
+            while waiting or any(worker.busy for worker in self._workers):
+                idle = [w for w in self._workers if w.ready and not w.busy]
+                for worker in idle[: len(waiting)]:
+                    worker.send(waiting.popleft(), self._seconds)
+                starting = sum(not w.ready for w in self._workers)
+                if len(waiting) > starting and len(self._workers) < self._most:
+                    fresh = _Worker()
+                    self._workers.append(fresh)
+                    selector.register(fresh.process.stdout, selectors.EVENT_READ, fresh)  # type: ignore[arg-type]
+                    continue
+                self._await(selector, waiting)
+
+    def _await(self, selector: selectors.BaseSelector, waiting: deque[tuple[str, Gold]]) -> None:
+        active = [w for w in self._workers if w.busy or not w.ready]
+        patience = min(w.deadline for w in active) - time.monotonic()
+        for key, _ in selector.select(max(0.0, patience)):
+            worker: _Worker = key.data
+            lines = worker.receive()
+            if lines is None:
+                self._bury(worker, selector, waiting, "crash")
+                continue
+            for line in lines:
+                if not worker.ready:
+                    worker.ready = True
+                elif worker.busy is not None:
+                    verdict = msgspec.json.decode(line, type=Verdict)
+                    self._remember(worker.busy, verdict)
+                    worker.busy = None
+                    if verdict.error == "exception: MemoryError":
+                        worker.deadline = 0.0  # what fills its memory would spoil the next pair
+        now = time.monotonic()
+        for worker in list(self._workers):
+            overdue = worker.deadline <= now
+            if overdue and (worker.busy or not worker.ready or worker.deadline == 0.0):
+                self._bury(worker, selector, waiting, "timeout")
+
+    def _bury(
+        self,
+        worker: _Worker,
+        selector: selectors.BaseSelector,
+        waiting: deque[tuple[str, Gold]],
+        error: str,
+    ) -> None:
+        selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
+        self._workers.remove(worker)
+        worker.kill()
+        self.killed += 1
+        if worker.busy is not None:
+            self._remember(worker.busy, Verdict(False, error))
+        elif not worker.ready:
+            # It never came up, so none will: say so once for all that wait.
+            for pair in waiting:
+                self._remember(pair, Verdict(False, "no grading process could be started"))
+            waiting.clear()
+
+
+@functools.cache
+def default() -> Grader:
+    """The process-wide pool."""
+    return Grader()
+
+
+def grade(pairs: Iterable[tuple[str, Gold]]) -> list[Verdict]:
+    """Grade with the process-wide pool; see `Grader.grade`."""
+    return default().grade(list(pairs))
+
+
+def candidates(answers: Sequence[str], like: Gold, grader: Grader | None = None) -> list[int]:
+    """Group equivalent answers, so that they vote together.
+
+    Args:
+        answers: wrong answers of one question (right ones are one candidate already).
+        like: the question's gold, for its kind and whether answers are several.
+        grader: default: the process-wide pool.
+
+    Returns:
+        For each answer the index of its candidate, from 0 in order of first appearance.
+    """
+    distinct = list(dict.fromkeys(answers))
+    pairs = [
+        (i, j, (distinct[j], msgspec.structs.replace(like, text=distinct[i])))
+        for i in range(len(distinct))
+        for j in range(i + 1, len(distinct))
+    ]
+    verdicts = (grader or default()).grade([pair for _, _, pair in pairs])
+    leader = list(range(len(distinct)))
+    for (i, j, _), verdict in zip(pairs, verdicts, strict=True):
+        if verdict.right and leader[j] == j:
+            leader[j] = leader[i]
+    numbers: dict[int, int] = {}
+    by_text = {text: numbers.setdefault(leader[i], len(numbers)) for i, text in enumerate(distinct)}
+    return [by_text[answer] for answer in answers]
+
+
+def _serve() -> None:
+    """Answer tasks from standard input until it ends."""
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limit = MEMORY if hard == resource.RLIM_INFINITY else min(MEMORY, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not look like a verdict
+    decide("x+x", Gold("2x"))  # loads computer algebra before the clock of the first task runs
+    replies.write(b"ready\n")
+    replies.flush()
+    # The default action of SIGALRM ends the process even inside C code: should the parent die
+    # while this one chews on an explosion, it does not stay behind.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for line in sys.stdin.buffer:
+        task = msgspec.json.decode(line, type=_Task)
+        signal.setitimer(signal.ITIMER_REAL, task.seconds + _GRACE)
+        verdict = decide(task.answer, task.gold)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        replies.write(msgspec.json.encode(verdict) + b"\n")
+        replies.flush()
+
+
+if __name__ == "__main__":
+    _serve()
