@@ -114,23 +114,24 @@ def extend_tasks(module: ModuleType) -> None:
 
         @staticmethod
         def build(paths: Iterable[Path], **options: Any) -> Any:
-            from atts_harness import plugins
-
             folders = list(paths)
             if own in folders:
-                behind = folders.index(own) + 1
-                present = {folder.resolve() for folder in folders}
-                folders[behind:behind] = [
-                    entry.value
-                    for entry in plugins.task_dirs().values()
-                    if entry.value.resolve() not in present
-                ]
+                _guarded(lambda _: _insert_behind(own, folders), module)
             return known.build(folders, **options)
 
     module.TaskIndex = PluginTaskIndex  # type: ignore[attr-defined]
 
 
 EXTENSIONS: dict[str, Callable[[ModuleType], None]] = {MODELS: extend_models, TASKS: extend_tasks}
+
+
+def _insert_behind(own: Path, folders: list[Path]) -> None:
+    from atts_harness import plugins
+
+    found = [entry.value for entry in plugins.task_dirs().values()]
+    present = {folder.resolve() for folder in folders}
+    behind = folders.index(own) + 1
+    folders[behind:behind] = [folder for folder in found if folder.resolve() not in present]
 
 
 class _ExtendingLoader(importlib.abc.Loader):
