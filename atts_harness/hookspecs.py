@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import typer
 
     from atts_harness.backend import BackendKind
+    from atts_harness.engines.kind import EngineKind
     from atts_harness.records import CallRecord, DecisionRecord, RunRecord, SampleRecord
     from atts_harness.strategy import Strategy
 
@@ -51,6 +52,11 @@ def atts_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
 @hookspec
 def atts_backends() -> Iterable[BackendKind]:  # type: ignore[empty-body]
     """Backends for `backend=NAME`."""
+
+
+@hookspec
+def atts_engines() -> Iterable[EngineKind]:  # type: ignore[empty-body]
+    """Engines behind HTTP, for `atts serve-models`, `atts doctor` and `atts warmup`."""
 
 
 @hookspec
