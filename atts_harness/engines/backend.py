@@ -10,12 +10,24 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from atts_harness.backend import BackendSpec, Capabilities, GenerateRequest, ScoreRequest
+from atts_harness.backend import (
+    BackendSpec,
+    Capabilities,
+    GenerateReply,
+    GenerateRequest,
+    Sampling,
+    ScoreRequest,
+)
 from atts_harness.engines.guards import check_generate, check_score
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import EngineOptions, request_headers
 from atts_harness.engines.servers import Launch, Server, start
-from atts_harness.errors import BackendError, BackendUnavailableError, SettingError
+from atts_harness.errors import (
+    AttsError,
+    BackendError,
+    BackendUnavailableError,
+    SettingError,
+)
 from atts_harness.tokenizer import Tokenizer
 
 T = TypeVar("T")
@@ -80,12 +92,26 @@ class EngineBackend:
         async def attempt() -> None:
             try:
                 await chore()
-            except BackendError:
+            except AttsError:
                 return  # an abort that does not arrive: the dropped connection ends the request
 
         task = asyncio.get_running_loop().create_task(attempt())
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+
+    async def ping(self) -> None:
+        """See whether the engine is there: it generates one token.
+
+        Raises:
+            BackendError: it is not, or not now.
+            EngineGoneError: it is a server of ours, and dead.
+        """
+        request = GenerateRequest(ids=(0,), max_tokens=1, sampling=Sampling(temperature=0.0))
+        await self.generate(request)
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        """Continue `request.ids`; an engine's own."""
+        raise NotImplementedError
 
     async def aclose(self) -> None:
         """Close connections and stop the server if it is ours."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from atts_harness.backend import BackendSpec
 from atts_harness.engines.http import EngineHttp
-from atts_harness.engines.servers import Launch
 
 Level = Literal["ok", "note", "warning", "error"]
 
@@ -36,17 +34,14 @@ class EngineKind:
 
     Attributes:
         name: the backend's.
+        recognise: whether it is what answers there; raises `BackendError` if nothing does.
         package: Python package that brings it; None for a foreign server.
-        recognise: its version if it is what answers there, else None.
-        launch: how to start a server for a specification; None if it cannot be started.
-        examine: engine-specific findings about a running server: chat continuation, flags.
-        warm_up: further environment or advice before timing; findings about the installation.
-        versions: packages whose versions matter to it.
+        python_variable: environment variable that names the Python which has it.
+        specific: recognised before others that speak the same dialect.
     """
 
     name: str
-    package: str | None
-    recognise: Callable[[EngineHttp], Awaitable[str | None]]
-    launch: Callable[[BackendSpec], Launch] | None = None
-    examine: Callable[[EngineHttp, str], Awaitable[Sequence[Finding]]] | None = None
-    pins: Callable[[], Mapping[str, str]] | None = None
+    recognise: Callable[[EngineHttp], Awaitable[bool]]
+    package: str | None = None
+    python_variable: str | None = None
+    specific: bool = True

@@ -199,8 +199,11 @@ def check_managed(spec: BackendSpec, package: str, variable: str, extra: str) ->
         return
     if spec.model is None:
         raise SettingError(f"{spec.role}: give a model to serve, or {spec.role}_url=URL")
-    if spec.model.startswith((".", os.sep, "~")) and not Path(spec.model).expanduser().is_dir():
+    folder = Path(spec.model)
+    if spec.model.startswith((".", os.sep)) and not folder.exists():
         raise SettingError(f"{spec.role}: there is no model folder {spec.model!r}")
+    if folder.is_dir() and not (folder / "config.json").exists() and not any(folder.glob("*.gguf")):
+        raise SettingError(f"{spec.role}: {spec.model!r} holds no model (no config.json)")
     package_version(engine_python(options, variable), package, extra)
     devices_of(spec)
     flags(options.server_args)

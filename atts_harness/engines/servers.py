@@ -14,7 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from atts_harness.engines import guardian
-from atts_harness.errors import AttsError, BackendError, BackendUnavailableError, SettingError
+from atts_harness.errors import (
+    AttsError,
+    BackendError,
+    BackendUnavailableError,
+    EngineGoneError,
+    SettingError,
+)
 
 GRACE_SECONDS = 8.0
 POLL_SECONDS = 0.25
@@ -138,9 +144,12 @@ class Server:
                 await asyncio.wait_for(self._process.wait(), POLL_SECONDS)
         raise SettingError(self.explain())
 
-    def check(self, error: BackendUnavailableError) -> BackendError:
-        """`error`, or why no retry can help: the server behind it is dead."""
-        return BackendError(self.explain()) if self.dead else error
+    def check(self, error: BackendUnavailableError) -> AttsError:
+        """`error`, or why no retry can help: the server behind it is dead.
+
+        That ends the run as an engine that does not come back: it can be resumed.
+        """
+        return EngineGoneError(self.explain()) if self.dead else error
 
     async def stop(self) -> None:
         """Stop it and everything it started."""
@@ -225,7 +234,7 @@ def explain(launch: Launch, status: int | None, log_start: int = 0) -> str:
         if found:
             setting = f"{launch.role}_{cause.setting}" if cause.setting else launch.role
             return (
-                f"{setting}: the server did not start: {_shorten(found[-1])} - {cause.remedy} "
+                f"{setting}: the server failed: {_shorten(found[-1])} - {cause.remedy} "
                 f"(log: {launch.log})"
             )
     errors = [line for line in lines if re.match(r"\S*(Error|Exception)\b.*:", line)]

@@ -175,6 +175,15 @@ class OpenAIBackend(EngineBackend):
         return ids[:kept], stop
 
 
+async def recognise(http: EngineHttp) -> bool:
+    """Whether it lists models as OpenAI's API does."""
+    try:
+        await http.get("/models" if http.url.endswith("/v1") else "/v1/models", Models)
+    except (BadRequestError, MalformedReplyError):
+        return False
+    return True
+
+
 async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) -> OpenAIBackend:
     """A backend on a running server, after every check that can be made before a real request.
 

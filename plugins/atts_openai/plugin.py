@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from atts_harness.backend import Backend, BackendKind, BackendSpec
 from atts_harness.errors import SettingError
 from atts_harness.hookspecs import hookimpl
 from atts_openai.options import OpenAIOptions
+
+if TYPE_CHECKING:
+    from atts_harness.engines.kind import EngineKind
 
 
 async def _open(spec: BackendSpec) -> Backend:
@@ -40,3 +44,12 @@ KIND = BackendKind(
 def atts_backends() -> Iterable[BackendKind]:
     """The one backend."""
     return [KIND]
+
+
+@hookimpl
+def atts_engines() -> Iterable[EngineKind]:
+    """Whatever lists its models."""
+    from atts_harness.engines.kind import EngineKind
+    from atts_openai.backend import recognise
+
+    return [EngineKind("openai", recognise, specific=False)]

@@ -31,7 +31,7 @@ from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import open_tokenizer
 from atts_harness.engines.replies import decoder
 from atts_harness.engines.servers import Server
-from atts_harness.errors import BackendError, BadRequestError, SettingError
+from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_sglang.wire import Reply, generate_payload, read_generate, read_score, score_payload
 
 T = TypeVar("T")
@@ -188,6 +188,15 @@ async def answers(http: EngineHttp, spec: BackendSpec) -> object:
     """A one-token request; id 0 is in every vocabulary."""
     body = {"input_ids": [0], "sampling_params": {"max_new_tokens": 1, "temperature": 0.0}}
     return await http.post("/generate", body, GENERATE)
+
+
+async def recognise(http: EngineHttp) -> bool:
+    """Whether SGLang answers there: it has routes of its own about its model."""
+    try:
+        await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
+    except (BadRequestError, MalformedReplyError):
+        return False
+    return True
 
 
 async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) -> SGLangBackend:

@@ -28,7 +28,7 @@ from atts_harness.engines.backend import (
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import EngineOptions, open_tokenizer
 from atts_harness.engines.servers import Server
-from atts_harness.errors import AttsError, BackendError, BadRequestError, SettingError
+from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_vllm import wire
 
 TAIL_ROUTE = "/inference/v1/generate"
@@ -40,6 +40,7 @@ class Model(msgspec.Struct):
     """One entry of `/v1/models`."""
 
     id: str
+    owned_by: str = ""
     root: str | None = None
     parent: str | None = None
     max_model_len: int | None = None
@@ -171,7 +172,7 @@ class VLLMBackend(EngineBackend):
         try:
             told = await self._tail(request, read_cache=False)
             score = wire.read_tail(told, request)
-        except AttsError:
+        except BackendError:
             return False  # not this release, not this runner, or not what it should be
         return score is not None and all(
             abs(a - b) < AGREEMENT for a, b in zip(score.logprobs, known.logprobs, strict=True)
@@ -189,6 +190,14 @@ async def answers(http: EngineHttp, spec: BackendSpec) -> object:
         "temperature": 0.0,
     }
     return await http.post("/v1/completions", body, wire.COMPLETION)
+
+
+async def recognise(http: EngineHttp) -> bool:
+    """Whether vLLM answers there: it says who owns its models."""
+    try:
+        return any(m.owned_by == "vllm" for m in (await http.get("/v1/models", Models)).data)
+    except (BadRequestError, MalformedReplyError):
+        return False
 
 
 async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) -> VLLMBackend:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from atts_harness.backend import Backend, BackendKind, BackendSpec
 from atts_harness.hookspecs import hookimpl
 from atts_vllm.options import VLLMOptions
+
+if TYPE_CHECKING:
+    from atts_harness.engines.kind import EngineKind
 
 
 async def _open(spec: BackendSpec) -> Backend:
@@ -37,3 +41,13 @@ KIND = BackendKind(
 def atts_backends() -> Iterable[BackendKind]:
     """The one backend."""
     return [KIND]
+
+
+@hookimpl
+def atts_engines() -> Iterable[EngineKind]:
+    """The one engine."""
+    from atts_harness.engines.kind import EngineKind
+    from atts_vllm.backend import recognise
+    from atts_vllm.launch import PYTHON_VARIABLE
+
+    return [EngineKind("vllm", recognise, package="vllm", python_variable=PYTHON_VARIABLE)]
