@@ -206,3 +206,7 @@ class BackendSpec:
     options: BackendOptions
     role: Role = field(default="target", compare=False)
     run_dir: str | None = field(default=None, compare=False)
+
+    def __hash__(self) -> int:
+        """Options may hold dictionaries, so they are left to the comparison."""
+        return hash((self.kind, self.model))
