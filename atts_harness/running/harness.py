@@ -11,7 +11,6 @@ import datetime
 import importlib.metadata
 import logging
 import platform
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -24,19 +23,14 @@ from atts_harness._version import __version__
 from atts_harness.backend import Backend, BackendSpec, Role
 from atts_harness.errors import (
     ContextLengthError,
-    RunDirError,
-    RunIncompleteError,
-    RunInterruptedError,
     SettingError,
 )
-from atts_harness.records import RunRecord, SampleId, SampleRecord
-from atts_harness.running.control import Control
+from atts_harness.records import RunRecord, SampleRecord
 from atts_harness.running.directory import RunDirectory
-from atts_harness.running.interrupts import command_line, handled, resume_hint
-from atts_harness.running.journal import Journal, MemoryJournal
 from atts_harness.running.observers import Observers
+from atts_harness.running.prices import prices_of
 from atts_harness.running.provenance import run_provenance
-from atts_harness.running.scheduler import run_groups
+from atts_harness.running.session import RunSummary, Session
 from atts_harness.settings import Settings
 from atts_harness.strategy import Group, RunInfo, Strategy
 
@@ -52,7 +46,7 @@ class Harness:
     """One set of models and settings, ready to run groups.
 
     Use as a context manager. `backends` are open, and the run directory is locked, as long as
-    it is.
+    it is. `summary` is that of the last run.
 
     Raises:
         SettingError: the settings do not fit together, or a model cannot be opened.
@@ -62,8 +56,10 @@ class Harness:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.backends: dict[Role, Backend] = {}
+        self.summary = RunSummary()
         self._hurried = False
         run = settings.run
+        prices_of(run)  # a malformed price surfaces now, not after the models are loaded
         self._directory = (
             None if run.run_dir is None else RunDirectory(Path(run.run_dir), resume=run.resume)
         )
@@ -103,11 +99,17 @@ class Harness:
         return self.settings.strategy(options, run)
 
     def run(
-        self, groups: Sequence[Group], observers: Observers | None = None
+        self, groups: Sequence[Group], observers: Observers | None = None, *, show: bool = True
     ) -> list[SampleRecord]:
         """Produce every sample of every group, in order.
 
-        Ctrl-C and SIGTERM are handled meanwhile, where this is the main thread.
+        Ctrl-C and SIGTERM are handled meanwhile, where this is the main thread. `summary` tells
+        afterwards how it went, also if this raises.
+
+        Args:
+            groups: problems with their samples and strategy.
+            observers: who is told; by default the plugins' hooks.
+            show: whether to show progress, in the way the setting `progress` says.
 
         Raises:
             SettingError: a problem cannot fit a model's context; nothing was generated.
@@ -116,76 +118,20 @@ class Harness:
             JournalError: the run directory cannot be written, or holds something else.
         """
         self._check_contexts(groups)
-        record = self.record(groups)
-        hooks = plugins.manager().hook
-        watchers = observers or Observers(
-            call=[lambda r: hooks.atts_call_finished(record=r)],
-            decision=[lambda r: hooks.atts_decision_made(record=r)],
-            sample=[lambda r: hooks.atts_sample_finished(record=r)],
+        session = Session(
+            groups,
+            self.record(groups),
+            self.backends,
+            self.settings.run,
+            self._directory,
+            observers,
+            show,
         )
-        journal = self._journal(record, groups)
-        control = Control()
-        hooks.atts_run_started(run=record)
-        state = "failed"
+        self.summary = session.summary
         try:
-            with handled(control.stop, _say) as signals:
-                try:
-                    work = run_groups(
-                        groups, self.backends, self.settings.run, journal, watchers, control
-                    )
-                    records = self._await(work)
-                except KeyboardInterrupt:
-                    self._hurried = True
-                    raise
-                except RunIncompleteError as error:
-                    raise self._explained(error, control, signals) from error
-            state = "finished"
-            return records
-        except RunInterruptedError:
-            state = "interrupted"
-            raise
+            return session.run(self._await)
         finally:
-            self._end(journal, state, {"done": control.done, "total": control.total})
-            missing = control.total - control.done
-            hooks.atts_run_finished(
-                run=record,
-                samples={
-                    "finished": control.done - control.failed,
-                    "failed": control.failed,
-                    "missing": missing,
-                },
-            )
-
-    def _end(self, journal: Journal, state: str, summary: Mapping[str, Any]) -> None:
-        try:
-            journal.close()
-            if self._directory is not None:
-                self._directory.ended(state, summary)
-        except RunDirError as error:
-            if state == "finished":
-                raise
-            logger.error("%s", error)  # another error is on its way
-
-    def _journal(self, record: RunRecord, groups: Sequence[Group]) -> Journal:
-        if self._directory is None:
-            return MemoryJournal(keep=False)
-        plan: dict[SampleId, str] = {
-            sample.id: group.problem.prompt_hash for group in groups for sample in group.samples
-        }
-        return self._directory.journal(
-            record, plan, retry_failed=self.settings.run.retry_failed, command=command_line()
-        )
-
-    def _explained(
-        self, error: RunIncompleteError, control: Control, signals: Sequence[int]
-    ) -> RunIncompleteError:
-        """The error with the state of the run and the way to go on."""
-        message = (
-            f"{error}: {control.done} of {control.total} samples are finished; "
-            f"{resume_hint(self.settings.run.run_dir)}"
-        )
-        status = 128 + signals[0] if signals else error.exit_status
-        return type(error)(message, error.missing, status)
+            self._hurried = session.hurried
 
     def call(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run a coroutine in the harness's loop (a single score, a probe)."""
@@ -314,10 +260,6 @@ async def _cancel_all(seconds: float) -> None:
         task.cancel()
     if tasks:
         await asyncio.wait(tasks, timeout=seconds)
-
-
-def _say(message: str) -> None:
-    print(f"atts: {message}", file=sys.stderr, flush=True)
 
 
 def _environment() -> dict[str, str]:

@@ -19,8 +19,13 @@ FREE_SETTINGS = frozenset(
         *("backend", "draft_backend", "target_backend", "draft", "target"),
     }
 )
-# Where an engine is reached, not what it is.
-FREE_OF_A_ROLE = frozenset({"url", "host", "port", "pid", "server", "log"})
+# Where an engine is reached and how it does its work, not what it is.
+FREE_OF_A_ROLE = frozenset(
+    {
+        *("url", "host", "port", "pid", "server", "log", "managed"),
+        *("seeds", "priorities", "scores_read_cache", "score_route", "tempered_logprobs"),
+    }
+)
 # How much of a task is asked for: a run may be continued with more or fewer documents.
 FREE_OF_A_TASK = frozenset({"problems", "samples"})
 MOST_NAMED = 5

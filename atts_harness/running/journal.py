@@ -26,6 +26,10 @@ class Journal(Protocol):
         """What the run's clock showed at the last record of earlier sessions, in seconds."""
         ...
 
+    def recorded(self) -> Iterable[CallRecord | SampleRecord]:
+        """Every call and every finished sample of earlier sessions."""
+        ...
+
     def call(self, key: CallKey) -> CallRecord | None:
         """The recorded call, if there is one."""
         ...
@@ -77,6 +81,10 @@ class MemoryJournal:
         self._calls: dict[SampleId, dict[CallKey, CallRecord]] = {}
         self._decisions: dict[SampleId, dict[int, DecisionRecord]] = {}
         self._samples: dict[SampleId, SampleRecord] = {}
+
+    def recorded(self) -> Iterable[CallRecord | SampleRecord]:
+        """Every call and every finished sample that is kept."""
+        return [*self.calls(), *self._samples.values()]
 
     def call(self, key: CallKey) -> CallRecord | None:
         """The recorded call, if there is one."""

@@ -26,7 +26,7 @@ from atts_harness.running.engine import Engine
 from atts_harness.running.gate import Gate
 from atts_harness.running.journal import Journal
 from atts_harness.running.observers import Observers
-from atts_harness.running.slots import Slots
+from atts_harness.running.slots import Slots, lanes_of
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Group, Outcome, Sample
 
@@ -101,11 +101,7 @@ def _engines(
             made[id(backend)].name += f" and {role}"
             continue
         slots = Slots(
-            {
-                "draft": options.draft_concurrency,
-                "score": options.score_concurrency,
-                "takeover": options.takeover_concurrency,
-            },
+            lanes_of(options),
             total=options.engine_concurrency,
             target=options.target_concurrency,
         )

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from atts_harness.backend import Role
+from atts_harness.settings import RunOptions
 
 Lane = Literal["score", "takeover", "draft"]
 LANES: tuple[Lane, ...] = ("score", "takeover", "draft")  # the most urgent first
@@ -26,6 +27,15 @@ def lane_of(role: Role, kind: str) -> Lane:
 def priority_of(role: Role, kind: str) -> int:
     """What an engine with a queue of its own is told: smaller is more urgent."""
     return LANES.index(lane_of(role, kind))
+
+
+def lanes_of(options: RunOptions) -> dict[Lane, int]:
+    """Most calls in flight by lane, without the bounds that lanes share."""
+    return {
+        "score": options.score_concurrency,
+        "takeover": options.takeover_concurrency,
+        "draft": options.draft_concurrency,
+    }
 
 
 class Slots:

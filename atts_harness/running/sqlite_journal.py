@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,13 @@ class SqliteJournal:
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._write, name="atts-journal", daemon=True)
         self._thread.start()
+
+    def recorded(self) -> Iterator[CallRecord | SampleRecord]:
+        """Every call and every finished sample of earlier sessions."""
+        for (blob,) in self._reader.execute("SELECT record FROM calls"):
+            yield schema.decode_call(blob)
+        for (blob,) in self._reader.execute("SELECT record FROM samples"):
+            yield schema.decode_sample(blob)
 
     def call(self, key: CallKey) -> CallRecord | None:
         """The recorded call, if there is one."""

@@ -1,0 +1,59 @@
+"""Prices of tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from atts_harness.backend import Role
+from atts_harness.errors import SettingError
+from atts_harness.records import CallTotals
+from atts_harness.settings import RunOptions
+
+MILLION = 1e6
+
+
+@dataclass(frozen=True)
+class Price:
+    """Dollars per million tokens: read, read from the prefix cache, written."""
+
+    read: float
+    cached: float
+    written: float
+
+    def of(self, totals: CallTotals) -> float:
+        """Dollars for some calls; replies that failed cost nothing that anybody knows."""
+        fresh = totals.prompt_tokens - totals.cached_tokens
+        dollars = (
+            fresh * self.read
+            + totals.cached_tokens * self.cached
+            + totals.completion_tokens * self.written
+        )
+        return dollars / MILLION
+
+
+def parse_price(name: str, text: str) -> Price:
+    """A price from IN/OUT or IN/CACHED/OUT.
+
+    Raises:
+        SettingError: it is neither.
+    """
+    try:
+        parts = [float(part) for part in text.split("/")]
+    except ValueError:
+        parts = []
+    if len(parts) not in (2, 3) or min(parts) < 0:
+        raise SettingError(
+            f"{name}: expected dollars per million tokens as IN/OUT or IN/CACHED/OUT, such as "
+            f"0.1/0.4 (got {text!r})"
+        )
+    return Price(parts[0], parts[1] if len(parts) == 3 else parts[0], parts[-1])
+
+
+def prices_of(options: RunOptions) -> dict[Role, Price]:
+    """The prices that were given, by role.
+
+    Raises:
+        SettingError: one is malformed.
+    """
+    given: dict[Role, str | None] = {"draft": options.draft_price, "target": options.target_price}
+    return {role: parse_price(f"{role}_price", text) for role, text in given.items() if text}

@@ -1,0 +1,79 @@
+"""Faults that a mock engine makes on purpose, drawn from the request, and its log of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Fault = Literal["500", "429", "timeout", "reset", "truncated", "nan", "length"]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """Which faults happen, and how often.
+
+    Attributes:
+        rates: share of tries that fail, by fault; together at most 1.
+        most: a request fails at most so often; then it is served.
+        retry_after: seconds that a 429 asks to wait.
+        seed: of the draws.
+
+    Raises:
+        ValueError: the rates sum to more than 1 or name no fault.
+    """
+
+    rates: Mapping[Fault, float] = field(default_factory=dict)
+    most: int = 1_000_000
+    retry_after: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        unknown = set(self.rates) - set(FAULTS)
+        if unknown:
+            raise ValueError(f"rates: no fault is called {sorted(unknown)}; there are {FAULTS}")
+        if not 0 <= sum(self.rates.values()) <= 1:
+            raise ValueError(f"rates: sum to {sum(self.rates.values())}, not to [0, 1]")
+
+    def draw(self, key: str, tried: int) -> Fault | None:
+        """The fault of one try of a request, or None.
+
+        Args:
+            key: names the request.
+            tried: how often it came before.
+        """
+        if not self.rates or tried >= self.most:
+            return None
+        draw = random.Random(f"{self.seed}/{key}/{tried}").random()
+        for fault, rate in self.rates.items():
+            draw -= rate
+            if draw < 0:
+                return fault
+        return None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One try as the engine saw it.
+
+    Attributes:
+        key: names the request (`request_key`).
+        fault: what was done to it; None if it was served.
+        at: the engine's clock.
+    """
+
+    key: str
+    fault: Fault | None
+    at: float
+
+
+def request_key(request_hash: str) -> str:
+    """What an engine can tell of a request: sort, context and, for a generation, the seed.
+
+    Args:
+        request_hash: as in a call's record.
+    """
+    parts = request_hash.split(":")
+    return ":".join(parts[:2] if parts[0] == "score" else [*parts[:2], parts[4]])
