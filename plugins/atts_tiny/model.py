@@ -39,13 +39,17 @@ class Shape:
 Weights = dict[str, Tensor]
 
 
-def init_weights(shape: Shape, seed: int, numbers: Sequence[int] | None = None) -> Weights:
+def init_weights(shape: Shape, seed: int, numbers: Sequence[int]) -> Weights:
     """Fresh float32 parameters.
 
-    ``numbers`` are the ids of the integers from 0 on, if their embeddings are to start on circles.
+    Two things that would otherwise take most of the training are laid in. The heads of the first
+    layer look 1, 2, 3, ... tokens back, for copying a chain; and the integers lie on circles, for
+    adding.
 
-    The heads of the first layer start with biases that make them look 1, 2, 3, ... tokens back:
-    copying a chain needs that, and learning it from nothing is the slowest part of training.
+    Args:
+        shape: The model's sizes.
+        seed: Of everything drawn.
+        numbers: Ids of the integers from 0 on.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -73,16 +77,14 @@ def init_weights(shape: Shape, seed: int, numbers: Sequence[int] | None = None) 
         weights[f"{name}post_attention_layernorm.weight"] = torch.ones(width)
     weights["model.norm.weight"] = torch.ones(width)
     _look_back(weights, shape)
-    if numbers is not None:
-        _on_circles(weights["model.embed_tokens.weight"], numbers)
+    _on_circles(weights["model.embed_tokens.weight"], numbers)
     return weights
 
 
 def _on_circles(embedding: Tensor, numbers: Sequence[int]) -> None:
     """Adds to the embedding of each integer its place on circles of several periods.
 
-    A sum of integers is then a sum of angles, which a gated layer can take at once; without it most
-    of the training goes into finding such circles.
+    A sum of integers is then a sum of angles, which a gated layer can take at once.
     """
     values = torch.arange(len(numbers)).float()
     for place, period in enumerate(CIRCLES):
@@ -92,8 +94,8 @@ def _on_circles(embedding: Tensor, numbers: Sequence[int]) -> None:
 
 
 def _look_back(weights: Weights, shape: Shape) -> None:
-    """Biases of the first layer: head h prefers the token h + 1 places back."""
-    strength = 3.0
+    """Biases of the first layer: head h looks h + 1 places back, whatever stands there."""
+    strength = 6.0
     frequencies = ROPE_THETA ** (-torch.arange(0, HEAD, 2) / HEAD)
     for head in range(shape.heads):
         angle = -(head + 1.0) * frequencies
@@ -102,6 +104,8 @@ def _look_back(weights: Weights, shape: Shape) -> None:
         query = weights["model.layers.0.self_attn.q_proj.bias"]
         key[rows] = torch.cat([torch.full((HEAD // 2,), strength), torch.zeros(HEAD // 2)])
         query[rows] = strength * torch.cat([angle.cos(), angle.sin()])
+    for part in ("q", "k"):
+        weights[f"model.layers.0.self_attn.{part}_proj.weight"] *= 0.1
 
 
 def rope_tables(length: int) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from atts_tiny.examples import Example
-from atts_tiny.model import Shape, Weights, hidden_states, init_weights, rope_tables
+from atts_tiny.model import Shape, Weights, hidden_states, rope_tables
 
 POOL = 8
 """Batches that are drawn together and sorted by length, so that little is padding."""
@@ -102,11 +102,10 @@ def rate_at(plan: Plan, step: int) -> float:
 class Training:
     """A model on its way: weights, optimisers and the number of steps done."""
 
-    def __init__(self, plan: Plan, start: Weights | None = None) -> None:
+    def __init__(self, plan: Plan, start: Weights) -> None:
         self.plan, self.step = plan, 0
         self.pool: tuple[int, list[list[Example]]] | None = None
-        fresh = start if start is not None else init_weights(plan.shape, plan.seed)
-        self.weights = {name: tensor.clone().requires_grad_() for name, tensor in fresh.items()}
+        self.weights = {name: tensor.clone().requires_grad_() for name, tensor in start.items()}
         matrices = [
             tensor
             for name, tensor in self.weights.items()
@@ -142,7 +141,7 @@ class Training:
         """Writes a checkpoint; the old one stays until the new one is whole."""
         state = {
             "plan": asdict(self.plan),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "step": self.step,
             "weights": {name: tensor.detach() for name, tensor in self.weights.items()},
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],

@@ -26,7 +26,7 @@ import torch
 from atts_harness.errors import AttsError, SettingError
 from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, Example, draw_example
 from atts_tiny.measure import Role
-from atts_tiny.model import Shape, Weights, save_model
+from atts_tiny.model import Shape, Weights, init_weights, save_model
 from atts_tiny.onpolicy import Case, case_example, collect_cases
 from atts_tiny.optimise import Draw, Plan, Training
 from atts_tiny.paths import MODELS
@@ -83,7 +83,7 @@ def train(
     plan: Plan,
     draw: Draw,
     work: Path,
-    pad: int,
+    codec: Codec,
     *,
     start: Weights | None = None,
     stop_at: int | None = None,
@@ -97,7 +97,7 @@ def train(
         plan: How it is trained; a checkpoint of another plan is refused.
         draw: Draws one example.
         work: Folder of the checkpoints.
-        pad: Id of the padding.
+        codec: The pair's tokenizer.
         start: Weights to begin with; fresh ones if None.
         stop_at: Step to stop at, with a checkpoint; the plan's last one if None.
         every: Steps between checkpoints.
@@ -106,6 +106,8 @@ def train(
     Raises:
         SettingError: If the checkpoint belongs to another plan.
     """
+    if start is None:
+        start = init_weights(plan.shape, plan.seed, codec.numbers)
     training = Training(plan, start)
     path = work / f"{name}.pt"
     if path.exists():
@@ -123,7 +125,7 @@ def train(
     end = plan.steps if stop_at is None else stop_at
     began, total = time.monotonic(), 0.0
     while training.step < end:
-        total += training.advance(draw, pad)
+        total += training.advance(draw, codec.pad)
         if training.step % every == 0 or training.step == end:
             training.save(path)
             seconds = time.monotonic() - began
@@ -148,7 +150,7 @@ def _alone(name: str, plan: Plan, work: Path) -> None:
     torch.set_num_threads(1)
     codec = Codec()
     try:
-        train(name, plan, _draw_with(name, codec), work, codec.pad)
+        train(name, plan, _draw_with(name, codec), work, codec)
     except AttsError as error:
         sys.exit(str(error))
 
@@ -203,13 +205,13 @@ def second_stage(plans: Recipe, codec: Codec, work: Path) -> None:
             return case_example(rng, codec, diet, cases[int(rng.random() * len(cases))])
         return draw_example(rng, codec, diet)
 
-    train("tuning", plans.tuning, draw, work, codec.pad, start=target)
+    train("tuning", plans.tuning, draw, work, codec, start=target)
 
 
 def describe_machine() -> dict[str, str]:
     """What the weights may depend on besides the recipe."""
     return {
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),
         "python": platform.python_version(),
