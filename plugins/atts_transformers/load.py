@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any
 
 import torch
 import transformers
+from torch import Tensor
 
 from atts_harness.backend import BackendSpec
 from atts_harness.errors import SettingError
@@ -17,9 +19,14 @@ from atts_harness.transcript import Message
 from atts_transformers.engine import Runner
 from atts_transformers.options import TransformersOptions
 from atts_transformers.packed import KEY_BLOCK, PackedRunner, Work
+from atts_transformers.plain import PlainRunner
+
+log = logging.getLogger(__name__)
 
 CPU_CACHE_BYTES = 1 << 30
 CUDA_CACHE_SHARE = 0.6
+# Mean difference of logits over their spread, by bytes a number: rounding, nothing else.
+PACKING_TOLERANCE = {2: 5e-2, 4: 1e-4, 8: 1e-4}
 # Rows beyond those that run keep the prefixes of samples that wait for the other model.
 ROWS_PER_RUNNING = 2
 
@@ -64,38 +71,84 @@ def load(spec: BackendSpec) -> Loaded:
         raise SettingError(
             f"max_length: {max_length} is more than the {window} positions of {name}; lower it"
         )
-    runner = PackedRunner(model)
-    with torch.inference_mode():
-        runner.forward([Work(0, 0, [0, 1], 1)])
+    runner = pick_runner(model, name, options.attn_implementation)
     budget = options.kv_cache_memory_bytes or _default_budget(device)
-    cache_tokens = budget // runner.store.bytes_per_token
-    if cache_tokens < min(max_length, 2 * KEY_BLOCK):
+    # A state that does not grow with the text is bounded by the number of rows alone.
+    cache_tokens = budget // max(runner.bytes_per_token, 1)
+    wanted = options.max_length or min(max_length, 2 * KEY_BLOCK)
+    if cache_tokens < wanted:
         raise SettingError(
-            f"kv_cache_memory_bytes: {budget} bytes hold {cache_tokens} tokens of {name}; "
-            f"{runner.store.bytes_per_token} bytes a token are needed"
-        )
-    if options.max_length is not None and cache_tokens < max_length:
-        raise SettingError(
-            f"max_length: {max_length} tokens of {name} need "
-            f"{max_length * runner.store.bytes_per_token} bytes of cache; raise "
-            "`kv_cache_memory_bytes` or lower `max_length`"
+            f"kv_cache_memory_bytes: {budget} bytes hold {cache_tokens} tokens of {name}; give "
+            f"{wanted * runner.bytes_per_token} or more, or lower `max_length`"
         )
     max_length = min(max_length, cache_tokens)
     rows = ROWS_PER_RUNNING * options.max_batch_size
     description = {
         "engine": "transformers",
         "version": transformers.__version__,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "model": name,
         "revision": options.revision,
         "dtype": str(model.dtype).removeprefix("torch."),
         "device": str(device),
-        "attention": "packed",
+        "attention": "packed" if runner.divisible else "plain",
         "max_length": max_length,
         "tokenizer": tokenizer.fingerprint,
         "template": tokenizer.template_fingerprint,
     }
     return Loaded(name, options, runner, tokenizer, max_length, cache_tokens, rows, description)
+
+
+def pick_runner(model: Any, name: str, implementation: str) -> PackedRunner | PlainRunner:
+    """Pack requests if the model gives the same logits that way, else run them one by one.
+
+    Args:
+        model: as loaded.
+        name: for the log.
+        implementation: the option `attn_implementation`; a name other than `auto` is obeyed.
+
+    Raises:
+        SettingError: the model keeps no cache, or does not know the implementation.
+    """
+    size = min(64, model.config.get_text_config().vocab_size)
+    ids = [list(range(size // 2)), list(range(size))[::-2]]
+    with torch.inference_mode():
+        plain = [model(input_ids=torch.tensor([i], device=model.device)) for i in ids]
+        if plain[0].get("past_key_values") is None:
+            raise SettingError(
+                f"model: {name} returns no `past_key_values`, so its text cannot be continued; "
+                "serve it with backend=vllm or backend=sglang"
+            )
+        if implementation == "auto":
+            found = _packed(model, [out.logits[0] for out in plain], ids)
+            if isinstance(found, PackedRunner):
+                return found
+            log.warning("%s: requests run one by one, since %s", name, found)
+        runner = PlainRunner(model)
+        runner.forward([Work(0, 0, [0, 1], 1)])
+    return runner
+
+
+def _packed(model: Any, plain: list[Tensor], ids: list[list[int]]) -> PackedRunner | str:
+    """A packed runner, or why there cannot be one."""
+    before = model.config._attn_implementation
+    try:
+        runner = PackedRunner(model)
+        cut = len(ids[0]) // 3
+        # Two requests at once, one of them in two pieces: what breaks a model shows here.
+        first = runner.forward([Work(1, 0, ids[1], 0), Work(0, 0, ids[0][:cut], 0)])
+        rest = runner.forward([Work(0, cut, ids[0][cut:], 0)])
+    except Exception as error:  # any model code may run here
+        reason = f"packing failed ({type(error).__name__}: {error})"
+    else:
+        got = torch.cat([first, rest]).float()
+        expected = torch.cat([plain[1], plain[0]]).float()
+        gap = (got - expected).abs().mean() / expected.std().clamp(min=1e-6)
+        if gap < PACKING_TOLERANCE[model.dtype.itemsize]:
+            return runner
+        reason = f"packing changes the logits (by {gap:.1e} of their spread)"
+    model.set_attn_implementation(before)
+    return reason
 
 
 def _device(name: str) -> torch.device:
@@ -134,17 +187,19 @@ def _model(role: str, name: str, options: TransformersOptions, device: torch.dev
     dtype: Any = "auto" if options.dtype == "auto" else getattr(torch, options.dtype)
     if dtype == "auto" and device.type == "cpu":
         dtype = torch.float32  # halves are slow there and round away small probabilities
+    attention = options.attn_implementation
     try:
         model = transformers.AutoModelForCausalLM.from_pretrained(
             name,
             dtype=dtype,
             revision=options.revision,
             trust_remote_code=options.trust_remote_code,
+            **({} if attention == "auto" else {"attn_implementation": attention}),
         )
         model.to(device)
     except torch.OutOfMemoryError as error:
         raise SettingError(f"{role}: {name} does not fit on {device}; try `dtype`") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ImportError) as error:
         lines = str(error).strip().splitlines()
         raise SettingError(
             f"{role}: cannot load {name!r}: {lines[0] if lines else error!r}"
