@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,7 @@ from atts_harness.backend import (
     GenerateReply,
     GenerateRequest,
     Sampling,
+    ScoreReply,
     ScoreRequest,
 )
 from atts_harness.engines.guards import check_generate, check_score
@@ -42,6 +43,7 @@ class EngineBackend:
         http: connections to the server.
         tokenizer: the served model's.
         max_length: context window in tokens.
+        model: name under which the server knows it.
         server: the process, if it is ours.
     """
 
@@ -50,11 +52,13 @@ class EngineBackend:
         http: EngineHttp,
         tokenizer: Tokenizer,
         max_length: int,
+        model: str,
         server: Server | None = None,
     ) -> None:
         self.http = http
         self.tokenizer = tokenizer
         self.max_length = max_length
+        self.served_model = model
         self.capabilities = Capabilities()
         self.server = server
         self._chores: set[asyncio.Task[None]] = set()
@@ -109,8 +113,16 @@ class EngineBackend:
         request = GenerateRequest(ids=(0,), max_tokens=1, sampling=Sampling(temperature=0.0))
         await self.generate(request)
 
+    def describe(self) -> Mapping[str, Any]:
+        """Identity of what is served."""
+        raise NotImplementedError
+
     async def generate(self, request: GenerateRequest) -> GenerateReply:
-        """Continue `request.ids`; an engine's own."""
+        """Continue `request.ids`."""
+        raise NotImplementedError
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        """Score `request.ids` from `request.start` on."""
         raise NotImplementedError
 
     async def aclose(self) -> None:

@@ -61,9 +61,8 @@ class OpenAIBackend(EngineBackend):
         dialect: Dialect,
         identity: Mapping[str, Any],
     ) -> None:
-        super().__init__(http, tokenizer, max_length)
+        super().__init__(http, tokenizer, max_length, model)
         self._path = path
-        self._model = model
         self._dialect = dialect
         self._identity = dict(identity)
         self.capabilities = Capabilities(
@@ -89,7 +88,7 @@ class OpenAIBackend(EngineBackend):
         fields = wire.sampling_fields(request) | dict(dialect.asks_ids)
         if request.stop and dialect.tells_stop:
             fields["stop"] = list(request.stop)
-        payload = {"model": self._model, "prompt": self._prompt(request.ids), **fields}
+        payload = {"model": self.served_model, "prompt": self._prompt(request.ids), **fields}
         reply = await self.send(self._path, payload, COMPLETION)
         ids, ending, stop = self._read(reply.choice, request)
         logprobs = reply.choice.logprobs
@@ -118,7 +117,7 @@ class OpenAIBackend(EngineBackend):
             )
         self.guard(request, reserve=1)
         payload = {
-            "model": self._model,
+            "model": self.served_model,
             "prompt": request.ids,
             "temperature": 1.0,
             **dict(self._dialect.score),

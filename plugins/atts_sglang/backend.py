@@ -88,11 +88,12 @@ class SGLangBackend(EngineBackend):
         http: EngineHttp,
         tokenizer: Any,
         max_length: int,
+        model: str,
         server: Server | None,
         identity: Mapping[str, Any],
         info: ServerInfo,
     ) -> None:
-        super().__init__(http, tokenizer, max_length, server)
+        super().__init__(http, tokenizer, max_length, model, server)
         self._identity = dict(identity)
         self._server: dict[str, Any] = {"url": http.url, "managed": server is not None}
         self._eos_ids = sorted(tokenizer.eos_ids)
@@ -228,7 +229,9 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
         "tokenizer": tokenizer.fingerprint,
         "chat_template": tokenizer.template_fingerprint,
     }
-    backend = SGLangBackend(http, tokenizer, max_length, server, identity, info)
+    backend = SGLangBackend(
+        http, tokenizer, max_length, known[0] or model.model_path, server, identity, info
+    )
     try:
         check_tokenizer(spec, tokenizer, await _tokenize(http))
         await backend.find_out()

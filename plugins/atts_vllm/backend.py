@@ -76,8 +76,7 @@ class VLLMBackend(EngineBackend):
         model: str,
         identity: Mapping[str, Any],
     ) -> None:
-        super().__init__(http, tokenizer, max_length, server)
-        self._model = model
+        super().__init__(http, tokenizer, max_length, model, server)
         self._identity = dict(identity)
         self._server: dict[str, Any] = {"url": http.url, "managed": server is not None}
         self._eos_ids = sorted(tokenizer.eos_ids)
@@ -92,7 +91,7 @@ class VLLMBackend(EngineBackend):
         """Continue `request.ids`. Cancelling the task frees the engine: it sees the disconnect."""
         self.guard(request)
         payload = wire.generate_payload(
-            request, self._model, eos_ids=self._eos_ids, priority=self._priorities
+            request, self.served_model, eos_ids=self._eos_ids, priority=self._priorities
         )
         reply = await self.send("/v1/completions", payload, wire.COMPLETION)
         return wire.read_generate(reply, request)
@@ -105,7 +104,7 @@ class VLLMBackend(EngineBackend):
         """
         self.guard(request, reserve=1)  # one token is generated behind the context
         if not self._scores_tail:
-            payload = wire.score_payload(request, self._model, priority=self._priorities)
+            payload = wire.score_payload(request, self.served_model, priority=self._priorities)
             reply = await self.send("/v1/completions", payload, wire.SCORED)
             return wire.read_score(reply, request)
         told = await self._tail(request, read_cache=True)
@@ -125,7 +124,7 @@ class VLLMBackend(EngineBackend):
 
     async def _tail(self, request: ScoreRequest, *, read_cache: bool) -> wire.TailScore:
         payload = wire.tail_payload(
-            request, self._model, priority=self._priorities, read_cache=read_cache
+            request, self.served_model, priority=self._priorities, read_cache=read_cache
         )
         return await self.send(TAIL_ROUTE, payload, wire.TAIL)
 

@@ -1,0 +1,215 @@
+"""Examining a running server through its backend: what `atts doctor` asks."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
+from atts_harness.engines.backend import SAMPLE_TEXT, EngineBackend
+from atts_harness.engines.kind import Finding
+from atts_harness.errors import AttsError, BackendError
+from atts_harness.transcript import Message
+
+SAMPLES = 16
+SAMPLE_TOKENS = 24
+# So few equal texts can be chance; the defect makes all of them equal.
+LEAST_DISTINCT = SAMPLES - 2
+QUESTION = "What is 12 + 3? Think step by step."
+PARTIAL = "First, 12 + 3"
+PER_TURN_TOKENS = 500
+
+
+class Usage(msgspec.Struct):
+    """Of a chat completion."""
+
+    prompt_tokens: int
+
+
+class Chat(msgspec.Struct):
+    """A chat completion."""
+
+    usage: Usage
+
+
+async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
+    """Findings about an opened backend, as they are made.
+
+    Args:
+        backend: opened, so reachable, with the right model and tokenizer.
+        model: name to ask the chat route for.
+    """
+    told = backend.describe()
+    yield Finding("ok", "engine", f"{told['engine']} {told.get('version', '')}".strip())
+    yield Finding("ok", "model", f"{told['model']}, dtype {told.get('dtype') or 'not told'}")
+    yield Finding(
+        "ok", "tokenizer", f"the server splits text as the local one ({told['tokenizer']})"
+    )
+    yield _context(backend)
+    for check in (_template, _continuation, _scores, _isolation, _latency):
+        try:
+            async for finding in check(backend, model):
+                yield finding
+        except AttsError as error:
+            yield Finding("error", check.__name__.strip("_"), str(error))
+
+
+def _context(backend: EngineBackend) -> Finding:
+    if backend.max_length < 2 * PER_TURN_TOKENS:
+        return Finding(
+            "warning",
+            "context",
+            f"{backend.max_length} tokens",
+            "serve a longer context, or lower `max_gen_toks`",
+        )
+    return Finding("ok", "context", f"{backend.max_length} tokens")
+
+
+async def _template(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
+    ours = len(backend.tokenizer.render([Message("user", QUESTION)]))
+    theirs = await _chat_tokens(backend, model, [{"role": "user", "content": QUESTION}])
+    if theirs is None:
+        yield Finding("note", "template", "the server has no chat route to compare with")
+    elif theirs == ours:
+        yield Finding(
+            "ok", "template", "the server's chat prompt has as many tokens as the local one"
+        )
+    else:
+        yield Finding(
+            "warning",
+            "template",
+            f"the server's chat prompt has {theirs} tokens, the local one {ours}",
+            "requests of this project carry ids and follow the local template; give "
+            "`chat_template` or `chat_template_args` if the server's is meant",
+        )
+
+
+async def _continuation(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
+    """Counted in tokens: a restarted turn is closed and opened again, which adds some."""
+    messages = [
+        {"role": "user", "content": QUESTION},
+        {"role": "assistant", "content": PARTIAL},
+    ]
+    whole = len(
+        backend.tokenizer.render([Message("user", QUESTION), Message("assistant", PARTIAL)])
+    )
+    plain = await _chat_tokens(backend, model, messages)
+    if plain is None:
+        yield Finding("note", "continuation", "no chat route; token ids continue exactly")
+        return
+    asked = await _chat_tokens(
+        backend, model, messages, continue_final_message=True, add_generation_prompt=False
+    )
+    how = "is continued" if plain == whole else "restarts"
+    told = "is continued" if asked == whole else "restarts"
+    yield Finding(
+        "ok" if plain == whole else "note",
+        "continuation",
+        f"a partial assistant message {how} by default, {told} with continue_final_message; "
+        "requests of this project carry ids, which always continue",
+        "" if plain == whole else "other clients must send continue_final_message",
+    )
+
+
+async def _chat_tokens(
+    backend: EngineBackend, model: str, messages: list[dict[str, str]], **fields: Any
+) -> int | None:
+    base = "" if backend.http.url.endswith("/v1") else "/v1"
+    body = {"model": model, "messages": messages, "max_tokens": 1, **fields}
+    try:
+        return (await backend.http.post(f"{base}/chat/completions", body, Chat)).usage.prompt_tokens
+    except BackendError:
+        return None
+
+
+async def _scores(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
+    can = backend.capabilities
+    if not can.scores:
+        yield Finding(
+            "warning", "scores", "no log-probabilities of prompt tokens", "use it as a draft only"
+        )
+        return
+    prompt = backend.tokenizer.encode(SAMPLE_TEXT * 8)
+    sampling = Sampling(temperature=1.0)
+    segment = (
+        await backend.generate(GenerateRequest(ids=prompt, max_tokens=32, sampling=sampling))
+    ).ids
+    score = await backend.score(ScoreRequest(ids=prompt + segment, start=len(prompt)))
+    cost = score.usage.computed_tokens / len(segment)
+    text = (
+        f"a score of {len(segment)} tokens behind {len(prompt)} computes {cost:.2f} times its own"
+    )
+    if can.scores_read_cache:
+        yield Finding("ok", "scores", text)
+    else:
+        yield Finding(
+            "warning",
+            "scores",
+            f"{text}: it does not read the prefix cache",
+            "expected of vLLM's prompt_logprobs; on GPU builds from 0.32 start it with "
+            "--enable-scale-out, or serve the target with SGLang",
+        )
+    if not can.seeds:
+        yield Finding(
+            "note",
+            "seeds",
+            "equal seeds give different texts",
+            "reruns differ; the journal does not",
+        )
+
+
+async def _isolation(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
+    """Samples drawn at a temperature stay distinct while greedy requests and scores run."""
+    prompt = backend.tokenizer.render([Message("user", QUESTION)])
+    drawn = [
+        GenerateRequest(
+            ids=prompt, max_tokens=SAMPLE_TOKENS, sampling=Sampling(temperature=1.0), seed=n
+        )
+        for n in range(SAMPLES)
+    ]
+    greedy = GenerateRequest(ids=prompt, max_tokens=2, sampling=Sampling(temperature=0.0))
+    stop = asyncio.Event()
+
+    async def disturb() -> None:
+        while not stop.is_set():
+            await backend.generate(greedy)
+            if backend.capabilities.scores:
+                await backend.score(ScoreRequest(ids=prompt, start=len(prompt) // 2))
+
+    disturbing = asyncio.create_task(disturb())
+    try:
+        replies = await asyncio.gather(*(backend.generate(request) for request in drawn))
+    finally:
+        stop.set()
+        await asyncio.gather(disturbing, return_exceptions=True)
+    distinct = len({reply.ids for reply in replies})
+    text = f"{distinct} of {SAMPLES} samples of one prompt differ while greedy requests run"
+    if distinct >= LEAST_DISTINCT:
+        yield Finding("ok", "sampling", text)
+    else:
+        yield Finding(
+            "error",
+            "sampling",
+            text,
+            "this engine turns sampled requests greedy (SGLang before 0.4.7 does): update it",
+        )
+
+
+async def _latency(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
+    prompt = backend.tokenizer.encode(SAMPLE_TEXT)
+    one = GenerateRequest(ids=prompt, max_tokens=1, sampling=Sampling(temperature=0.0))
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        await backend.generate(one)
+        took.append(time.perf_counter() - began)
+    yield Finding(
+        "ok",
+        "latency",
+        f"one token in {1e3 * statistics.median(took):.0f} ms (median of 5), alone",
+    )
