@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from atts_harness.conformal import provenance as provenances
-from atts_harness.conformal.bankfile import Bank, read_bank
+from atts_harness.conformal.bankfile import Bank, read_bank, validated
 from atts_harness.conformal.banks import PooledBank, QuestionBank, RankingBank
 from atts_harness.conformal.control import Adaptive, Fixed
 from atts_harness.conformal.options import CalibrationOptions, Coverage
@@ -32,10 +34,13 @@ from atts_harness.conformal.sources import (
 from atts_harness.errors import SettingError
 from atts_harness.strategy import RunInfo
 
+IN_MEMORY = "(in memory)"
 logger = logging.getLogger("atts_harness.conformal")
 
 
-def make_policy(options: CalibrationOptions, run: RunInfo | None = None) -> ConformalPolicy:
+def make_policy(
+    options: CalibrationOptions, run: RunInfo | None = None, bank: Bank | None = None
+) -> ConformalPolicy:
     """The takeover policy that the options describe.
 
     A bank file is read and checked here where the run names its task, else when a task is first
@@ -44,10 +49,13 @@ def make_policy(options: CalibrationOptions, run: RunInfo | None = None) -> Conf
     Args:
         options: the settings.
         run: whose provenance a bank must agree with; None: not checked.
+        bank: instead of a file.
 
     Raises:
         SettingError: settings that exclude each other, a bank that cannot be used.
     """
+    if bank is not None:
+        options = msgspec.structs.replace(options, bank=IN_MEMORY)
     options.checked()
     rate = options.nominal
     if options.rule == "reference":
@@ -56,10 +64,10 @@ def make_policy(options: CalibrationOptions, run: RunInfo | None = None) -> Conf
     else:
         rule = random_ties if options.ties == "random" else conservative_ties
     control = Fixed if options.control == "fixed" else Adaptive
-    return ConformalPolicy(_source(options, run or RunInfo()), rule, partial(control, rate))
+    return ConformalPolicy(_source(options, run or RunInfo(), bank), rule, partial(control, rate))
 
 
-def _source(options: CalibrationOptions, run: RunInfo) -> Source:
+def _source(options: CalibrationOptions, run: RunInfo, bank: Bank | None) -> Source:
     new_bank = QuestionBank if options.pvalue == "hierarchical" else PooledBank
     match options.source:
         case "online":
@@ -67,32 +75,40 @@ def _source(options: CalibrationOptions, run: RunInfo) -> Source:
         case "presample":
             return PresampleSource(options.coverage, new_bank, scores_needed(options.nominal))
         case "file":
-            load = partial(_load, options, run.provenance)
-            return FileSource(load, _tasks(run.provenance))
+            load = partial(_load, options, run.provenance, bank)
+            task = run.provenance.get("task")
+            return FileSource(load, [] if task is None else [task])
 
 
-def _tasks(run: Mapping[str, Any]) -> list[str]:
-    """The tasks that are known before anything is generated: one, or several with fields each."""
-    return list(run.get("tasks", [run["task"]] if "task" in run else []))
-
-
-def _load(options: CalibrationOptions, run: Mapping[str, Any], task: str) -> FrozenBanks:
-    path = _find(Path(options.bank or ""), task)
-    bank = read_bank(path)
-    by_turn = options.coverage.endswith("turn")
+def _load(
+    options: CalibrationOptions, run: Mapping[str, Any], bank: Bank | None, task: str
+) -> FrozenBanks:
+    where = IN_MEMORY
+    if bank is None:
+        path = _find(Path(options.bank or ""), task)
+        bank, where = read_bank(path), str(path)
+    else:
+        bank = validated(bank, where)
     expected = provenances.of_run(run, task) if run else provenances.Provenance(task=task)
-    provenances.check(bank.provenance, expected, str(path), first_turns_only=not any(bank.turns))
+    first_only = not any(bank.turns)
+    provenances.check(bank.provenance, expected, where, first_turns_only=first_only)
     if run and not provenances.known(bank.provenance):
-        logger.warning("bank=%s says nothing of its making: it cannot be checked", path)
-    if by_turn and not any(bank.turns) and run.get("turns", 2) > 1:
+        logger.warning("bank=%s says nothing of its making: it cannot be checked", where)
+    _check_coverage(bank, options, where)
+    return freeze(bank, options, where)
+
+
+def _check_coverage(bank: Bank, options: CalibrationOptions, where: str) -> None:
+    by_turn = options.coverage.endswith("turn")
+    if by_turn and not any(bank.turns) and getattr(options, "turns", 2) > 1:
         raise SettingError(
-            f"bank={path} holds first drafts only, which says nothing about later turns: use "
+            f"bank={where} holds first drafts only, which says nothing about later turns: use "
             "calibration=online, a bank made by turn (`atts calibrate`), or coverage=marginal as "
             "published"
         )
     if options.coverage.startswith("conditional") and not bank.evaluation_questions:
         raise SettingError(
-            f"bank={path} holds other questions than the evaluation's, so no problem can find its "
+            f"bank={where} holds other questions than the evaluation's, so no problem can find its "
             f"own scores for coverage={options.coverage}: use coverage=turn, or "
             "calibration=presample"
         )
@@ -100,11 +116,10 @@ def _load(options: CalibrationOptions, run: Mapping[str, Any], task: str) -> Fro
         logger.warning(
             "bank=%s: its later turns went through takeovers at rate %g, this run's is %g; their "
             "scores may differ: see docs/guarantees.md",
-            path,
+            where,
             bank.rate,
             options.nominal,
         )
-    return freeze(bank, options, str(path))
 
 
 def _find(path: Path, task: str) -> Path:
