@@ -39,14 +39,14 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run `atts`; what the project raises on purpose is one line and exit status 1."""
+    """Run `atts`; what the project raises on purpose is one line and a failure's exit status."""
     try:
         build_app()()
     except AttsError as error:
         if os.environ.get("ATTS_TRACEBACK") == "1":
             raise
         print(f"atts: error: {error}", file=sys.stderr)
-        sys.exit(FAILURE)
+        sys.exit(getattr(error, "exit_status", FAILURE))
 
 
 def show_plugins() -> None:

@@ -103,7 +103,11 @@ def extend_tasks(module: ModuleType) -> None:
     """Let lm-eval's task manager read the harness's task folders too.
 
     They come right after lm-eval's own tasks, so that a folder given by `--include_path` wins.
+    Their errors are one line whichever model runs.
     """
+    from atts_lm_eval import excepthook
+
+    excepthook.install()
     known: Any = module.TaskIndex
     if getattr(known, "reads_plugin_folders", False):
         return

@@ -19,7 +19,8 @@ COMMAND_LINE = "lm_eval._cli"  # imported by lm-eval's command and by nothing el
 def install() -> None:
     """Print uncaught `AttsError`s as one line if lm-eval's command line is what runs.
 
-    The exit status stays that of an uncaught exception (1). `ATTS_TRACEBACK=1` keeps tracebacks.
+    The exit status is the error's own, else that of every uncaught exception (1).
+    `ATTS_TRACEBACK=1` keeps tracebacks.
     """
     if COMMAND_LINE not in sys.modules or getattr(sys.excepthook, "of_atts", False):
         return
@@ -28,6 +29,7 @@ def install() -> None:
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if isinstance(error, AttsError) and os.environ.get("ATTS_TRACEBACK") != "1":
             print(f"lm_eval: error: {error}", file=sys.stderr)
+            raise SystemExit(getattr(error, "exit_status", 1))  # honoured in an excepthook
         else:
             usual(kind, error, trace)
 

@@ -109,11 +109,12 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
     by_problem: dict[tuple[str, int], list[SampleId]] = {}
     asked: dict[tuple[str, int], tuple[tuple[Message, ...], Mapping[str, Any]]] = {}
     order: list[SampleId] = []
+    documents = document_ids(requests)
     for request in requests:
         context, kwargs = request.args[0], request.args[1]
         # A document may ask more than one question; each is a problem of its own.
         task = request.task_name if request.idx == 0 else f"{request.task_name}#{request.idx}"
-        key = (task, int(request.doc_id))
+        key = (task, documents[request.task_name, request.doc_id])
         if key not in asked:
             asked[key] = (_messages(context, task, key[1]), kwargs)
             by_problem[key] = []
@@ -136,6 +137,26 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
         samples = tuple(Sample(id_, problem) for id_ in by_problem[task, doc])
         groups.append(Group(problem, samples, strategies[task]))
     return Plan(tuple(groups), tuple(order))
+
+
+def document_ids(requests: Sequence[Any]) -> dict[tuple[str, int], int]:
+    """By task and lm-eval's number of a document, the number that names it in records and seeds.
+
+    lm-eval numbers documents by their position among those that run, so under `--samples` the
+    same document has another number. Documents that carry an integer `doc_id`, each its own,
+    keep it, and with it their seeds.
+    """
+    own: dict[str, dict[int, Any]] = {}
+    for request in requests:
+        doc = request.doc if isinstance(request.doc, Mapping) else {}
+        own.setdefault(request.task_name, {})[request.doc_id] = doc.get("doc_id")
+    ids: dict[tuple[str, int], int] = {}
+    for task, named in own.items():
+        usable = all(type(n) is int for n in named.values()) and len(set(named.values())) == len(
+            named
+        )
+        ids |= {(task, n): named[n] if usable else int(n) for n in named}
+    return ids
 
 
 def _problem(

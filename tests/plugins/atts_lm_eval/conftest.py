@@ -67,11 +67,12 @@ class Request:
     task_name: str = "sums"
     doc_id: int = 0
     idx: int = 0
+    doc: dict = field(default_factory=dict)
 
 
-def ask(text="2+2?", doc=0, task="sums", idx=0, **kwargs):
+def ask(text="2+2?", doc=0, task="sums", idx=0, fields=None, **kwargs):
     """A `generate_until` request."""
-    return Request((text, {"until": [], **kwargs}), task, doc, idx)
+    return Request((text, {"until": [], **kwargs}), task, doc, idx, fields or {})
 
 
 @pytest.fixture(name="ask")

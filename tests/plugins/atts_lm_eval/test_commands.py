@@ -90,6 +90,14 @@ def test_under_lm_evals_command_errors_are_one_line():
     assert (done.returncode, done.stderr) == (1, "lm_eval: error: rate: no number\n")
 
 
+def test_an_error_may_bring_an_exit_status():
+    done = uncaught(
+        "from atts_harness.errors import RunInterruptedError\n"
+        "raise RunInterruptedError('stopped', exit_status=130)"
+    )
+    assert (done.returncode, done.stderr) == (130, "lm_eval: error: stopped\n")
+
+
 def test_under_lm_evals_command_other_errors_stay_as_they_are():
     done = uncaught("int('x')")
     assert done.returncode == 1

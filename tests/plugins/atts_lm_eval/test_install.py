@@ -207,7 +207,7 @@ def test_bad_input_is_one_line_and_a_failure(from_wheel):
     done = from_wheel.lm_eval("--model", "atts", "--tasks", "third_sums", *wrong)
     last = done.stderr.strip().splitlines()[-1]
     assert done.returncode == 1
-    assert last == "lm_eval: error: model_args: unknown setting 'rat'; did you mean rate?"
+    assert last.startswith("lm_eval: error: model_args: unknown setting 'rat'; did you mean rate")
     assert "Traceback" not in done.stderr
 
 
