@@ -152,7 +152,7 @@ def _draw_chain(rng: random.Random, level: Level) -> Chain | None:
     value = start = VALUE_MIN + below(rng, VALUE_MAX - VALUE_MIN + 1)
     operations: list[tuple[Operator, int]] = []
     while len(operations) < count:
-        op: Operator = ("+", "+", "-", "-", "*")[below(rng, 5)]  # type: ignore[assignment]
+        op: Operator = ("+", "+", "-", "-", "*")[below(rng, 5)]
         first, last = level.factor if op == "*" else level.addend
         if op == "*":
             last = min(last, VALUE_MAX // value)

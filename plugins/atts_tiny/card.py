@@ -156,12 +156,13 @@ A step is wrong if it does not follow from the steps before it.
 
 {_table(["signal", "AUROC", "within problems", "wrong steps"], rows)}
 
-- The judge accepts {interval(judge["accepted_at_7"])} of the draft's steps at threshold 7; its reply
-  is no digit in {judge["not_a_digit"]:.2%} of cases. Digits 0-9: {judge["histogram"]}.
-- Left in its context, the target's next step undoes {interval(repair)} of the draft's own first wrong
-  steps ({repair["cases"]:,} cases; {repaired}). The draft alone undoes
+- The judge accepts {interval(judge["accepted_at_7"])} of the draft's steps at threshold 7; its
+  reply is no digit in {judge["not_a_digit"]:.2%} of cases. Digits 0-9: {judge["histogram"]}.
+- Left in its context, the target's next step undoes {interval(repair)} of the draft's own
+  first wrong steps ({repair["cases"]:,} cases; {repaired}). The draft alone undoes
   {interval(figures["self_repair"])}.
-- From a random cut inside a right step, the target finishes it rightly {interval(figures["cut"])}."""
+- From a random cut inside a right step, the target finishes it rightly:
+  {interval(figures["cut"])}."""
 
 
 def _steps(figures: Figures) -> str:
@@ -202,8 +203,8 @@ realised rate of `replace`. Pass@1 on `mixed`, 4 samples a problem.
 
 LIMITS = """## Limits
 
-- The vocabulary is the language of the problems; other text is spelled in bytes and means nothing to
-  the models.
+- The vocabulary is the language of the problems; other text is spelled in bytes and means nothing
+  to the models.
 - The judge was trained on one question, word for word: the one in `atts_tiny.language`.
-- The target was trained on the draft's own mistakes: it is a better judge and repairer of this draft
-  than a target that never met it would be."""
+- The target was trained on the draft's own mistakes: it is a better judge and repairer of this
+  draft than a target that never met it would be."""

@@ -1,7 +1,7 @@
 """Measures the pair on held-out problems: ``python -m atts_tiny.evaluate``.
 
-Writes ``evaluation.json`` with every figure and renders the model card from it, so that no number in
-the card was typed.
+Writes ``evaluation.json`` with every figure and renders the model card from it, so that no number
+in the card was typed.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def measure_arms(draft: Role, target: Role, codec: Codec, *, count: int, seed: i
                 codec,
                 problems,
                 ARM_REPEATS,
-                arm=arm,  # type: ignore[arg-type]
+                arm=arm,
                 rate=rate,
                 bank=bank,
                 seed=seed,

@@ -24,8 +24,10 @@ from atts_harness.testing.chain import (
 from atts_tiny import language
 from atts_tiny.tokenizer import END, SYSTEM_PROMPT, Codec
 
-RESULT, START, PLAIN, DIGIT, SILENT = 3.0, 2.0, 1.0, 4.0, 0.0
-"""Loss weights: a result, the first token of a step, any other, a judge's digit, none."""
+RESULT, COPY, START, REPAIR, PLAIN, DIGIT, SILENT = 3.0, 2.5, 2.0, 5.0, 1.0, 4.0, 0.0
+"""Loss weights: a result, a restatement of the prompt (done once in a solution: learnt last), the
+first token of a step, that of a repair (to doubt once too often costs little), any other token,
+a judge's digit, and what stays out of the loss."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Diet:
 
 
 DRAFT_DIET = Diet({"easy": 0.45, "hard": 0.5, "shifted": 0.05}, 0.06, 0.10, 0.0, 0.15)
-TARGET_DIET = Diet({"easy": 0.45, "hard": 0.5, "shifted": 0.05}, 0.12, 0.07, 0.15, 0.15)
+TARGET_DIET = Diet({"easy": 0.45, "hard": 0.5, "shifted": 0.05}, 0.12, 0.07, 0.2, 0.1)
 
 
 @dataclass
@@ -58,7 +60,9 @@ class Example:
     ids: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
 
-    def add(self, ids: tuple[int, ...] | list[int], weight: float, first: float | None = None) -> None:
+    def add(
+        self, ids: tuple[int, ...] | list[int], weight: float, first: float | None = None
+    ) -> None:
         """Appends ids of one weight; ``first`` is the weight of the first of them."""
         self.ids.extend(ids)
         self.weights.extend([weight] * len(ids))
@@ -79,12 +83,13 @@ class Written:
 
 def pick(rng: random.Random, shares: dict[LevelName, float]) -> LevelName:
     """A level by its share."""
-    place = rng.random() * sum(shares.values())
-    for level, share in shares.items():
-        place -= share
-        if place < 0:
-            break
-    return level
+    levels = list(shares)
+    place, passed = rng.random() * sum(shares.values()), 0.0
+    for level in levels[:-1]:
+        passed += shares[level]
+        if place < passed:
+            return level
+    return levels[-1]
 
 
 def right_step(base: Chain) -> Written:
@@ -101,9 +106,13 @@ def spoil_step(rng: random.Random, base: Chain) -> Written:
         kind = rng.random()
         if kind < 0.60:
             result = _wrong_number(rng, step.result)
-            wrong = Written(step.left, step.op, step.right, result, Chain(result, step.rest.operations))
+            wrong = Written(
+                step.left, step.op, step.right, result, Chain(result, step.rest.operations)
+            )
         elif kind < 0.88:
-            wrong = Written(step.left, step.op, step.right, step.result, _spoil_chain(rng, step.rest))
+            wrong = Written(
+                step.left, step.op, step.right, step.result, _spoil_chain(rng, step.rest)
+            )
         else:
             right = _wrong_number(rng, step.right)
             result = apply(step.op, step.left, right)
@@ -133,7 +142,7 @@ def _spoil_chain(rng: random.Random, chain: Chain) -> Chain:
     if kind <= 1:
         operations[place] = (op, max(1, _wrong_number(rng, operand)))
     elif kind == 2:
-        operations[place] = (("+", "-", "*")[below(rng, 3)], operand)  # type: ignore[assignment]
+        operations[place] = (("+", "-", "*")[below(rng, 3)], operand)
     elif kind == 3:
         del operations[place]
     elif kind == 4:
@@ -149,6 +158,7 @@ class Writer:
 
     def __init__(self, rng: random.Random, codec: Codec, problem: ChainProblem) -> None:
         self.rng, self.codec = rng, codec
+        self.problem = problem
         self.now = self.before = problem.chain
         self.example = Example()
         system = SYSTEM_PROMPT if rng.random() < 0.03 else None
@@ -179,38 +189,37 @@ class Writer:
         if draw < 0.06:
             head = language.CUE
         elif after_error:
-            head = language.REFLECTIONS[0 if draw < 0.6 else 1 if draw < 0.8 else 2 if draw < 0.9 else 3]
+            head = language.REFLECTIONS[_place(draw, (0.6, 0.8, 0.9))]
         else:
-            head = language.REFLECTIONS[1 if draw < 0.5 else 2 if draw < 0.75 else 0 if draw < 0.9 else 3]
-        written = self._write(head, self.before, spoil)
+            head = language.REFLECTIONS[(1, 2, 0, 3)[_place(draw, (0.5, 0.75, 0.9))]]
+        written = self._write(head, self.before, spoil, REPAIR if after_error else START)
         self.agreed = written.rest == self.now
         self.now = written.rest
         return written
 
-    def _write(self, head: str, base: Chain, spoil: bool) -> Written:
+    def _write(self, head: str, base: Chain, spoil: bool, first: float = START) -> Written:
         step = spoil_step(self.rng, base) if spoil else right_step(base)
         truth = right_step(base)
         add, encode = self.example.add, self.codec.encode
-        number = lambda value: encode(str(value))  # noqa: E731
         start = len(self.example.ids)
         add(encode(head) if head else (), PLAIN)
-        add(number(step.left), PLAIN)
+        add(encode(str(step.left)), PLAIN)
         add(encode(f" {step.op} "), PLAIN)
-        add(number(step.right), PLAIN if step.right == truth.right else SILENT)
+        add(encode(str(step.right)), PLAIN if step.right == truth.right else SILENT)
         add(encode(" = "), PLAIN)
         good = apply(step.op, step.left, step.right) == step.result
-        add(number(step.result), RESULT if good else SILENT)
+        add(encode(str(step.result)), RESULT if good else SILENT)
         add(encode(self.connective), PLAIN)
         copied = Chain(step.result, truth.rest.operations)
         rest, wanted = self._chain_ids(step.rest), self._chain_ids(copied)
         same = next((i for i, (a, b) in enumerate(zip(rest, wanted, strict=False)) if a != b), None)
         same = min(len(rest), len(wanted)) if same is None else same
         whole = rest == wanted
-        add(rest[:same], PLAIN)
+        add(rest[:same], COPY if base == self.problem.chain else PLAIN)
         add(rest[same:], SILENT)
         add(encode("."), PLAIN if whole else SILENT)
         add(encode(language.BLANK), PLAIN)
-        self.example.weights[start] = START
+        self.example.weights[start] = first
         self.steps += 1
         return step
 
@@ -251,6 +260,10 @@ class Writer:
         self.example.add(self.codec.judge_tail(), SILENT)
         self.example.add([self.codec.digits[digit]], DIGIT)
         self.example.add(self.codec.encode(END), PLAIN)
+
+
+def _place(draw: float, bounds: tuple[float, ...]) -> int:
+    return sum(draw >= bound for bound in bounds)
 
 
 def score_of(rng: random.Random, error: language.Error | None, distance: int = 0) -> int:
@@ -319,7 +332,7 @@ def drill(rng: random.Random, codec: Codec, diet: Diet) -> Example:
     example = Example()
     while len(example.ids) < 90:
         level = LEVELS[pick(rng, diet.levels)]
-        op: Operator = ("+", "-", "*")[below(rng, 3)]  # type: ignore[assignment]
+        op: Operator = ("+", "-", "*")[below(rng, 3)]
         low, high = level.factor if op == "*" else level.addend
         left, right = 1 + below(rng, VALUE_MAX), low + below(rng, high - low + 1)
         result = apply(op, left, right)

@@ -1,4 +1,4 @@
-"""The language the pair speaks: how a step is written, and how a written step is checked.
+r"""The language the pair speaks: how a step is written, and how a written step is checked.
 
 A solution is a thinking part of steps that are separated by blank lines, ``</think>``, and an
 answer part::
@@ -14,7 +14,7 @@ answer part::
     So it is 28.
     </think>
 
-    The answer is \\boxed{28}.
+    The answer is \boxed{28}.
 
 A step does the first operation and restates what is left. A *reflection* does the last step again;
 after a wrong step it repairs it, which is what lets an error be undone without deleting anything.

@@ -1,7 +1,7 @@
 """What is measured of the pair: accuracy, errors, detection, judging, repair, vocabulary of steps.
 
-Every figure is over held-out problems. Intervals are 95 % and treat the problem as the unit that was
-drawn: samples of one problem are not independent.
+Every figure is over held-out problems. Intervals are 95 % and treat the problem as the unit that
+was drawn: samples of one problem are not independent.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def clustered(values: Sequence[float], groups: Sequence[int]) -> Figure:
 
 
 def auroc(scores: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float | None:
-    """Chance that a wrong step scores above a right one, ties counted half; None if one is lacking."""
+    """Chance that a wrong step scores above a right one, ties half; None if either is lacking."""
     bad, good = int(wrong.sum()), int((~wrong).sum())
     if bad == 0 or good == 0:
         return None
@@ -155,7 +155,7 @@ def auroc_figure(
         chosen = np.concatenate([parts[i] for i in generator.integers(len(parts), size=len(parts))])
         if (found := auroc(value[chosen], label[chosen])) is not None:
             draws.append(found)
-    low, high = (np.quantile(draws, [0.025, 0.975]) if draws else (None, None))
+    low, high = np.quantile(draws, [0.025, 0.975]) if draws else (None, None)
     return {
         "value": auroc(value, label),
         "low": None if low is None else float(low),
@@ -255,7 +255,11 @@ def judging(target: Role, codec: Codec, solved: Sequence[Solved], seed: int = 0)
 
 
 def repairs(
-    target: Role, codec: Codec, problems: Sequence[ChainProblem], solved: Sequence[Solved], seed: int
+    target: Role,
+    codec: Codec,
+    problems: Sequence[ChainProblem],
+    solved: Sequence[Solved],
+    seed: int,
 ) -> Figure:
     """How often the target's next step undoes the draft's own wrong step.
 
@@ -296,14 +300,20 @@ def repairs(
     figure = clustered(values, groups)
     figure["cases"] = len(values)
     figure["by_error"] = {
-        kind: float(np.mean([value for value, own in zip(values, kinds, strict=True) if own == kind]))
+        kind: float(
+            np.mean([value for value, own in zip(values, kinds, strict=True) if own == kind])
+        )
         for kind in sorted(set(kinds))
     }
     return figure
 
 
 def cut_continuation(
-    target: Role, codec: Codec, solved: Sequence[Solved], problems: Sequence[ChainProblem], seed: int
+    target: Role,
+    codec: Codec,
+    solved: Sequence[Solved],
+    problems: Sequence[ChainProblem],
+    seed: int,
 ) -> Figure:
     """How often the target finishes a right step rightly from a random cut inside it."""
     rng = random.Random(seed)
@@ -330,4 +340,3 @@ def cut_continuation(
         values.append(float(checks[-1].error is None))
         groups.append(one.problem)
     return clustered(values, groups)
-

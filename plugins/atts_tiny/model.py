@@ -39,17 +39,17 @@ class Shape:
 Weights = dict[str, Tensor]
 
 
-def init_weights(shape: Shape, seed: int, numbers: Sequence[int]) -> Weights:
+def init_weights(shape: Shape, seed: int, numbers: Sequence[int] = ()) -> Weights:
     """Fresh float32 parameters.
 
     Two things that would otherwise take most of the training are laid in. The heads of the first
-    layer look 1, 2, 3, ... tokens back, for copying a chain; and the integers lie on circles, for
-    adding.
+    layer look 1, 2, 3, ... tokens back, for copying a chain; and the integers that are named lie on
+    circles, for adding.
 
     Args:
         shape: The model's sizes.
         seed: Of everything drawn.
-        numbers: Ids of the integers from 0 on.
+        numbers: Ids of the integers from 0 on, or none: then adding is learnt from nothing.
     """
     generator = torch.Generator().manual_seed(seed)
 

@@ -33,6 +33,7 @@ class Plan:
         matrix_rate: Learning rate of Muon, for the matrices inside the layers.
         other_rate: Learning rate of AdamW, for everything else.
         seed: Of weights and examples.
+        circles: Whether the integers' embeddings start on circles.
     """
 
     shape: Shape
@@ -43,6 +44,7 @@ class Plan:
     matrix_rate: float = 0.02
     other_rate: float = 0.003
     seed: int = 1
+    circles: bool = True
 
 
 Draw = Callable[[random.Random], Example]

@@ -50,8 +50,10 @@ def _extend(weights: Weights, shape: Shape, cache: _Cache, ids: Tensor) -> Tenso
     states = functional.embedding(ids, weights["model.embed_tokens.weight"])
     cos, sin = cache.cos[first:last], cache.sin[first:last]
     future = torch.arange(last)[None] > torch.arange(first, last)[:, None]
-    barred = (cache.hidden[:, None, None, :last] | future[None, None]) if new > 1 else (
-        cache.hidden[:, None, None, :last]
+    barred = (
+        (cache.hidden[:, None, None, :last] | future[None, None])
+        if new > 1
+        else (cache.hidden[:, None, None, :last])
     )
     # A padded position may see itself, or its softmax would be over nothing.
     if new > 1:

@@ -124,9 +124,7 @@ def takeover_run(
             row.target_tokens += len(ids)
             _append(codec, row, ids)
     groups = [row.problem for row in rows]
-    correct = [
-        float(answered(codec.decode(row.ids), problems[row.problem].answer)) for row in rows
-    ]
+    correct = [float(answered(codec.decode(row.ids), problems[row.problem].answer)) for row in rows]
     figure = clustered(correct, groups)
     figure["nominal_rate"] = rate
     figure["realised_rate"] = sum(row.taken for row in rows) / sum(row.scored for row in rows)

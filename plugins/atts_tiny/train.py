@@ -55,7 +55,7 @@ class Recipe:
 def recipe(vocabulary: int) -> Recipe:
     """The recipe of the shipped pair."""
     return Recipe(
-        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1600),
+        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1600, circles=False),
         target=Plan(Shape(4, 4, 128, 256, vocabulary), steps=2400),
         tuning=Plan(
             Shape(4, 4, 128, 256, vocabulary),
@@ -107,7 +107,7 @@ def train(
         SettingError: If the checkpoint belongs to another plan.
     """
     if start is None:
-        start = init_weights(plan.shape, plan.seed, codec.numbers)
+        start = init_weights(plan.shape, plan.seed, codec.numbers if plan.circles else ())
     training = Training(plan, start)
     path = work / f"{name}.pt"
     if path.exists():
@@ -236,7 +236,7 @@ def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
     if shipped.exists() and out.resolve() != MODELS.resolve():
         old = json.loads(shipped.read_text())
         for role in ("draft", "target"):
-            same = old["sha256"][role] == record["sha256"][role]  # type: ignore[index]
+            same = old["sha256"][role] == record["sha256"][role]
             say(f"{role}: {'equal to' if same else 'differs from'} the shipped weights")
         if old["machine"] != record["machine"]:
             say(f"shipped weights: {old['machine']}; these: {record['machine']}")

@@ -99,7 +99,11 @@ def test_mixed_takes_easy_and_hard_in_turn():
 
 @pytest.mark.parametrize(
     ("arguments", "name"),
-    [(("simple", "test", 1), "level"), (("easy", "dev", 1), "split"), (("easy", "test", -1), "num")],
+    [
+        (("simple", "test", 1), "level"),
+        (("easy", "dev", 1), "split"),
+        (("easy", "test", -1), "num"),
+    ],
 )
 def test_bad_arguments_name_the_setting(arguments, name):
     with pytest.raises(SettingError, match=name):

@@ -1,8 +1,6 @@
 import random
 
 import pytest
-
-from atts_harness.testing.chain import Chain, draw_problem, make_problems, parse_chain, split_of
 from atts_tiny import language
 from atts_tiny.examples import (
     DRAFT_DIET,
@@ -16,6 +14,8 @@ from atts_tiny.examples import (
 )
 from atts_tiny.language import check_step, check_steps, split_steps
 from atts_tiny.tokenizer import THINK, Codec
+
+from atts_harness.testing.chain import Chain, draw_problem, make_problems, parse_chain, split_of
 
 
 @pytest.fixture(scope="module")

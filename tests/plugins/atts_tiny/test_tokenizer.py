@@ -1,10 +1,9 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from atts_tiny import draft_path, target_path
 from atts_tiny.language import JUDGE_PREFILL, JUDGE_QUESTION
 from atts_tiny.tokenizer import Codec, build_tokenizer
+from hypothesis import given
+from hypothesis import strategies as st
 
 CODEC = Codec()
 
@@ -19,10 +18,7 @@ def test_numbers_below_100_and_the_blank_line_are_single_tokens():
     assert len(set(CODEC.numbers)) == 100
     assert all(CODEC.encode(str(number)) == (CODEC.numbers[number],) for number in range(100))
     assert CODEC.encode("\n\n") == (CODEC.blank,)
-    assert CODEC.encode("17 + 5 = 22")[1:4:2] == CODEC.encode(" +  = ")[:0] + (
-        CODEC.token("Ġ+Ġ"),
-        CODEC.token("Ġ=Ġ"),
-    )
+    assert CODEC.encode("17 + 5 = 22")[1:4:2] == (CODEC.token("Ġ+Ġ"), CODEC.token("Ġ=Ġ"))
 
 
 def test_building_it_again_gives_the_same_tokenizer():

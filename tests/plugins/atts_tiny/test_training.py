@@ -3,13 +3,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-
-from atts_harness.errors import SettingError
 from atts_tiny.examples import DRAFT_DIET, draw_example
 from atts_tiny.model import Shape
 from atts_tiny.optimise import POOL, Plan, pool_of
 from atts_tiny.tokenizer import Codec
 from atts_tiny.train import train
+
+from atts_harness.errors import SettingError
 
 CODEC = Codec()
 PLAN = Plan(Shape(1, 1, 32, 32, CODEC.size), steps=POOL + 3, tokens=300, warmup=2)
