@@ -298,6 +298,17 @@ def extract(name: str, text: str, kind: Kind = "maths") -> str | None:
     return EXTRACTORS[name](text, kind)
 
 
+def check_extractor(name: str) -> str:
+    """The name itself, if there is such an extractor; `llm` is one.
+
+    Raises:
+        UnknownSettingError: there is none; names the nearest.
+    """
+    if name not in EXTRACTORS and name != LLM:
+        raise UnknownSettingError(name, [*EXTRACTORS, LLM], where="extractor")
+    return name
+
+
 def has_answer(text: str) -> bool:
     """Whether a text holds a final answer: a closed box that is not empty.
 

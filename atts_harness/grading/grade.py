@@ -1,0 +1,207 @@
+"""From the texts of one question's repeats to grades, and from grades to the question's figures.
+
+What lm-eval's tasks and `atts regrade` share: the same text, gold and extractor give the same
+figures wherever they come from.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from atts_harness.analysis.statistics import maj_at_k, pass_at_k
+from atts_harness.grading.equivalence import Gold, Verdict
+from atts_harness.grading.extraction import EXTRACTORS, LLM, extract
+from atts_harness.grading.workers import Grader, candidates, default
+
+log = logging.getLogger(__name__)
+
+KS = (1, 2, 4, 8, 16)
+"""The k of pass@k, as far as there are repeats."""
+
+MAJ_KS = (4, 8, 16)
+"""The k of maj@k; the full vote is added where the repeats are another number."""
+
+
+class Sampled(msgspec.Struct, frozen=True):
+    """One repeat as the grader gets it.
+
+    Attributes:
+        text: generated text.
+        answers: answers that a run or a log holds already, by extractor (`llm` can only come so).
+        truncated: ended for want of tokens; None where nobody recorded it.
+        failed: the error that ended it; "" if none; None where nobody recorded it.
+    """
+
+    text: str
+    answers: Mapping[str, str | None] = {}
+    truncated: bool | None = None
+    failed: str | None = None
+
+
+class Grade(msgspec.Struct, frozen=True, kw_only=True):
+    """One repeat, graded.
+
+    Attributes:
+        right: the chosen extractor's answer equals the gold.
+        answer: that answer, None if the text gives none.
+        answers: every extractor's answer.
+        error: why grading could not tell; then `right` is False.
+        truncated: see `Sampled`.
+        failed: see `Sampled`.
+    """
+
+    right: bool
+    answer: str | None
+    answers: dict[str, str | None]
+    error: str | None = None
+    truncated: bool | None = None
+    failed: str | None = None
+
+
+def answers_of(sample: Sampled, gold: Gold) -> dict[str, str | None]:
+    """Every rule's answer, and a model's where it is recorded."""
+    found = {name: extract(name, sample.text, gold.kind) for name in EXTRACTORS}
+    if LLM in sample.answers:
+        found[LLM] = sample.answers[LLM]
+    return found
+
+
+def grade_question(
+    samples: Sequence[Sampled], gold: Gold, extractor: str = "boxed", grader: Grader | None = None
+) -> list[Grade]:
+    """Grade the repeats of one question.
+
+    A sample that failed is wrong whatever its text; a sample for which the chosen extractor has
+    recorded nothing (`llm` without a call) has the error `not extracted`.
+
+    Args:
+        samples: the repeats.
+        gold: the question's.
+        extractor: whose answer counts.
+        grader: default: the process-wide pool.
+
+    Returns:
+        A grade for each, in order.
+    """
+    pool = grader or default()
+    found = [answers_of(sample, gold) for sample in samples]
+    given = [
+        None if sample.failed else answers.get(extractor)
+        for sample, answers in zip(samples, found, strict=True)
+    ]
+    verdicts = iter(pool.grade([(answer, gold) for answer in given if answer is not None]))
+    grades = []
+    for sample, answers, answer in zip(samples, found, given, strict=True):
+        verdict = next(verdicts) if answer is not None else Verdict(False)
+        error = verdict.error
+        if extractor not in answers and not sample.failed:
+            error = "not extracted"
+        grades.append(
+            Grade(
+                right=verdict.right,
+                answer=answer,
+                answers=answers,
+                error=error,
+                truncated=sample.truncated,
+                failed=sample.failed,
+            )
+        )
+    return grades
+
+
+def metric_names(repeats: int) -> dict[str, bool]:
+    """Names of a question's figures for so many repeats, and whether higher is better."""
+    names = {f"pass@{k}": True for k in KS if k <= repeats}
+    names |= {f"maj@{k}": True for k in _maj_ks(repeats)}
+    if repeats > 1:
+        names[f"oracle_any@{repeats}"] = True
+    names |= dict.fromkeys(("invalid", "truncated", "failed", "grading_error"), False)
+    return names | {f"disagree_{name}": False for name in (*EXTRACTORS, LLM)}
+
+
+def _maj_ks(repeats: int) -> list[int]:
+    return sorted({*(k for k in MAJ_KS if k <= repeats), *([repeats] if repeats > 2 else [])})
+
+
+def question_metrics(
+    grades: Sequence[Grade], gold: Gold, extractor: str = "boxed", grader: Grader | None = None
+) -> dict[str, float]:
+    """The figures of one question; their means over questions are the task's.
+
+    `invalid` is the share of samples that ended and gave no answer, `failed` of those that never
+    ended well; `truncated` and `failed` are left out where nobody recorded them. `disagree_X` is
+    the share of samples for which extractor X gives another answer than the chosen one.
+
+    Args:
+        grades: the repeats', at least one.
+        gold: the question's.
+        extractor: the chosen one.
+        grader: default: the process-wide pool.
+
+    Returns:
+        Figures by the names of `metric_names`.
+    """
+    n = len(grades)
+    right = sum(grade.right for grade in grades)
+    figures = {f"pass@{k}": pass_at_k(n, right, k) for k in KS if k <= n}
+    ks = _maj_ks(n)
+    if ks:
+        votes, silent = _wrong_votes(grades, gold, grader)
+        figures |= {f"maj@{k}": maj_at_k(right, votes, silent, k) for k in ks}
+    if n > 1:
+        figures[f"oracle_any@{n}"] = float(right > 0)
+    figures["invalid"] = _share(g.answer is None and not g.failed and not g.error for g in grades)
+    for name in ("truncated", "failed"):
+        known = [getattr(grade, name) for grade in grades]
+        if all(value is not None for value in known):
+            figures[name] = _share(bool(value) for value in known)
+    figures["grading_error"] = _share(grade.error is not None for grade in grades)
+    return figures | _disagreements(grades, gold, extractor, grader)
+
+
+def _share(marks: Iterable[bool]) -> float:
+    values = list(marks)
+    return sum(values) / len(values)
+
+
+def _wrong_votes(
+    grades: Sequence[Grade], gold: Gold, grader: Grader | None
+) -> tuple[list[int], int]:
+    """Votes of each wrong candidate, and how many samples do not vote."""
+    wrong = [g.answer for g in grades if not g.right and g.answer is not None and g.error is None]
+    # What computer algebra could not digest once is not fed to it again: by its text alone.
+    odd = [g.answer for g in grades if g.answer is not None and g.error is not None]
+    votes: dict[int | str, int] = {}
+    for number in candidates(wrong, gold, grader) if wrong else []:
+        votes[number] = votes.get(number, 0) + 1
+    for text in odd:
+        votes[text] = votes.get(text, 0) + 1
+    return list(votes.values()), sum(grade.answer is None for grade in grades)
+
+
+def _disagreements(
+    grades: Sequence[Grade], gold: Gold, extractor: str, grader: Grader | None
+) -> dict[str, float]:
+    names = [name for name in grades[0].answers if name != extractor]
+    pairs = []
+    for grade in grades:
+        for name in names:
+            other = grade.answers.get(name)
+            if other is not None and grade.answer is not None and other != grade.answer:
+                pairs.append((other, msgspec.structs.replace(gold, text=grade.answer)))
+    same = dict(zip(pairs, (grader or default()).grade(pairs), strict=True))
+    figures = {}
+    for name in names:
+        differs = []
+        for grade in grades:
+            other = grade.answers.get(name)
+            if other is None or grade.answer is None or other == grade.answer:
+                differs.append(other != grade.answer)
+            else:
+                pair = (other, msgspec.structs.replace(gold, text=grade.answer))
+                differs.append(not same[pair].right)
+        figures[f"disagree_{name}"] = _share(differs)
+    return figures
