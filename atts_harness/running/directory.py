@@ -122,7 +122,8 @@ class RunDirectory:
         if not self.database.exists():
             return
         try:
-            with contextlib.closing(connect(self.database)) as connection:
+            # Not `connect`: what is not ours is not to be touched.
+            with contextlib.closing(sqlite3.connect(self.database)) as connection:
                 if not schema.is_empty(connection):
                     schema.check(connection, self.database)
         except sqlite3.Error as error:

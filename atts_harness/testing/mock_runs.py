@@ -8,7 +8,12 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 
 from atts_harness.backend import Role
-from atts_harness.records import SampleId
+from atts_harness.records import SampleId, SampleRecord
+from atts_harness.running.control import Control
+from atts_harness.running.journal import Journal, MemoryJournal
+from atts_harness.running.observers import Observers
+from atts_harness.running.scheduler import run_groups
+from atts_harness.settings import RunOptions
 from atts_harness.strategy import (
     Context,
     Group,
@@ -20,6 +25,8 @@ from atts_harness.strategy import (
     StrategyOptions,
     TakeoverPolicy,
 )
+from atts_harness.testing.mock_clock import run_simulated
+from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.transcript import Message, Prompt
 
 
@@ -115,3 +122,40 @@ def make_groups(
 def sample_ids(groups: Sequence[Group]) -> list[SampleId]:
     """All samples' names, in order."""
     return [sample.id for group in groups for sample in group.samples]
+
+
+def simulate(
+    groups: Sequence[Group],
+    draft: MockEngine,
+    target: MockEngine | None = None,
+    *,
+    observers: Observers | None = None,
+    control: Control | None = None,
+    journal: Journal | None = None,
+    **options: Any,
+) -> tuple[list[SampleRecord], float]:
+    """Run groups on mock engines in simulated time.
+
+    Args:
+        groups: what to produce.
+        draft: its engine.
+        target: its engine; by default the draft's, shared.
+        observers: who is told.
+        control: how the run is watched and stopped.
+        journal: by default one in memory.
+        options: of the run (`RunOptions`).
+
+    Returns:
+        The records, and the makespan in simulated seconds.
+    """
+    of_draft = MockBackend(draft, "draft")
+    of_target = of_draft if target is None else MockBackend(target, "target")
+    work = run_groups(
+        groups,
+        {"draft": of_draft, "target": of_target},
+        RunOptions(metrics_interval=0, **options),
+        journal or MemoryJournal(keep=False),
+        observers,
+        control,
+    )
+    return run_simulated(work)
