@@ -43,7 +43,13 @@ log = logging.getLogger(__name__)
 
 
 class Runner(Protocol):
-    """What runs the model over cache rows."""
+    """What runs the model over cache rows.
+
+    Attributes:
+        divisible: a row can be cut back and copied in part.
+    """
+
+    divisible: bool
 
     def forward(self, works: Sequence[Work]) -> Tensor:
         """Logits of the wanted positions, (positions, vocabulary)."""
@@ -148,7 +154,7 @@ class Engine:
         self._cache_tokens = cache_tokens
         self._threads = threads
         self._columns, self._allocated = KEY_BLOCK, 0
-        self._table = RowTable(max_rows)
+        self._table = RowTable(max_rows, divisible=runner.divisible)
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting: list[Job] = []
         self._running: list[Job] = []

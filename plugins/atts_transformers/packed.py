@@ -26,8 +26,8 @@ from transformers import AttentionInterface
 
 NAME = "atts_packed"
 MIN_TOKENS = 16
-MIN_QUERIES = 8
-KEY_BLOCK = 64
+MIN_QUERIES = 8  # on a CPU; elsewhere nothing is promised, and nothing is paid
+KEY_BLOCK = 16
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,12 @@ class _Group:
         index: packed token of every query, shape (rows, queries).
         valid: places of the real queries in the flattened (rows, queries).
         tokens: packed tokens of these, shape (real queries,).
+        keys: how many positions of the rows are looked at.
+        padded: queries a row as the kernel sees them.
     """
 
     def __init__(self, members: list[tuple[Work, int]], queries: int, device: torch.device) -> None:
+        self.padded = max(queries, MIN_QUERIES) if device.type == "cpu" else queries
         indices = [work.row for work, _ in members]
         low, high = min(indices), max(indices) + 1
         # Idle rows in between cost attention, copying rows out costs memory traffic.
@@ -86,7 +89,7 @@ class _Group:
         self._masks: dict[tuple[int | None, int], Tensor] = {}
 
     def mask(self, window: int | None, groups: int, dtype: torch.dtype) -> Tensor:
-        """Additive mask, shape (rows, 1, groups * queries padded to `MIN_QUERIES`, keys)."""
+        """Additive mask, shape (rows, 1, groups * padded, keys)."""
         known = self._masks.get((window, groups))
         if known is None:
             key = torch.arange(self.keys, device=self.position.device)
@@ -96,7 +99,7 @@ class _Group:
                 hidden |= key <= query - window
             known = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
             known.masked_fill_(hidden, float("-inf"))
-            queries = max(self.queries, MIN_QUERIES)
+            queries = self.padded
             known = known.expand(-1, queries, -1) if self.queries == 1 else known
             known = (
                 known[:, None]
@@ -215,7 +218,7 @@ def attend(
         count, queries = group.index.shape
         mask = group.mask(sliding_window, groups, query.dtype)
         q = query[0][:, group.index].transpose(0, 1)
-        padded = max(queries, MIN_QUERIES)
+        padded = group.padded
         q = q.expand(-1, -1, padded, -1) if queries == 1 else q
         # Contiguous, since the kernel is 10 times slower on the repeated query's zero stride.
         q = q.reshape(count, keys.shape[1], groups * padded, size).contiguous()
@@ -266,14 +269,19 @@ class PackedRunner:
         columns: positions a row.
     """
 
-    copies = True
+    divisible = True
 
-    def __init__(self, model: Any, rows: int = 8, columns: int = KEY_BLOCK) -> None:
+    def __init__(self, model: Any, rows: int = 8, columns: int = 4 * KEY_BLOCK) -> None:
         AttentionInterface.register(NAME, attend)
         model.set_attn_implementation(NAME)
         self.model = model
         self.device: torch.device = model.device
         self.store = RowStore(rows, columns)
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes of one token's keys and values."""
+        return self.store.bytes_per_token
 
     def forward(self, works: Sequence[Work]) -> Tensor:
         """Logits of the wanted positions, in order: (positions, vocabulary)."""

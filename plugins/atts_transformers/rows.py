@@ -64,10 +64,12 @@ class RowTable:
 
     Args:
         limit: most rows.
+        divisible: rows can be cut back and copied in part; else a row is only ever extended.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, divisible: bool = True) -> None:
         self.limit = limit
+        self._divisible = divisible
         self.rows: list[Row] = []
         self._by_key: defaultdict[tuple[int, ...], set[Row]] = defaultdict(set)
         self._clock = 0
@@ -87,9 +89,12 @@ class RowTable:
                     best, reused = row, here
                 if row.plan is not None and len(row.plan) > len(row.ids):
                     coming = max(coming, common_prefix(row.plan, ids, limit))
-        if coming >= reused + KEY:
+        if not self._divisible:
+            if best is not None and (best.plan is not None or len(best.ids) > reused):
+                best = None
+        elif coming >= reused + KEY:
             return None
-        if reused < KEY:
+        if best is None or reused < KEY:
             best, reused = None, 0
         if best is not None and best.plan is None:
             tail = len(best.ids) - reused

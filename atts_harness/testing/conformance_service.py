@@ -1,0 +1,147 @@
+"""Conformance cases about refusals and cancellation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+
+from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
+from atts_harness.errors import AttsError, BadRequestError, ContextLengthError
+from atts_harness.testing.conformance import Bench, Case, CaseSkippedError, require
+
+GREEDY = Sampling(temperature=0)
+# How often a count is looked at, and how often before it counts as stuck.
+LOOK_SECONDS = 0.05
+LOOKS = 100
+
+
+async def _refused(call: Awaitable[object], what: str) -> AttsError:
+    try:
+        await call
+    except AttsError as error:
+        require(not error.retryable, f"{what}: {type(error).__name__} asks for another try")
+        return error
+    except Exception as error:
+        require(False, f"{what}: {type(error).__name__} is no error of atts_harness.errors")
+    require(False, f"{what}: it was served")
+    raise AssertionError  # not reached
+
+
+async def _alive(bench: Bench, after: str) -> None:
+    context = bench.context()
+    reply = await bench.backend.generate(
+        GenerateRequest(ids=context, max_tokens=3, sampling=GREEDY)
+    )
+    bench.require_greedy(context, reply.ids, f"after {after}")
+
+
+async def too_long(bench: Bench) -> None:
+    """A context beyond the window is refused by type, not cut; the backend goes on."""
+    ids = (bench.context() * bench.backend.max_length)[: bench.backend.max_length + 1]
+    calls = {"generate": bench.backend.generate(GenerateRequest(ids=ids, max_tokens=1))}
+    errors = [await _refused(call, f"{name} of {len(ids)} tokens") for name, call in calls.items()]
+    if bench.backend.capabilities.scores:
+        score = bench.backend.score(ScoreRequest(ids=ids, start=len(ids) - 1))
+        errors.append(await _refused(score, f"score of {len(ids)} tokens"))
+    for error in errors:
+        require(
+            isinstance(error, ContextLengthError | BadRequestError),
+            f"a context that is too long gives {type(error).__name__}",
+        )
+    await _alive(bench, "a context that is too long")
+
+
+async def bad_ids(bench: Bench) -> None:
+    """No ids, or ids outside the vocabulary, are refused before they reach the engine."""
+    size = bench.backend.tokenizer.vocab_size
+    context = bench.context()
+    for ids, what in (
+        ((), "an empty context"),
+        ((*context, size), "an id one beyond the vocabulary"),
+        ((*context, -1), "a negative id"),
+    ):
+        error = await _refused(bench.backend.generate(GenerateRequest(ids=ids, max_tokens=1)), what)
+        require(isinstance(error, BadRequestError), f"{what} gives {type(error).__name__}")
+    await _alive(bench, "ids that cannot be served")
+
+
+async def cancellation(bench: Bench) -> None:
+    """Cancelled requests end at once and leave the others alone."""
+    context = bench.context()
+    long = min(256, bench.backend.max_length - len(context))
+    hot = Sampling(temperature=1.5)
+    doomed = [
+        asyncio.create_task(
+            bench.backend.generate(
+                GenerateRequest(ids=context, max_tokens=long, sampling=hot, seed=n)
+            )
+        )
+        for n in range(8)
+    ]
+    kept = asyncio.create_task(
+        bench.backend.generate(GenerateRequest(ids=context, max_tokens=24, sampling=GREEDY))
+    )
+    await asyncio.sleep(LOOK_SECONDS)
+    for task in doomed:
+        task.cancel()
+    ended = await asyncio.gather(*doomed, return_exceptions=True)
+    for outcome in ended:
+        require(
+            isinstance(outcome, asyncio.CancelledError) or not isinstance(outcome, BaseException),
+            f"a cancelled request raised {type(outcome).__name__}",
+        )
+    (neighbour,) = await asyncio.gather(kept, return_exceptions=True)
+    if isinstance(neighbour, BaseException):
+        require(False, f"a request beside cancelled ones raised {type(neighbour).__name__}")
+    else:
+        bench.require_greedy(context, neighbour.ids, "beside cancelled requests")
+    await _alive(bench, "cancelled requests")
+
+
+async def cancellation_frees(bench: Bench) -> None:
+    """The engine's running count falls to nothing once its requests are cancelled."""
+    running = bench.hooks.running
+    if running is None:
+        raise CaseSkippedError("no hook tells how many requests run")
+    context = bench.context()
+    most = bench.backend.max_length - len(context)
+    hot = Sampling(temperature=1.5)
+    # So many that a backend which lets them run on is still busy when the count is looked at.
+    doomed = [
+        asyncio.create_task(
+            bench.backend.generate(
+                GenerateRequest(ids=context, max_tokens=most, sampling=hot, seed=n)
+            )
+        )
+        for n in range(32)
+    ]
+    for _ in range(LOOKS):
+        if await running():
+            break
+        await asyncio.sleep(LOOK_SECONDS)
+    require(await running() > 0, "the hook never saw a running request")
+    for task in doomed:
+        task.cancel()
+    await asyncio.gather(*doomed, return_exceptions=True)
+    # Measured in the engine's own steps: what was not freed runs much longer than these requests.
+    for _ in range(4):
+        await bench.backend.generate(GenerateRequest(ids=context, max_tokens=16, sampling=GREEDY))
+        if not await running():
+            return
+    require(False, f"{await running()} requests still run after their callers were cancelled")
+
+
+async def refusals_are_typed(bench: Bench) -> None:
+    """Every shape of error body the engine has becomes an error of `atts_harness.errors`."""
+    if not bench.hooks.refusals:
+        raise CaseSkippedError("no hook provokes the engine's error bodies")
+    for name, provoke in bench.hooks.refusals.items():
+        error = await _refused(provoke(), name)
+        require(len(str(error).splitlines()) == 1, f"{name}: the message is not one line")
+    await _alive(bench, "refused requests")
+
+
+CASES: dict[str, Case] = {
+    case.__name__: case
+    for case in (too_long, bad_ids, cancellation, cancellation_frees, refusals_are_typed)
+}

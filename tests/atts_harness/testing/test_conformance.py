@@ -1,0 +1,492 @@
+"""The suite passes a right backend, and each of its cases fails a backend that is wrong there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from atts_harness.backend import (
+    Backend,
+    BackendSpec,
+    Capabilities,
+    GenerateReply,
+    GenerateRequest,
+    ScoreReply,
+    ScoreRequest,
+)
+from atts_harness.errors import BackendUnavailableError, BadRequestError, SettingError
+from atts_harness.testing.conformance import Hooks, all_cases, describe, run_conformance
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from atts_transformers.backend import open_backend
+from atts_transformers.options import TransformersOptions
+
+from atts_harness.testing.conformance_folder import write_model_folder
+from atts_harness.testing.conformance_reference import TransformersReference
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def reference(folder: Path) -> TransformersReference:
+    return TransformersReference(str(folder))
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Any]:
+    backend = await open_backend(
+        BackendSpec("transformers", str(folder), TransformersOptions(threads=1))
+    )
+    try:
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+def hooks_for(backend: Any) -> Hooks:
+    async def running() -> int:
+        return int(backend.running)
+
+    async def start_out_of_range() -> object:
+        return await backend.score(ScoreRequest(ids=(1, 2), start=5))
+
+    return Hooks(running=running, refusals={"start": start_out_of_range})
+
+
+class Wrong:
+    """Passes everything on; a fault overrides one thing."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.inner.tokenizer
+
+    @property
+    def max_length(self) -> int:
+        return int(self.inner.max_length)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        found: Capabilities = self.inner.capabilities
+        return found
+
+    @property
+    def running(self) -> int:
+        return int(self.inner.running)
+
+    def describe(self) -> Mapping[str, Any]:
+        return dict(self.inner.describe())
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        reply: GenerateReply = await self.inner.generate(request)
+        return reply
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        reply: ScoreReply = await self.inner.score(request)
+        return reply
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+def changed(value: Any, **fields: Any) -> Any:
+    return msgspec.structs.replace(value, **fields)
+
+
+class RestartsTurn(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        header = self.tokenizer.named["<|assistant|>"]
+        start = request.ids.index(header) + 1 if header in request.ids else len(request.ids)
+        return await super().generate(changed(request, ids=request.ids[:start]))
+
+
+class RepeatsHeader(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        header = self.tokenizer.named["<|assistant|>"]
+        return await super().generate(changed(request, ids=(*request.ids, header)))
+
+
+class StripsSpace(Wrong):
+    """What a chat endpoint does to the trailing blank line of a message."""
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        ids = request.ids
+        while len(ids) > 1 and not self.tokenizer.decode(ids[-1:]).strip():
+            ids = ids[:-1]
+        return await super().generate(changed(request, ids=ids))
+
+
+class AddsSeparator(Wrong):
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        blank = self.tokenizer.encode("\n\n")
+        ids = request.ids[: request.start] + blank + request.ids[request.start :]
+        return await super().score(changed(request, ids=ids, start=request.start + len(blank)))
+
+
+class SeparatesTurns(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        ids = request.ids + self.tokenizer.encode("\n\n")
+        return await super().generate(changed(request, ids=ids))
+
+
+class DropsFirstToken(Wrong):
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        reply = await super().score(request)
+        return changed(reply, logprobs=reply.logprobs[1:])
+
+
+class FirstTokenIsZero(Wrong):
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        reply = await super().score(request)
+        return changed(reply, logprobs=(0.0, *reply.logprobs[1:]))
+
+
+class ShiftsByOne(Wrong):
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        if request.start < 2:
+            return await super().score(request)
+        reply = await super().score(changed(request, start=request.start - 1))
+        return changed(reply, logprobs=reply.logprobs[:-1])
+
+
+class ReEncodesText(Wrong):
+    """Scores the text instead of the ids: named tokens become plain text."""
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        named = set(self.tokenizer.named.values())
+        tail = request.ids[request.start :]
+        if not named & set(tail):
+            return await super().score(request)
+        again = self.tokenizer.encode(self.tokenizer.decode(tail))
+        return await super().score(changed(request, ids=request.ids[: request.start] + again))
+
+
+class TempersScores(Wrong):
+    """Scores of what a hot request wrote come back at its temperature."""
+
+    heat = 1.0
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        self.heat = request.sampling.temperature
+        return await super().generate(request)
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        reply = await super().score(request)
+        return changed(reply, logprobs=tuple(value / max(self.heat, 1) for value in reply.logprobs))
+
+
+class MixesUpReplies(Wrong):
+    """Answers of scores that run together come back in another order."""
+
+    busy = 0
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        self.busy += 1
+        await asyncio.sleep(0)
+        crowded = self.busy > 1
+        try:
+            reply = await super().score(request)
+        finally:
+            self.busy -= 1
+        return changed(reply, logprobs=reply.logprobs[::-1]) if crowded else reply
+
+
+class NotANumber(Wrong):
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        reply = await super().score(request)
+        return changed(reply, logprobs=(*reply.logprobs[:-1], float("nan")))
+
+
+class NeverReadsCache(Wrong):
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        reply = await super().score(request)
+        return changed(reply, usage=changed(reply.usage, cached_tokens=0))
+
+
+class BoastsOfCache(Wrong):
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        reply = await super().score(request)
+        return changed(reply, usage=changed(reply.usage, cached_tokens=len(request.ids)))
+
+
+class Miscounts(Wrong):
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        reply = await super().score(request)
+        return changed(reply, usage=changed(reply.usage, scored_tokens=len(request.ids)))
+
+
+class TempersGenerated(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        reply = await super().generate(request)
+        return changed(reply, logprobs=tuple(value * 0.9 for value in reply.logprobs or ()))
+
+
+class FewAlternatives(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        return await super().generate(changed(request, top_logprobs=min(1, request.top_logprobs)))
+
+
+class IgnoresSampling(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        sampling = changed(request.sampling, top_k=0, top_p=1.0, min_p=0.0)
+        return await super().generate(changed(request, sampling=sampling))
+
+
+class IgnoresSeed(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        return await super().generate(changed(request, seed=None))
+
+
+class SameSeed(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        return await super().generate(changed(request, seed=0))
+
+
+class GreedyBesideScores(Wrong):
+    """Old SGLang: a score in the batch turns the whole batch greedy."""
+
+    scoring = 0
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        await asyncio.sleep(0)
+        if self.scoring:
+            request = changed(request, sampling=changed(request.sampling, temperature=0.0))
+        return await super().generate(request)
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        self.scoring += 1
+        try:
+            return await super().score(request)
+        finally:
+            self.scoring -= 1
+
+
+class OneTokenMore(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        return await super().generate(changed(request, max_tokens=request.max_tokens + 1))
+
+
+class TrimsStop(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        reply = await super().generate(request)
+        return changed(reply, ids=reply.ids[:-1]) if reply.ending == "stop" else reply
+
+
+class StopsAtTokenEnds(Wrong):
+    """Looks for a stop at the end of the text only."""
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        reply = await super().generate(request)
+        if reply.ending == "stop" and not self.tokenizer.decode(reply.ids).endswith(reply.stop):
+            return await super().generate(changed(request, stop=()))
+        return reply
+
+
+class StopsWithinTokens(Wrong):
+    """Compares the stop with single tokens."""
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        reply = await super().generate(request)
+        if reply.ending == "stop" and reply.stop not in self.tokenizer.decode(reply.ids[-1:]):
+            return await super().generate(changed(request, stop=()))
+        return reply
+
+
+class CutsContext(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        ids = request.ids[-(self.max_length - request.max_tokens) :]
+        return await super().generate(changed(request, ids=ids))
+
+
+class TryAgain(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        try:
+            return await super().generate(request)
+        except SettingError as error:
+            raise BackendUnavailableError(str(error)) from error
+
+
+class ClampsIds(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        top = self.tokenizer.vocab_size - 1
+        ids = tuple(min(max(id_, 0), top) for id_ in request.ids) or (0,)
+        return await super().generate(changed(request, ids=ids))
+
+
+class RaisesAnything(Wrong):
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        try:
+            return await super().generate(request)
+        except BadRequestError as error:
+            raise ValueError(str(error)) from error
+
+
+class RunsOn(Wrong):
+    """Cancelling the caller leaves the engine running."""
+
+    left: set[asyncio.Task[GenerateReply]]
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        self.left = getattr(self, "left", set())
+        task = asyncio.ensure_future(super().generate(request))
+        self.left.add(task)
+        return await asyncio.shield(task)
+
+
+class CancelsNeighbours(Wrong):
+    """Cancelling one request ends the others."""
+
+    tasks: set[asyncio.Task[GenerateReply]]
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        self.tasks = getattr(self, "tasks", set())
+        task = asyncio.ensure_future(super().generate(request))
+        self.tasks.add(task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            for other in self.tasks:
+                other.cancel()
+            raise
+
+
+class RaisesManyLines(Wrong):
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        try:
+            return await super().score(request)
+        except BadRequestError as error:
+            raise BadRequestError(f"Traceback:\n{error}") from error
+
+
+# Each fault and the cases it must fail; whatever else it fails is its own business.
+FAULTS: list[tuple[type[Wrong], tuple[str, ...]]] = [
+    (RestartsTurn, ("continuation", "continuation_in_pieces")),
+    (RepeatsHeader, ("greedy_equals_reference", "continuation", "continuation_in_pieces")),
+    (StripsSpace, ("continuation",)),
+    (SeparatesTurns, ("greedy_equals_reference", "continuation", "continuation_in_pieces")),
+    (AddsSeparator, ("score_equals_reference", "score_inserts_nothing", "score_one_token")),
+    (DropsFirstToken, ("score_equals_reference", "score_first_token", "score_one_token")),
+    (FirstTokenIsZero, ("score_equals_reference", "score_first_token", "score_inserts_nothing")),
+    (ShiftsByOne, ("score_equals_reference", "score_first_token", "score_one_token")),
+    (ReEncodesText, ("score_named_tokens",)),
+    (TempersScores, ("score_untempered",)),
+    (MixesUpReplies, ("score_many_at_once",)),
+    (NotANumber, ("score_equals_reference",)),
+    (NeverReadsCache, ("score_reads_cache",)),
+    (BoastsOfCache, ("score_reads_cache",)),
+    (Miscounts, ("score_usage",)),
+    (TempersGenerated, ("generated_logprobs",)),
+    (FewAlternatives, ("top_logprobs",)),
+    (IgnoresSampling, ("narrow_sampling_is_greedy", "filters_hold")),
+    (IgnoresSeed, ("seeds",)),
+    (SameSeed, ("seeds", "samples_stay_distinct")),
+    (GreedyBesideScores, ("samples_stay_distinct",)),
+    (OneTokenMore, ("length_holds",)),
+    (TrimsStop, ("stop_inside_token", "stop_across_tokens")),
+    (StopsAtTokenEnds, ("stop_inside_token",)),
+    (StopsWithinTokens, ("stop_across_tokens",)),
+    (CutsContext, ("too_long",)),
+    (TryAgain, ("too_long",)),
+    (ClampsIds, ("bad_ids",)),
+    (RaisesAnything, ("bad_ids",)),
+    (CancelsNeighbours, ("cancellation",)),
+    (RunsOn, ("cancellation_frees",)),
+    (RaisesManyLines, ("refusals_are_typed",)),
+]
+
+
+def test_right_backend_passes_every_case(folder: Path, reference: TransformersReference) -> None:
+    async def run() -> None:
+        async with opened(folder) as backend:
+            results = await run_conformance(backend, reference, hooks=hooks_for(backend))
+            assert [r.name for r in results] == list(all_cases())
+            assert {r.status for r in results} == {"passed"}, describe(results)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("fault", "cases"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
+def test_wrong_backend_fails(
+    fault: Callable[[Any], Backend],
+    cases: tuple[str, ...],
+    folder: Path,
+    reference: TransformersReference,
+) -> None:
+    async def run() -> None:
+        async with opened(folder) as inner:
+            backend = fault(inner)
+            results = await run_conformance(
+                backend, reference, hooks=hooks_for(backend), only=cases
+            )
+            assert {r.name for r in results if r.status == "failed"} == set(cases), describe(
+                results
+            )
+            assert all(r.detail for r in results)
+
+    asyncio.run(run())
+
+
+def test_every_case_has_a_backend_that_fails_it() -> None:
+    assert {name for _, cases in FAULTS for name in cases} == set(all_cases())
+
+
+def test_cases_that_do_not_apply_are_skipped(
+    folder: Path, reference: TransformersReference
+) -> None:
+    class DraftOnly(Wrong):
+        @property
+        def capabilities(self) -> Capabilities:
+            return Capabilities(scores=False, scores_read_cache=False, seeds=False, top_logprobs=0)
+
+        async def score(self, request: ScoreRequest) -> ScoreReply:
+            raise AssertionError("a backend that cannot score was asked to")
+
+    async def run() -> dict[str, str]:
+        async with opened(folder) as inner:
+            results = await run_conformance(DraftOnly(inner), reference)
+            assert not [r for r in results if r.status == "failed"], describe(results)
+            assert all(r.detail for r in results if r.status == "skipped")
+            return {r.name: r.status for r in results}
+
+    status = asyncio.run(run())
+    skipped = {name for name, found in status.items() if found == "skipped"}
+    assert skipped == {
+        *(name for name in all_cases() if name.startswith("score_")),
+        *("seeds", "top_logprobs", "cancellation_frees", "refusals_are_typed"),
+    }
+
+
+def test_a_case_that_hangs_has_failed(folder: Path, reference: TransformersReference) -> None:
+    class Hangs(Wrong):
+        async def score(self, request: ScoreRequest) -> ScoreReply:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async def run() -> None:
+        async with opened(folder) as inner:
+            (result,) = await run_conformance(
+                Hangs(inner), reference, only=["score_usage"], case_seconds=0.05
+            )
+            assert result.status == "failed"
+            assert "no end" in result.detail
+
+    asyncio.run(run())
+
+
+def test_unknown_case_is_named(reference: TransformersReference) -> None:
+    unused: Awaitable[Any] = run_conformance(Wrong(None), reference, only=["score_speed"])
+    with pytest.raises(SettingError, match="score_speed"):
+        asyncio.run(unused)  # type: ignore[arg-type]
