@@ -38,7 +38,7 @@ class ATTSOptions(CalibrationOptions, frozen=True, kw_only=True):
 
 
 class ATTS:
-    """The paper's method; see the module."""
+    """A conformal p-value of each draft's likelihood decides whether the target takes over."""
 
     name: ClassVar[str] = "atts"
     Options: ClassVar[type[StrategyOptions]] = ATTSOptions

@@ -47,7 +47,7 @@ class Tally:
 
 
 class SpecReason(Strategy):
-    """See the module."""
+    """The draft writes steps; the target grades each with a digit and redoes bad ones."""
 
     name: ClassVar[str] = "specreason"
     Options: ClassVar[type[StrategyOptions]] = SpecReasonOptions

@@ -34,7 +34,7 @@ from atts_speculative_thinking.rules import Rules, sentiment, verifies
 
 
 class SpeculativeThinking(Strategy):
-    """See the module."""
+    """The draft's reflecting and affirming words bring in the target."""
 
     name: ClassVar[str] = "speculative-thinking"
     Options: ClassVar[type[StrategyOptions]] = SpeculativeThinkingOptions
