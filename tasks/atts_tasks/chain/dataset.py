@@ -12,7 +12,7 @@ def _whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SettingError(
             f"{name}: {value!r} is no integer >= {least}; "
-            f'give one as --metadata \'{{"{name}": {max(least, 500)}}}\''
+            f"give one as --metadata '{{\"{name}\": {max(least, 500)}}}'"
         )
     return value
 
