@@ -56,6 +56,7 @@ class Harness:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.backends: dict[Role, Backend] = {}
+        self._provenance: dict[str, dict[str, Any]] = {}
         self.summary = RunSummary()
         self._hurried = False
         run = settings.run
@@ -88,11 +89,13 @@ class Harness:
         """
         options = self.settings.options(task)
         sampling = self.settings.sampling(task)
+        made_with = run_provenance(self.backends, options, sampling, provenance)
+        self._provenance[str(provenance.get("task", ""))] = made_with
         run = RunInfo(
             seed=self.settings.run.seed,
             provenance={
                 "roles": {role: dict(b.describe()) for role, b in self.backends.items()},
-                **run_provenance(self.backends, options, sampling, provenance),
+                **made_with,
             },
             tokenizers={role: b.tokenizer for role, b in self.backends.items()},
         )
@@ -144,6 +147,8 @@ class Harness:
             entry = tasks.setdefault(group.problem.task, _task_entry(group))
             entry["problems"] += 1
             entry["samples"] += len(group.samples)
+            # A bank made from this run later has to say what its scores depend on.
+            entry["provenance"] = self._provenance.get(group.problem.task, {})
         return RunRecord(
             harness=__version__,
             strategy=self.settings.strategy.name,

@@ -26,8 +26,9 @@ FREE_OF_A_ROLE = frozenset(
         *("seeds", "priorities", "scores_read_cache", "score_route", "tempered_logprobs"),
     }
 )
-# How much of a task is asked for: a run may be continued with more or fewer documents.
-FREE_OF_A_TASK = frozenset({"problems", "samples"})
+# How much of a task is asked for: a run may be continued with more or fewer documents. What its
+# provenance tells is compared piece by piece already.
+FREE_OF_A_TASK = frozenset({"problems", "samples", "provenance"})
 MOST_NAMED = 5
 
 
