@@ -12,16 +12,15 @@ import msgspec
 from lm_eval.api.model import LM
 
 from atts_harness import plugins
-from atts_harness.errors import AttsError, SettingError
+from atts_harness.errors import SettingError
 from atts_harness.records import SampleRecord
 from atts_harness.running.harness import Harness
-from atts_harness.strategy import Group, Strategy
+from atts_harness.strategy import Strategy
 from atts_harness.transcript import Message, Prompt
 from atts_lm_eval import excepthook, scoring
 from atts_lm_eval.answer import Answer
 from atts_lm_eval.launch import refuse_many_processes, settings_for
 from atts_lm_eval.planning import make_plan
-from atts_lm_eval.progress import showing_progress
 from atts_lm_eval.prompts import ChatPrompt
 from atts_lm_eval.summary import summary
 
@@ -77,8 +76,7 @@ class AttsLM(LM):  # type: ignore[misc]
         for group in plan.groups:
             self._nominal[group.problem.task] = _nominal_rate(group.strategy)
         self._run = msgspec.to_builtins(self.harness.record(plan.groups))
-        with showing_progress(len(plan.order), disable_tqdm):
-            records = self._produce(plan.groups)
+        records = self.harness.run(plan.groups, show=not disable_tqdm)
         self._records += records
         by_id = {record.id: record for record in records}
         failed = [record for record in records if record.failed is not None]
@@ -151,6 +149,7 @@ class AttsLM(LM):  # type: ignore[misc]
             "atts": {
                 **(self._run or msgspec.to_builtins(self.harness.record([]))),
                 "statistics": summary(self._records, self._nominal),
+                "run": msgspec.to_builtins(self.harness.summary),
             }
         }
 
@@ -158,15 +157,6 @@ class AttsLM(LM):  # type: ignore[misc]
         """Close the engines; servers that were started for this run end."""
         atexit.unregister(self.close)
         self.harness.close()
-
-    def _produce(self, groups: tuple[Group, ...]) -> list[SampleRecord]:
-        try:
-            return self.harness.run(groups)
-        except ExceptionGroup as several:
-            known = several.subgroup(AttsError)
-            if known is None:
-                raise
-            raise _first_of(known) from several
 
     def _check_templates(self) -> None:
         """A model without a chat template surfaces now, not after lm-eval has built its tasks."""
@@ -205,10 +195,3 @@ def _nominal_rate(strategy: Strategy) -> float | None:
     options = getattr(strategy, "options", None)
     rate = getattr(options, "nominal", getattr(options, "rate", None))
     return None if rate is None else float(rate)
-
-
-def _first_of(group: ExceptionGroup[AttsError]) -> AttsError:
-    first: AttsError | ExceptionGroup[AttsError] = group
-    while isinstance(first, ExceptionGroup):
-        first = first.exceptions[0]
-    return first
