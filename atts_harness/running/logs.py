@@ -17,7 +17,7 @@ _SECRET = re.compile(
     r"(?i)(\b(?:sk|hf|ghp|xox[abp])[-_][\w-]{8,}"
     r"|\bbearer\s+[\w.~+/=-]{8,}"
     r"|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
-    r"|\b(?:api[-_]?key|token|password|secret|authorization)\b[\"']?\s*[=:]\s*[\"']?[^\s\"',;&]{4,})"
+    r"|\b(?:api[-_]?key|token|password|secret|authorization)\b[\"']?\s*[=:]\s*[\"']?(?:bearer\s+)?[^\s\"',;&]{4,})"
 )
 _SECRET_NAME = re.compile(r"(?i)(api_?key|secret|password|token)$")
 

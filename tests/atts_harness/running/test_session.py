@@ -1,0 +1,332 @@
+"""A run as a user meets it: harness, summary, signals, log, resume command."""
+
+import contextlib
+import io
+import json
+import logging
+import signal
+import subprocess
+import sys
+import time
+
+import msgspec
+import pytest
+
+from atts_harness import plugins
+from atts_harness.errors import (
+    ContextLengthError,
+    JournalMismatchError,
+    RunDirError,
+    SettingError,
+    TooManyFailuresError,
+)
+from atts_harness.hookspecs import hookimpl
+from atts_harness.running import interrupts, logs, progress
+from atts_harness.running.harness import Harness
+from atts_harness.running.rundir import open_run
+from atts_harness.settings import parse_settings
+from atts_harness.testing import mock_plugin
+from atts_harness.testing.mock_faults import FaultPlan
+from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
+
+OPTIONS = MockOptions(turns=3, draft_tokens=8, target_tokens=8)
+
+
+@pytest.fixture(autouse=True)
+def mock_installed():
+    manager = plugins.manager()
+    manager.register(mock_plugin)
+    yield
+    manager.unregister(mock_plugin)
+
+
+def harness(**settings):
+    given = {"strategy": "mock-turns", "backend": "mock", "draft": "d", "target": "t"}
+    return Harness(parse_settings({"progress": "off", **given, **settings}))
+
+
+def produce(groups=None, **settings):
+    with harness(**settings) as made:
+        records = made.run(groups or make_groups(3, 2, MockTurns(OPTIONS)))
+        return records, made.summary
+
+
+def test_a_run_in_memory_has_a_summary():
+    records, summary = produce()
+    assert len(records) == 6
+    assert (summary.state, summary.failed, summary.missing) == ("finished", [], [])
+    assert summary.exit_status == 0
+    assert summary.ledger["samples"]["finished"] == 6
+    json.dumps(msgspec.to_builtins(summary))
+
+
+def test_a_resumed_run_has_the_books_of_all_its_sessions(tmp_path):
+    _, first = produce(run_dir=str(tmp_path))
+    records, again = produce(run_dir=str(tmp_path))
+    assert len(records) == 6
+    for name, account in first.ledger["calls"].items():
+        assert again.ledger["calls"][name]["completion_tokens"] == account["completion_tokens"]
+    assert again.ledger["samples"] == first.ledger["samples"]
+    with open_run(tmp_path) as run:
+        assert run.sessions()[-1].summary["ledger"] == msgspec.to_builtins(again.ledger)
+        assert run.record.roles["draft"]["model"] == "d-0"
+
+
+def test_a_run_with_another_model_is_refused(tmp_path):
+    produce(run_dir=str(tmp_path))
+    with pytest.raises(JournalMismatchError, match=r"models\.draft\.model was 'd-0', now 'd-7'"):
+        produce(run_dir=str(tmp_path), draft_mock_seed=7)
+    with pytest.raises(JournalMismatchError, match=r"settings\.seed was 1234, now 5"):
+        produce(run_dir=str(tmp_path), seed=5)
+    groups = make_groups(3, 2, MockTurns(msgspec.structs.replace(OPTIONS, turns=2)))
+    with pytest.raises(JournalMismatchError, match=r"task mock: options\.turns was 3, now 2"):
+        produce(groups, run_dir=str(tmp_path))
+
+
+def test_a_directory_in_use_is_refused_before_anything_is_opened(tmp_path):
+    with harness(run_dir=str(tmp_path)):
+        with pytest.raises(RunDirError, match="another run"):
+            harness(run_dir=str(tmp_path))
+        with pytest.raises(RunDirError, match="another run"):
+            harness(run_dir=str(tmp_path), resume=False)
+    harness(run_dir=str(tmp_path)).close()
+
+
+def test_failed_samples_are_listed_and_make_the_exit_status_non_zero():
+    with harness(retries=0) as made:
+        engine = made.backends["draft"].engine
+        engine.faults = FaultPlan({"truncated": 0.3})
+        records = made.run(make_groups(6, 2, MockTurns(OPTIONS)))
+        failed = [f"mock/{r.id.doc}/{r.id.repeat}" for r in records if r.failed]
+        assert 0 < len(failed) < 12
+        assert made.summary.failed == failed
+        assert made.summary.exit_status == 1
+
+
+def test_a_run_that_is_given_up_tells_how_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/sh", "--model", "atts", "--args", "a b"])
+    with harness(retries=0, max_failures=1, draft_concurrency=1, run_dir=str(tmp_path)) as made:
+        made.backends["draft"].engine.faults = FaultPlan({"truncated": 1.0})
+        with pytest.raises(TooManyFailuresError) as caught:
+            made.run(make_groups(6, 2, MockTurns(OPTIONS)))
+        assert "to continue: sh --model atts --args 'a b'" in str(caught.value)
+        assert caught.value.exit_status == 1
+        assert len(caught.value.missing) == len(made.summary.missing) >= 1
+        assert made.summary.exit_status == 1
+
+
+def test_without_a_directory_nothing_can_be_continued_and_that_is_said():
+    assert "run_dir=DIR" in interrupts.resume_hint(None)
+
+
+def test_an_over_long_prompt_is_refused_before_anything_is_generated():
+    with harness() as made:
+        with pytest.raises(ContextLengthError, match="max_gen_toks"):
+            made.run(make_groups(1, 1, MockTurns(OPTIONS), max_tokens=1 << 20))
+        assert made.backends["draft"].engine.log == []
+
+
+@pytest.mark.parametrize("price", ["cheap", "1", "1/2/3/4", "-1/2"])
+def test_a_malformed_price_is_refused(price):
+    with pytest.raises(SettingError, match="draft_price: expected dollars per million"):
+        harness(draft_price=price)
+
+
+def test_prices_become_costs():
+    _, summary = produce(draft_price="1/2", target_price="10/1/20")
+    calls = summary.ledger["calls"]
+    draft = calls["draft/draft"]
+    expected = (draft["prompt_tokens"] * 1 + draft["completion_tokens"] * 2) / 1e6
+    assert summary.ledger["cost"]["draft"] == pytest.approx(expected)
+    assert summary.ledger["cost"]["target"] > summary.ledger["cost"]["draft"]
+
+
+def test_plugins_hear_of_everything():
+    heard = []
+
+    class Listener:
+        @hookimpl
+        def atts_call_finished(self, record):
+            heard.append(record.key.kind)
+
+        @hookimpl
+        def atts_run_finished(self, run, samples):
+            heard.append(samples)
+
+    listener = Listener()
+    plugins.manager().register(listener)
+    try:
+        _, summary = produce()
+    finally:
+        plugins.manager().unregister(listener)
+    calls = summary.ledger["calls"].values()
+    assert len(heard) == sum(account["calls"] for account in calls) + 1
+    assert heard[-1] == {"finished": 6, "failed": 0, "missing": 0}
+
+
+def test_engines_figures_are_recorded(tmp_path):
+    produce(run_dir=str(tmp_path), mock_seconds=0.05, metrics_interval=0.01)
+    with open_run(tmp_path) as run:
+        figures = list(run.metrics())
+    assert {engine for _, engine, _ in figures} == {"draft", "target"}
+    assert max(told["kv_usage"] for _, _, told in figures) > 0
+
+
+SCRIPT = """
+import sys
+from atts_harness import plugins
+from atts_harness.errors import RunIncompleteError
+from atts_harness.running.harness import Harness
+from atts_harness.running.observers import Observers
+from atts_harness.settings import parse_settings
+from atts_harness.testing import mock_plugin
+from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
+plugins.manager().register(mock_plugin)
+settings = parse_settings({"strategy": "mock-turns", "backend": "mock", "draft": "d",
+    "target": "t", "progress": "off", "run_dir": sys.argv[1], "mock_seconds": sys.argv[2]})
+said = []
+def say(record=None):
+    if not said:
+        said.append(print("running", flush=True))
+if float(sys.argv[2]) > 5:
+    say()
+try:
+    with Harness(settings) as harness:
+        groups = make_groups(40, 4, MockTurns(MockOptions(turns=9, ending=0.0)))
+        harness.run(groups, Observers(call=[say]))
+except RunIncompleteError as error:
+    print(error, file=sys.stderr)
+    sys.exit(error.exit_status)
+except KeyboardInterrupt:
+    sys.exit(99)
+"""
+
+
+def start(path, seconds):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(path), str(seconds)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "running\n", process.communicate()
+    return process
+
+
+def wait_for_calls(path):
+    """Until the run has begun: its signals are handled from then on."""
+    while True:
+        with contextlib.suppress(RunDirError), open_run(path) as run:
+            if run.sessions():
+                break
+        time.sleep(0.05)
+    time.sleep(0.5)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_one_signal_winds_the_run_down_and_it_can_be_continued(tmp_path, number, status):
+    process = start(tmp_path, 0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == status, said
+    assert f"{number.name}: no new calls" in said
+    assert "to continue: python" in said
+    assert "of 160 samples are finished" in said
+    with open_run(tmp_path) as run:
+        assert run.sessions()[-1].state == "interrupted"
+        assert len(run.missing()) > 0
+        assert len(list(run.calls())) > 0
+
+
+def test_a_signal_does_not_wait_for_calls_that_take_for_ever(tmp_path):
+    process = start(tmp_path, 1000)
+    wait_for_calls(tmp_path)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+
+
+def test_a_second_signal_ends_the_run_at_once(tmp_path):
+    process = start(tmp_path, 1000)
+    wait_for_calls(tmp_path)
+    process.send_signal(signal.SIGINT)
+    while "no new calls" not in process.stderr.readline():
+        pass
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode == 99
+    with open_run(tmp_path) as run:
+        assert run.sessions()[-1].state == "interrupted"
+
+
+def test_the_log_file_hears_of_everything_but_secrets_and_prompts(tmp_path, monkeypatch):
+    monkeypatch.setenv("SOME_API_KEY", "abcdefgh-very-secret")
+    console = io.StringIO()
+    handler = logging.StreamHandler(console)
+    logging.getLogger().addHandler(handler)
+    try:
+        with harness(run_dir=str(tmp_path), retries=3) as made:
+            made.backends["draft"].engine.faults = FaultPlan({"truncated": 0.3}, most=2)
+            logger = logging.getLogger("atts_harness.test")
+            groups = make_groups(4, 2, MockTurns(OPTIONS), prompt="The prompt {doc}")
+            with logs.logged(tmp_path / "extra.log"):
+                logger.debug("key abcdefgh-very-secret and sk-1234567890abcdef")
+                logger.info("https://user:pass1234@host/v1, Authorization: Bearer abc.def-12345")
+            made.run(groups)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    extra = (tmp_path / "extra.log").read_text()
+    for secret in ("very-secret", "sk-1234567890abcdef", "pass1234", "abc.def-12345"):
+        assert secret not in extra
+    assert extra.count(logs.HIDDEN) >= 4
+    text = (tmp_path / "run.log").read_text()
+    assert "try 1 failed" in text
+    shown = console.getvalue()
+    assert "try 1 failed" not in shown  # what is for the file does not reach the screen
+    for line in text.splitlines():
+        if " DEBUG " not in line:
+            assert "The prompt" not in line
+
+
+def test_plain_progress_ends_with_a_line_that_says_it_all():
+    out = io.StringIO()
+    tally = progress.Tally(10, nominal=0.4)
+    tally.resumed(4, 1)
+    with progress.shown(tally, "plain", out):
+        tally.done += 2
+        tally.fresh += 2
+        tally.judged, tally.taken, tally.retries = 20, 9, 3
+    (line,) = out.getvalue().splitlines()
+    assert line.startswith("atts: 6/10 samples")
+    for part in ("takeovers 0.45 (nominal 0.40)", "3 retries", "1 failed", "left"):
+        assert part in line
+
+
+def test_a_terminal_gets_a_live_display_and_anything_else_lines():
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    assert progress.chosen("auto", Terminal()) == "rich"
+    assert progress.chosen("auto", io.StringIO()) == "plain"
+    assert progress.chosen("off", Terminal()) == "off"
+    out = Terminal()
+    tally = progress.Tally(2)
+    with progress.shown(tally, "rich", out):
+        tally.done = 2
+    assert "2/2" in out.getvalue()
+
+
+def test_a_notebook_without_widgets_gets_lines(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ipykernel", object())
+    monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
+    assert progress.chosen("auto", io.StringIO()) == "plain"
+
+
+def test_progress_counts_what_a_run_does():
+    with harness(mock_seconds=0.001) as made:
+        tally = progress.Tally(6)
+        made.run(make_groups(3, 2, MockTurns(OPTIONS)), tally.observers())
+    assert (tally.done, tally.failed) == (6, 0)
+    assert tally.judged > 0
+    assert tally.tokens_per_second("draft") > 0
