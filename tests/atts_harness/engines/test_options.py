@@ -1,0 +1,134 @@
+"""Settings of served models: keys of a dictionary, secrets from the environment."""
+
+import pytest
+
+from atts_harness.backend import BackendSpec
+from atts_harness.engines.backend import check_model, check_window
+from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.managed import (
+    ManagedOptions,
+    check_managed,
+    devices_of,
+    flags,
+    visible_devices,
+    with_defaults,
+)
+from atts_harness.engines.options import EngineOptions, request_headers, template_args
+from atts_harness.errors import MissingExtraError, SettingError
+
+
+def spec(role="target", model=None, **options):
+    return BackendSpec("engine", model, ManagedOptions(**options), role)
+
+
+def test_equal_specifications_are_one_key_even_with_template_arguments():
+    one = spec(chat_template_args={"a": 1, "b": [2]})
+    same = spec(role="draft", chat_template_args={"b": [2], "a": 1})
+    other = spec(chat_template_args={"a": 2})
+    assert len({one: 0, same: 1, other: 2}) == 2
+
+
+def test_thinking_is_a_template_argument():
+    assert template_args(EngineOptions(enable_thinking=False)) == {"enable_thinking": False}
+    assert template_args(EngineOptions(chat_template_args={"x": 1})) == {"x": 1}
+
+
+def test_headers_and_keys_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("MY_HEADERS", '{"X-Team": "a"}')
+    monkeypatch.setenv("MY_KEY", "s3cret")
+    options = EngineOptions(headers_env="MY_HEADERS", api_key_env="MY_KEY")
+    assert request_headers(options) == {"Authorization": "Bearer s3cret", "X-Team": "a"}
+    monkeypatch.delenv("MY_KEY")
+    assert request_headers(options) == {"X-Team": "a"}
+
+
+@pytest.mark.parametrize("value", [None, "[]", "X-Team: a", '{"X-Team": 1}'])
+def test_headers_that_cannot_be_read(monkeypatch, value):
+    monkeypatch.delenv("MY_HEADERS", raising=False)
+    if value is not None:
+        monkeypatch.setenv("MY_HEADERS", value)
+    with pytest.raises(SettingError, match=r"^headers_env: "):
+        request_headers(EngineOptions(headers_env="MY_HEADERS"))
+
+
+def test_flags_from_a_line_a_list_and_a_mapping():
+    assert flags("--a 1 --b 'x y'") == ["--a", "1", "--b", "x y"]
+    assert flags(["--a", "1"]) == ["--a", "1"]
+    mapped = {"a_b": 2, "--c": True, "d": False, "e": None, "f": {"x": [1]}, "g": "t"}
+    assert flags(mapped) == ["--a-b", "2", "--c", "--f", '{"x":[1]}', "--g", "t"]
+    with pytest.raises(SettingError, match="server_args"):
+        flags("--a 'x")
+
+
+def test_given_flags_win_over_usual_ones():
+    command = with_defaults(["--max-model-len", "8", "--port=3"], {"port": 1, "dtype": "auto"})
+    assert command == ["--dtype", "auto", "--max-model-len", "8", "--port=3"]
+
+
+@pytest.fixture
+def four_gpus(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6,7")
+    visible_devices.cache_clear()
+    yield
+    visible_devices.cache_clear()
+
+
+def test_devices_are_split_between_the_roles(four_gpus):
+    assert devices_of(spec("draft")) == ("4",)
+    assert devices_of(spec("target")) == ("5", "6")  # three are left; parallel sizes are 1, 2, 4
+    assert devices_of(spec("target", devices="5+6+7+4")) == ("5", "6", "7", "4")
+    assert devices_of(spec("target", devices="cpu")) == ()
+    with pytest.raises(SettingError, match=r"^target_devices: no device '9'"):
+        devices_of(spec("target", devices="4+9"))
+
+
+def test_what_can_be_known_before_a_server_is_started(tmp_path):
+    with pytest.raises(SettingError, match=r"^target: give a model"):
+        check_managed(spec(), "pytest", "NO_SUCH_VARIABLE", "x")
+    with pytest.raises(SettingError, match="no model folder"):
+        check_managed(spec(model=str(tmp_path / "none")), "pytest", "NO_SUCH_VARIABLE", "x")
+    with pytest.raises(SettingError, match="holds no model"):
+        check_managed(spec(model=str(tmp_path)), "pytest", "NO_SUCH_VARIABLE", "x")
+    with pytest.raises(SettingError, match=r"^target_url: 'localhost:1' is no address"):
+        check_managed(spec(url="localhost:1"), "pytest", "NO_SUCH_VARIABLE", "x")
+    with pytest.raises(SettingError, match="engine_python"):
+        check_managed(
+            spec(model="org/model", engine_python="/no/python"), "pytest", "NO_SUCH_VARIABLE", "x"
+        )
+    with pytest.raises(MissingExtraError, match=r"pip install 'atts-harness\[vllm\]'"):
+        check_managed(spec(model="org/model"), "no-such-package-anywhere", "NO_VARIABLE", "vllm")
+    check_managed(spec(model="org/model", devices="cpu"), "pytest", "NO_SUCH_VARIABLE", "x")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "served"),
+    [
+        ("Qwen/QwQ-32B", "Qwen/QwQ-32B"),
+        ("Qwen/QwQ-32B", "/data/models/QwQ-32B"),
+        ("Qwen/QwQ-32B", "/hub/models--Qwen--QwQ-32B/snapshots/abc"),
+        ("/data/models/QwQ-32B/", "Qwen/qwq-32b"),
+    ],
+)
+def test_one_model_has_several_names(wanted, served):
+    check_model(spec(model=wanted), FakeHttp(), ["other", served])
+
+
+def test_another_model_behind_a_url():
+    with pytest.raises(SettingError, match=r"^target_url: http://h:1 serves a/B, not a/C; "):
+        check_model(spec(model="a/C"), FakeHttp(), ["a/B"])
+    check_model(spec(model="a/C", served_model_name="a/B"), FakeHttp(), ["a/B"])
+    check_model(spec(), FakeHttp(), ["a/B"])
+
+
+def test_the_window_may_be_made_smaller_and_not_larger():
+    assert check_window(spec(), 4096) == 4096
+    assert check_window(spec(max_length=1024), 4096) == 1024
+    with pytest.raises(SettingError, match=r"^target_max_length: the server's window is 4096"):
+        check_window(spec(max_length=8192, url="http://h:1"), 4096)
+
+
+class FakeHttp(EngineHttp):
+    """An address without connections."""
+
+    def __init__(self):
+        self.url = "http://h:1"
