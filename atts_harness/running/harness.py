@@ -195,7 +195,8 @@ class Harness:
     def _check_contexts(self, groups: Sequence[Group]) -> None:
         for group in groups:
             problem = group.problem
-            for role, backend in self.backends.items():
+            for role in group.strategy.roles:
+                backend = self.backends[role]
                 prompt = len(problem.prompt.ids_in(backend.tokenizer))
                 if prompt == 0:
                     raise SettingError(
