@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -24,6 +25,8 @@ Ids = tuple[int, ...]
 REPLACEMENT = "\ufffd"
 # A character has at most four bytes, so at most three tokens can hang in the air.
 LONGEST_TAIL = 3
+# What a text is put behind, so that its ids are those it has inside a text; tried in order.
+ANCHORS = ("\n", "=", "a")
 
 
 @runtime_checkable
@@ -107,9 +110,14 @@ class HuggingFaceTokenizer:
             [*eos_ids, *([] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)])]
         )
         self.vocab_size = len(tokenizer)
+        # A vocabulary's object is not safe to use from two threads (an engine's and the loop's).
+        self._lock = threading.Lock()
         # Metaspace tokenizers drop a space at the start of a text; behind an anchor they do not.
-        self._anchor = list(self.encode("a"))
+        self._anchor = self._encode("a")
         self._anchor_text = self._decode(self._anchor)
+        # They also put one there when they encode; then encoding needs an anchor as well.
+        adds = self._decode([*self._anchor, *self._anchor]) != self._anchor_text * 2
+        self._anchors = [(a, self._encode(a)) for a in ANCHORS] if adds else []
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -137,16 +145,29 @@ class HuggingFaceTokenizer:
         state = json.dumps([template, self._args], sort_keys=True, default=str)
         return hashlib.blake2b(state.encode(), digest_size=8).hexdigest()
 
+    @functools.cached_property
+    def text_prefix(self) -> Ids:
+        """What stands before a plain text (a beginning-of-text token); often nothing."""
+        return tuple(self._hf.encode("", add_special_tokens=True))
+
     @property
     def eos_ids(self) -> frozenset[int]:
         """Ids that end an assistant turn."""
         return self._eos
 
     def encode(self, text: str) -> Ids:
-        """Ids of plain text; the names of special tokens in it are plain text."""
+        """Ids of plain text as it reads inside a text; names of special tokens are plain text."""
         if not text:
             return ()
-        return tuple(self._hf.encode(text, add_special_tokens=False, split_special_tokens=True))
+        inside = [
+            tuple(found[len(ids) :])
+            for anchor, ids in self._anchors
+            # Not if the anchor has grown together with the text.
+            if (found := self._encode(anchor + text))[: len(ids)] == ids
+        ]
+        exact = [ids for ids in inside if self.decode(ids) == text]
+        # A vocabulary that normalizes text cannot give it back exactly.
+        return (exact or inside or [tuple(self._encode(text))])[0]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of a run of ids as it reads inside a text."""
@@ -199,14 +220,20 @@ class HuggingFaceTokenizer:
 
     def _encode_rendered(self, text: str) -> Ids:
         # The template writes special tokens by name, the beginning of the text included.
-        return tuple(self._hf.encode(text, add_special_tokens=False))
+        return tuple(self._encode(text, names=True))
+
+    def _encode(self, text: str, *, names: bool = False) -> list[int]:
+        with self._lock:
+            ids = self._hf.encode(text, add_special_tokens=False, split_special_tokens=not names)
+        return list(ids)
 
     def _decode(self, ids: Sequence[int]) -> str:
-        return str(
-            self._hf.decode(
-                list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+        with self._lock:
+            return str(
+                self._hf.decode(
+                    list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False
+                )
             )
-        )
 
 
 def load_tokenizer(
