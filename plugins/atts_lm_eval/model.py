@@ -93,13 +93,13 @@ class AttsLM(LM):  # type: ignore[misc]
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[tuple[float, bool]]:
         """Log-probability of each continuation under the target, and whether it is greedy."""
-        return scoring.loglikelihoods(self.harness, requests)
+        return scoring.loglikelihoods(self.harness, requests, show=not disable_tqdm)
 
     def loglikelihood_rolling(
         self, requests: list[Instance], disable_tqdm: bool = False
     ) -> list[float]:
         """Log-probability of each text under the target."""
-        return scoring.rolling(self.harness, requests)
+        return scoring.rolling(self.harness, requests, show=not disable_tqdm)
 
     def apply_chat_template(
         self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True

@@ -7,6 +7,7 @@ own, so that limits, retries and the journal apply as they do to samples.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import math
 from collections import Counter
@@ -106,7 +107,9 @@ class Scorer(Strategy):
         return reply.ids == window.scored
 
 
-def loglikelihoods(harness: Harness, requests: Sequence[Any]) -> list[tuple[float, bool]]:
+def loglikelihoods(
+    harness: Harness, requests: Sequence[Any], *, show: bool = True
+) -> list[tuple[float, bool]]:
     """For each (context, continuation) its log-probability, and whether greedy decoding gives it.
 
     Raises:
@@ -118,16 +121,16 @@ def loglikelihoods(harness: Harness, requests: Sequence[Any]) -> list[tuple[floa
         [_fit(*_encode(target.tokenizer, *request.args[:2]), target.max_length)]
         for request in requests
     ]
-    records = _run(harness, requests, windows, judge=True)
+    records = _run(harness, requests, windows, judge=True, show=show)
     return [(float(r.notes[LOGPROB]), bool(r.notes[GREEDY])) for r in records]
 
 
-def rolling(harness: Harness, requests: Sequence[Any]) -> list[float]:
+def rolling(harness: Harness, requests: Sequence[Any], *, show: bool = True) -> list[float]:
     """For each text its log-probability, in windows as wide as the target's context.
 
     Raises:
-        SettingError: as above.
-        SampleFailedError: as above.
+        SettingError: the strategy has no target, or its server gives no prompt log-probabilities.
+        SampleFailedError: a score failed for good.
     """
     from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
@@ -144,7 +147,8 @@ def rolling(harness: Harness, requests: Sequence[Any]) -> list[float]:
 
     sums = [0.0] * len(requests)  # of an empty text, nothing is scored
     texts = [(n, own) for n, r in enumerate(requests) if (own := windows(str(r.args[0])))]
-    records = _run(harness, [requests[n] for n, _ in texts], [own for _, own in texts], judge=False)
+    asked, windows_of = [requests[n] for n, _ in texts], [own for _, own in texts]
+    records = _run(harness, asked, windows_of, judge=False, show=show)
     for (n, _), record in zip(texts, records, strict=True):
         sums[n] = float(record.notes[LOGPROB])
     return sums
@@ -194,7 +198,12 @@ def _fit(context: Ids, continuation: Ids, max_length: int) -> Window:
 
 
 def _run(
-    harness: Harness, requests: Sequence[Any], windows: Sequence[list[Window]], *, judge: bool
+    harness: Harness,
+    requests: Sequence[Any],
+    windows: Sequence[list[Window]],
+    *,
+    judge: bool,
+    show: bool,
 ) -> list[SampleRecord]:
     seen: Counter[tuple[str, int]] = Counter()
     by_sample: dict[SampleId, list[Window]] = {}
@@ -211,9 +220,10 @@ def _run(
             doc=doc,
             prompt=TokenPrompt((Message("user", ""),), ids=own[0].context),
             max_tokens=len(widest.scored),
+            prompt_hash=_digest(own),
         )
         groups.append(Group(problem, (Sample(sample, problem),), scorer))
-    records = harness.run(groups)
+    records = harness.run(groups, show=show)
     failed = [record for record in records if record.failed is not None]
     if failed:
         raise SampleFailedError(
@@ -221,6 +231,11 @@ def _run(
             f"has no place for a missing one; the first: {failed[0].failed}"
         )
     return records
+
+
+def _digest(windows: Sequence[Window]) -> str:
+    text = repr([(window.context, window.scored) for window in windows])
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _target(harness: Harness) -> Backend:

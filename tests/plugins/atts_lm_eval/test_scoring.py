@@ -8,7 +8,12 @@ from atts_lm_eval.model import AttsLM, model_class
 from atts_lm_eval.prompts import ChatPrompt
 
 from atts_harness.backend import Capabilities
-from atts_harness.errors import BadRequestError, SampleFailedError, SettingError
+from atts_harness.errors import (
+    BadRequestError,
+    JournalMismatchError,
+    SampleFailedError,
+    SettingError,
+)
 from atts_harness.testing.scripted import Says
 
 
@@ -78,6 +83,25 @@ def test_a_context_that_is_too_long_loses_its_beginning(pair, lm, request_of):
     pair.target.max_length = 10
     lm(model_class("target-only"), max_gen_toks=1).loglikelihood([request_of("0123456789", "abc")])
     assert scored(pair) == [("3456789", "abc")]
+
+
+def test_the_drafts_context_does_not_matter(pair, lm, request_of):
+    pair.draft.max_length = 4
+    lm().loglikelihood([request_of("0123456789", "abc")])
+    assert scored(pair) == [("0123456789", "abc")]
+
+
+def test_a_run_directory_keeps_the_scores(pair, lm, request_of, tmp_path):
+    run_dir = str(tmp_path / "run")
+    first = lm(run_dir=run_dir)
+    expected = first.loglikelihood([request_of("a", "b")])
+    first.close()
+    pair.target.served.clear()
+    again = lm(run_dir=run_dir)
+    assert again.loglikelihood([request_of("a", "b")]) == expected
+    assert not pair.target.served
+    with pytest.raises(JournalMismatchError):
+        again.loglikelihood([request_of("x", "b")])
 
 
 def test_a_continuation_that_cannot_be_scored_is_refused(pair, lm, request_of):
