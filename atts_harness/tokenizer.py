@@ -148,7 +148,8 @@ class HuggingFaceTokenizer:
     @functools.cached_property
     def text_prefix(self) -> Ids:
         """What stands before a plain text (a beginning-of-text token); often nothing."""
-        return tuple(self._hf.encode("", add_special_tokens=True))
+        with self._lock:
+            return tuple(self._hf.encode("", add_special_tokens=True))
 
     @property
     def eos_ids(self) -> frozenset[int]:
