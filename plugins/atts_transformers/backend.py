@@ -115,7 +115,10 @@ class TransformersBackend:
 
     async def aclose(self) -> None:
         """Stop the thread and let go of the model."""
-        await asyncio.to_thread(self._engine.close)
+        self._engine.close()
+        # No executor: at the interpreter's exit, when runs are closed at the latest, none is left.
+        while self._engine.alive:
+            await asyncio.sleep(0.005)
 
     def _check(self, ids: tuple[int, ...], max_tokens: int) -> None:
         if not ids:

@@ -170,10 +170,14 @@ class Engine:
         self._inbox.put(job)
 
     def close(self) -> None:
-        """Stop and wait for the thread; jobs that still run fail."""
+        """Tell the thread to stop; jobs that still run fail."""
         self._closed = True
         self._inbox.put(None)
-        self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread still runs."""
+        return self._thread.is_alive()
 
     @property
     def running(self) -> int:
