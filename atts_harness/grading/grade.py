@@ -62,11 +62,9 @@ class Grade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answers_of(sample: Sampled, gold: Gold) -> dict[str, str | None]:
-    """Every rule's answer, and a model's where it is recorded."""
+    """Every rule's answer, and what else is recorded (a model's, a published one)."""
     found = {name: extract(name, sample.text, gold.kind) for name in EXTRACTORS}
-    if LLM in sample.answers:
-        found[LLM] = sample.answers[LLM]
-    return found
+    return found | {k: v for k, v in sample.answers.items() if k not in EXTRACTORS}
 
 
 def grade_question(
@@ -185,7 +183,7 @@ def _wrong_votes(
 def _disagreements(
     grades: Sequence[Grade], gold: Gold, extractor: str, grader: Grader | None
 ) -> dict[str, float]:
-    names = [name for name in grades[0].answers if name != extractor]
+    names = list(dict.fromkeys(n for grade in grades for n in grade.answers if n != extractor))
     pairs = []
     for grade in grades:
         for name in names:

@@ -7,25 +7,12 @@ from typing import Any
 
 import msgspec
 
-from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Grade, Sampled, grade_question, question_metrics
+from atts_harness.grading.saved import gold_of
 from atts_harness.records import SampleRecord
 
 GRADES = "graded"
 """Key of the per-repeat grades in a sample log; its aggregate is the number of samples."""
-
-
-def gold_of(doc: Mapping[str, Any]) -> Gold:
-    """The gold that a document holds: `gold` with what goes with it, or a plain `answer`."""
-    if "gold" not in doc:
-        return Gold(str(doc["answer"]))
-    return Gold(
-        doc["gold"],
-        kind=doc.get("kind", "maths"),
-        several=bool(doc.get("several")),
-        tolerance=doc.get("tolerance"),
-        unit=doc.get("unit"),
-    )
 
 
 def sampled(answer: str) -> Sampled:

@@ -16,8 +16,9 @@ from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import SettingError
 from atts_harness.grading.extraction import EXTRACTORS, check_extractor
 from atts_harness.grading.grade import metric_names
+from atts_harness.grading.saved import gold_of
 from atts_harness.grading.workers import default
-from atts_tasks.processing import GRADES, count, gold_of, process_results, sampled
+from atts_tasks.processing import GRADES, count, process_results, sampled
 
 REPEATS = 16
 
@@ -44,12 +45,12 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         self._extractor = check_extractor(str(metadata.get("extractor", "boxed")))
         super().__init__(config=config)
         # No filter: every repeat reaches `process_results`.
-        self._filters = [FilterEnsemble(name="none", filters=[])]
+        self._filters = [FilterEnsemble(name="all", filters=[])]
         names = metric_names(config["repeats"])
         # lm-eval's own mean: the standard error it prints for one is over questions.
         self._aggregation_list: dict[str, Callable[..., Any]] = dict.fromkeys(names, mean)
         self._headlines = [name for name in names if name in ("pass@1", f"maj@{config['repeats']}")]
-        self._aggregation_list |= {f"{name}_ci95": interval for name in self._headlines}
+        self._aggregation_list |= {f"{name}_interval": interval for name in self._headlines}
         self._aggregation_list[GRADES] = count
         self._higher_is_better = dict(names)
 
@@ -69,7 +70,7 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         if "bypass" in self._metric_fn_list:
             return {"bypass": None}
         figures = process_results(doc, results, self._extractor)
-        return figures | {f"{name}_ci95": figures[name] for name in self._headlines}
+        return figures | {f"{name}_interval": figures[name] for name in self._headlines}
 
     def _grade_ahead(self) -> None:
         """Verdicts are remembered, so that what follows document by document is quick."""
