@@ -220,15 +220,18 @@ def _cut_at(tokenizer: Tokenizer, ids: list[int], stop: str, *, keep_stop: bool)
 def _whole_characters(tokenizer: Tokenizer, ids: list[int]) -> list[int]:
     """Ids without a trailing incomplete character.
 
-    A U+FFFD that survives dropping the longest possible tail was meant, or was broken long
-    before: it stays.
+    A token may end a character and begin the next: what it ends is encoded anew. A U+FFFD that
+    survives dropping the longest possible tail was meant, or was broken long before: it stays.
     """
-    for dropped in range(LONGEST_TAIL + 1):
-        end = len(ids) - dropped
-        if end < 0:
-            break
-        if not tokenizer.decode(ids[:end]).endswith(REPLACEMENT):
-            return ids[:end]
+    text = tokenizer.decode(ids)
+    if not text.endswith(REPLACEMENT):
+        return ids
+    for dropped in range(1, min(LONGEST_TAIL, len(ids)) + 1):
+        kept = ids[:-dropped]
+        head = tokenizer.decode(kept)
+        if not head.endswith(REPLACEMENT):
+            ended = text[len(head) :].rstrip(REPLACEMENT) if text.startswith(head) else ""
+            return [*kept, *tokenizer.encode(ended)]
     return ids
 
 
