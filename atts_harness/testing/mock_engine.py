@@ -73,10 +73,14 @@ def full_length(alphabet: Sequence[int] = LETTERS) -> Writer:
 
 
 def random_scores(request: ScoreRequest, rng: random.Random) -> tuple[float, ...]:
-    """Log-probabilities around a level of the segment's own."""
+    """Log-probabilities at a level of the context's own; a token's is the same for any start."""
     level = rng.expovariate(2.0)
-    count = len(request.ids) - request.start
-    return tuple(-level * rng.random() - 0.01 for _ in range(count))
+    ids = request.ids
+    spread = [
+        (ids[at] * 2654435761 + at * 40503 & 0xFFFF) / 0xFFFF
+        for at in range(request.start, len(ids))
+    ]
+    return tuple([-0.01 - level * part for part in spread])
 
 
 class EngineFaultError(Exception):

@@ -1,0 +1,227 @@
+"""A mock engine behind HTTP, in SGLang's or vLLM's dialect.
+
+    python -m atts_harness.testing.mock_server --dialect sglang --tokenizer FOLDER --port 31000
+
+or, in a program, `async with MockServer(engine, "vllm") as server: ... server.url`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, Self
+
+import msgspec
+from aiohttp import web
+
+from atts_harness.testing.mock_dialects import DIALECTS, Dialect, DialectName, WireError, encode
+from atts_harness.testing.mock_engine import EngineFaultError, MockEngine, random_text
+from atts_harness.testing.mock_faults import FAULTS, Fault, FaultPlan
+from atts_harness.testing.mock_latency import per_token
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+VERSION = "0.0.0+mock"
+
+
+class MockServer:
+    """Serves a mock engine on 127.0.0.1. Use as an async context manager.
+
+    Args:
+        engine: what answers.
+        dialect: how.
+        model: its served name, and the folder of its tokenizer where there is one.
+        port: 0: a free one.
+
+    Attributes:
+        url: its address, once it runs.
+    """
+
+    def __init__(
+        self,
+        engine: MockEngine,
+        dialect: DialectName = "sglang",
+        *,
+        model: str = "mock",
+        port: int = 0,
+    ) -> None:
+        self.engine = engine
+        self.dialect: Dialect = DIALECTS[dialect]
+        self.model = model
+        self.port = port
+        self.url = ""
+        self._runner: web.AppRunner | None = None
+        self._site: web.TCPSite | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(client_max_size=1 << 28)
+        app.add_routes([web.post(self.dialect.route, self._serve), *self._info_routes()])
+        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
+        await self._runner.setup()
+        await self.come_back()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def go_away(self) -> None:
+        """Refuse new connections and break off those that are open."""
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+        self.engine.gone = True
+
+    async def come_back(self) -> None:
+        """Listen (again), on the same port."""
+        assert self._runner is not None
+        self.engine.gone = False
+        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        await self._site.start()
+        self.port = self._runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    async def _serve(self, http: web.Request) -> web.StreamResponse:
+        if self.engine.gone:
+            return _broken_off(http)
+        try:
+            request = self.dialect.parse(msgspec.json.decode(await http.read()), self.engine)
+        except (WireError, msgspec.DecodeError) as error:
+            return _json(self.dialect.refuse(str(error)), 400)
+        try:
+            reply = await self.engine.serve(request)
+        except EngineFaultError as error:
+            return self._faulty(http, request, error)
+        if self.engine.gone:
+            return _broken_off(http)
+        return _json(self.dialect.render(request, reply, self.engine))
+
+    def _faulty(self, http: web.Request, request: Any, error: EngineFaultError) -> web.Response:
+        fault: Fault = error.fault
+        if fault == "500":
+            return _json(self.dialect.refuse("mock: internal error"), 500)
+        if fault == "429":
+            seconds = f"{self.engine.faults.retry_after:g}"
+            body = self.dialect.refuse("mock: too many requests")
+            return _json(body, 429, {"Retry-After": seconds})
+        if fault == "reset" or error.reply is None:
+            return _broken_off(http)
+        body = self.dialect.render(request, error.reply, self.engine)
+        if fault == "truncated":
+            raw = encode(body)
+            return web.Response(body=raw[: len(raw) // 2], content_type="application/json")
+        self.dialect.spoil(body, fault)
+        # Not msgspec: it would write null where a sloppy server writes NaN.
+        return web.Response(body=json.dumps(body).encode(), content_type="application/json")
+
+    def _info_routes(self) -> list[web.RouteDef]:
+        limit = self.engine.max_length
+        model = {"id": self.model, "root": self.model, "max_model_len": limit, "object": "model"}
+        told: dict[str, dict[str, Any]] = {
+            "/health": {},
+            "/v1/models": {"object": "list", "data": [model]},
+        }
+        if self.dialect.name == "sglang":
+            info = {
+                "model_path": self.model,
+                "served_model_name": self.model,
+                "tokenizer_path": self.model,
+                "is_generation": True,
+            }
+            server = {**info, "version": VERSION, "max_req_input_len": limit, "dtype": "float32"}
+            told |= {"/model_info": info, "/get_model_info": info}
+            told |= {"/server_info": server, "/get_server_info": server}
+        else:
+            told["/version"] = {"version": VERSION}
+        routes = [web.get(path, self._tells(body)) for path, body in told.items()]
+        routes.append(web.post("/tokenize", self._tokenize))
+        routes.append(web.post("/abort_request", self._tells({})))
+        routes.append(web.get("/metrics", self._metrics))
+        routes.append(web.get("/mock/log", self._log))
+        return routes
+
+    def _tells(self, body: dict[str, Any]) -> Handler:
+        async def handle(http: web.Request) -> web.StreamResponse:
+            return _broken_off(http) if self.engine.gone else _json(body)
+
+        return handle
+
+    async def _tokenize(self, http: web.Request) -> web.StreamResponse:
+        body = msgspec.json.decode(await http.read())
+        tokens = self.engine.tokenizer.encode(body["prompt"])
+        return _json({"tokens": tokens, "count": len(tokens), "max_model_len": 0})
+
+    async def _metrics(self, http: web.Request) -> web.StreamResponse:
+        """The engine's figures in Prometheus' text format."""
+        if self.engine.gone:
+            return _broken_off(http)
+        names, figures = self.dialect.figures, self.engine.figures()
+        lines = [f'{names[name]}{{model_name="{self.model}"}} {figures[name]}' for name in names]
+        return web.Response(text="\n".join(lines) + "\n")
+
+    async def _log(self, http: web.Request) -> web.StreamResponse:
+        """Every try so far: key, fault and time."""
+        return _json([(e.key, e.fault, e.at) for e in self.engine.log])
+
+
+def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(
+        body=encode(body), status=status, headers=headers, content_type="application/json"
+    )
+
+
+def _broken_off(http: web.Request) -> web.Response:
+    """No reply: the connection is reset."""
+    if http.transport is not None:
+        http.transport.abort()
+    return web.Response(status=500)
+
+
+def main() -> None:
+    """Serve until interrupted; the first line of output is the URL."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--dialect", choices=sorted(DIALECTS), default="sglang")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--slots", type=int, default=16)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--base", type=float, default=0.0, help="seconds a request")
+    parser.add_argument("--prefill", type=float, default=0.0, help="seconds an uncached token")
+    parser.add_argument("--decode", type=float, default=0.0, help="seconds a written token")
+    parser.add_argument("--length", type=int, default=64, help="most tokens of a generation")
+    parser.add_argument("--tokenizer", help="folder or hub id; by default one token a byte")
+    parser.add_argument("--no-log", action="store_true", help="keep no log of requests")
+    for fault in FAULTS:
+        parser.add_argument(f"--fault-{fault}", type=float, default=0.0, metavar="RATE")
+    given = parser.parse_args()
+    rates = {fault: getattr(given, f"fault_{fault}") for fault in FAULTS}
+    engine = MockEngine(
+        slots=given.slots,
+        seed=given.seed,
+        latency=per_token(given.base, given.prefill, given.decode),
+        faults=FaultPlan({fault: rate for fault, rate in rates.items() if rate}),
+        keep_log=not given.no_log,
+    )
+    if given.tokenizer:
+        from atts_harness.tokenizer import load_tokenizer
+
+        engine.tokenizer = load_tokenizer(given.tokenizer)
+        alphabet = engine.tokenizer.encode("a plain sentence, to draw words from: so they are.")
+        engine.writer = random_text(
+            alphabet, min(engine.tokenizer.eos_ids), (min(8, given.length), given.length)
+        )
+    model = given.tokenizer or "mock"
+
+    async def serve() -> None:
+        async with MockServer(engine, given.dialect, model=model, port=given.port) as server:
+            print(server.url, flush=True)
+            await asyncio.Event().wait()
+
+    try:
+        asyncio.run(serve())
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    main()
