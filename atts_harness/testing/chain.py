@@ -50,9 +50,9 @@ class Level:
 
 
 LEVELS: dict[LevelName, Level] = {
-    "easy": Level(operations=(3, 5), addend=(1, 19), factor=(2, 5)),
-    "hard": Level(operations=(6, 8), addend=(1, 19), factor=(2, 5)),
-    "shifted": Level(operations=(8, 10), addend=(10, 39), factor=(2, 9)),
+    "easy": Level(operations=(2, 4), addend=(1, 19), factor=(2, 5)),
+    "hard": Level(operations=(5, 7), addend=(1, 19), factor=(2, 5)),
+    "shifted": Level(operations=(7, 9), addend=(10, 39), factor=(2, 9)),
 }
 
 MIXTURES: dict[str, tuple[LevelName, ...]] = {

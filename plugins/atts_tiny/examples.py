@@ -49,8 +49,8 @@ class Diet:
     drills: float
 
 
-DRAFT_DIET = Diet({"easy": 0.45, "hard": 0.5, "shifted": 0.05}, 0.06, 0.10, 0.0, 0.15)
-TARGET_DIET = Diet({"easy": 0.45, "hard": 0.5, "shifted": 0.05}, 0.12, 0.07, 0.2, 0.1)
+DRAFT_DIET = Diet({"easy": 0.4, "hard": 0.55, "shifted": 0.05}, 0.06, 0.10, 0.0, 0.0)
+TARGET_DIET = Diet({"easy": 0.35, "hard": 0.55, "shifted": 0.1}, 0.12, 0.07, 0.2, 0.1)
 
 
 @dataclass

@@ -210,6 +210,7 @@ def save_model(folder: Path, weights: Weights, shape: Shape, codec: Codec) -> No
         (folder / file).write_text(json.dumps(content, indent=1) + "\n")
     half = {name: tensor.detach().half().contiguous() for name, tensor in weights.items()}
     save_file(half, folder / "model.safetensors", metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
 
 
 def load_model(folder: Path) -> tuple[Weights, Shape]:

@@ -55,10 +55,10 @@ class Recipe:
 def recipe(vocabulary: int) -> Recipe:
     """The recipe of the shipped pair."""
     return Recipe(
-        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1600, circles=False),
+        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1100),
         # Not annealed: the tuning goes on at the full learning rate.
-        target=Plan(Shape(4, 4, 128, 256, vocabulary), steps=1200, flat=1.0),
-        tuning=Plan(Shape(4, 4, 128, 256, vocabulary), steps=2400, flat=0.45, seed=2),
+        target=Plan(Shape(4, 4, 128, 256, vocabulary), steps=1000, flat=1.0),
+        tuning=Plan(Shape(4, 4, 128, 256, vocabulary), steps=2000, flat=0.4, seed=2),
         problems=12000,
         share=0.6,
     )

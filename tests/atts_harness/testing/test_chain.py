@@ -35,7 +35,7 @@ def test_the_generator_is_pinned_because_shipped_weights_and_banks_depend_on_it(
         for mixture in sorted(MIXTURES)
         for problem in make_problems(mixture, "test", 50)
     )
-    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "68cc99f8077119d8"
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "d8796d77b83af93e"
 
 
 @given(st.integers(), st.sampled_from(sorted(LEVELS)))
