@@ -1,0 +1,133 @@
+"""`make bench-strategies`: every strategy on the embedded pair, at the same budget, as one page.
+
+All rows answer the same problems with the same seeds, sampling and budget of kept tokens, by the
+settings of the chain task. The pair runs in this process; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import atts_tasks
+import yaml  # type: ignore[import-untyped]
+
+from atts_harness import plugins
+from atts_harness.grading.extraction import boxed, has_answer
+from atts_harness.records import SampleId, SampleRecord
+from atts_harness.running.harness import Harness
+from atts_harness.settings import parse_settings
+from atts_harness.strategy import Group, Problem, Sample, Strategy
+from atts_harness.testing.chain import ChainProblem, make_problems
+from atts_harness.transcript import Message, Prompt
+from benchmarks.strategies.page import Measured, page
+from benchmarks.strategies.rows import in_order
+
+TASK = "atts_chain"
+PAGE = Path(__file__).parents[2] / "docs" / "benchmark-strategies.md"
+
+
+def main() -> None:
+    """Run every row and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--live", type=int, default=16, help="samples in progress at a time")
+    parser.add_argument("--level", default="mixed", help="easy, hard, shifted or mixed")
+    parser.add_argument(
+        "--model_args", default="", help="other models or engines, as lm_eval takes them: K=V,K=V"
+    )
+    parser.add_argument("--only", help="rows whose title contains this, and those they refer to")
+    parser.add_argument("--out", type=Path, default=PAGE)
+    args = parser.parse_args()
+    problems = make_problems(args.level, "test", args.problems)
+    measured: dict[str, Measured] = {}
+    for row in in_order():
+        if args.only and args.only not in row.title:
+            continue
+        options = dict(row.options)
+        if row.rate_of:
+            if row.rate_of not in measured:
+                continue
+            options["rate"] = measured[row.rate_of].realised_rate
+        began = time.monotonic()
+        common = {"live_samples": args.live, **dict(_pairs(args.model_args))}
+        records = run(row.strategy, {**common, **options}, problems, args.repeats)
+        right = [boxed(r.text) == str(problems[r.id.doc].answer) for r in records]
+        measured[row.title] = Measured(records, right)
+        print(
+            f"{row.title}: {measured[row.title].accuracy.value:.3f} in "
+            f"{time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+    intro = (
+        f"By `make bench-strategies`: {args.problems} problems x {args.repeats} samples of "
+        f"`{TASK}` ({args.level}) on the embedded pair, {generation()['max_gen_toks']} kept tokens "
+        f"a sample at most, {args.live} samples in progress at a time, on "
+        f"{platform.machine()} with the in-process backend. Intervals are clustered by question."
+    )
+    args.out.write_text(page(measured, intro))
+    print(args.out)
+
+
+def generation() -> dict[str, Any]:
+    """The chain task's generation settings, as lm-eval would hand them over."""
+    folder = Path(str(atts_tasks.__file__)).parent / "chain"
+    # Its `!function` entries belong to lm-eval and are not looked at here.
+    text = (folder / "_chain_yaml").read_text().replace("!function", "")
+    settings: dict[str, Any] = yaml.safe_load(text)["generation_kwargs"]
+    return {name: value for name, value in settings.items() if name != "until"}
+
+
+def _pairs(model_args: str) -> Iterator[tuple[str, str]]:
+    for pair in filter(None, model_args.split(",")):
+        name, _, value = pair.partition("=")
+        yield name, value
+
+
+def run(
+    strategy: str, given: dict[str, Any], problems: list[ChainProblem], repeats: int
+) -> list[SampleRecord]:
+    """All samples of one row; a role that the strategy does not use is left out."""
+    roles = plugins.strategy(strategy).roles
+    used = {k: v for k, v in given.items() if k not in ("draft", "target") or k in roles}
+    settings = parse_settings({"strategy": strategy, **used})
+    task = generation()
+    with Harness(settings) as harness:
+        made = harness.strategy(task, {"task": TASK})
+        sampling, budget = settings.sampling(task), settings.max_tokens(task)
+        groups = [
+            group(doc, problem, repeats, made, sampling, budget)
+            for doc, problem in enumerate(problems)
+        ]
+        return harness.run(groups)
+
+
+def group(
+    doc: int,
+    problem: ChainProblem,
+    repeats: int,
+    strategy: Strategy,
+    sampling: Any,
+    max_tokens: int,
+) -> Group:
+    """A problem's samples."""
+    asked = Problem(
+        task=TASK,
+        doc=doc,
+        prompt=Prompt((Message("user", problem.prompt),)),
+        answered=has_answer,
+        max_tokens=max_tokens,
+        prompt_hash=problem.prompt,
+        sampling=sampling,
+    )
+    samples = tuple(Sample(SampleId(TASK, doc, n), asked) for n in range(repeats))
+    return Group(asked, samples, strategy)
+
+
+if __name__ == "__main__":
+    main()
