@@ -87,6 +87,22 @@ def with_defaults(given: list[str], defaults: dict[str, Any]) -> list[str]:
     return [*flags(usual), *given]
 
 
+def speculative(options: object) -> dict[str, str]:
+    """The flags of token-level speculative decoding among an engine's `server_args`, by name.
+
+    Empty for a server that somebody else started: vLLM's does not tell.
+    """
+    given = flags(getattr(options, "server_args", None))
+    found: dict[str, str] = {}
+    for place, flag in enumerate(given):
+        name, told, value = flag.partition("=")
+        if flag.startswith("--") and "speculative" in name:
+            following = given[place + 1 : place + 2]
+            bare = not following or following[0].startswith("--")
+            found[name.removeprefix("--")] = value if told else "" if bare else following[0]
+    return found
+
+
 @functools.cache
 def visible_devices() -> tuple[str, ...]:
     """GPUs this process may use, by number or id; empty where there is none."""

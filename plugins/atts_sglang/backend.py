@@ -28,6 +28,7 @@ from atts_harness.engines.backend import (
     unreachable,
 )
 from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.managed import speculative
 from atts_harness.engines.options import open_tokenizer
 from atts_harness.engines.replies import decoder
 from atts_harness.engines.servers import Server
@@ -56,6 +57,7 @@ class ServerInfo(msgspec.Struct):
     dtype: str | None = None
     revision: str | None = None
     quantization: str | None = None
+    speculative_algorithm: str | None = None
     max_req_input_len: int | None = None
     disable_radix_cache: bool = False
     enable_priority_scheduling: bool = False
@@ -229,6 +231,11 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
         "tokenizer": tokenizer.fingerprint,
         "chat_template": tokenizer.template_fingerprint,
     }
+    drafted = speculative(spec.options)
+    if info.speculative_algorithm is not None:
+        drafted.setdefault("speculative-algorithm", info.speculative_algorithm)
+    if drafted:
+        identity["speculative"] = drafted
     backend = SGLangBackend(
         http, tokenizer, max_length, known[0] or model.model_path, server, identity, info
     )

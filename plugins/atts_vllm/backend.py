@@ -26,6 +26,7 @@ from atts_harness.engines.backend import (
     unreachable,
 )
 from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.managed import speculative
 from atts_harness.engines.options import EngineOptions, open_tokenizer
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
@@ -235,6 +236,8 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
         "tokenizer": tokenizer.fingerprint,
         "chat_template": tokenizer.template_fingerprint,
     }
+    if drafted := speculative(options):
+        identity["speculative"] = drafted
     backend = VLLMBackend(http, tokenizer, max_length, server, model.id, identity)
     try:
         check_tokenizer(spec, tokenizer, await _tokenize(http, model.id))
