@@ -220,7 +220,7 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
         open_tokenizer, spec, model.tokenizer_path or model.model_path
     )
     max_length = check_window(spec, window)
-    identity = {
+    identity: dict[str, Any] = {
         "engine": "sglang",
         "version": info.version,
         "model": model.model_path,

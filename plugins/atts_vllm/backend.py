@@ -226,7 +226,7 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     options = spec.options
     assert isinstance(options, EngineOptions)
     max_length = check_window(spec, model.max_model_len)
-    identity = {
+    identity: dict[str, Any] = {
         "engine": "vllm",
         "version": version,
         "model": model.root or spec.model or model.id,
