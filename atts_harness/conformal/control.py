@@ -74,6 +74,8 @@ class Adaptive:
         if x >= self.LIMIT:
             return 1.0 if error > 0 else 0.0
         lean = min(x**self.LEAN, self.LEAN_MOST) + self.SLOPE * max(0.0, x - self.KNEE)
+        if lean == 0.0:
+            return self._rate  # exactly, not by way of its odds
         odds = self._rate / (1.0 - self._rate) * math.exp(math.copysign(lean, error))
         return odds / (1.0 + odds)
 

@@ -63,7 +63,7 @@ def make_policy(
         rate = 1.0 - round(1.0 - rate, 12)  # the complement of the percentile, as published
     else:
         rule = random_ties if options.ties == "random" else conservative_ties
-    control = Fixed if options.control == "fixed" else Adaptive
+    control = Fixed if options.controller == "fixed" else Adaptive
     return ConformalPolicy(_source(options, run or RunInfo(), bank), rule, partial(control, rate))
 
 

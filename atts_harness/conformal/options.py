@@ -55,9 +55,12 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
         msgspec.Meta(description="how scores equal to the bank's rank (seeded draw, or behind)"),
     ] = "random"
     control: Annotated[
-        Literal["fixed", "adaptive"],
-        msgspec.Meta(description="threshold: the rate, or led so that the realised rate follows"),
-    ] = "fixed"
+        Literal["auto", "fixed", "adaptive"],
+        msgspec.Meta(
+            description="threshold: the rate, or led so that the realised rate follows; auto: "
+            "adaptive where the source is online, whose arrival order is never exchangeable"
+        ),
+    ] = "auto"
     rule: Annotated[
         Literal["pvalue", "reference"],
         msgspec.Meta(description="p <= rate, or as published: percentile >= 1 - rate"),
@@ -69,6 +72,18 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
         if self.calibration == "auto":
             return "online" if self.bank is None else "file"
         return self.calibration
+
+    @property
+    def controller(self) -> Literal["fixed", "adaptive"]:
+        """The control, `auto` resolved.
+
+        Short drafts arrive first, and short is not bad: ranked online against a fixed threshold
+        the realised rate of an asynchronous run drifts away from the nominal one.
+        """
+        if self.control == "auto":
+            adapts = self.source == "online" and self.rule == "pvalue"
+            return "adaptive" if adapts else "fixed"
+        return self.control
 
     @property
     def nominal(self) -> float:
@@ -125,7 +140,7 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
                 "rule=reference has no percentile before the first score: give bank=PATH, or "
                 "calibration=presample"
             )
-        if self.pvalue != "pooled" or self.control != "fixed":
+        if self.pvalue != "pooled" or self.controller != "fixed":
             raise SettingError(
                 "rule=reference is the published rule, without pvalue=hierarchical and "
                 "control=adaptive: drop them, or rule=reference"
