@@ -1,0 +1,179 @@
+"""ATTS against its controls, on the embedded pair, by stock `lm_eval`; then one table.
+
+Run by `make demo`, offline. Each row is one `lm_eval` command, shown before it runs; everything
+it leaves lies under `runs/demo/`. What the table shows is read back from lm-eval's own results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+TASK = "atts_chain"
+RATE = 0.2
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy at one operating point.
+
+    Attributes:
+        title: as the table shows it.
+        model: lm-eval model name.
+        args: its model_args.
+        rate_of: folder of another row whose realised takeover rate this one takes.
+    """
+
+    title: str
+    model: str
+    args: dict[str, str | float]
+    rate_of: str | None = None
+
+    @property
+    def folder(self) -> str:
+        """Name of the row's folder."""
+        return "-".join(self.title.replace("(", "").replace(")", "").replace(",", "").split())
+
+
+ROWS = (
+    Row("draft only", "draft-only", {}),
+    Row("target only", "target-only", {}),
+    Row("ATTS (replace)", "atts", {"rate": RATE, "on_reject": "replace"}),
+    Row(
+        "random takeover (replace)",
+        "random-takeover",
+        {"on_reject": "replace"},
+        rate_of="ATTS-replace",
+    ),
+    Row("ATTS (continue)", "atts", {"rate": RATE, "on_reject": "continue"}),
+    Row(
+        "random takeover (continue)",
+        "random-takeover",
+        {"on_reject": "continue"},
+        rate_of="ATTS-continue",
+    ),
+)
+
+
+def main() -> None:
+    """Run every row, then show the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--problems", type=int, default=100, help="problems of the task")
+    parser.add_argument("--repeats", type=int, default=4, help="samples a problem")
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"))
+    args = parser.parse_args()
+    console = Console()
+    shutil.rmtree(args.out, ignore_errors=True)
+    results: dict[str, dict[str, Any]] = {}
+    for row in ROWS:
+        began = time.monotonic()
+        results[row.folder] = run(row, results, args.problems, args.repeats, args.out, console)
+        results[row.folder]["wall"] = time.monotonic() - began
+    console.print(table(results))
+    console.print(
+        f"{args.problems} problems x {args.repeats} samples of {TASK}. Every row answers the same "
+        "problems from the same seeds.\nIntervals are 95 %, clustered by question. 'target tokens' "
+        "are per sample: computed = prefilled, scored and written; written = generated."
+    )
+
+
+def run(
+    row: Row,
+    done: dict[str, dict[str, Any]],
+    problems: int,
+    repeats: int,
+    out: Path,
+    console: Console,
+) -> dict[str, Any]:
+    """Run one row by stock `lm_eval` and read its results file."""
+    model_args = dict(row.args)
+    if row.rate_of:
+        model_args["rate"] = round(takeover(done[row.rate_of])["realised_rate"], 4)
+    folder = out / row.folder
+    command = [
+        *("lm_eval", "--model", row.model),
+        *(("--model_args", ",".join(f"{k}={v}" for k, v in model_args.items())) * bool(model_args)),
+        *("--tasks", TASK, "--apply_chat_template", "--limit", str(problems)),
+        *("--metadata", json.dumps({"repeats": repeats})),
+        *("--output_path", str(folder), "--log_samples"),
+    ]
+    console.print(f"[bold]$[/bold] {shlex.join(command)}", highlight=False, soft_wrap=True)
+    folder.mkdir(parents=True)
+    log = folder / "log.txt"
+    with log.open("w") as stream:
+        status = subprocess.run(
+            [str(Path(sys.executable).parent / command[0]), *command[1:]],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"},
+            check=False,
+        ).returncode
+    if status:
+        console.print(log.read_text()[-3000:], markup=False)
+        sys.exit(f"demo: {row.title} ended with status {status}; the whole log is {log}")
+    newest = max(folder.rglob("results_*.json"), key=lambda path: path.stat().st_mtime)
+    loaded: dict[str, Any] = json.loads(newest.read_text())
+    return loaded
+
+
+def statistics(results: dict[str, Any]) -> dict[str, Any]:
+    """The run statistics that the model put into lm-eval's results."""
+    found: dict[str, Any] = results["config"]["atts"]["statistics"][TASK]
+    return found
+
+
+def takeover(results: dict[str, Any]) -> dict[str, Any]:
+    """The takeover rates of a row."""
+    found: dict[str, Any] = statistics(results)["takeover"]
+    return found
+
+
+def table(results: dict[str, dict[str, Any]]) -> Table:
+    """The rows side by side."""
+    shown = Table(title=f"{TASK}: draft/target strategies on the embedded pair")
+    shown.add_column("strategy")
+    for name in (
+        "pass@1 [95 % interval]",
+        "takeover rate\nnominal",
+        "\nrealised",
+        "target tokens\ncomputed",
+        "\nwritten",
+        "seconds",
+    ):
+        shown.add_column(name, justify="right")
+    for row in ROWS:
+        found = results[row.folder]
+        numbers = statistics(found)
+        metrics = found["results"][TASK]
+        low, high = metrics["pass@1_interval,all"]
+        rates, tokens = numbers["takeover"], numbers["tokens_per_sample"]
+        shown.add_row(
+            row.title,
+            f"{metrics['pass@1,all']:.3f} [{low:.3f}, {high:.3f}]",
+            _share(rates["nominal_rate"]),
+            _share(rates["realised_rate"] if row.model not in ("draft-only",) else None),
+            f"{tokens['target_computed']:.0f}",
+            f"{tokens['target_written']:.0f}",
+            f"{numbers['seconds']:.1f}",
+        )
+    return shown
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+if __name__ == "__main__":
+    main()
