@@ -55,6 +55,8 @@ class Dialect:
 
 
 def _ids(value: Any, engine: MockEngine) -> tuple[int, ...]:
+    if isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
+        (value,) = value  # a batch of one
     if not isinstance(value, list) or not value or not isinstance(value[0], int):
         raise WireError("this mock takes token ids, one prompt a request")
     if min(value) < 0 or max(value) >= engine.tokenizer.vocab_size:
