@@ -16,6 +16,8 @@ if not ENGINE:
     collect_ignore_glob = ["test_*.py"]
 
 WINDOW = 1024
+_told: list[str] = []
+_outcomes: dict[str, int] = {}
 
 
 def settings() -> dict:
@@ -57,6 +59,7 @@ def backend(loop, folder, tmp_path_factory):
     spec = BackendSpec(ENGINE, str(folder), options, "target", run_dir)
     kind.check(spec)
     opened = loop.run(kind.open(spec))
+    _told.append(f"{ENGINE} {opened.describe()['version']}, process {opened.server.pid}")
     yield opened
     loop.run(opened.aclose())
 
@@ -74,9 +77,6 @@ def openai(loop, backend, folder):
     loop.run(opened.aclose())
 
 
-_outcomes: dict[str, int] = {}
-
-
 def pytest_runtest_logreport(report):
     if report.when == "call" or report.outcome != "passed":
         _outcomes[report.outcome] = _outcomes.get(report.outcome, 0) + 1
@@ -91,6 +91,10 @@ def pytest_sessionfinish(session, exitstatus):
     if _outcomes != {"passed": wanted} and not (selected and not _outcomes.get("skipped")):
         print(f"\n{ENGINE}: {_outcomes}, but cases.toml says {wanted} passed and nothing else")
         session.exitstatus = 1
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line(f"engine: {'; '.join(_told) or 'not started'}; {_outcomes}")
 
 
 def pytest_report_header():

@@ -1,0 +1,1 @@
+"""What scoring costs on real servers: `make bench-engines`."""

@@ -1,0 +1,152 @@
+"""What each engine does in its own way, and bad input, on the real server."""
+
+import asyncio
+import socket
+
+import pytest
+
+from atts_harness import plugins
+from atts_harness.backend import BackendSpec, GenerateRequest, Sampling, ScoreRequest
+from atts_harness.errors import SettingError
+from atts_harness.testing.conformance_folder import train_tokenizer, write_model_folder
+from atts_harness.transcript import Message
+
+from .conftest import ENGINE, WINDOW
+
+SEGMENT = " 17 + 5 = 22, so the answer is 22."
+
+
+@pytest.fixture
+def context(backend):
+    return backend.tokenizer.render([Message("user", "Compute 17 + 5. " * 20)])
+
+
+def test_a_score_computes_what_its_usage_says(loop, backend, context):
+    segment = backend.tokenizer.encode(SEGMENT)
+    ask = ScoreRequest(ids=context + segment, start=len(context))
+    warm = GenerateRequest(ids=context, max_tokens=1, sampling=Sampling(temperature=0.0))
+    loop.run(backend.generate(warm))
+    usage = loop.run(backend.score(ask)).usage
+    if ENGINE == "vllm":
+        # The CPU build has no route that scores a tail, so every score computes its context anew.
+        assert not backend.capabilities.scores_read_cache
+        assert usage.computed_tokens == len(context) + len(segment)
+    else:
+        assert backend.capabilities.scores_read_cache
+        assert usage.computed_tokens == len(segment) + 1
+
+
+def test_the_backend_knows_whether_seeds_are_honoured(loop, backend, context):
+    asked = GenerateRequest(ids=context, max_tokens=32, sampling=Sampling(temperature=1.5), seed=5)
+    texts = {loop.run(backend.generate(asked)).ids for _ in range(3)}
+    assert backend.capabilities.seeds == (len(texts) == 1)
+    assert backend.capabilities.seeds == (ENGINE == "vllm")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0, 2.0])
+def test_generated_tokens_carry_untempered_log_probabilities(
+    loop, backend, reference, context, temperature
+):
+    asked = GenerateRequest(
+        ids=context, max_tokens=16, sampling=Sampling(temperature=temperature), top_logprobs=1
+    )
+    reply = loop.run(backend.generate(asked))
+    expected = reference.logprobs(context + reply.ids)[len(context) - 1 :]
+    assert reply.logprobs == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_window_is_filled_to_its_last_token(loop, backend):
+    ids = (backend.tokenizer.encode("17 + 5 = 22. ") * WINDOW)[: backend.max_length - 8]
+    asked = GenerateRequest(ids=ids, max_tokens=8, sampling=Sampling(temperature=0.0))
+    reply = loop.run(backend.generate(asked))
+    assert reply.ending == "eos" or len(reply.ids) == 8
+    scored = loop.run(backend.score(ScoreRequest(ids=ids[:-1], start=len(ids) - 9)))
+    assert len(scored.logprobs) == 8
+
+
+def test_a_request_that_runs_out_of_time_is_ended_in_the_engine(loop, backend, context):
+    asked = GenerateRequest(
+        ids=context,
+        max_tokens=backend.max_length - len(context),
+        sampling=Sampling(temperature=1.5),
+    )
+
+    async def give_up():
+        async with asyncio.timeout(0.2):
+            await asyncio.gather(*(backend.generate(asked) for _ in range(4)))
+
+    with pytest.raises(TimeoutError):
+        loop.run(give_up())
+    loop.run(backend.ping())
+
+
+def opened(loop, kind_name, model, **options):
+    kind = plugins.backend(kind_name)
+    spec = BackendSpec(kind_name, model, kind.options(**options), "target")
+    kind.check(spec)
+    backend = loop.run(kind.open(spec))
+    loop.run(backend.aclose())
+
+
+@pytest.fixture(scope="module", params=[ENGINE, "openai"])
+def kind(request):
+    return request.param
+
+
+def test_another_model_behind_the_url(loop, backend, kind):
+    with pytest.raises(SettingError, match=r"^target_url: .* serves .*, not org/other"):
+        opened(loop, kind, "org/other", url=backend.http.url)
+
+
+def test_a_tokenizer_that_is_not_the_servers(loop, backend, kind, tmp_path):
+    other = train_tokenizer(["completely different words", "wholly other text"], size=300)
+    other.save_pretrained(tmp_path)
+    with pytest.raises(SettingError, match=r"^target_tokenizer: ") as caught:
+        opened(loop, kind, None, url=backend.http.url, tokenizer=str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_window_that_the_server_does_not_have(loop, backend, kind):
+    with pytest.raises(SettingError, match=r"^target_max_length: the server's window is "):
+        opened(loop, kind, None, url=backend.http.url, max_length=10 * WINDOW)
+
+
+def test_nobody_at_the_url(loop, kind, folder):
+    with pytest.raises(SettingError, match=r"^target_url: no usable .* server at http://127"):
+        opened(loop, kind, str(folder), url="http://127.0.0.1:1")
+
+
+def test_an_engine_that_is_another_one(loop, backend):
+    other = "sglang" if ENGINE == "vllm" else "vllm"
+    with pytest.raises(SettingError, match=r"^target_url: "):
+        opened(loop, other, None, url=f"{backend.http.url}/no-such-prefix")
+
+
+def test_a_port_in_use(loop, backend, folder):
+    port = int(backend.http.url.rpartition(":")[2])
+    with pytest.raises(SettingError, match=rf"^target_port: 127.0.0.1:{port} cannot be used"):
+        opened(loop, ENGINE, str(folder), port=port, devices="cpu")
+
+
+def test_a_server_that_cannot_start_says_why(loop, tmp_path):
+    folder = write_model_folder(tmp_path / "model", max_length=64)
+    (folder / "config.json").write_text('{"model_type": "no-such-architecture"}')
+    with pytest.raises(SettingError, match=r"^target: .*log: ") as caught:
+        opened(loop, ENGINE, str(folder), devices="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_engine_that_is_not_installed(loop, folder, monkeypatch):
+    import sys
+
+    from atts_harness.errors import MissingExtraError
+
+    with pytest.raises(MissingExtraError, match=rf"pip install 'atts-harness\[{ENGINE}\]'"):
+        opened(loop, ENGINE, str(folder), engine_python=sys.executable, devices="cpu")
+
+
+def test_a_port_is_free_again_when_its_server_is_gone(loop):
+    from atts_harness.engines.servers import free_port
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", free_port("127.0.0.1")))
