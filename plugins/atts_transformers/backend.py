@@ -16,7 +16,8 @@ from atts_harness.backend import (
 )
 from atts_harness.errors import BadRequestError, ContextLengthError
 from atts_harness.tokenizer import HuggingFaceTokenizer
-from atts_transformers.engine import Engine, Job
+from atts_transformers.engine import Engine
+from atts_transformers.jobs import Job, wake
 from atts_transformers.load import Loaded, load
 
 
@@ -115,10 +116,10 @@ class TransformersBackend:
 
     async def aclose(self) -> None:
         """Stop the thread and let go of the model."""
-        self._engine.close()
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
         # No executor: at the interpreter's exit, when runs are closed at the latest, none is left.
-        while self._engine.alive:
-            await asyncio.sleep(0.005)
+        self._engine.close(lambda: wake(loop, ended.set))
+        await ended.wait()
 
     def _check(self, ids: tuple[int, ...], max_tokens: int) -> None:
         if not ids:

@@ -6,15 +6,12 @@ generation and as much of the waiting contexts as fits, and hands back what is f
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -24,7 +21,6 @@ from atts_harness.backend import (
     GenerateReply,
     GenerateRequest,
     ScoreReply,
-    ScoreRequest,
     Usage,
 )
 from atts_harness.errors import (
@@ -34,8 +30,9 @@ from atts_harness.errors import (
     MalformedReplyError,
 )
 from atts_harness.tokenizer import Tokenizer
+from atts_transformers.jobs import Job, Outcome, deliver, generation, row_of, scores
 from atts_transformers.packed import KEY_BLOCK, Work
-from atts_transformers.rows import Row, RowTable
+from atts_transformers.rows import RowTable
 from atts_transformers.sampling import draw, uniform
 from atts_transformers.stops import StopFinder
 
@@ -66,58 +63,6 @@ class Runner(Protocol):
     def clear(self, row: int) -> None:
         """Forget a row for good."""
         ...
-
-
-@dataclass(eq=False)
-class Job:
-    """One request on its way.
-
-    Attributes:
-        request: what was asked.
-        future: where the reply goes; belongs to `loop`.
-        loop: the event loop of the caller.
-        ids: context and what has been generated so far.
-        row: its cache row while it runs.
-        cached: how much of the context came from the cache.
-        cancelled: set by the caller's thread; the job is dropped at the next turn.
-    """
-
-    request: GenerateRequest | ScoreRequest
-    future: asyncio.Future[GenerateReply | ScoreReply]
-    loop: asyncio.AbstractEventLoop
-    arrived: float = field(default_factory=time.perf_counter)
-    ids: list[int] = field(default_factory=list)
-    row: Row | None = None
-    cached: int = 0
-    cancelled: bool = False
-    stream: random.Random = field(default_factory=random.Random)
-    logprobs: list[float] = field(default_factory=list)
-    tops: list[dict[int, float]] = field(default_factory=list)
-    first_token: float | None = None
-
-    @property
-    def length(self) -> int:
-        """Length of the context."""
-        return len(self.request.ids)
-
-    @property
-    def target(self) -> int:
-        """How many ids have to be computed before the next answer.
-
-        The last id of a scored text predicts nothing that was asked for.
-        """
-        return self.length - 1 if isinstance(self.request, ScoreRequest) else len(self.ids)
-
-    @property
-    def reserve(self) -> int:
-        """Cache positions it may need."""
-        request = self.request
-        return self.length + (request.max_tokens if isinstance(request, GenerateRequest) else 0)
-
-    @property
-    def reusable(self) -> int:
-        """How many leading ids may come from the cache; the rest has to yield logits."""
-        return self.request.start - 1 if isinstance(self.request, ScoreRequest) else self.length - 1
 
 
 class Engine:
@@ -158,8 +103,10 @@ class Engine:
         self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._waiting: list[Job] = []
         self._running: list[Job] = []
-        self._replies: list[tuple[Job, GenerateReply | ScoreReply | BaseException]] = []
-        self._closed = False
+        self._replies: list[tuple[Job, Outcome]] = []
+        self._closed = self._over = False
+        self._ending = threading.Lock()
+        self._on_end: list[Callable[[], object]] = []
         self._thread = threading.Thread(target=self._serve, name="atts-transformers", daemon=True)
         self._thread.start()
 
@@ -169,15 +116,19 @@ class Engine:
             raise BackendError("backend=transformers: the backend is closed")
         self._inbox.put(job)
 
-    def close(self) -> None:
-        """Tell the thread to stop; jobs that still run fail."""
-        self._closed = True
-        self._inbox.put(None)
+    def close(self, on_end: Callable[[], object]) -> None:
+        """Tell the thread to stop; jobs that still run fail.
 
-    @property
-    def alive(self) -> bool:
-        """Whether the thread still runs."""
-        return self._thread.is_alive()
+        Args:
+            on_end: called when the thread is through, from it, or at once if it is already.
+        """
+        self._closed = True
+        with self._ending:
+            if not self._over:
+                self._on_end.append(on_end)
+                self._inbox.put(None)
+                return
+        on_end()
 
     @property
     def running(self) -> int:
@@ -194,8 +145,15 @@ class Engine:
                 except Exception as error:
                     self._fail_all(error)
                 self._hand_back()
+        while not self._inbox.empty():
+            if (late := self._inbox.get()) is not None:
+                self._waiting.append(late)
         self._fail_all(BackendError("backend=transformers: closed while the request was running"))
         self._hand_back()
+        with self._ending:
+            self._over = True
+        for on_end in self._on_end:
+            on_end()
 
     def _take_in(self) -> bool:
         """Read the inbox; blocks when there is nothing to do. False when told to end."""
@@ -223,16 +181,16 @@ class Engine:
         jobs: list[Job] = []
         room = self._max_batch_tokens
         # One token of each generation first, then contexts in order of arrival.
-        for job in sorted(self._running, key=lambda j: len(j.ids) - len(_row(j).ids) > 1):
-            done = len(_row(job).ids)
+        for job in sorted(self._running, key=lambda j: len(j.ids) - len(row_of(j).ids) > 1):
+            done = len(row_of(job).ids)
             take = min(job.target - done, room)
             if take <= 0:
                 continue
             room -= take
             end = done + take
-            first = job.reusable if _scores(job) else len(job.ids) - 1
+            first = job.reusable if scores(job) else len(job.ids) - 1
             works.append(
-                Work(_row(job).index, done, job.ids[done:end], min(max(first - done, 0), take))
+                Work(row_of(job).index, done, job.ids[done:end], min(max(first - done, 0), take))
             )
             jobs.append(job)
         if works:
@@ -292,7 +250,7 @@ class Engine:
         spans: list[tuple[Job, int, int]] = []
         at = 0
         for work, job in zip(works, jobs, strict=True):
-            _row(job).ids.extend(work.ids)
+            row_of(job).ids.extend(work.ids)
             count = len(work.ids) - work.logits_from
             if count:
                 spans.append((job, at, at + count))
@@ -307,8 +265,8 @@ class Engine:
                 [j for j, low, high in spans if any(low <= b < high for b in broken)]
             )
             spans = [s for s in spans if s[0].row is not None]
-        self._score([s for s in spans if _scores(s[0])], logits, norm)
-        self._extend([s for s in spans if not _scores(s[0])], logits, norm)
+        self._score([s for s in spans if scores(s[0])], logits, norm)
+        self._extend([s for s in spans if not scores(s[0])], logits, norm)
 
     def _score(self, spans: list[tuple[Job, int, int]], logits: Tensor, norm: Tensor) -> None:
         if not spans:
@@ -317,7 +275,7 @@ class Engine:
         ids: list[int] = []
         for job, low, high in spans:
             places += range(low, high)
-            end = len(_row(job).ids) + 1
+            end = len(row_of(job).ids) + 1
             ids += job.ids[end - (high - low) : end]
         place = torch.tensor(places, device=logits.device)
         id_ = torch.tensor(ids, device=logits.device)
@@ -326,7 +284,7 @@ class Engine:
         for job, low, high in spans:
             job.logprobs += values[at : at + high - low]
             at += high - low
-            if len(_row(job).ids) == job.target:
+            if len(row_of(job).ids) == job.target:
                 self._finish_score(job)
 
     def _finish_score(self, job: Job) -> None:
@@ -340,7 +298,7 @@ class Engine:
         if not spans:
             return
         place = torch.tensor([low for _, low, _ in spans], device=logits.device)
-        requests = [_generation(job) for job, _, _ in spans]
+        requests = [generation(job) for job, _, _ in spans]
         mine, norm = logits[place], norm[place]
         drawn = draw(
             # Padding of the embedding beyond the tokenizer's ids is never meant.
@@ -363,9 +321,9 @@ class Engine:
                 job.tops.append(dict(zip(top_ids[n][:count], top_values[n][:count], strict=True)))
             if job.first_token is None:
                 job.first_token = now - job.arrived
-            self._finish_generation(job, requests[n])
+            self._finishgeneration(job, requests[n])
 
-    def _finish_generation(self, job: Job, request: GenerateRequest) -> None:
+    def _finishgeneration(self, job: Job, request: GenerateRequest) -> None:
         """Answer the job if its last token ended it."""
         count = len(job.ids) - job.length
         stop = None
@@ -397,11 +355,11 @@ class Engine:
         for job in jobs:
             error = MalformedReplyError("backend=transformers: the model's logits are not finite")
             self._replies.append((job, error))
-            self._runner.clear(_row(job).index)
+            self._runner.clear(row_of(job).index)
             self._release(job, keep=False)
 
     def _release(self, job: Job, *, keep: bool = True) -> None:
-        self._table.release(_row(job), keep=keep)
+        self._table.release(row_of(job), keep=keep)
         job.row = None
         self._running.remove(job)
 
@@ -424,44 +382,5 @@ class Engine:
         self._waiting = []
 
     def _hand_back(self) -> None:
-        """Give replies to their event loops: one wake-up for each loop."""
-        by_loop: dict[asyncio.AbstractEventLoop, list[Callable[[], None]]] = {}
-        for job, reply in self._replies:
-            by_loop.setdefault(job.loop, []).append(_setter(job, reply))
+        deliver(self._replies)
         self._replies = []
-        for loop, setters in by_loop.items():
-            try:
-                loop.call_soon_threadsafe(_run_all, setters)
-            except RuntimeError:  # the loop was closed: nobody waits any more
-                log.debug("%d replies came after their event loop was closed", len(setters))
-
-
-def _row(job: Job) -> Row:
-    assert job.row is not None
-    return job.row
-
-
-def _scores(job: Job) -> bool:
-    return isinstance(job.request, ScoreRequest)
-
-
-def _generation(job: Job) -> GenerateRequest:
-    assert isinstance(job.request, GenerateRequest)
-    return job.request
-
-
-def _setter(job: Job, reply: GenerateReply | ScoreReply | BaseException) -> Callable[[], None]:
-    def deliver() -> None:
-        if job.future.done():
-            return
-        if isinstance(reply, BaseException):
-            job.future.set_exception(reply)
-        else:
-            job.future.set_result(reply)
-
-    return deliver
-
-
-def _run_all(setters: Sequence[Callable[[], None]]) -> None:
-    for setter in setters:
-        setter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
 
 from atts_harness.backend import BackendSpec
 from atts_harness.errors import SettingError
@@ -18,15 +16,11 @@ from atts_harness.tokenizer import HuggingFaceTokenizer, load_tokenizer
 from atts_harness.transcript import Message
 from atts_transformers.engine import Runner
 from atts_transformers.options import TransformersOptions
-from atts_transformers.packed import KEY_BLOCK, PackedRunner, Work
-from atts_transformers.plain import PlainRunner
-
-log = logging.getLogger(__name__)
+from atts_transformers.packed import KEY_BLOCK
+from atts_transformers.pick import pick_runner
 
 CPU_CACHE_BYTES = 1 << 30
 CUDA_CACHE_SHARE = 0.6
-# Mean difference of logits over their spread, by bytes a number: rounding, nothing else.
-PACKING_TOLERANCE = {2: 5e-2, 4: 1e-4, 8: 1e-4}
 # Rows beyond those that run keep the prefixes of samples that wait for the other model.
 ROWS_PER_RUNNING = 2
 
@@ -97,58 +91,6 @@ def load(spec: BackendSpec) -> Loaded:
         "template": tokenizer.template_fingerprint,
     }
     return Loaded(name, options, runner, tokenizer, max_length, cache_tokens, rows, description)
-
-
-def pick_runner(model: Any, name: str, implementation: str) -> PackedRunner | PlainRunner:
-    """Pack requests if the model gives the same logits that way, else run them one by one.
-
-    Args:
-        model: as loaded.
-        name: for the log.
-        implementation: the option `attn_implementation`; a name other than `auto` is obeyed.
-
-    Raises:
-        SettingError: the model keeps no cache, or does not know the implementation.
-    """
-    size = min(64, model.config.get_text_config().vocab_size)
-    ids = [list(range(size // 2)), list(range(size))[::-2]]
-    with torch.inference_mode():
-        plain = [model(input_ids=torch.tensor([i], device=model.device)) for i in ids]
-        if plain[0].get("past_key_values") is None:
-            raise SettingError(
-                f"model: {name} returns no `past_key_values`, so its text cannot be continued; "
-                "serve it with backend=vllm or backend=sglang"
-            )
-        if implementation == "auto":
-            found = _packed(model, [out.logits[0] for out in plain], ids)
-            if isinstance(found, PackedRunner):
-                return found
-            log.warning("%s: requests run one by one, since %s", name, found)
-        runner = PlainRunner(model)
-        runner.forward([Work(0, 0, [0, 1], 1)])
-    return runner
-
-
-def _packed(model: Any, plain: list[Tensor], ids: list[list[int]]) -> PackedRunner | str:
-    """A packed runner, or why there cannot be one."""
-    before = model.config._attn_implementation
-    try:
-        runner = PackedRunner(model)
-        cut = len(ids[0]) // 3
-        # Two requests at once, one of them in two pieces: what breaks a model shows here.
-        first = runner.forward([Work(1, 0, ids[1], 0), Work(0, 0, ids[0][:cut], 0)])
-        rest = runner.forward([Work(0, cut, ids[0][cut:], 0)])
-    except Exception as error:  # any model code may run here
-        reason = f"packing failed ({type(error).__name__}: {error})"
-    else:
-        got = torch.cat([first, rest]).float()
-        expected = torch.cat([plain[1], plain[0]]).float()
-        gap = (got - expected).abs().mean() / expected.std().clamp(min=1e-6)
-        if gap < PACKING_TOLERANCE[model.dtype.itemsize]:
-            return runner
-        reason = f"packing changes the logits (by {gap:.1e} of their spread)"
-    model.set_attn_implementation(before)
-    return reason
 
 
 def _device(name: str) -> torch.device:

@@ -14,18 +14,28 @@ from torch import Tensor
 
 from atts_transformers.packed import Work
 
+# Attention layers keep the one, pure state-space models the other.
+CACHE_NAMES = ("past_key_values", "cache_params")
+
 
 class PlainRunner:
     """Runs a model over one row at a time; a row is a cache object of transformers.
 
     Args:
-        model: a causal model that returns `past_key_values`.
+        model: a causal model.
+        cache_name: under which name it takes and returns its cache, of `CACHE_NAMES`.
+        stepwise: feed one token at a time once there is a cache, for models (state-space ones)
+            that start anew when given several.
     """
 
     divisible = False
 
-    def __init__(self, model: Any) -> None:
+    def __init__(
+        self, model: Any, cache_name: str = CACHE_NAMES[0], *, stepwise: bool = False
+    ) -> None:
         self.model = model
+        self._stepwise = stepwise
+        self._cache_name = cache_name
         self.device: torch.device = model.device
         self._caches: dict[int, Any] = {}
 
@@ -48,16 +58,25 @@ class PlainRunner:
         for work in works:
             if not work.start:
                 self._caches.pop(work.row, None)
-            count = len(work.ids) - work.logits_from
-            out = self.model(
-                input_ids=torch.tensor([work.ids], device=self.device),
-                past_key_values=self._caches.get(work.row),
-                use_cache=True,
-                logits_to_keep=max(count, 1),
-            )
-            self._caches[work.row] = out.past_key_values
-            parts.append(out.logits[0, out.logits.shape[1] - count :])
+            if self._stepwise and work.start:
+                pieces = [[id_] for id_ in work.ids]
+                logits = torch.cat([self._piece(work.row, piece, 1) for piece in pieces])
+                parts.append(logits[work.logits_from :])
+            else:
+                parts.append(self._piece(work.row, work.ids, len(work.ids) - work.logits_from))
         return torch.cat(parts)
+
+    def _piece(self, row: int, ids: list[int], count: int) -> Tensor:
+        """Extend a row; logits of the last `count` positions."""
+        out = self.model(
+            input_ids=torch.tensor([ids], device=self.device),
+            use_cache=True,
+            logits_to_keep=max(count, 1),
+            **{self._cache_name: self._caches.get(row)},
+        )
+        self._caches[row] = out[self._cache_name]
+        logits: Tensor = out.logits[0]
+        return logits[len(logits) - count :]
 
     def resize(self, rows: int, columns: int) -> None:
         """Rows grow by themselves; those that are no longer used are let go."""

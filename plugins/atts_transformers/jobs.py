@@ -1,0 +1,112 @@
+"""A request on its way through the engine, and the way of its reply back to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from atts_harness.backend import GenerateReply, GenerateRequest, ScoreReply, ScoreRequest
+from atts_transformers.rows import Row
+
+log = logging.getLogger(__name__)
+Outcome = GenerateReply | ScoreReply | BaseException
+
+
+@dataclass(eq=False)
+class Job:
+    """One request on its way.
+
+    Attributes:
+        request: what was asked.
+        future: where the reply goes; belongs to `loop`.
+        loop: the event loop of the caller.
+        ids: context and what has been generated so far.
+        row: its cache row while it runs.
+        cached: how much of the context came from the cache.
+        cancelled: set by the caller's thread; the job is dropped at the next turn.
+    """
+
+    request: GenerateRequest | ScoreRequest
+    future: asyncio.Future[GenerateReply | ScoreReply]
+    loop: asyncio.AbstractEventLoop
+    arrived: float = field(default_factory=time.perf_counter)
+    ids: list[int] = field(default_factory=list)
+    row: Row | None = None
+    cached: int = 0
+    cancelled: bool = False
+    stream: random.Random = field(default_factory=random.Random)
+    logprobs: list[float] = field(default_factory=list)
+    tops: list[dict[int, float]] = field(default_factory=list)
+    first_token: float | None = None
+
+    @property
+    def length(self) -> int:
+        """Length of the context."""
+        return len(self.request.ids)
+
+    @property
+    def target(self) -> int:
+        """How many ids have to be computed before the next answer.
+
+        The last id of a scored text predicts nothing that was asked for.
+        """
+        return self.length - 1 if isinstance(self.request, ScoreRequest) else len(self.ids)
+
+    @property
+    def reserve(self) -> int:
+        """Cache positions it may need."""
+        request = self.request
+        return self.length + (request.max_tokens if isinstance(request, GenerateRequest) else 0)
+
+    @property
+    def reusable(self) -> int:
+        """How many leading ids may come from the cache; the rest has to yield logits."""
+        return self.request.start - 1 if isinstance(self.request, ScoreRequest) else self.length - 1
+
+
+def row_of(job: Job) -> Row:
+    """The row of a job that runs."""
+    assert job.row is not None
+    return job.row
+
+
+def scores(job: Job) -> bool:
+    """Whether it is a score."""
+    return isinstance(job.request, ScoreRequest)
+
+
+def generation(job: Job) -> GenerateRequest:
+    """The request of a job that is no score."""
+    assert isinstance(job.request, GenerateRequest)
+    return job.request
+
+
+def deliver(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
+    """Give replies to their event loops, with one wake-up for each loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Outcome]]] = {}
+    for job, outcome in outcomes:
+        by_loop.setdefault(job.loop, []).append((job, outcome))
+    for loop, mine in by_loop.items():
+        wake(loop, lambda mine=mine: _settle(mine))  # type: ignore[misc]
+
+
+def wake(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
+    """Run `callback` in `loop`, from any thread; nobody waits for it in a loop that is closed."""
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        log.debug("an event loop was closed before its replies came")
+
+
+def _settle(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
+    for job, outcome in outcomes:
+        if job.future.done():
+            continue
+        if isinstance(outcome, BaseException):
+            job.future.set_exception(outcome)
+        else:
+            job.future.set_result(outcome)
