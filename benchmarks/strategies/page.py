@@ -80,7 +80,7 @@ def _accuracy(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     ]
     for row in rows:
         m = measured[row.title]
-        rate = m.realised_rate
+        rate = None if row.strategy == "draft-only" else m.realised_rate
         cells = [
             row.title,
             f"{m.accuracy.value:.3f} {_interval(m.accuracy)}",

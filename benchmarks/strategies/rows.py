@@ -28,6 +28,7 @@ class Row:
 
 
 REPLACE, CONTINUE = {"on_reject": "replace"}, {"on_reject": "continue"}
+MAY_END = {"think_close": "keep", "on_eos": "end", "finish_on": "answer"}
 BY_STEPS = {"chunk_tokens": 96}
 
 ROWS = (
@@ -48,6 +49,7 @@ ROWS = (
     Row("self, continue", "self", {"rate": RATE} | CONTINUE),
     Row("SpecReason, greedy, 7", "specreason", {"threshold": 7}),
     Row("SpecReason, average, 7", "specreason", {"threshold": 7, "judging": "average"}),
+    Row("SpecReason, greedy, 7, thinking may end", "specreason", {"threshold": 7} | MAY_END),
     Row("speculative thinking", "speculative-thinking"),
     Row("speculative thinking, not_reasoning", "speculative-thinking", {"not_reasoning": True}),
 )
