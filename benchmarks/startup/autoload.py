@@ -1,8 +1,8 @@
 """Does the start-up file cost anything? `python -c pass` with and without it, in one run.
 
-Two bare virtual environments that differ in the `.pth` file only; the runs alternate, so that
-whatever else the machine does falls on both alike. Printed: medians, their ratio and a bootstrap
-interval of the ratio.
+Bare virtual environments that differ in the `.pth` file only, one of them twice without it to see
+what the machine's noise alone amounts to; the runs alternate, so that whatever else the machine
+does falls on all alike. Printed: medians, ratios and bootstrap intervals of the ratios.
 
     python benchmarks/startup/autoload.py [RUNS]
 """
@@ -20,6 +20,8 @@ from pathlib import Path
 
 START_UP_FILE = Path(__file__).parents[2] / "plugins" / "atts_lm_eval" / "autoload.pth"
 MILLISECONDS = 1000.0
+WARM_UP = 5
+DRAWS = 1000
 
 
 def make_environment(root: Path, *, start_up_file: bool) -> Path:
@@ -42,20 +44,31 @@ def seconds(python: Path) -> float:
 def main(runs: int = 200) -> None:
     """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
-        without = make_environment(Path(folder) / "without", start_up_file=False)
-        with_file = make_environment(Path(folder) / "with", start_up_file=True)
-        pairs = [(seconds(without), seconds(with_file)) for _ in range(runs + 5)][5:]
+        pythons = [
+            make_environment(Path(folder) / name, start_up_file=name == "with")
+            for name in ("without", "again", "with")
+        ]
+        rounds = [tuple(map(seconds, pythons)) for _ in range(runs + WARM_UP)][WARM_UP:]
+    without, _, with_file = map(statistics.median, zip(*rounds, strict=True))
+    print(f"rounds                     {runs}")
+    print(f"without the file (ms)      {without * MILLISECONDS:.2f}")
+    print(f"with the file (ms)         {with_file * MILLISECONDS:.2f}")
+    print(f"ratio                      {interval(rounds, 2)}")
+    print(f"ratio of two without it    {interval(rounds, 1)}")
 
-    def ratio(sample: list[tuple[float, float]]) -> float:
-        return statistics.median(b for _, b in sample) / statistics.median(a for a, _ in sample)
+
+def interval(rounds: list[tuple[float, ...]], column: int) -> str:
+    """Ratio of medians to the first column, with a 95 % bootstrap interval over rounds."""
+
+    def ratio(sample: list[tuple[float, ...]]) -> float:
+        return statistics.median(r[column] for r in sample) / statistics.median(
+            r[0] for r in sample
+        )
 
     dice = random.Random(0)
-    ratios = sorted(ratio(dice.choices(pairs, k=len(pairs))) for _ in range(1000))
-    plain, loaded = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"runs each                {runs}")
-    print(f"without the file (ms)    {plain * MILLISECONDS:.2f}")
-    print(f"with the file (ms)       {loaded * MILLISECONDS:.2f}")
-    print(f"ratio                    {ratio(pairs):.3f} [{ratios[25]:.3f}, {ratios[974]:.3f}]")
+    drawn = sorted(ratio(dice.choices(rounds, k=len(rounds))) for _ in range(DRAWS))
+    low, high = drawn[round(0.025 * DRAWS)], drawn[round(0.975 * DRAWS)]
+    return f"{ratio(rounds):.3f} [{low:.3f}, {high:.3f}]"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ STUB = Path(__file__).parent / "third_party"
 OTHERS = [Path(p) for p in os.environ.get("ATTS_LM_EVAL_COPIES", "").split(os.pathsep) if p]
 PAIR = ("--model_args", "preset=scripted-pair,rate=0")
 KEPT_TASKS = "gsm8k"
+# What a test brings itself, and what it can do without; nothing here opens a real model.
+LEFT_OUT = ("lm_eval", "atts", "_editable", "torch", "transformers", "accelerate", "peft")
 
 pytestmark = [
     pytest.mark.skipif(
@@ -81,12 +83,16 @@ def copy_lm_eval(source: Path, site: Path) -> None:
 
 
 def make_environment(root: Path, lm_eval: Path) -> Environment:
-    """Without pip, on top of the packages of this interpreter."""
+    """Without pip, on top of most packages of this interpreter."""
     venv.create(root, with_pip=False, symlinks=True)
     made = Environment(root)
-    (made.site / "zz_base.pth").write_text(
-        "\n".join(p for p in sys.path if p.endswith("-packages")) + "\n"
-    )
+    base = root / "base"
+    base.mkdir()
+    for folder in (Path(p) for p in sys.path if p.endswith("-packages")):
+        for entry in folder.iterdir():
+            if not entry.name.lower().startswith(LEFT_OUT) and not (base / entry.name).exists():
+                (base / entry.name).symlink_to(entry)
+    (made.site / "zz_base.pth").write_text(f"{base}\n")
     copy_lm_eval(lm_eval, made.site)
     shutil.copytree(STUB, made.site, dirs_exist_ok=True)
     return made
