@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from atts_harness.engines.backend import SAMPLE_TEXT
 from atts_harness.engines.http import EngineHttp
@@ -13,7 +15,8 @@ from atts_harness.errors import AttsError, BadRequestError, MalformedReplyError,
 from atts_harness.tokenizer import Tokenizer
 from atts_openai import wire
 
-COMPLETION = decoder(wire.Completion)
+T = TypeVar("T")
+COMPLETION: msgspec.json.Decoder[wire.Completion] = decoder(wire.Completion)
 # Ways to get log-probabilities of a prompt, cheapest reply first.
 SCORE_WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("prompt_logprobs", {"prompt_logprobs": 0, "max_tokens": 1}),
@@ -61,12 +64,7 @@ async def find_dialect(http: EngineHttp, path: str, model: str, tokenizer: Token
     ids = tokenizer.encode(SAMPLE_TEXT)
     tries = Tries(http, path, model)
     asks, reply, takes_ids = await _first_reply(tries, ids)
-    extra = reply.usage.prompt_tokens - len(ids)
-    if extra not in ((0,) if takes_ids else (0, 1)):
-        raise SettingError(
-            f"tokenizer: the server counts {reply.usage.prompt_tokens} tokens where the local "
-            f"tokenizer makes {len(ids)}; give the served model's own with `tokenizer`"
-        )
+    extra = await _extra_tokens(tries, ids, asks)
     prompt: Any = list(ids) if takes_ids else SAMPLE_TEXT
     again = await tries.generate(prompt, asks, seed=11)
     other = await tries.generate(prompt, asks, seed=12)
@@ -87,6 +85,43 @@ async def find_dialect(http: EngineHttp, path: str, model: str, tokenizer: Token
     )
 
 
+async def _extra_tokens(tries: Tries, ids: Sequence[int], asks: dict[str, Any]) -> int:
+    """Tokens that the server puts before a text: 0 or 1; texts must be split as the local way.
+
+    Raises:
+        SettingError: they are split in another way.
+    """
+    fields = {"prompt": SAMPLE_TEXT, "max_tokens": 1, "temperature": 0.0, **asks}
+    try:
+        told = await tries.ask(fields, TEXT_PROMPT)
+    except BadRequestError:
+        return 0  # it takes ids only, so it never splits texts
+    theirs = told.choices[0].prompt_token_ids if told.choices else None
+    extra = told.usage.prompt_tokens - len(ids)
+    if extra not in (0, 1) or (theirs is not None and tuple(theirs[-len(ids) :]) != tuple(ids)):
+        raise SettingError(
+            "tokenizer: the server splits a sample text into "
+            f"{told.usage.prompt_tokens} tokens, the local tokenizer into {len(ids)} or others; "
+            "give the served model's own with `tokenizer`"
+        )
+    return extra
+
+
+class TextPrompt(msgspec.Struct):
+    """A reply to a prompt of text; some servers tell its ids."""
+
+    class Choice(msgspec.Struct):
+        """One completion."""
+
+        prompt_token_ids: list[int] | None = None
+
+    choices: list[Choice]
+    usage: wire.WireUsage
+
+
+TEXT_PROMPT: msgspec.json.Decoder[TextPrompt] = decoder(TextPrompt)
+
+
 class Tries:
     """Small requests to one server."""
 
@@ -97,7 +132,11 @@ class Tries:
 
     async def send(self, fields: dict[str, Any]) -> wire.Completion:
         """One request."""
-        return await self._http.post(self._path, {"model": self._model, **fields}, COMPLETION)
+        return await self.ask(fields, COMPLETION)
+
+    async def ask(self, fields: dict[str, Any], kind: msgspec.json.Decoder[T]) -> T:
+        """One request, its reply decoded as `kind`."""
+        return await self._http.post(self._path, {"model": self._model, **fields}, kind)
 
     async def generate(self, prompt: Any, asks: dict[str, Any], seed: int) -> wire.Completion:
         """A short varied text."""
