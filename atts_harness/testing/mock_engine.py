@@ -148,7 +148,7 @@ class MockEngine:
             self._tries[key] += 1
         loop = asyncio.get_running_loop()
         if self.keep_log:
-            self.log.append(Entry(key, fault, loop.time()))
+            self.log.append(Entry(key, fault, loop.time(), len(request.ids)))
         if self.stalled or fault == "timeout":
             await asyncio.sleep(FOREVER)
         if fault in ("500", "429", "reset"):

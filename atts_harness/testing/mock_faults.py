@@ -62,11 +62,13 @@ class Entry:
         key: names the request (`request_key`).
         fault: what was done to it; None if it was served.
         at: the engine's clock.
+        prompt: length of the context in tokens.
     """
 
     key: str
     fault: Fault | None
     at: float
+    prompt: int = 0
 
 
 def request_key(request_hash: str) -> str:

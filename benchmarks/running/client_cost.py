@@ -19,22 +19,24 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 import aiohttp
 import msgspec
 
-from atts_harness.backend import BackendSpec, GenerateRequest, ScoreRequest
+from atts_harness.backend import Backend, BackendSpec, GenerateRequest, ScoreRequest
 from atts_harness.records import RunRecord
 from atts_harness.running.directory import RunDirectory
 from atts_harness.running.ledger import Ledger
 from atts_harness.running.observers import Observers
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
-from atts_harness.strategy import StrategyOptions
+from atts_harness.strategy import Context, Outcome, Sample, StrategyOptions
 from atts_harness.testing.mock_runs import make_groups
 from atts_harness.testing.scripted import ByteTokenizer
 
 WRITTEN = 64
+Figures = dict[str, float]
 TURNS = 10
 
 
@@ -46,10 +48,10 @@ class Turns:
     grouped = False
     policy = None
 
-    def __init__(self, scores):
+    def __init__(self, scores: bool) -> None:
         self.scores = scores
 
-    async def run(self, sample, ctx):
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
         transcript = sample.transcript
         segment = None
         for turn in range(TURNS):
@@ -66,14 +68,14 @@ class Turns:
 class Meter:
     """Wall time and this process's CPU time, system time included."""
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.cpu, self.wall = _cpu(), time.perf_counter()
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         self.cpu, self.wall = _cpu() - self.cpu, time.perf_counter() - self.wall
 
-    def of(self, requests):
+    def of(self, requests: int) -> Figures:
         return {
             "requests": requests,
             "requests_per_s": round(requests / self.wall),
@@ -81,12 +83,12 @@ class Meter:
         }
 
 
-def _cpu():
+def _cpu() -> float:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
-async def connect(dialect, url):
+async def connect(dialect: str, url: str) -> Backend:
     """The real client, on the mock's byte tokenizer."""
     module = __import__(f"atts_{dialect}.backend", fromlist=["open_tokenizer"])
     module.open_tokenizer = lambda spec, served: ByteTokenizer()
@@ -94,7 +96,9 @@ async def connect(dialect, url):
     return await kind.open(BackendSpec(dialect, None, kind.options(url=url)))
 
 
-async def harness(dialect, url, requests, tokens, concurrency, scores):
+async def harness(
+    dialect: str, url: str, requests: int, tokens: int, concurrency: int, scores: bool
+) -> Figures:
     """Everything on: slots, retries, journal, ledger."""
     backend = await connect(dialect, url)
     groups = make_groups(
@@ -122,7 +126,9 @@ async def harness(dialect, url, requests, tokens, concurrency, scores):
     return meter.of(sum(account.totals.calls for account in ledger.accounts.values()))
 
 
-async def bare(dialect, url, requests, tokens, concurrency, scores):
+async def bare(
+    dialect: str, url: str, requests: int, tokens: int, concurrency: int, scores: bool
+) -> Figures:
     """The same bodies, sent by aiohttp and decoded by msgspec, and nothing else."""
     if dialect == "sglang":
         from atts_sglang import wire
@@ -131,7 +137,9 @@ async def bare(dialect, url, requests, tokens, concurrency, scores):
         encode = (
             (lambda r: wire.score_payload(r, "rid", priority=None))
             if scores
-            else (lambda r: wire.generate_payload(r, "rid", eos_ids=[259], seeds=True, priority=None))
+            else (
+                lambda r: wire.generate_payload(r, "rid", eos_ids=[259], seeds=True, priority=None)
+            )
         )
     else:
         from atts_vllm import wire
@@ -146,7 +154,7 @@ async def bare(dialect, url, requests, tokens, concurrency, scores):
     ids = tuple(b"x" * tokens)
     gate = asyncio.Semaphore(concurrency)
 
-    async def one(n):
+    async def one(n: int) -> None:
         if scores:
             request = ScoreRequest(ids=(*ids, 1 + n % 200), start=tokens - WRITTEN)
         else:
@@ -164,7 +172,7 @@ async def bare(dialect, url, requests, tokens, concurrency, scores):
     return meter.of(requests)
 
 
-async def of_lm_eval(url, requests, tokens, concurrency):
+async def of_lm_eval(url: str, requests: int, tokens: int, concurrency: int) -> Figures:
     """lm-eval's client for completions servers, with its own batching, retries and progress."""
     from lm_eval.models.openai_completions import LocalCompletionsAPI
 
@@ -190,7 +198,7 @@ async def of_lm_eval(url, requests, tokens, concurrency):
     return meter.of(requests)
 
 
-def serve(dialect):
+def serve(dialect: str) -> tuple[subprocess.Popen[str], str]:
     """A mock engine in a process of its own."""
     command = [sys.executable, "-m", "atts_harness.testing.mock_server", "--no-log"]
     process = subprocess.Popen(
@@ -198,6 +206,7 @@ def serve(dialect):
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdout is not None
     return process, process.stdout.readline().strip()
 
 
@@ -230,7 +239,9 @@ def main() -> None:
             process.kill()
             process.wait()
     for name, figures in found.items():
-        print(f"{name:36} {figures['requests_per_s']:>7}/s {figures['cpu_ms_per_request']:>7} ms CPU")
+        print(
+            f"{name:36} {figures['requests_per_s']:>7}/s {figures['cpu_ms_per_request']:>7} ms CPU"
+        )
     print(json.dumps({"tokens": given.tokens, "concurrency": given.concurrency, **found}))
 
 

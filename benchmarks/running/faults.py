@@ -1,0 +1,167 @@
+"""Every fault at 10 % over HTTP, request by request, and an engine that is gone for a minute.
+
+    python benchmarks/running/faults.py [--problems 20] [--gone 60]
+
+The mock engine serves both dialects; the real clients talk to it. For each fault the run must
+complete, and three books must agree: the mock's own fault log, the ledger (with the journal's
+record of every try), and the engine's counters as its `/metrics` tells them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import re
+from collections import Counter
+from typing import Any
+
+import aiohttp
+
+from atts_harness.backend import Backend, BackendSpec
+from atts_harness.running.control import Control
+from atts_harness.running.journal import MemoryJournal
+from atts_harness.running.ledger import Ledger
+from atts_harness.running.observers import Observers
+from atts_harness.running.scheduler import run_groups
+from atts_harness.settings import RunOptions
+from atts_harness.testing.mock_engine import MockEngine
+from atts_harness.testing.mock_faults import FAULTS, FaultPlan, request_key
+from atts_harness.testing.mock_latency import fixed
+from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
+from atts_harness.testing.mock_server import MockServer
+from atts_harness.testing.scripted import ByteTokenizer
+
+AS_SEEN = {
+    "500": "BackendUnavailableError",
+    "429": "BackendUnavailableError",
+    "reset": "BackendUnavailableError",
+    "timeout": "BackendTimeoutError",
+    "truncated": "MalformedReplyError",
+    "nan": "MalformedReplyError",
+    "length": "MalformedReplyError",
+}
+STRATEGY = MockOptions(turns=4, draft_tokens=16, target_tokens=16, ending=0.0)
+Books = dict[str, list[str]]
+
+
+async def connect(dialect: str, url: str) -> Backend:
+    """The real client, on the mock's byte tokenizer."""
+    module = __import__(f"atts_{dialect}.backend", fromlist=["open_tokenizer"])
+    module.open_tokenizer = lambda spec, served: ByteTokenizer()
+    kind = __import__(f"atts_{dialect}.plugin", fromlist=["KIND"]).KIND
+    backend: Backend = await kind.open(BackendSpec(dialect, None, kind.options(url=url)))
+    return backend
+
+
+async def counters(url: str) -> dict[str, float]:
+    """The engine's figures by their last words: `prompt_tokens_total`, ..."""
+    async with aiohttp.ClientSession() as session, session.get(url + "/metrics") as response:
+        text = await response.text()
+    return {name: float(value) for name, value in re.findall(r":(\w+)\{.*\} (\S+)", text)}
+
+
+def sorted_books(books: Books) -> Books:
+    return {key: sorted(tries) for key, tries in books.items()}
+
+
+async def one_fault(dialect: str, fault: Any, problems: int) -> dict[str, Any]:
+    engine = MockEngine(slots=64)
+    async with MockServer(engine, dialect) as server:  # type: ignore[arg-type]
+        backend = await connect(dialect, server.url)
+        engine.log.clear()
+        before = await counters(server.url)
+        engine.faults = FaultPlan({fault: 0.1}, retry_after=0.5)
+        journal, ledger = MemoryJournal(), Ledger()
+        groups = make_groups(problems, 4, MockTurns(STRATEGY))
+        records = await run_groups(
+            groups,
+            {"draft": backend, "target": backend},
+            RunOptions(timeout=2.0, retries=20, metrics_interval=0),
+            journal,
+            Observers([ledger.add_call], [], [ledger.add_sample]),
+        )
+        after = await counters(server.url)
+        await backend.aclose()
+    seen: Books = {}
+    for entry in engine.log:
+        said = AS_SEEN[entry.fault] if entry.fault else "served"
+        seen.setdefault(entry.key, []).append(said)
+    booked: Books = {}
+    for call in journal.calls():
+        tries = booked.setdefault(request_key(call.request_hash), [])
+        tries += [f.error for f in call.faults] + ["served"] * (call.reply is not None)
+    accounts = ledger.accounts.values()
+    injected = sum(entry.fault is not None for entry in engine.log)
+    # What was spoilt on its way back had been worked for; only the engine knows of that.
+    spoilt = sum(e.prompt for e in engine.log if e.fault in ("truncated", "nan", "length"))
+    read = after["prompt_tokens_total"] - before["prompt_tokens_total"]
+    return {
+        "dialect": dialect,
+        "fault": fault,
+        "requests": len(engine.log),
+        "injected": injected,
+        "samples_failed": sum(record.failed is not None for record in records),
+        "log_and_journal_agree": sorted_books(seen) == sorted_books(booked),
+        "log_and_ledger_agree": sum((a.faults for a in accounts), Counter()).total() == injected
+        and sum(a.totals.calls for a in accounts) == len(engine.log) - injected,
+        "counters_and_ledger_agree": sum(a.totals.prompt_tokens for a in accounts) + spoilt == read,
+    }
+
+
+async def gone(dialect: str, seconds: float, problems: int) -> dict[str, Any]:
+    engine, control = MockEngine(slots=16), Control()
+    async with MockServer(engine, dialect) as server:  # type: ignore[arg-type]
+        backend = await connect(dialect, server.url)
+        engine.latency = fixed(0.05)
+
+        async def meanwhile() -> None:
+            await asyncio.sleep(1.0)
+            await server.go_away()
+            await asyncio.sleep(seconds)
+            await server.come_back()
+
+        leaving = asyncio.create_task(meanwhile())
+        ledger = Ledger()
+        records = await run_groups(
+            make_groups(problems, 4, MockTurns(STRATEGY)),
+            {"draft": backend, "target": backend},
+            RunOptions(retries=3, metrics_interval=0),
+            MemoryJournal(),
+            Observers([ledger.add_call]),
+            control,
+        )
+        await leaving
+        await backend.aclose()
+    outages = [outage for e in control.engines for outage in e.outages]
+    return {
+        "dialect": dialect,
+        "gone_for": seconds,
+        "samples": len(records),
+        "samples_failed": sum(record.failed is not None for record in records),
+        "waited": [round((o.ended or 0) - o.began, 1) for o in outages],
+        "tries_while_gone": sum(a.faults.total() for a in ledger.accounts.values()),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--problems", type=int, default=20)
+    parser.add_argument("--gone", type=float, default=60.0)
+    given = parser.parse_args()
+    bad = False
+    for dialect in ("sglang", "vllm"):
+        for fault in FAULTS:
+            found = asyncio.run(one_fault(dialect, fault, given.problems))
+            print(json.dumps(found), flush=True)
+            bad |= found["samples_failed"] > 0 or not found["log_and_journal_agree"]
+            bad |= not found["log_and_ledger_agree"]
+            bad |= not found["counters_and_ledger_agree"]
+        found = asyncio.run(gone(dialect, given.gone, given.problems))
+        print(json.dumps(found), flush=True)
+        bad |= found["samples_failed"] > 0
+    raise SystemExit(int(bad))
+
+
+if __name__ == "__main__":
+    main()

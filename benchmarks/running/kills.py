@@ -1,0 +1,143 @@
+"""`kill -9` at random moments: nothing committed is lost or repeated, and the end is the same.
+
+    python benchmarks/running/kills.py [--kills 50] [--seed 0]
+
+A run on a mock engine, in a process of its own, is killed at a random moment and started again,
+until it has been killed so often; then it is let finish. After each kill the journal is opened
+and checked. The results are compared with those of a run that nobody killed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import msgspec
+
+from atts_harness.errors import RunDirError
+from atts_harness.records import RunRecord, SampleRecord
+from atts_harness.running.directory import RunDirectory
+from atts_harness.running.rundir import open_run
+from atts_harness.running.scheduler import run_groups
+from atts_harness.settings import RunOptions
+from atts_harness.testing.mock_engine import MockBackend, MockEngine
+from atts_harness.testing.mock_latency import lognormal
+from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
+
+STRATEGY = MockOptions(turns=8, draft_tokens=16, target_tokens=16, ending=0.1)
+
+
+def produce(folder: Path, problems: int, seconds: float) -> list[SampleRecord]:
+    """One session of the run."""
+    engine = MockEngine(slots=8, latency=lognormal(seconds, 0.5), cache=False)
+    backend = MockBackend(engine)
+    groups = make_groups(problems, 4, MockTurns(STRATEGY))
+    directory = RunDirectory(folder)
+    plan = {s.id: g.problem.prompt_hash for g in groups for s in g.samples}
+    journal = directory.journal(RunRecord(strategy="mock-turns"), plan)
+    work = run_groups(
+        groups, {"draft": backend, "target": backend}, RunOptions(metrics_interval=0), journal
+    )
+    records = asyncio.run(work)
+    journal.close()
+    directory.ended("finished", {})
+    directory.close()
+    return records
+
+
+def results(folder: Path) -> list[str]:
+    """Everything but times and the order of decisions among samples."""
+    found = []
+    with open_run(folder) as run:
+        for record in run.samples():
+            plain = msgspec.to_builtins(record)
+            for name in ("started", "ended", "waited_seconds"):
+                del plain[name]
+            for decision in plain["decisions"]:
+                del decision["sequence"]
+            for totals in plain["calls"].values():
+                del totals["queued_seconds"], totals["engine_seconds"]
+            found.append(json.dumps(plain, sort_keys=True))
+    return found
+
+
+def committed(folder: Path) -> dict[str, str]:
+    """Recorded calls, by key, with what they say."""
+    with open_run(folder) as run:
+        return {str(call.key): str(call) for call in run.calls()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--problems", type=int, default=40)
+    parser.add_argument("--seconds", type=float, default=0.05, help="of a call")
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child is not None:
+        print("begun", flush=True)
+        produce(given.child, given.problems, given.seconds)
+        return
+
+    rng = random.Random(given.seed)
+    with tempfile.TemporaryDirectory() as temporary:
+        whole, killed = Path(temporary, "whole"), Path(temporary, "killed")
+        produce(whole, given.problems, 0.0)
+        known: dict[str, str] = {}
+        kills = unborn = 0
+        while kills < given.kills:
+            command = [sys.executable, __file__, "--child", str(killed)]
+            command += ["--problems", str(given.problems), "--seconds", str(given.seconds)]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(rng.uniform(0.0, 1.0))
+            if process.poll() is not None:
+                raise SystemExit(f"the run was over after {kills} kills: more --problems")
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            try:
+                now = committed(killed)
+            except RunDirError:
+                unborn += 1  # killed before there was a run
+                continue
+            lost = {key for key, call in known.items() if now.get(key) != call}
+            if lost:
+                raise SystemExit(f"kill {kills}: {len(lost)} committed calls lost or changed")
+            check = sqlite3.connect(killed / "journal.sqlite3")
+            (verdict,) = check.execute("PRAGMA integrity_check").fetchone()
+            check.close()
+            if verdict != "ok":
+                raise SystemExit(f"kill {kills}: {verdict}")
+            known = now
+        produce(killed, given.problems, 0.0)
+        after, reference = committed(killed), committed(whole)
+        outcome = {
+            "kills": kills,
+            "before_the_run_began": unborn,
+            "calls": len(reference),
+            "committed_before_the_last_session": len(known),
+            "lost_or_changed": sum(after.get(key) != call for key, call in known.items()),
+            "calls_made_twice": len(after) - len(reference),
+            "results_identical": results(killed) == results(whole),
+        }
+    print(json.dumps(outcome))
+    if outcome["lost_or_changed"] or outcome["calls_made_twice"]:
+        raise SystemExit(1)
+    if not outcome["results_identical"]:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
