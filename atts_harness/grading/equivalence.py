@@ -306,4 +306,7 @@ def stands_for(decimal: Fraction, places: int | None, number: Fraction) -> bool:
     """
     if places is None or places < APPROXIMATE_FROM or decimal == 0:
         return False
-    return abs(decimal - number) < Fraction(1, 10**places)
+    unit = Fraction(1, 10**places)
+    rounded = abs(decimal - number) <= unit / 2
+    cut = 0 <= (number - decimal) * (1 if number > 0 else -1) < unit
+    return rounded or cut

@@ -32,6 +32,7 @@ _LATEX = [LatexExtractionConfig(boxed_match_priority=-1)]
 _DIGITS = 50
 _SAME_DIGITS = 40
 _FUNCTION = re.compile(r"[A-Za-z]\w*\(([a-z])\)")
+_CAPITAL = re.compile(r"\\mathbb\{\w\}|\\[A-Za-z]+|([A-HJ-Z])(?:_(?:\{(\w+)\}|(\w)))?")
 # Values for the variables of two formulas: no symmetry between them, both signs, and positive
 # integers for formulas that only those make sense in.
 _POINTS = ((37, 100), (-131, 100), (271, 100), (-57, 10), (443, 100))
@@ -40,11 +41,17 @@ _DISCRETE = (sympy.floor, sympy.ceiling, sympy.factorial, sympy.binomial)
 _MOST_VARIABLES = 8
 
 
+def _distinct(match: re.Match[str]) -> str:
+    """Give a capital a name of its own: the parser makes small letters of all variables."""
+    letter, index = match.group(1), match.group(2) or match.group(3) or ""
+    return f"{letter.lower()}_{{u{index}}}" if letter else match.group()
+
+
 @functools.lru_cache(maxsize=2048)
 def _parsed(text: str) -> Any:
     """The sympy object of an expression, None if it is none."""
     found = parse(
-        f"${text}$",
+        f"${_CAPITAL.sub(_distinct, text)}$",
         extraction_config=_LATEX,
         fallback_mode="no_fallback",
         parsing_timeout=None,
@@ -177,9 +184,9 @@ def _near(given: str, places: int | None, wanted: str, tolerance: float | None) 
         return False
     if tolerance is not None:
         return abs(a - b) <= Fraction(str(tolerance))
-    if places is None or decimals(wanted) is not None:
-        return bool(abs(a - b) <= abs(b) / 10**_SAME_DIGITS)
-    return stands_for(a, places, b)
+    if abs(a - b) <= abs(b) / 10**_SAME_DIGITS:
+        return True
+    return decimals(wanted) is None and stands_for(a, places, b)
 
 
 def _renamed(given: Leaf, wanted: Leaf) -> str:

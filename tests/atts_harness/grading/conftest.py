@@ -1,0 +1,57 @@
+"""Shared data and modules of this folder that are no tests."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from atts_harness.grading.workers import Grader
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+
+def load(path: Path) -> ModuleType:
+    """A module by its file; tests are no package."""
+    spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def hand_checked():
+    return load(HERE / "hand_checked.py")
+
+
+@pytest.fixture(scope="session")
+def golds_benchmark():
+    return load(ROOT / "benchmarks" / "grading" / "golds.py")
+
+
+@pytest.fixture(scope="session")
+def shared():
+    folder = Path(os.environ.get("ATTS_SHARED_DIR", ROOT.parent / "shared")) / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the shared test data is not at {folder}; set ATTS_SHARED_DIR")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def grader():
+    """A pool with a limit that a loaded machine does not run into."""
+    pool = Grader(workers=2, seconds=60.0)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def hasty():
+    """A pool with a short limit, for what is meant to run into it."""
+    pool = Grader(workers=2, seconds=2.0)
+    yield pool
+    pool.close()

@@ -1,0 +1,107 @@
+"""Grading in processes that can be killed."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from atts_harness.grading.equivalence import RIGHT, WRONG, Gold, Verdict
+from atts_harness.grading.workers import Grader, candidates
+
+HARD = (r"2\sqrt{3}", Gold(r"\sqrt{12}"))
+
+
+def test_verdicts_come_in_order_from_text_and_from_algebra(grader):
+    pairs = [
+        ("5", Gold("5")),
+        HARD,
+        ("6", Gold("5")),
+        (r"3\sqrt{3}", Gold(r"\sqrt{12}")),
+        ("5", Gold("5")),
+    ]
+    assert grader.grade(pairs) == [RIGHT, RIGHT, WRONG, WRONG, RIGHT]
+    assert grader.grade([]) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        r"10^{10^{10^{10}}}",
+        r"(1+x)^{1000000}",
+        r"2^{2^{2^{2^{2^{2}}}}}",
+        r"\binom{10^9}{5\cdot10^8}",
+        "9" * 1900 + "!",
+    ],
+    ids=lambda text: text[:14],
+)
+def test_an_explosion_is_an_error_and_not_the_end(hasty, grader, answer):
+    (verdict,) = hasty.grade([(answer, Gold("x+5"))])
+    assert not verdict.right
+    assert verdict.error is not None
+    assert hasty.grade([(answer, Gold("x+5"))]) == [verdict]
+    assert grader.grade([HARD]) == [RIGHT]
+
+
+def test_a_pool_goes_on_after_an_explosion():
+    pool = Grader(workers=1, seconds=1.0)
+    try:
+        assert pool.grade([(r"10^{10^{10^{10}}}", Gold("5"))]) == [Verdict(False, "timeout")]
+        pool._seconds = 60.0
+        assert pool.grade([HARD]) == [RIGHT]
+        assert pool.killed == 1
+    finally:
+        pool.close()
+
+
+def test_a_killed_process_is_a_crash_of_one_pair_and_is_replaced():
+    pool = Grader(workers=1, seconds=60.0)
+    try:
+        assert pool.grade([HARD]) == [RIGHT]
+        process = pool._workers[0].process
+        timer = threading.Timer(0.5, process.send_signal, [signal.SIGKILL])
+        timer.start()
+        explosion = (r"10^{10^{10^{10}}}", Gold("5"))
+        assert pool.grade([explosion]) == [Verdict(False, "crash")]
+        assert pool.grade([(r"\sqrt{18}", Gold(r"3\sqrt{2}"))]) == [RIGHT]
+        assert pool.killed == 1
+    finally:
+        pool.close()
+
+
+def test_a_process_that_dies_between_gradings_is_replaced():
+    pool = Grader(workers=1, seconds=60.0)
+    try:
+        assert pool.grade([HARD]) == [RIGHT]
+        process = pool._workers[0].process
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        (verdict,) = pool.grade([(r"\sqrt{18}", Gold(r"3\sqrt{2}"))])
+        assert verdict in (RIGHT, Verdict(False, "crash"))
+        assert pool.grade([(r"\sqrt{50}", Gold(r"5\sqrt{2}"))]) == [RIGHT]
+    finally:
+        pool.close()
+
+
+def test_it_works_outside_the_main_thread(grader):
+    verdicts = []
+    thread = threading.Thread(
+        target=lambda: verdicts.extend(grader.grade([(r"\sqrt{75}", Gold(r"5\sqrt{3}"))]))
+    )
+    thread.start()
+    thread.join()
+    assert verdicts == [RIGHT]
+
+
+def test_processes_end_with_close():
+    pool = Grader(workers=1, seconds=60.0)
+    pool.grade([HARD])
+    process = pool._workers[0].process
+    pool.close()
+    assert process.poll() is not None
+
+
+def test_equivalent_wrong_answers_are_one_candidate(grader):
+    answers = ["1/2", "0.5", "x", r"\sqrt{4}", "2", "x+0", "1/2"]
+    assert candidates(answers, Gold("7"), grader) == [0, 0, 1, 2, 2, 1, 0]
+    assert candidates([], Gold("7"), grader) == []
