@@ -13,7 +13,7 @@ from atts_harness.settings import Settings, convert, parse_settings
 
 log = logging.getLogger("lm_eval.atts")
 
-# What lm-eval's command passes when nobody gave the flag; it says nothing about what is wanted.
+# What lm-eval's command passes when nobody gave the flag.
 UNSAID_DEVICE = "cuda:0"
 UNSAID_BATCH = 1
 
@@ -32,14 +32,28 @@ def refuse_many_processes(environment: Mapping[str, str] = os.environ) -> None:
         )
 
 
+def said(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What lm-eval passes beside `model_args`, less what it passes when nobody said anything."""
+    unsaid = {"device": UNSAID_DEVICE, "batch_size": UNSAID_BATCH}
+    return {
+        name: value
+        for name, value in flags.items()
+        if value is not None and str(value) != str(unsaid.get(name))
+    }
+
+
 def settings_for(
-    model_args: Mapping[str, Any], *, batch_size: int | str | None, device: str | None
+    model_args: Mapping[str, Any],
+    *,
+    batch_size: int | str | None = None,
+    max_batch_size: int | None = None,
+    device: str | None = None,
 ) -> Settings:
-    """Checked settings, with `--batch_size` and `--device` worked in where they say something.
+    """Checked settings, with lm-eval's own flags worked in.
 
     `--batch_size N` bounds the samples in progress (`live_samples`): requests of many samples are
-    batched by the engine, as they come and go, and not by lm-eval. `--device` goes to backends
-    that run in this process. An explicit model argument wins over the flag.
+    batched by the engine, as they come and go, and not by lm-eval. `--device`,
+    `--max_batch_size` and `--trust_remote_code` go to the backends that have such a setting.
 
     Raises:
         SettingError: one line that names the setting and the remedy.
@@ -47,10 +61,11 @@ def settings_for(
     args = dict(model_args)
     if (live := _batch(batch_size)) is not None:
         args.setdefault("live_samples", live)
-    # Flags of lm-eval that only some backends understand; the command adds the latter itself.
-    soft = {"trust_remote_code": args.pop("trust_remote_code", None)}
-    if device != UNSAID_DEVICE:
-        soft["device"] = args.get("device", device)
+    soft = {
+        "device": device,
+        "max_batch_size": max_batch_size,
+        "trust_remote_code": args.pop("trust_remote_code", None),
+    }
     settings = parse_settings(args)
     extract(settings.run.extractor, "")  # an unknown name surfaces before anything is opened
     taken = {name for s in settings.roles.values() for name in s.options.__struct_fields__}
@@ -68,4 +83,4 @@ def _batch(given: int | str | None) -> int | None:
     size = int(convert("batch_size", given, int))
     if size < 1:
         raise SettingError(f"batch_size: must be at least 1, or auto (got {given!r})")
-    return None if size == UNSAID_BATCH else size
+    return size

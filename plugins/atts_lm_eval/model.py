@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 from lm_eval.api.model import LM
+from lm_eval.utils import simple_parse_args_string
 
 from atts_harness import plugins
 from atts_harness.errors import SettingError
@@ -19,7 +20,7 @@ from atts_harness.strategy import Strategy
 from atts_harness.transcript import Message, Prompt
 from atts_lm_eval import excepthook, scoring
 from atts_lm_eval.answer import Answer
-from atts_lm_eval.launch import refuse_many_processes, settings_for
+from atts_lm_eval.launch import refuse_many_processes, said, settings_for
 from atts_lm_eval.planning import make_plan
 from atts_lm_eval.prompts import ChatPrompt
 from atts_lm_eval.summary import summary
@@ -35,9 +36,9 @@ class AttsLM(LM):  # type: ignore[misc]
     """Evaluate a draft/target strategy as an lm-eval model.
 
     Args:
-        batch_size: `--batch_size`; bounds the samples in progress if above 1.
-        max_batch_size: accepted and without meaning: batches form in the engine.
-        device: `--device`, for backends that run in this process.
+        batch_size: most samples in progress, as `live_samples`; `auto` is no bound.
+        max_batch_size: for backends that run in this process.
+        device: likewise.
         model_args: settings of the run, the strategy and the backends; see `atts plugins`.
 
     Raises:
@@ -56,7 +57,9 @@ class AttsLM(LM):  # type: ignore[misc]
         super().__init__()
         refuse_many_processes()
         args = _with_strategy(self.strategy, model_args)
-        self.settings = settings_for(args, batch_size=batch_size, device=device)
+        self.settings = settings_for(
+            args, batch_size=batch_size, max_batch_size=max_batch_size, device=device
+        )
         self._device = device
         self._records: list[SampleRecord] = []
         self._nominal: dict[str, float | None] = {}
@@ -65,6 +68,20 @@ class AttsLM(LM):  # type: ignore[misc]
         # lm-eval has no end of a model's life; engines that we started must not outlive us.
         atexit.register(self.close)
         self._check_templates()
+
+    @classmethod
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> AttsLM:
+        """As lm-eval makes models; a model argument wins over the flag of its name."""
+        return cls(**{**said(additional_config or {}), **arg_dict})
+
+    @classmethod
+    def create_from_arg_string(
+        cls, arg_string: str, additional_config: dict[str, Any] | None = None
+    ) -> AttsLM:
+        """As lm-eval makes models from `a=1,b=2`."""
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Produce a sample for every request, all at once.

@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 @hookimpl
 def atts_cli(app: typer.Typer) -> None:
-    """Add `atts lm-eval`."""
+    """Add `atts lm-eval` and `atts calibrate`."""
+    from atts_harness.conformal.calibrate_command import calibrate_command
     from atts_lm_eval import commands
+    from atts_lm_eval.calibrate import run_task
 
     commands.add_to(app)
+    calibrate_command(app, run_task)
 
 
 @hookimpl

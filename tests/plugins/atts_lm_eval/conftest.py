@@ -19,6 +19,7 @@ class ScriptedOptions(BackendOptions, frozen=True, kw_only=True):
 
     device: str = "auto"
     trust_remote_code: bool = False
+    max_batch_size: int = 64
 
 
 @dataclass(eq=False)

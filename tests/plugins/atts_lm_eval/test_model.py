@@ -8,7 +8,10 @@ from atts_lm_eval.answer import Answer
 from atts_lm_eval.model import AttsLM, model_class
 from atts_lm_eval.prompts import ChatPrompt
 
+from atts_harness import plugins
+from atts_harness.backend import BackendKind, BackendOptions
 from atts_harness.errors import BadRequestError, ContextLengthError, SettingError
+from atts_harness.hookspecs import hookimpl
 from atts_harness.testing.scripted import Says
 
 
@@ -172,16 +175,73 @@ def test_model_atts_takes_a_strategy(pair, lm):
     assert lm(strategy="target-only").settings.strategy.name == "target-only"
 
 
-def test_device_and_batch_size_are_worked_in(pair, lm):
-    model = lm(batch_size="8", device="cpu")
-    assert model.settings.run.live_samples == 8
-    assert model.settings.roles["draft"].options.device == "cpu"
-    # What lm-eval's command passes when nobody said anything.
-    unsaid = lm(batch_size=1, max_batch_size=None, device="cuda:0")
-    assert unsaid.settings.run.live_samples == 0
-    assert unsaid.settings.roles["draft"].options.device == "auto"
-    assert lm(batch_size="auto:4").settings.run.live_samples == 0
-    assert lm(batch_size=4, live_samples=2).settings.run.live_samples == 2
+UNSAID = {"batch_size": 1, "max_batch_size": None, "device": "cuda:0"}
+
+
+@pytest.fixture
+def from_flags(pair):
+    """A model as lm-eval's command makes it."""
+    made = []
+
+    def make(flags, model_args=None):
+        made.append(AttsLM.create_from_arg_obj(model_args or {}, {**UNSAID, **flags}))
+        return made[-1].settings
+
+    yield make
+    for model in made:
+        model.close()
+
+
+def test_flags_are_worked_in(from_flags):
+    settings = from_flags({"batch_size": "8", "max_batch_size": 4, "device": "cpu"})
+    assert settings.run.live_samples == 8
+    assert settings.roles["draft"].options.device == "cpu"
+    assert settings.roles["target"].options.max_batch_size == 4
+
+
+def test_what_nobody_said_changes_nothing(from_flags):
+    assert from_flags({}) == from_flags({"batch_size": "auto:4", "device": None})
+    assert from_flags({}).roles["draft"].options.device == "auto"
+    assert from_flags({}).run.live_samples == 0
+
+
+def test_model_args_win_over_flags_of_their_name(from_flags):
+    explicit = {"device": "cuda:0", "batch_size": 2, "max_batch_size": 3}
+    settings = from_flags({"device": "cpu", "batch_size": "8", "max_batch_size": 4}, explicit)
+    assert settings.roles["draft"].options.device == "cuda:0"
+    assert settings.roles["draft"].options.max_batch_size == 3
+    assert settings.run.live_samples == 2
+
+
+def test_one_roles_device_wins_over_the_flag(from_flags):
+    settings = from_flags({"device": "cpu"}, {"draft_device": "cuda:1"})
+    assert settings.roles["draft"].options.device == "cuda:1"
+    assert settings.roles["target"].options.device == "cpu"
+
+
+def test_arguments_as_text(pair):
+    model = AttsLM.create_from_arg_string("rate=0.3,coverage=marginal,seed=7", UNSAID)
+    model.close()
+    assert model.settings.given == {"rate": 0.3, "coverage": "marginal"}
+    assert model.settings.run.seed == 7
+
+
+def test_a_flag_that_no_backend_takes_is_told(from_flags, caplog):
+    class Remote(BackendOptions, frozen=True, kw_only=True):
+        url: str | None = None
+
+    async def never(spec):
+        raise BadRequestError("opened")
+
+    class Plugin:
+        @hookimpl
+        def atts_backends(self):
+            return [BackendKind("remote", Remote, never)]
+
+    plugins.manager().register(Plugin())
+    with pytest.raises(BadRequestError):
+        from_flags({"device": "cpu"}, {"backend": "remote", "url": "http://x"})
+    assert "--device: no backend of this run has such a setting" in caplog.text
 
 
 def test_trust_remote_code_reaches_backends_that_have_it(pair, lm):

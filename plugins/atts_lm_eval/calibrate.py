@@ -1,0 +1,108 @@
+"""Runs an lm-eval task for its scores: what `atts calibrate` needs lm-eval for."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from atts_harness.conformal.calibrate_command import CalibrationRun
+from atts_harness.errors import SettingError
+
+log = logging.getLogger("lm_eval.atts")
+
+# The scores have to come from the run that will use them, less its bank; online calibration takes
+# over at the nominal rate from the start, which later turns' scores depend on.
+ONLINE = {
+    "strategy": "atts",
+    "calibration": "online",
+    "coverage": "turn",
+    "control": "fixed",
+    "rule": "pvalue",
+    "pvalue": "pooled",
+}
+
+
+def run_task(request: CalibrationRun) -> str:
+    """Run a task on calibration questions, all of it recorded in the run directory.
+
+    Returns:
+        Where the questions are from, in words.
+
+    Raises:
+        SettingError: no such task, or it has no other questions than the evaluation's.
+    """
+    from lm_eval.evaluator import simple_evaluate
+
+    from atts_lm_eval import bridge
+    from atts_lm_eval.model import model_class
+
+    bridge.install()
+    task = _load(request, overridden=True)
+    chosen, origin = _documents(request, task)
+    model = model_class("atts")(**_model_args(request))
+    try:
+        simple_evaluate(
+            model=model,
+            tasks=[task],
+            samples={request.task: chosen},
+            predict_only=True,
+            bootstrap_iters=0,
+            apply_chat_template=request.chat_template,
+            system_instruction=request.system_instruction,
+        )
+    finally:
+        model.close()
+    return origin
+
+
+def _load(request: CalibrationRun, *, overridden: bool) -> Any:
+    from lm_eval.tasks import TaskManager
+
+    path = None if request.include_path is None else str(request.include_path)
+    metadata = request.metadata if overridden else {}
+    manager = TaskManager(include_path=path, metadata=metadata)
+    if request.task not in manager.all_subtasks:
+        raise SettingError(f"--task {request.task}: no such task; `lm_eval ls tasks` lists them")
+    (task,) = manager.load(request.task)["tasks"].values()
+    if overridden and request.split is not None:
+        if request.split not in task.dataset:
+            known = ", ".join(task.dataset)
+            raise SettingError(f"--split {request.split}: {request.task} has {known}")
+        task.config.test_split = request.split
+    return task
+
+
+def _documents(request: CalibrationRun, task: Any) -> tuple[list[int], str]:
+    """Numbers of the documents to run, and where they are from."""
+    asked = [task.doc_to_text(doc) for doc in task.eval_docs]
+    if request.evaluation_questions:
+        numbers = list(range(len(asked)))[: request.evaluated]
+        origin = "the evaluation's questions"
+    else:
+        judged = _load(request, overridden=False)
+        evaluated = {
+            str(judged.doc_to_text(doc)) for doc in list(judged.eval_docs)[: request.evaluated]
+        }
+        numbers = [n for n, text in enumerate(asked) if str(text) not in evaluated]
+        origin = request.split or "other questions than the evaluation's"
+    if not numbers:
+        raise SettingError(
+            f"{request.task}: all {len(asked)} questions are the evaluation's; give --split, "
+            "--metadata that makes others, --evaluated N if the evaluation takes the first N "
+            "(--limit N), or --evaluation-questions"
+        )
+    numbers = numbers[: request.questions]
+    log.info("calibrating on %d of %d documents: %s", len(numbers), len(asked), origin)
+    return numbers, origin
+
+
+def _model_args(request: CalibrationRun) -> Mapping[str, Any]:
+    args = {k: v for k, v in request.model_args.items() if k not in ("bank", "run_dir")}
+    args |= ONLINE | {"run_dir": str(request.run_dir)}
+    if request.turns is not None:
+        args["turns"] = request.turns
+    if request.turns == 1:
+        args["rate"] = 0  # first drafts are all there is: nothing to take over
+        args.pop("budget", None)
+    return args
