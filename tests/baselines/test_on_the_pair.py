@@ -105,8 +105,12 @@ def produce(strategy, problems=12, **options):
 
 def test_every_branch_of_speculative_thinking_occurs():
     seen: set[str] = set()
-    for options in ({"begin": True, "recap_after_negative_num": 1}, {"not_reasoning": True}):
-        for record in produce("speculative-thinking", **options):
+    for problems, options in (
+        (12, {"begin": True, "recap_after_negative_num": 1}),
+        (12, {"not_reasoning": True}),
+        (30, {}),
+    ):
+        for record in produce("speculative-thinking", problems, **options):
             assert record.failed is None
             seen |= record.notes["branches"].keys()
     assert seen == {
