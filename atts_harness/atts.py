@@ -37,7 +37,7 @@ class ATTSOptions(CalibrationOptions, frozen=True, kw_only=True):
     """Options of ATTS: its turns (`TurnOptions`) and its calibration."""
 
 
-class ATTS:
+class ATTS(Strategy):
     """A conformal p-value of each draft's likelihood decides whether the target takes over."""
 
     name: ClassVar[str] = "atts"
