@@ -136,16 +136,24 @@ def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec]:
             raise SettingError(f"{part}: write NAME=VALUE")
         given[name.strip()] = value
     named = [role for role in ROLES if role in given] or list(ROLES)
-    # The other role's specification has to exist, and is then left alone.
-    filled: dict[str, str] = {str(role): given[named[0]] for role in ROLES if role not in named}
-    plan = parse_settings({**given, **filled})
+    for role in named:
+        _check_servable(role, given)
+    if len(named) == 1:
+        # A strategy that uses this role alone, so that nothing is asked of the other one.
+        alone = (n for n, s in plugins.strategies().items() if tuple(s.value.roles) == (named[0],))
+        given.setdefault("strategy", next(alone, "atts"))
+    plan = parse_settings(given)
     specs = [dataclasses.replace(plan.roles[role], run_dir=str(run_dir)) for role in named]
-    for spec in specs:
-        if getattr(spec.options, "url", None) is not None or not hasattr(spec.options, "port"):
-            raise SettingError(
-                f"{spec.role}_backend: {spec.kind} has no server to start; choose vllm or sglang"
-            )
     return list(dict.fromkeys(specs))
+
+
+def _check_servable(role: str, given: Mapping[str, str]) -> None:
+    name = given.get(f"{role}_backend") or given.get("backend") or "transformers"
+    if "port" not in plugins.backend(name).options.__struct_fields__:
+        raise SettingError(f"{role}_backend: {name} has no server to start; choose vllm or sglang")
+    url = next((key for key in ("url", f"{role}_url") if key in given), None)
+    if url is not None:
+        raise SettingError(f"{url}: this command starts servers; leave it out")
 
 
 async def _doctor(url: str, name: str | None, given: Mapping[str, Any]) -> int:
