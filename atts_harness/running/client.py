@@ -86,22 +86,24 @@ class Calls:
         spent = 0
         lane = lane_of(key.role, key.kind)
         while True:
-            async with engine.slot(lane, again=bool(faults) and not engine.gone):
+            await engine.slots.acquire(lane, again=bool(faults) and not engine.gone)
+            try:
                 sent = self.clock.now()
                 begun()
-                try:
-                    async with engine.limit():
-                        reply = await _send(engine.backend, request)
-                    failure = None
-                    engine.replied()
-                    break
-                except ContextLengthError:
-                    engine.replied()
-                    raise
-                except BackendError as raised:
-                    failure = raised
-                    faults.append(_fault(raised, sent, self.clock.now()))
-                    engines_fault = engine.failed(raised)
+                async with engine.limit():
+                    reply = await _send(engine.backend, request)
+                failure = None
+                engine.replied()
+                break
+            except ContextLengthError:
+                engine.replied()
+                raise
+            except BackendError as raised:
+                failure = raised
+                faults.append(_fault(raised, sent, self.clock.now()))
+                engines_fault = engine.failed(raised)
+            finally:
+                engine.slots.release(lane)
             if not failure.retryable:
                 break
             spent += not engines_fault

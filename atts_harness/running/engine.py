@@ -23,7 +23,7 @@ from atts_harness.errors import (
     EngineGoneError,
 )
 from atts_harness.running.clock import Clock
-from atts_harness.running.slots import Lane, Slots
+from atts_harness.running.slots import Slots
 
 logger = logging.getLogger("atts_harness.running")
 
@@ -76,15 +76,6 @@ class Engine:
     def gone(self) -> bool:
         """True while the circuit is open."""
         return bool(self.outages) and self.outages[-1].ended is None
-
-    @contextlib.asynccontextmanager
-    async def slot(self, lane: Lane, *, again: bool = False) -> AsyncIterator[None]:
-        """Wait for a slot and hold it."""
-        await self.slots.acquire(lane, again=again)
-        try:
-            yield
-        finally:
-            self.slots.release(lane)
 
     @contextlib.asynccontextmanager
     async def limit(self) -> AsyncIterator[None]:

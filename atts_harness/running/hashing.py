@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from array import array
 
 import msgspec
 
@@ -11,20 +10,21 @@ from atts_harness.backend import GenerateRequest, ScoreRequest
 
 Request = GenerateRequest | ScoreRequest
 GENERATE_PARTS = ("context", "max_tokens", "sampling", "seed", "stop strings", "top_logprobs")
+encode = msgspec.msgpack.Encoder().encode
 SCORE_PARTS = ("context", "start of the scored segment")
 
 
-def _digest(raw: bytes | array[int], size: int) -> str:
+def _digest(raw: bytes, size: int) -> str:
     return hashlib.blake2b(raw, digest_size=size).hexdigest()
 
 
 def request_hash(request: Request) -> str:
     """Digest of everything in a request that determines its reply, a part for each aspect."""
-    ids = _digest(array("i", request.ids), 12)  # no vocabulary comes near 2^31
+    ids = _digest(encode(request.ids), 12)  # packed ids: several times faster than an array
     if isinstance(request, ScoreRequest):
         return f"score:{ids}:{request.start}"
-    sampling = _digest(msgspec.msgpack.encode(request.sampling), 4)
-    stop = _digest(msgspec.msgpack.encode(request.stop), 4) if request.stop else ""
+    sampling = _digest(encode(request.sampling), 4)
+    stop = _digest(encode(request.stop), 4) if request.stop else ""
     seed = "" if request.seed is None else request.seed
     return f"generate:{ids}:{request.max_tokens}:{sampling}:{seed}:{stop}:{request.top_logprobs}"
 
