@@ -75,6 +75,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     args = parser.parse_args()
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=116)
     shutil.rmtree(args.out, ignore_errors=True)
     results: dict[str, dict[str, Any]] = {}
     for row in ROWS:
@@ -143,16 +145,17 @@ def takeover(results: dict[str, Any]) -> dict[str, Any]:
 def table(results: dict[str, dict[str, Any]]) -> Table:
     """The rows side by side."""
     shown = Table(title=f"{TASK}: draft/target strategies on the embedded pair")
-    shown.add_column("strategy")
+    shown.add_column("strategy", no_wrap=True)
     for name in (
-        "pass@1 [95 % interval]",
-        "takeover rate\nnominal",
-        "\nrealised",
+        "pass@1",
+        "95 % interval",
+        "takeover\nnominal",
+        "takeover\nrealised",
         "target tokens\ncomputed",
-        "\nwritten",
+        "target tokens\nwritten",
         "seconds",
     ):
-        shown.add_column(name, justify="right")
+        shown.add_column(name, justify="right", no_wrap=True)
     for row in ROWS:
         found = results[row.folder]
         numbers = statistics(found)
@@ -161,9 +164,10 @@ def table(results: dict[str, dict[str, Any]]) -> Table:
         rates, tokens = numbers["takeover"], numbers["tokens_per_sample"]
         shown.add_row(
             row.title,
-            f"{metrics['pass@1,all']:.3f} [{low:.3f}, {high:.3f}]",
+            f"{metrics['pass@1,all']:.3f}",
+            f"[{low:.3f}, {high:.3f}]",
             _share(rates["nominal_rate"]),
-            _share(rates["realised_rate"] if row.model not in ("draft-only",) else None),
+            _share(rates["realised_rate"] if rates["nominal_rate"] is not None else None),
             f"{tokens['target_computed']:.0f}",
             f"{tokens['target_written']:.0f}",
             f"{numbers['seconds']:.1f}",

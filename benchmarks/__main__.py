@@ -1,0 +1,55 @@
+"""Everything that is timed, one script after the other: `make bench`, `make docs`.
+
+Each script stands on its own and says in its first lines how to run it alone. `--docs` runs those
+that write what the documentation quotes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+# `make bench-engines` and `make bench-strategies` take their own time and stand apart.
+APART = {"engines", "strategies"}
+DOCS = ("strategies/__main__.py",)
+
+
+def scripts() -> list[Path]:
+    """Every script with a main of its own, in order of folders."""
+    found = sorted(HERE.glob("*/*.py"))
+    return [
+        path
+        for path in found
+        if path.parent.name not in APART and '__name__ == "__main__"' in path.read_text()
+    ]
+
+
+def main() -> None:
+    """Run them; a script that fails makes the exit status non-zero, and the others still run."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--docs", action="store_true", help="what writes documentation")
+    parser.add_argument("--list", action="store_true", help="show the scripts only")
+    args = parser.parse_args()
+    chosen = [HERE / name for name in DOCS] if args.docs else scripts()
+    failed = []
+    for path in chosen:
+        name = path.relative_to(HERE).with_suffix("").as_posix()
+        print(f"== {name}", flush=True)
+        if args.list:
+            continue
+        began = time.monotonic()
+        module = f"benchmarks.{name.replace('/', '.')}".removesuffix(".__main__")
+        status = subprocess.run([sys.executable, "-m", module], check=False).returncode
+        print(f"== {name}: {time.monotonic() - began:.0f} s, status {status}", flush=True)
+        if status:
+            failed.append(name)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()
