@@ -26,7 +26,7 @@ lint: $(STAMP)      ## formatter, linter, type checker
 bench: $(STAMP)     ## what is timed: client cost, schedules, grading, conformal decisions
 	$(BIN)/python -m benchmarks
 
-docs: $(STAMP)      ## regenerate what the documentation quotes
+docs: $(STAMP)      ## regenerate the tables that the documentation quotes
 	$(BIN)/python -m benchmarks --docs
 
 train-tiny: $(STAMP)  ## train the embedded pair from nothing
