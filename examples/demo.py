@@ -86,8 +86,8 @@ def main() -> None:
     console.print(table(results))
     console.print(
         f"{args.problems} problems x {args.repeats} samples of {TASK}. Every row answers the same "
-        "problems from the same seeds.\nIntervals are 95 %, clustered by question. 'target tokens' "
-        "are per sample: computed = prefilled, scored and written; written = generated."
+        "problems from the same seeds; intervals are\nclustered by question. 'target' counts the "
+        "target's tokens a sample: computed = prefilled, scored and written."
     )
 
 
@@ -151,8 +151,8 @@ def table(results: dict[str, dict[str, Any]]) -> Table:
         "95 % interval",
         "takeover\nnominal",
         "takeover\nrealised",
-        "target tokens\ncomputed",
-        "target tokens\nwritten",
+        "target\ncomputed",
+        "target\nwritten",
         "seconds",
     ):
         shown.add_column(name, justify="right", no_wrap=True)
