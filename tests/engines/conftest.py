@@ -77,6 +77,15 @@ def openai(loop, backend, folder):
     loop.run(opened.aclose())
 
 
+# The last file starts servers of its own, when the shared one has been killed: so there are never
+# more than two at a time.
+ORDER = ["test_conformance", "test_own", "test_death", "test_main_job"]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: ORDER.index(item.path.stem))
+
+
 def pytest_runtest_logreport(report):
     if report.when == "call" or report.outcome != "passed":
         _outcomes[report.outcome] = _outcomes.get(report.outcome, 0) + 1

@@ -1,4 +1,4 @@
-"""The last one of the suite: the server is killed while it is in use."""
+"""The last case on the shared server: it is killed while it is in use."""
 
 import asyncio
 import os
