@@ -57,11 +57,12 @@ def run_task(request: CalibrationRun) -> str:
 
 
 def _load(request: CalibrationRun, *, overridden: bool) -> Any:
-    from lm_eval.tasks import TaskManager
+    """The task: as the calibration has it, or as an evaluation has it by default."""
+    from lm_eval import tasks
 
     path = None if request.include_path is None else str(request.include_path)
     metadata = request.metadata if overridden else {}
-    manager = TaskManager(include_path=path, metadata=metadata)
+    manager = tasks.TaskManager(include_path=path, metadata=metadata)
     if request.task not in manager.all_subtasks:
         raise SettingError(f"--task {request.task}: no such task; `lm_eval ls tasks` lists them")
     (task,) = manager.load(request.task)["tasks"].values()

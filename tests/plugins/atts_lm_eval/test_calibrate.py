@@ -1,10 +1,13 @@
 """`atts calibrate` through lm-eval, on the scripted pair."""
 
+import functools
 import json
 
+import lm_eval.tasks
 import pytest
 import typer
 from atts_lm_eval.calibrate import run_task
+from lm_eval.tasks import TaskManager
 from typer.testing import CliRunner
 
 from atts_harness.conformal import read_bank
@@ -35,7 +38,10 @@ def build(**_):
 
 
 @pytest.fixture
-def tasks(tmp_path):
+def tasks(tmp_path, monkeypatch):
+    # lm-eval reads thousands of files for its own tasks; none of them is asked for here.
+    alone = functools.partial(TaskManager, include_defaults=False)
+    monkeypatch.setattr(lm_eval.tasks, "TaskManager", alone)
     folder = tmp_path / "tasks"
     folder.mkdir()
     (folder / "sums.yaml").write_text(YAML)
@@ -78,7 +84,8 @@ def test_another_split_without_the_evaluations_questions(calibrate):
     assert bank.provenance.task == "sums"
     assert bank.provenance.draft == "scripted-draft"
     assert bank.rate == 0.4
-    assert set(bank.nonconformities) == {0.125, 0.0, 1.125, 1.0} - {0.0, 0.125} | {1.0, 1.125}
+    # One `Hm.` on turn 0, one more token on turn 1 for the question of the five.
+    assert set(bank.nonconformities) == {1.0, 1.125}
 
 
 def test_first_turns_cost_no_takeover(calibrate, pair):
