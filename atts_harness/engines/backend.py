@@ -19,6 +19,7 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
+from atts_harness.engines.figures import parse_figures
 from atts_harness.engines.guards import check_generate, check_score
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import EngineOptions, request_headers
@@ -27,6 +28,7 @@ from atts_harness.errors import (
     AttsError,
     BackendError,
     BackendUnavailableError,
+    BadRequestError,
     SettingError,
 )
 from atts_harness.tokenizer import Tokenizer
@@ -112,6 +114,17 @@ class EngineBackend:
         """
         request = GenerateRequest(ids=(0,), max_tokens=1, sampling=Sampling(temperature=0.0))
         await self.generate(request)
+
+    async def metrics(self) -> Mapping[str, float]:
+        """The engine's own figures; see `figures`. Empty where the server tells none.
+
+        Raises:
+            BackendError: it cannot be reached.
+        """
+        try:
+            return parse_figures((await self.http.exchange("GET", "/metrics")).decode())
+        except BadRequestError:
+            return {}  # served without metrics, or behind a router
 
     def describe(self) -> Mapping[str, Any]:
         """Identity of what is served."""

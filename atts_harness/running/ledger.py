@@ -93,6 +93,7 @@ class Ledger:
         self.accounts: dict[str, Account] = {}
         self.samples: Counter[str] = Counter()
         self.latency = Distribution()
+        self.engines: dict[str, dict[str, Distribution]] = {}
         self.gathered_seconds = 0.0
         self.last = 0.0
         self._slots = dict(slots or {})
@@ -134,6 +135,12 @@ class Ledger:
             else:
                 account.discarded += segment.tokens
 
+    def add_figures(self, at: float, engine: str, figures: Mapping[str, float]) -> None:
+        """Count in what an engine told of itself: `kv_usage`, `running`, `waiting`, ..."""
+        known = self.engines.setdefault(engine, {})
+        for name, value in figures.items():
+            known.setdefault(name, Distribution()).add(value)
+
     @property
     def seconds(self) -> float:
         """From the first call asked for to the last record."""
@@ -149,6 +156,10 @@ class Ledger:
             "throughput": self._throughput(),
             "slots": self._slot_use(),
             "intensity": self._intensity(),
+            "engines": {
+                engine: {name: told.summary() for name, told in sorted(figures.items())}
+                for engine, figures in sorted(self.engines.items())
+            },
             "cost": self._cost(),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from atts_harness.records import CallRecord, DecisionRecord, SampleRecord
 
@@ -15,10 +15,12 @@ class Observers:
         call: Sequence[Callable[[CallRecord], None]] = (),
         decision: Sequence[Callable[[DecisionRecord], None]] = (),
         sample: Sequence[Callable[[SampleRecord], None]] = (),
+        figures: Sequence[Callable[[float, str, Mapping[str, float]], None]] = (),
     ) -> None:
         self.call_observers = call
         self.decision_observers = decision
         self.sample_observers = sample
+        self.figures_observers = figures
 
     def call(self, record: CallRecord) -> None:
         """A call is recorded."""
@@ -35,10 +37,16 @@ class Observers:
         for observer in self.sample_observers:
             observer(record)
 
+    def figures(self, at: float, engine: str, told: Mapping[str, float]) -> None:
+        """An engine told its own figures."""
+        for observer in self.figures_observers:
+            observer(at, engine, told)
+
     def __add__(self, other: Observers) -> Observers:
         """Both."""
         return Observers(
             [*self.call_observers, *other.call_observers],
             [*self.decision_observers, *other.decision_observers],
             [*self.sample_observers, *other.sample_observers],
+            [*self.figures_observers, *other.figures_observers],
         )

@@ -7,7 +7,7 @@ run.record, run.missing(), [s.text for s in run.samples()], run.ledger().summary
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ import msgspec
 from atts_harness.errors import RunDirError
 from atts_harness.records import (
     CallRecord,
+    CallTotals,
     DecisionRecord,
     RunRecord,
     SampleId,
@@ -24,7 +25,7 @@ from atts_harness.records import (
     SegmentRecord,
 )
 from atts_harness.running import schema
-from atts_harness.running.ledger import Ledger
+from atts_harness.running.ledger import Ledger, waiting_ratio
 from atts_harness.running.prices import prices_of
 from atts_harness.running.slots import lanes_of
 from atts_harness.settings import RunOptions
@@ -157,6 +158,8 @@ class RecordedRun:
             ledger.add_call(call)
         for sample in self.samples():
             ledger.add_sample(sample)
+        for at, engine, figures in self.metrics():
+            ledger.add_figures(at, engine, figures)
         return ledger
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -175,14 +178,10 @@ class RecordedRun:
             place = (call.key.role, call.key.kind, call.key.turn, call.key.attempt)
             yield call_row(call, kept.get(place, 0), discarded.get(place, 0))
 
-    def export(self, path: Path) -> int:
-        """Write `rows` as JSON lines; returns how many."""
-        count = 0
-        with path.open("wb") as file:
-            for row in self.rows():
-                file.write(msgspec.json.encode(row) + b"\n")
-                count += 1
-        return count
+    def sample_rows(self) -> Iterator[dict[str, Any]]:
+        """One flat row a sample: how it ended, its sums and its waiting, for export."""
+        for record in self.samples():
+            yield sample_row(record)
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -239,6 +238,23 @@ def _open(database: Path) -> sqlite3.Connection:
     return connection
 
 
+def write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write rows as JSON lines; returns how many.
+
+    Raises:
+        RunDirError: the file cannot be written.
+    """
+    count = 0
+    try:
+        with path.open("wb") as file:
+            for row in rows:
+                file.write(msgspec.json.encode(row) + b"\n")
+                count += 1
+    except OSError as error:
+        raise RunDirError(f"{path}: cannot be written: {error.strerror}") from error
+    return count
+
+
 def call_row(call: CallRecord, kept: int, discarded: int) -> dict[str, Any]:
     """A call as one flat row.
 
@@ -271,6 +287,29 @@ def call_row(call: CallRecord, kept: int, discarded: int) -> dict[str, Any]:
         "sent": call.sent,
         "done": call.done,
         "first_token_seconds": usage and usage.time_to_first_token,
+    }
+
+
+def sample_row(record: SampleRecord) -> dict[str, Any]:
+    """A sample as one flat row."""
+    totals = CallTotals()
+    for own in record.calls.values():
+        totals.merge(own)
+    return {
+        "task": record.id.task,
+        "doc": record.id.doc,
+        "repeat": record.id.repeat,
+        "finish": record.finish,
+        "failed": record.failed,
+        "truncated": record.truncated,
+        "turns": record.turns,
+        "takeovers": sum(decision.takeover for decision in record.decisions),
+        **msgspec.to_builtins(totals),
+        "kept_tokens": sum(record.kept_tokens.values()),
+        "started": record.started,
+        "ended": record.ended,
+        "gathered_seconds": record.waited_seconds,
+        "computing_over_waiting": waiting_ratio(record),
     }
 
 

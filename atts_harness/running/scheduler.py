@@ -77,7 +77,9 @@ async def run_groups(
     schedule = _Schedule(state, watchers, options, control)
     for engine in control.engines:
         engine.watch()
-    polling = asyncio.create_task(_poll_metrics(control, journal, options.metrics_interval))
+    polling = asyncio.create_task(
+        _poll_metrics(control, journal, watchers, options.metrics_interval)
+    )
     try:
         await _until_stopped(schedule.run(groups), control)
     except RunIncompleteError as error:
@@ -260,7 +262,9 @@ def _reraise(working: asyncio.Future[None]) -> None:
         raise error
 
 
-async def _poll_metrics(control: Control, journal: Journal, interval: float) -> None:
+async def _poll_metrics(
+    control: Control, journal: Journal, watchers: Observers, interval: float
+) -> None:
     """Record the engines' own figures, where their backends tell them."""
     ways: list[tuple[str, Callable[[], Awaitable[Mapping[str, float]]]]] = [
         (engine.name, ask)
@@ -277,7 +281,9 @@ async def _poll_metrics(control: Control, journal: Journal, interval: float) -> 
                 except BackendError as error:
                     logger.debug("%s: no figures: %s", name, error)
                 else:
-                    journal.record_metrics(control.clock.now(), name, dict(figures))
+                    now = control.clock.now()
+                    journal.record_metrics(now, name, dict(figures))
+                    watchers.figures(now, name, figures)
             await asyncio.sleep(interval)
 
 

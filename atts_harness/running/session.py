@@ -101,7 +101,7 @@ class Session:
         tally = Tally(self.summary.total, _nominal(self.groups))
         hooks = plugins.manager().hook
         told = self.observers or _of_plugins()
-        books = Observers([ledger.add_call], [], [ledger.add_sample])
+        books = Observers([ledger.add_call], [], [ledger.add_sample], [ledger.add_figures])
         journal = self._journal()
         try:
             self._take_over_the_books(journal, ledger, tally)

@@ -15,14 +15,18 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import typer
+import typer.testing
 
+from atts_harness.atts import ATTS, ATTSOptions
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.records import RunRecord, SampleId
-from atts_harness.running import schema
+from atts_harness.running import commands, schema
 from atts_harness.running.directory import RunDirectory
 from atts_harness.running.rundir import open_run
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
+from atts_harness.strategy import RunInfo
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.testing.mock_faults import FaultPlan
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups, sample_ids
@@ -410,16 +414,75 @@ def test_what_is_no_run_is_not_opened(tmp_path, there):
         open_run(path)
 
 
-def test_rows_say_what_became_of_every_token(tmp_path):
+def test_the_ledger_command_writes_a_line_a_call_and_a_line_a_sample(tmp_path, capsys):
     run_in(tmp_path)
+    app = typer.Typer()
+    commands.atts_cli(app)
+    paths = tmp_path / "calls.jsonl", tmp_path / "samples.jsonl"
+    given = [str(tmp_path), "--calls", str(paths[0]), "--samples", str(paths[1])]
+    shown = typer.testing.CliRunner().invoke(app, given)
+    assert shown.exit_code == 0, shown.output
+    assert "12 samples finished, 0 failed, 0 missing" in shown.output
+    calls, samples = ([json.loads(line) for line in p.read_text().splitlines()] for p in paths)
     with open_run(tmp_path) as run:
-        count = run.export(tmp_path / "calls.jsonl")
-        rows = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
-        assert count == len(rows) == len(list(run.calls()))
+        assert len(calls) == len(list(run.calls()))
         kept = sum(sum(sample.kept_tokens.values()) for sample in run.samples())
-        assert sum(row["kept_tokens"] for row in rows) == kept > 0
         ledger = run.ledger().summary()
-        assert sum(a["kept_tokens"] for a in ledger["calls"].values()) == kept
-        assert ledger["samples"]["finished"] == 12
         one = next(run.calls(SampleId("mock", 2, 1)))
-        assert one.key.sample == SampleId("mock", 2, 1)
+    assert sum(row["kept_tokens"] for row in calls) == kept > 0
+    assert sum(row["kept_tokens"] for row in samples) == kept
+    assert sum(row["computed_tokens"] for row in samples) == sum(
+        row["computed_tokens"] for row in calls
+    )
+    assert sum(account["kept_tokens"] for account in ledger["calls"].values()) == kept
+    assert ledger["samples"]["finished"] == len(samples) == 12
+    assert one.key.sample == SampleId("mock", 2, 1)
+    plain = typer.testing.CliRunner().invoke(app, [str(tmp_path), "--json"])
+    assert json.loads(plain.output) == ledger
+
+
+def banked(**options):
+    """ATTS with a bank that learns, and its options."""
+    return ATTS(
+        ATTSOptions(turns=4, draft_tokens=12, target_tokens=12, rate=0.3, **options), RunInfo()
+    )
+
+
+@pytest.mark.parametrize("control", ["fixed", "adaptive"])
+def test_banks_and_controllers_come_back_as_they_were(tmp_path, control):
+    class Cut(ATTS):
+        left = 9
+
+        async def run(self, sample, ctx):
+            outcome = await super().run(sample, ctx)
+            Cut.left -= 1
+            if Cut.left < 0:
+                await asyncio.sleep(0.05)
+                raise RuntimeError("power cut")
+            return outcome
+
+    def strategy(kind):
+        made = banked(calibration="online", control=control)
+        made.__class__ = kind
+        return made
+
+    with pytest.raises(RuntimeError):
+        run_in(tmp_path, make_groups(6, 4, strategy(Cut)), live_samples=4)
+    with open_run(tmp_path) as run:
+        before = list(run.decisions())
+    records, _ = run_in(tmp_path, make_groups(6, 4, strategy(ATTS)))
+    with open_run(tmp_path) as run:
+        after = list(run.decisions())
+    assert after[: len(before)] == before
+    assert 10 < len(before) < len(after)
+    # Every decision is what one policy that saw them all, in this order, would have said.
+    policy = banked(calibration="online", control=control).policy
+    for made in after:
+        again = policy.decide(made.nonconformity, made.sample, made.turn, made.uniform)
+        assert (again.takeover, again.p_value, again.threshold, again.bank_size) == (
+            made.takeover,
+            made.p_value,
+            made.threshold,
+            made.bank_size,
+        )
+    assert len(records) == 24

@@ -1,0 +1,48 @@
+"""An engine's own figures from its `/metrics`, under names that are the same for every engine.
+
+`running`, `waiting`: requests; `kv_usage`: share of the KV cache in use; `prompt_tokens`,
+`cached_tokens`, `generation_tokens`, `preemptions`: since the server's start.
+"""
+
+from __future__ import annotations
+
+import re
+
+# What the Prometheus names of vLLM 0.32 and SGLang 0.5.23 end in. A figure that an engine does
+# not have is left out, never 0.
+NAMES = {
+    "vllm:num_requests_running": "running",
+    "vllm:num_requests_waiting": "waiting",
+    "vllm:kv_cache_usage_perc": "kv_usage",
+    "vllm:prompt_tokens_total": "prompt_tokens",
+    "vllm:prefix_cache_hits_total": "cached_tokens",
+    "vllm:generation_tokens_total": "generation_tokens",
+    "vllm:num_preemptions_total": "preemptions",
+    "sglang:num_running_reqs": "running",
+    "sglang:num_queue_reqs": "waiting",
+    "sglang:token_usage": "kv_usage",
+    "sglang:prompt_tokens_total": "prompt_tokens",
+    "sglang:cached_tokens_total": "cached_tokens",
+    "sglang:generation_tokens_total": "generation_tokens",
+}
+SHARES = frozenset({"kv_usage"})
+_LINE = re.compile(r"^([\w:]+)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
+
+
+def parse_figures(text: str) -> dict[str, float]:
+    """The figures in a Prometheus text.
+
+    Where a server has several lines of one name (data-parallel ranks, label sets), counts add up
+    and of shares the largest counts.
+    """
+    found: dict[str, float] = {}
+    for name, value in _LINE.findall(text):
+        ours = NAMES.get(name)
+        if ours is None:
+            continue
+        number = float(value)
+        if ours in SHARES:
+            found[ours] = max(found.get(ours, 0.0), number)
+        else:
+            found[ours] = found.get(ours, 0.0) + number
+    return found
