@@ -13,7 +13,7 @@ import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -265,8 +265,15 @@ def convert(name: str, value: Any, kind: Any) -> Any:
             return msgspec.convert(attempt, kind, strict=False)
         except msgspec.ValidationError as error:
             problem = problem or str(error)
-    problem = problem.removeprefix("Expected ")
-    raise SettingError(f"{name}: expected {problem} (got {value!r})")
+    wanted = f"one of {', '.join(allowed)}" if (allowed := _choices(kind)) else problem
+    raise SettingError(f"{name}: expected {wanted.removeprefix('Expected ')} (got {value!r})")
+
+
+def _choices(kind: Any) -> list[str]:
+    """The values of a `Literal`, wherever it stands in a type."""
+    if get_origin(kind) is Literal:
+        return [str(value) for value in get_args(kind)]
+    return [value for part in get_args(kind) for value in _choices(part)]
 
 
 def _first(*values: Any) -> Any:
@@ -345,7 +352,8 @@ def _spec(run: RunOptions, role: Role, kind: BackendKind, values: Mapping[str, A
 _SECRET_NAME = re.compile(
     r"(^|_)(api_?key|secret|password|authorization|bearer|hf_token|access_token)$", re.I
 )
-_SECRET_VALUE = re.compile(r"^(sk-|hf_|Bearer )[\w-]{12,}$")
+# A known sort of key, or a password in an address.
+_SECRET_VALUE = re.compile(r"^(sk-|hf_|Bearer )[\w-]{12,}$|^\w+://[^/@\s]*:[^/@\s]+@")
 
 
 def _refuse_secrets(args: Mapping[str, Any]) -> None:
