@@ -75,7 +75,9 @@ def without_template(tmp_path):
 
 
 def test_a_folder_without_a_chat_template_is_refused(evaluate, without_template):
-    with pytest.raises(SettingError, match=r"chat_template: the tokenizer of .* has none") as caught:
+    with pytest.raises(
+        SettingError, match=r"chat_template: the tokenizer of .* has none"
+    ) as caught:
         evaluate(model_args={"draft": pair()[0], "target": str(without_template)})
     assert "\n" not in str(caught.value)
 

@@ -261,6 +261,8 @@ BAD = {
     "unknown preset": ({"preset": "papr"}, "did you mean paper"),
     "unknown extractor": ({"extractor": "boxd"}, "did you mean boxed"),
     "key": ({"api_key": "sk-123"}, "api_key: looks like a secret"),
+    "choice": ({"on_reject": "keep"}, "on_reject: expected one of continue, replace (got 'keep')"),
+    "password in an address": ({"draft": "http://me:pw@host/v1"}, "draft: looks like a secret"),
     "key as value": ({"draft": "sk-abcdefghijklmnop"}, "looks like a secret"),
     "batch size": ({"batch_size": "0"}, "batch_size: must be at least 1"),
     "batch size text": ({"batch_size": "big"}, "batch_size: expected `int`"),
@@ -275,6 +277,7 @@ def test_bad_model_args_are_one_clear_line(pair, lm, name):
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "sk-abc" not in str(caught.value)
+    assert "pw" not in str(caught.value)
     assert not pair.opened
 
 
