@@ -71,6 +71,7 @@ class Models(msgspec.Struct):
         """One of them."""
 
         id: str
+        root: str | None = None
         max_model_len: int | None = None
 
     data: list[Model]
@@ -209,8 +210,7 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
         SettingError: unreachable, another model, another tokenizer, too small a window.
     """
     try:
-        model = await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
-        info = await _get(http, ("/server_info", "/get_server_info"), ServerInfo)
+        model, info = await _identify(http)
         window = await _window(http, info)
     except BackendError as error:
         raise unreachable(spec, http, error) from error
@@ -245,6 +245,19 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     except BackendError as error:
         raise unreachable(spec, http, error) from error
     return backend
+
+
+async def _identify(http: EngineHttp) -> tuple[ModelInfo, ServerInfo]:
+    """What the server says of itself; a router hides most of it."""
+    try:
+        model = await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
+        info = await _get(http, ("/server_info", "/get_server_info"), ServerInfo)
+    except BadRequestError:
+        models = (await http.get("/v1/models", Models)).data
+        if not models:
+            raise
+        return ModelInfo(models[0].root or models[0].id, models[0].id), ServerInfo()
+    return model, info
 
 
 async def _get(http: EngineHttp, paths: tuple[str, ...], kind: type[T]) -> T:
