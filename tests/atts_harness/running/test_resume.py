@@ -312,7 +312,7 @@ def test_killed_at_random_moments_a_run_loses_and_repeats_nothing(tmp_path):
     whole, reference = run_in(tmp_path / "whole")
     rng = random.Random(5)
     committed = set()
-    for _ in range(4):
+    for _ in range(3):
         process = child(tmp_path / "killed")
         process.stdout.readline()
         time.sleep(rng.uniform(0.0, 0.3))

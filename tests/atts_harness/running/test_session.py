@@ -105,7 +105,7 @@ def test_failed_samples_are_listed_and_make_the_exit_status_non_zero():
 
 def test_a_run_that_is_given_up_tells_how_to_go_on(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/usr/bin/sh", "--model", "atts", "--args", "a b"])
-    with harness(retries=0, max_failures=1, draft_concurrency=1, run_dir=str(tmp_path)) as made:
+    with harness(retries=0, max_failures=1, live_samples=1, run_dir=str(tmp_path)) as made:
         made.backends["draft"].engine.faults = FaultPlan({"truncated": 1.0})
         with pytest.raises(TooManyFailuresError) as caught:
             made.run(make_groups(6, 2, MockTurns(OPTIONS)))
