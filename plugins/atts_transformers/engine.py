@@ -30,7 +30,7 @@ from atts_harness.errors import (
     MalformedReplyError,
 )
 from atts_harness.tokenizer import Tokenizer
-from atts_transformers.jobs import Job, Outcome, deliver, generation, row_of, scores
+from atts_transformers.jobs import Job, Outcome, deliver, generation, row_of
 from atts_transformers.packed import KEY_BLOCK, Work
 from atts_transformers.rows import RowTable
 from atts_transformers.sampling import draw, uniform
@@ -164,7 +164,6 @@ class Engine:
                 if job is None:
                     return False
                 idle = False
-                job.ids = list(job.request.ids)
                 if isinstance(job.request, GenerateRequest):
                     seed = job.request.seed
                     job.stream.seed(int.from_bytes(os.urandom(8)) if seed is None else seed)
@@ -177,24 +176,28 @@ class Engine:
     def _turn(self) -> None:
         self._drop_cancelled()
         self._admit()
-        works: list[Work] = []
-        jobs: list[Job] = []
-        room = self._max_batch_tokens
         # One token of each generation first, then contexts in order of arrival.
-        for job in sorted(self._running, key=lambda j: len(j.ids) - len(row_of(j).ids) > 1):
+        steps: list[Job] = []
+        contexts: list[Job] = []
+        for job in self._running:
+            late = job.scoring or len(job.ids) - len(row_of(job).ids) > 1
+            (contexts if late else steps).append(job)
+        works = [Work(row_of(job).index, len(job.ids) - 1, job.ids[-1:], 0) for job in steps]
+        room = self._max_batch_tokens - len(works)
+        for job in contexts:
             done = len(row_of(job).ids)
             take = min(job.target - done, room)
             if take <= 0:
-                continue
+                break
             room -= take
             end = done + take
-            first = job.reusable if scores(job) else len(job.ids) - 1
+            first = job.reusable if job.scoring else len(job.ids) - 1
             works.append(
                 Work(row_of(job).index, done, job.ids[done:end], min(max(first - done, 0), take))
             )
-            jobs.append(job)
+            steps.append(job)
         if works:
-            self._compute(works, jobs)
+            self._compute(works, steps)
 
     def _drop_cancelled(self) -> None:
         for job in [j for j in self._running if j.cancelled]:
@@ -265,8 +268,8 @@ class Engine:
                 [j for j, low, high in spans if any(low <= b < high for b in broken)]
             )
             spans = [s for s in spans if s[0].row is not None]
-        self._score([s for s in spans if scores(s[0])], logits, norm)
-        self._extend([s for s in spans if not scores(s[0])], logits, norm)
+        self._score([s for s in spans if s[0].scoring], logits, norm)
+        self._extend([s for s in spans if not s[0].scoring], logits, norm)
 
     def _score(self, spans: list[tuple[Job, int, int]], logits: Tensor, norm: Tensor) -> None:
         if not spans:
@@ -321,9 +324,9 @@ class Engine:
                 job.tops.append(dict(zip(top_ids[n][:count], top_values[n][:count], strict=True)))
             if job.first_token is None:
                 job.first_token = now - job.arrived
-            self._finishgeneration(job, requests[n])
+            self._finish_generation(job, requests[n])
 
-    def _finishgeneration(self, job: Job, request: GenerateRequest) -> None:
+    def _finish_generation(self, job: Job, request: GenerateRequest) -> None:
         """Answer the job if its last token ended it."""
         count = len(job.ids) - job.length
         stop = None

@@ -28,6 +28,8 @@ class Job:
         row: its cache row while it runs.
         cached: how much of the context came from the cache.
         cancelled: set by the caller's thread; the job is dropped at the next turn.
+        length: of the context.
+        scoring: whether it is a score.
     """
 
     request: GenerateRequest | ScoreRequest
@@ -42,11 +44,13 @@ class Job:
     logprobs: list[float] = field(default_factory=list)
     tops: list[dict[int, float]] = field(default_factory=list)
     first_token: float | None = None
+    length: int = 0
+    scoring: bool = False
 
-    @property
-    def length(self) -> int:
-        """Length of the context."""
-        return len(self.request.ids)
+    def __post_init__(self) -> None:
+        self.ids = list(self.request.ids)
+        self.length = len(self.ids)
+        self.scoring = isinstance(self.request, ScoreRequest)
 
     @property
     def target(self) -> int:
@@ -54,7 +58,7 @@ class Job:
 
         The last id of a scored text predicts nothing that was asked for.
         """
-        return self.length - 1 if isinstance(self.request, ScoreRequest) else len(self.ids)
+        return self.length - 1 if self.scoring else len(self.ids)
 
     @property
     def reserve(self) -> int:
@@ -72,11 +76,6 @@ def row_of(job: Job) -> Row:
     """The row of a job that runs."""
     assert job.row is not None
     return job.row
-
-
-def scores(job: Job) -> bool:
-    """Whether it is a score."""
-    return isinstance(job.request, ScoreRequest)
 
 
 def generation(job: Job) -> GenerateRequest:

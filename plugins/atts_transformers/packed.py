@@ -17,7 +17,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -30,8 +30,7 @@ MIN_QUERIES = 8  # on a CPU; elsewhere nothing is promised, and nothing is paid
 KEY_BLOCK = 16
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """Part of one request in a pass.
 
     Attributes:
