@@ -206,5 +206,6 @@ LIMITS = """## Limits
 - The vocabulary is the language of the problems; other text is spelled in bytes and means nothing
   to the models.
 - The judge was trained on one question, word for word: the one in `atts_tiny.language`.
-- The target was trained on the draft's own mistakes: it is a better judge and repairer of this
-  draft than a target that never met it would be."""
+- The target learnt to judge and repair on the mistakes of a sparring partner: a draft of the same
+  kind, trained a little longer than the shipped one. It is a better judge of such drafts than of
+  others."""

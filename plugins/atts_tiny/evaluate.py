@@ -56,12 +56,12 @@ def measure_pair(
         draft: The draft model.
         target: The target model.
         codec: The pair's tokenizer.
-        count: Held-out problems of the mixed level; half as many of the shifted one.
+        count: Held-out problems of the mixed level; a quarter as many of the shifted one.
         repeats: Samples a problem.
         seed: Of the samples; the problems are those of the tasks.
     """
     problems = make_problems("mixed", "test", count)
-    shifted = make_problems("shifted", "test", max(2, count // 2))
+    shifted = make_problems("shifted", "test", max(2, count // 4))
     figures: Figure = {"problems": count, "repeats": repeats, "temperature": 0.8, "seed": seed}
     for name, role in (("draft", draft), ("target", target)):
         say(f"{name}: sampling {count} problems x {repeats}")

@@ -230,13 +230,13 @@ def detection(target: Role, solved: Sequence[Solved]) -> Figure:
 
 
 def judging(target: Role, codec: Codec, solved: Sequence[Solved], seed: int = 0) -> Figure:
-    """How well the judge's digit tells wrong steps, on one random step of every sample.
+    """How well the judge's digit tells wrong steps, on one random step of every second sample.
 
     The digit is what the target likes best among the ten; the mean digit is over their shares.
     """
     rng = random.Random(seed)
     tail, digits = codec.judge_tail(), list(codec.digits)
-    chosen = [(one, below(rng, len(one.steps))) for one in solved if one.steps]
+    chosen = [(one, below(rng, len(one.steps))) for one in solved[::2] if one.steps]
     prompts = [one.before(step + 1) + tail for one, step in chosen]
     logits = next_logits(target.weights, target.shape, prompts)
     shares = logits[:, digits].softmax(-1)

@@ -1,8 +1,8 @@
-"""The draft's own mistakes, and what the target learns from them.
+"""A draft's own mistakes, and what the target learns from them.
 
-Injected mistakes are not like a draft's: nearly all of a draft's are off by one. A target that has
-only seen injected ones repairs few of the draft's, so the draft is sampled on training problems and
-the target goes on from what it wrote, mistakes included but masked from the loss.
+Injected mistakes are not like a draft's: nearly all of a draft's are off by one, and in one place.
+A target that has only seen injected ones repairs few of a draft's, so a draft is sampled on
+training problems and the target goes on from what it wrote, mistakes masked from the loss.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _one_of(rng: random.Random, cases: list[Case]) -> list[Case]:
 
 def case_example(rng: random.Random, codec: Codec, diet: Diet, case: Case) -> Example:
     """What the target should do after a case: judge it, or repair it (if wrong) and carry on."""
-    writer = Writer(rng, codec, case.problem)
+    writer = Writer(rng, codec, case.problem, diet.redo)
     for ids in case.steps[:-1]:
         writer.example.add(ids, PLAIN, START)
     wrong = case.error is not None

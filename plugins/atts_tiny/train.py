@@ -1,7 +1,9 @@
 """Trains the embedded pair from nothing: ``python -m atts_tiny.train``.
 
-Three stages, each a fixed number of steps from a seed: the draft and the target side by side, one
-core each; then the draft's mistakes are collected and the target learns to repair and judge them.
+Each stage is a fixed number of steps from a seed. First, side by side on one core each, the target
+and two drafts: the one that is shipped and a sparring partner, trained a little longer. Then the
+partner's mistakes are collected and the target learns to repair and judge them; it never meets the
+draft it will be measured with.
 Stop it at any time; the same command goes on from the last checkpoint.
 """
 
@@ -24,7 +26,7 @@ from typing import Any
 import torch
 
 from atts_harness.errors import AttsError, SettingError
-from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, Example, draw_example
+from atts_tiny.examples import COPY, DRAFT_DIET, TARGET_DIET, Example, draw_example, emphasise
 from atts_tiny.measure import Role
 from atts_tiny.model import Shape, Weights, init_weights, save_model
 from atts_tiny.onpolicy import Case, case_example, collect_cases
@@ -39,15 +41,19 @@ class Recipe:
 
     Attributes:
         draft: Training of the draft.
+        sparring: Training of the draft whose mistakes are collected.
         target: Training of the target from nothing.
-        tuning: Training of the target on the draft's mistakes.
-        problems: Problems on which the draft's mistakes are collected.
+        tuning: Training of the target on mistakes.
+        finishing: The same with more weight on judging and repairing.
+        problems: Problems on which mistakes are collected.
         share: Share of those mistakes among the examples of the last stage.
     """
 
     draft: Plan
+    sparring: Plan
     target: Plan
     tuning: Plan
+    finishing: Plan
     problems: int
     share: float
 
@@ -55,11 +61,18 @@ class Recipe:
 def recipe(vocabulary: int) -> Recipe:
     """The recipe of the shipped pair."""
     return Recipe(
-        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1100),
+        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1240),
+        sparring=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1400),
         # Not annealed: the tuning goes on at the full learning rate.
-        target=Plan(Shape(4, 4, 128, 256, vocabulary), steps=1000, flat=1.0),
-        tuning=Plan(Shape(4, 4, 128, 256, vocabulary), steps=2000, flat=0.4, seed=2),
-        problems=12000,
+        target=Plan(Shape(4, 4, 128, 256, vocabulary), steps=1300, flat=1.0),
+        tuning=Plan(Shape(4, 4, 128, 256, vocabulary), steps=1400, flat=0.35, seed=2),
+        finishing=Plan(
+            Shape(4, 4, 128, 256, vocabulary),
+            steps=1500,
+            flat=0.4,
+            seed=4,
+        ),
+        problems=6000,
         share=0.6,
     )
 
@@ -135,16 +148,17 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 
 def _draw_with(diet_name: str, codec: Codec) -> Draw:
-    diet = DRAFT_DIET if diet_name == "draft" else TARGET_DIET
+    diet = TARGET_DIET if diet_name == "target" else DRAFT_DIET
     return lambda rng: draw_example(rng, codec, diet)
 
 
-def _alone(name: str, plan: Plan, work: Path) -> None:
-    """One first-stage training in a process of its own."""
+def _alone(names: tuple[str, ...], plans: Recipe, work: Path) -> None:
+    """First-stage trainings, one after the other, in a process of their own."""
     torch.set_num_threads(1)
     codec = Codec()
     try:
-        train(name, plan, _draw_with(name, codec), work, codec)
+        for name in names:
+            train(name, getattr(plans, name), _draw_with(name, codec), work, codec)
     except AttsError as error:
         sys.exit(str(error))
 
@@ -158,11 +172,11 @@ def _finished(name: str, plan: Plan, work: Path) -> Weights:
 
 
 def first_stage(plans: Recipe, work: Path) -> None:
-    """Trains draft and target side by side."""
+    """Trains the drafts and the target side by side."""
     context = multiprocessing.get_context("spawn")
     parts = [
-        context.Process(target=_alone, args=(name, plan, work))
-        for name, plan in (("draft", plans.draft), ("target", plans.target))
+        context.Process(target=_alone, args=(names, plans, work))
+        for names in (("draft", "sparring"), ("target",))
     ]
     for part in parts:
         part.start()
@@ -173,14 +187,14 @@ def first_stage(plans: Recipe, work: Path) -> None:
 
 
 def cases_of(plans: Recipe, draft: Weights, codec: Codec, work: Path) -> list[Case]:
-    """The draft's mistakes, collected once and kept beside the checkpoints."""
+    """The sparring partner's mistakes, collected once and kept beside the checkpoints."""
     path = work / "cases.pickle"
     if path.exists():
         kept: list[Case] = pickle.loads(path.read_bytes())
         return kept
-    say(f"cases: sampling the draft on {plans.problems} training problems")
+    say(f"cases: sampling {plans.problems} training problems")
     half = {name: tensor.half().float() for name, tensor in draft.items()}
-    cases = collect_cases(Role(half, plans.draft.shape), codec, plans.problems, seed=3)
+    cases = collect_cases(Role(half, plans.sparring.shape), codec, plans.problems, seed=3)
     path.write_bytes(pickle.dumps(cases))
     wrong = sum(case.error is not None for case in cases)
     say(f"cases: {wrong} wrong and {len(cases) - wrong} right steps")
@@ -188,8 +202,8 @@ def cases_of(plans: Recipe, draft: Weights, codec: Codec, work: Path) -> list[Ca
 
 
 def second_stage(plans: Recipe, codec: Codec, work: Path) -> None:
-    """Teaches the target on what the draft writes."""
-    draft = _finished("draft", plans.draft, work)
+    """Teaches the target on what the sparring partner writes."""
+    draft = _finished("sparring", plans.sparring, work)
     target = _finished("target", plans.target, work)
     cases = cases_of(plans, draft, codec, work)
     diet = replace(TARGET_DIET, drills=0.05)
@@ -199,7 +213,16 @@ def second_stage(plans: Recipe, codec: Codec, work: Path) -> None:
             return case_example(rng, codec, diet, cases[int(rng.random() * len(cases))])
         return draw_example(rng, codec, diet)
 
-    train("tuning", plans.tuning, draw, work, codec, start=target)
+    tuned = train("tuning", plans.tuning, draw, work, codec, start=target)
+    sharp = replace(TARGET_DIET, drills=0.03, spoiled=0.15, judged=0.3, doubt=0.12, redo=COPY)
+
+    def draw_sharp(rng: random.Random) -> Example:
+        if rng.random() < plans.share:
+            case = cases[int(rng.random() * len(cases))]
+            return emphasise(case_example(rng, codec, sharp, case))
+        return emphasise(draw_example(rng, codec, sharp))
+
+    train("finishing", plans.finishing, draw_sharp, work, codec, start=tuned)
 
 
 def describe_machine() -> dict[str, str]:
@@ -219,7 +242,10 @@ def digest(folder: Path) -> str:
 
 def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
     """Writes both folders and how they came about; says whether they equal the shipped ones."""
-    for role, stage, plan in (("draft", "draft", plans.draft), ("target", "tuning", plans.tuning)):
+    for role, stage, plan in (
+        ("draft", "draft", plans.draft),
+        ("target", "finishing", plans.finishing),
+    ):
         save_model(out / role, _finished(stage, plan, work), plan.shape, codec)
     record = {
         "recipe": asdict(plans),
@@ -253,7 +279,6 @@ def main(arguments: list[str] | None = None) -> None:
     plans = recipe(codec.size)
     try:
         first_stage(plans, work)
-        torch.set_num_threads(2)
         second_stage(plans, codec, work)
         write_models(plans, codec, work, out)
     except AttsError as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from atts_harness.errors import SettingError
-from atts_harness.testing.chain import make_problems
+from atts_harness.testing.chain import ChainProblem, iter_problems, make_problems
 
 
 def _whole(name: str, value: Any, least: int) -> int:
@@ -30,8 +31,9 @@ def build(
         **_: lm-eval hands over all metadata, the model's arguments included.
 
     Returns:
-        The split ``test`` with the fields ``prompt``, ``answer`` (an integer as text), ``level``
-        and ``expression``.
+        The split ``test``, and ``validation`` with as many other held-out problems, for
+        calibration. Fields: ``prompt``, ``answer`` (an integer as text), ``level`` and
+        ``expression``.
 
     Raises:
         SettingError: If a setting is of the wrong type or out of range.
@@ -39,13 +41,20 @@ def build(
     from datasets import Dataset
 
     count, seed = _whole("num_problems", num_problems, 1), _whole("problem_seed", problem_seed, 0)
-    rows = [
-        {
-            "prompt": problem.prompt,
-            "answer": str(problem.answer),
-            "level": problem.level,
-            "expression": str(problem.chain),
-        }
-        for problem in make_problems(level, "test", count, seed)
-    ]
-    return {"test": Dataset.from_list(rows)}
+    test = make_problems(level, "test", count, seed)
+    asked = {problem.chain for problem in test}
+    fresh = (p for p in iter_problems(level, "test", -1 - seed) if p.chain not in asked)
+    validation = list(islice(fresh, count))
+    return {
+        "test": Dataset.from_list([_row(problem) for problem in test]),
+        "validation": Dataset.from_list([_row(problem) for problem in validation]),
+    }
+
+
+def _row(problem: ChainProblem) -> dict[str, str]:
+    return {
+        "prompt": problem.prompt,
+        "answer": str(problem.answer),
+        "level": problem.level,
+        "expression": str(problem.chain),
+    }

@@ -46,6 +46,14 @@ def test_documents_are_the_held_out_problems_as_the_pair_knows_them(load, name):
         assert split_of(chain) == "test"
 
 
+def test_calibration_has_other_held_out_problems(load):
+    splits = load("atts_chain", num_problems=30).dataset
+    asked, other = ({row["expression"] for row in splits[name]} for name in ("test", "validation"))
+    assert len(asked) == len(other) == 30
+    assert not asked & other
+    assert all(split_of(parse_chain(expression)) == "test" for expression in other)
+
+
 def test_defaults_make_one_step_a_turn(load):
     config = load("atts_chain").config
     assert config.repeats == 16
