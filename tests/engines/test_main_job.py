@@ -48,7 +48,7 @@ def refused(url: str) -> bool:
 
 
 def test_the_main_job_starts_and_stops_its_own_servers(tmp_path):
-    results = lm_eval(f"backend={ENGINE},devices=cpu", tmp_path)
+    results = lm_eval(f"preset=tiny,backend={ENGINE},devices=cpu", tmp_path)
     assert results["n-samples"][TASK]["effective"] == DOCUMENTS
     logs = sorted((tmp_path / "run" / "logs").glob(f"*-{ENGINE}.log"))
     assert [log.name.partition("-")[0] for log in logs] == ["draft", "target"]
@@ -84,7 +84,7 @@ def same_as_transformers(arguments: str) -> None:
 
 
 def both_engines(tmp_path):
-    wanted = "draft_backend=vllm,target_backend=sglang,devices=cpu,dtype=float32"
+    wanted = "preset=tiny,draft_backend=vllm,target_backend=sglang,devices=cpu"
     command = [sys.executable, "-m", "atts_harness", "serve-models", wanted]
     serving = subprocess.Popen(
         [*command, "--run-dir", str(tmp_path / "servers")],
