@@ -16,7 +16,7 @@ demo: $(STAMP)      ## the main job, offline, on the embedded pair: six strategi
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)      ## everything that needs no engine
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/engines
 
 lint: $(STAMP)      ## formatter, linter, type checker
 	$(BIN)/ruff format --check .

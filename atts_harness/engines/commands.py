@@ -34,7 +34,9 @@ MaxLength = Annotated[int | None, typer.Option(help="context window, if the serv
 
 def serve_models(
     settings: Settings,
-    run_dir: Annotated[Path, typer.Option(help="folder for the servers' logs")] = Path("runs/servers"),
+    run_dir: Annotated[Path, typer.Option(help="folder for the servers' logs")] = Path(
+        "runs/servers"
+    ),
 ) -> None:
     """Start the servers of a draft and a target, alone, for several runs to share.
 

@@ -83,7 +83,9 @@ ORDER = ["test_conformance", "test_own", "test_death", "test_main_job"]
 
 
 def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: ORDER.index(item.path.stem))
+    own = [item for item in items if item.path.parent == HERE]
+    others = [item for item in items if item.path.parent != HERE]
+    items[:] = others + sorted(own, key=lambda item: ORDER.index(item.path.stem))
 
 
 def pytest_runtest_logreport(report):
