@@ -1,1 +1,1 @@
-"""."""
+"""How samples are scheduled, recorded, kept alive through faults, and accounted for."""
