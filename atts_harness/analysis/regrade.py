@@ -27,7 +27,7 @@ from atts_harness.grading.llm import (
     judge_verdict,
 )
 from atts_harness.grading.saved import PUBLISHED, PUBLISHED_REGEX, Question
-from atts_harness.grading.workers import Grader
+from atts_harness.grading.workers import Grader, default
 
 Ask = Callable[[str], tuple[str, dict[str, int]]]
 """Sends a request to a model; returns the reply's text and its usage."""
@@ -160,7 +160,7 @@ def _task(
         questions,
         grades,
         {key: _estimate([figures[key] for figures in metrics]) for key in names},
-        {key: _pass_at_1(questions, samples, key, grader) for key in others},
+        {key: _pass_at_1(questions, grades, key, grader) for key in others},
         missing,
         _judged(questions, grades, judge) if judge is not None else None,
     )
@@ -198,14 +198,17 @@ def _estimate(values: Sequence[float]) -> dict[str, float | None]:
 
 def _pass_at_1(
     questions: Sequence[Question],
-    samples: Sequence[Sequence[Sampled]],
+    grades: Sequence[Sequence[Grade]],
     extractor: str,
     grader: Grader | None,
 ) -> dict[str, float | None]:
+    """What another extractor's answers, which every grade holds, would have come to."""
     shares = []
-    for question, own in zip(questions, samples, strict=True):
-        grades = grade_question(own, question.gold, extractor, grader)
-        shares.append(sum(grade.right for grade in grades) / len(grades))
+    for question, own in zip(questions, grades, strict=True):
+        given = [None if grade.failed else grade.answers.get(extractor) for grade in own]
+        pairs = [(answer, question.gold) for answer in given if answer is not None]
+        verdicts = (grader or default()).grade(pairs)
+        shares.append(sum(verdict.right for verdict in verdicts) / len(own))
     return _estimate(shares)
 
 

@@ -184,22 +184,22 @@ def _disagreements(
     grades: Sequence[Grade], gold: Gold, extractor: str, grader: Grader | None
 ) -> dict[str, float]:
     names = list(dict.fromkeys(n for grade in grades for n in grade.answers if n != extractor))
-    pairs = []
-    for grade in grades:
-        for name in names:
-            other = grade.answers.get(name)
-            if other is not None and grade.answer is not None and other != grade.answer:
-                pairs.append((other, msgspec.structs.replace(gold, text=grade.answer)))
-    same = dict(zip(pairs, (grader or default()).grade(pairs), strict=True))
-    figures = {}
-    for name in names:
-        differs = []
-        for grade in grades:
-            other = grade.answers.get(name)
-            if other is None or grade.answer is None or other == grade.answer:
-                differs.append(other != grade.answer)
-            else:
-                pair = (other, msgspec.structs.replace(gold, text=grade.answer))
-                differs.append(not same[pair].right)
-        figures[f"disagree_{name}"] = _share(differs)
-    return figures
+    given = {
+        name: [_pair(grade.answers.get(name), grade, gold) for grade in grades] for name in names
+    }
+    pairs = [pair for column in given.values() for pair in column if pair is not None]
+    verdicts = dict(zip(pairs, (grader or default()).grade(pairs), strict=True))
+    return {
+        f"disagree_{name}": _share(
+            grade.answers.get(name) != grade.answer if pair is None else not verdicts[pair].right
+            for grade, pair in zip(grades, column, strict=True)
+        )
+        for name, column in given.items()
+    }
+
+
+def _pair(other: str | None, grade: Grade, gold: Gold) -> tuple[str, Gold] | None:
+    """Two answers that could be equal in other spellings; one that exploded is not tried again."""
+    if other is None or grade.answer is None or grade.error is not None or other == grade.answer:
+        return None
+    return other, msgspec.structs.replace(gold, text=grade.answer)

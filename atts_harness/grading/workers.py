@@ -2,8 +2,8 @@ r"""Grading in worker processes that can be killed.
 
 Computer algebra fed by a model may never return and may take all memory, inside C code that no
 signal handler interrupts. So each comparison that text cannot decide goes to one of a few
-processes of our own; one that is silent for too long is killed and replaced, and the answer is
-graded wrong with the reason counted. lm-eval grades document by document in its main thread: the
+processes of our own; one that works for too long is killed and replaced, and the answer is graded
+wrong with the reason counted. lm-eval grades document by document in its main thread: the
 processes live on between documents, and verdicts are remembered.
 
 The processes speak JSON lines on their standard streams and are started by name, neither forked
@@ -29,14 +29,15 @@ import msgspec
 
 from atts_harness.grading.equivalence import Gold, Verdict, decide, fast
 
-SECONDS = 5.0
-"""Default limit of one comparison; nine in ten take under 10 ms."""
+SECONDS = 3.0
+"""Default limit of one comparison, in seconds of the worker's processor time: a machine that is
+busy with something else must not change a verdict. Nine in ten take under 10 ms."""
 
 MEMORY = 4 << 30
 """Address space of a worker in bytes: an explosion becomes a MemoryError, not a dead machine."""
 
-_START_SECONDS = 120.0
-_GRACE = 2.0
+_START_SECONDS = 600.0
+_PATIENCE = 60.0  # wall time for a second of processor time, before a worker counts as stuck
 _REMEMBERED = 100_000
 
 
@@ -67,7 +68,7 @@ class _Worker:
     def send(self, pair: tuple[str, Gold], seconds: float) -> None:
         assert self.process.stdin is not None
         self.busy = pair
-        self.deadline = time.monotonic() + seconds
+        self.deadline = time.monotonic() + seconds * _PATIENCE
         line = msgspec.json.encode(_Task(*pair, seconds=seconds))
         try:
             self.process.stdin.write(line + b"\n")
@@ -110,7 +111,7 @@ class Grader:
 
         Args:
             workers: most processes at a time; default: the processors, at most four.
-            seconds: limit of one comparison.
+            seconds: limit of one comparison, in processor time.
         """
         self._most = workers or min(4, len(os.sched_getaffinity(0)))
         self._seconds = seconds
@@ -177,7 +178,9 @@ class Grader:
             worker: _Worker = key.data
             lines = worker.receive()
             if lines is None:
-                self._bury(worker, selector, waiting, "crash")
+                # The kernel ends a worker whose processor time for one pair is used up.
+                overdue = worker.process.wait() == -signal.SIGPROF
+                self._bury(worker, selector, waiting, "timeout" if overdue else "crash")
                 continue
             for line in lines:
                 if not worker.ready:
@@ -264,14 +267,14 @@ def _serve() -> None:
     decide("x+x", Gold("2x"))  # loads computer algebra before the clock of the first task runs
     replies.write(b"ready\n")
     replies.flush()
-    # The default action of SIGALRM ends the process even inside C code: should the parent die
-    # while this one chews on an explosion, it does not stay behind.
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    # The default action of SIGPROF ends the process even inside C code, by its own processor
+    # time: nothing is left behind should the parent die first.
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     for line in sys.stdin.buffer:
         task = msgspec.json.decode(line, type=_Task)
-        signal.setitimer(signal.ITIMER_REAL, task.seconds + _GRACE)
+        signal.setitimer(signal.ITIMER_PROF, task.seconds)
         verdict = decide(task.answer, task.gold)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         replies.write(msgspec.json.encode(verdict) + b"\n")
         replies.flush()
 
