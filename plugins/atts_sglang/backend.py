@@ -127,7 +127,7 @@ class SGLangBackend(EngineBackend):
         self.guard(request)
         rid = uuid.uuid4().hex
         payload = score_payload(request, rid, priority=self._priority(request.priority))
-        return read_score(await self._post(payload, rid), request)
+        return read_score(await self._post(payload, rid), request, self.tokenizer.vocab_size)
 
     def _priority(self, ours: int) -> int | None:
         """The server's sense of a priority; by default a larger number runs first there."""

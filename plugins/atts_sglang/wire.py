@@ -153,8 +153,16 @@ def read_generate(reply: Reply, request: GenerateRequest, *, tempered: bool) -> 
     )
 
 
-def read_score(reply: Reply, request: ScoreRequest) -> ScoreReply:
+def read_score(reply: Reply, request: ScoreRequest, vocab_size: int) -> ScoreReply:
     """A score from its reply.
+
+    SGLang tells the last id of a vocabulary as 0 (it takes it for an image's stand-in); the
+    log-probability is the right one.
+
+    Args:
+        reply: as decoded.
+        request: what was asked.
+        vocab_size: ids are below it.
 
     Raises:
         BackendUnavailableError: the server aborted the request.
@@ -164,7 +172,12 @@ def read_score(reply: Reply, request: ScoreRequest) -> ScoreReply:
     _ending(meta.finish_reason)
     entries = meta.input_token_logprobs or []
     # The entry before the segment has no log-probability.
-    same_ids([entry[1] for entry in entries], request.ids[request.start - 1 :], "score")
+    sent = request.ids[request.start - 1 :]
+    told = [entry[1] for entry in entries]
+    if vocab_size - 1 in sent and len(told) == len(sent):
+        last = vocab_size - 1
+        told = [last if b == last and a == 0 else a for a, b in zip(told, sent, strict=True)]
+    same_ids(told, sent, "score")
     logprobs = finite((entry[0] for entry in entries[1:]), "score")
     return ScoreReply(
         logprobs=logprobs,

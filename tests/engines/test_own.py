@@ -55,6 +55,13 @@ def test_generated_tokens_carry_untempered_log_probabilities(
     assert reply.logprobs == pytest.approx(expected, abs=1e-3)
 
 
+def test_the_last_id_of_the_vocabulary_is_scored_like_any_other(loop, backend, reference, context):
+    last = backend.tokenizer.vocab_size - 1
+    ids = (*context, last, 5, last, last)
+    reply = loop.run(backend.score(ScoreRequest(ids=ids, start=len(context))))
+    assert reply.logprobs == pytest.approx(reference.logprobs(ids)[-4:], abs=1e-3)
+
+
 def test_a_window_is_filled_to_its_last_token(loop, backend):
     ids = (backend.tokenizer.encode("17 + 5 = 22. ") * WINDOW)[: backend.max_length - 8]
     asked = GenerateRequest(ids=ids, max_tokens=8, sampling=Sampling(temperature=0.0))

@@ -116,7 +116,7 @@ def test_an_aborted_request_is_tried_again():
     with pytest.raises(BackendUnavailableError, match="shutting down"):
         read_generate(reply, ASKED, tempered=False)
     with pytest.raises(BackendUnavailableError):
-        read_score(reply, SCORED)
+        read_score(reply, SCORED, 1000)
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_generation_that_contradicts_itself(meta):
 
 
 def test_a_score():
-    reply = read_score(decode(SCORE, Reply), SCORED)
+    reply = read_score(decode(SCORE, Reply), SCORED, 1000)
     assert reply.logprobs == (-7.959, -8.8495, -4.6857)
     assert reply.usage.scored_tokens == 3
     assert reply.usage.computed_tokens == 4
@@ -159,4 +159,13 @@ ENTRIES = [[None, 203, None], [-7.9, 1, None], [-8.8, 69, None], [-4.6, 87, None
 )
 def test_a_score_of_other_tokens_or_without_a_number(entries):
     with pytest.raises(MalformedReplyError):
-        read_score(changed(SCORE, input_token_logprobs=entries), SCORED)
+        read_score(changed(SCORE, input_token_logprobs=entries), SCORED, 1000)
+
+
+def test_the_last_id_of_a_vocabulary_is_told_as_0():
+    """As SGLang 0.5.23 does: `x if x < vocab_size - 1 else 0`."""
+    asked = msgspec.structs.replace(SCORED, ids=(*SCORED.ids[:-1], 87))
+    told = changed(SCORE, input_token_logprobs=[*ENTRIES[:3], [-4.6, 0, None]])
+    assert read_score(told, asked, 88).logprobs == (-7.9, -8.8, -4.6)
+    with pytest.raises(MalformedReplyError):
+        read_score(told, asked, 89)
