@@ -119,7 +119,9 @@ class Engine:
             return False
         self._in_a_row += 1
         self._tried.set()
-        if not self.gone and self._in_a_row >= FAILURES_IN_A_ROW:
+        # Failures come back sooner than replies, so what goes out together may fail first.
+        enough = max(FAILURES_IN_A_ROW, len(self._in_flight))
+        if not self.gone and self._in_a_row >= enough:
             self.trip(f"{self._in_a_row} failures in a row, the last one: {error}")
         return self.gone
 
