@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-TASKS = ROOT / "tasks" / "atts_tasks"
+ROOT = Path(__file__).parents[3]
 
 
 def write(path, rows):
