@@ -170,6 +170,9 @@ class _Schedule:
     ) -> None:
         try:
             record = await self._outcome(sample, group, gate)
+            if known is None:
+                # Before its place is given away: too many failures are seen before more begin.
+                await self.state.calls.journal.record_sample(record)
         finally:
             self.control.live -= 1
             self._room.set()
@@ -178,7 +181,6 @@ class _Schedule:
         if known is not None:  # replayed for its siblings' sake
             self._keep([known])
             return
-        await self.state.calls.journal.record_sample(record)
         self._keep([record])
         self.watchers.sample(record)
 

@@ -162,9 +162,12 @@ def test_a_command_that_does_not_exist(tmp_path):
 
 PARENT = textwrap.dedent(
     """
-    import asyncio, sys
+    import asyncio, signal, sys
     from pathlib import Path
     from atts_harness.engines.servers import Launch, start
+
+    # A job in the background of a shell is started with Ctrl-C ignored; this one is not.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     async def main():
         code, port, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
