@@ -59,7 +59,7 @@ def plain(model: Any, batch: int) -> int:
 
 
 def continuous(model: Any, batch: int) -> int:
-    """Transformers' continuous-batching manager, given a cache that fits; its own size is slower."""
+    """Transformers' continuous-batching manager, with a cache that fits the requests."""
     settings = GenerationConfig(
         max_new_tokens=NEW, do_sample=True, temperature=0.8, top_k=0, eos_token_id=-1
     )
