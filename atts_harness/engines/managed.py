@@ -32,9 +32,12 @@ class ManagedOptions(EngineOptions, frozen=True, kw_only=True):
     host: Annotated[str, msgspec.Meta(description="address a started server listens on")] = (
         "127.0.0.1"
     )
-    port: Annotated[
-        int | None, msgspec.Meta(ge=1, le=65535, description="port of a started server; any free")
-    ] = None
+    port: (
+        Annotated[
+            int, msgspec.Meta(ge=1, le=65535, description="port of a started server; any free")
+        ]
+        | None
+    ) = None
     server_args: Annotated[
         str | list[str] | dict[str, Any] | None,
         msgspec.Meta(description="any further flags of the engine, as on its command line"),

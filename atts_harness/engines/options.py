@@ -26,7 +26,7 @@ class EngineOptions(BackendOptions, frozen=True, kw_only=True):
     tokenizer: Annotated[str | None, _field("folder or hub id, if not the model's own")] = None
     revision: Annotated[str | None, _field("hub revision of model and tokenizer")] = None
     trust_remote_code: Annotated[bool, _field("run the repository's own code")] = False
-    max_length: Annotated[int | None, _field("context window in tokens", ge=2)] = None
+    max_length: Annotated[int, _field("context window in tokens", ge=2)] | None = None
     chat_template: Annotated[str | None, _field("Jinja template, or a file that holds it")] = None
     chat_template_args: Annotated[
         dict[str, Any] | None, _field("further arguments of the chat template (JSON)")
@@ -37,9 +37,12 @@ class EngineOptions(BackendOptions, frozen=True, kw_only=True):
     think_end_token: Annotated[
         str | None, _field("what ends the reasoning part of an answer, such as </think>")
     ] = None
-    timeout: Annotated[
-        float | None, _field("seconds a request of this role may take (draft_timeout=...)", gt=0)
-    ] = None
+    timeout: (
+        Annotated[
+            float, _field("seconds a request of this role may take (draft_timeout=...)", gt=0)
+        ]
+        | None
+    ) = None
     headers_env: Annotated[
         str | None, _field("environment variable with further HTTP headers, as a JSON object")
     ] = None

@@ -29,7 +29,7 @@ from atts_harness.engines.backend import (
 )
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.managed import speculative
-from atts_harness.engines.options import open_tokenizer
+from atts_harness.engines.options import EngineOptions, open_tokenizer
 from atts_harness.engines.replies import decoder
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
@@ -71,7 +71,6 @@ class Models(msgspec.Struct):
         """One of them."""
 
         id: str
-        root: str | None = None
         max_model_len: int | None = None
 
     data: list[Model]
@@ -211,7 +210,7 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     """
     try:
         model, info = await _identify(http)
-        window = await _window(http, info)
+        window = await _window(spec, http, info)
     except BackendError as error:
         raise unreachable(spec, http, error) from error
     known = [model.served_model_name, info.served_model_name, model.model_path]
@@ -249,14 +248,11 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
 
 async def _identify(http: EngineHttp) -> tuple[ModelInfo, ServerInfo]:
     """What the server says of itself; a router hides most of it."""
+    model = await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
     try:
-        model = await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
         info = await _get(http, ("/server_info", "/get_server_info"), ServerInfo)
     except BadRequestError:
-        models = (await http.get("/v1/models", Models)).data
-        if not models:
-            raise
-        return ModelInfo(models[0].root or models[0].id, models[0].id), ServerInfo()
+        info = ServerInfo()
     return model, info
 
 
@@ -270,14 +266,21 @@ async def _get(http: EngineHttp, paths: tuple[str, ...], kind: type[T]) -> T:
     return await http.get(paths[-1], kind)
 
 
-async def _window(http: EngineHttp, info: ServerInfo) -> int:
+async def _window(spec: BackendSpec, http: EngineHttp, info: ServerInfo) -> int:
     if info.max_req_input_len is not None:
         return info.max_req_input_len - 1  # the scheduler refuses this length itself
     models = await http.get("/v1/models", Models)
     length = models.data[0].max_model_len if models.data else None
-    if length is None:
-        raise SettingError("max_length: the server does not say its context window; give it")
-    return length - RESERVED_POSITIONS
+    if length is not None:
+        return length - RESERVED_POSITIONS
+    options = spec.options
+    assert isinstance(options, EngineOptions)
+    if options.max_length is None:
+        raise SettingError(
+            f"{spec.role}_max_length: the server, or the router before it, does not say its "
+            "context window; give it in tokens"
+        )
+    return options.max_length
 
 
 async def _tokenize(http: EngineHttp) -> list[int]:

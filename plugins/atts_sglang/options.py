@@ -15,18 +15,22 @@ class SGLangOptions(ManagedOptions, frozen=True, kw_only=True):
     api_key_env: Annotated[
         str, msgspec.Meta(description="environment variable with the server's key")
     ] = "SGLANG_API_KEY"
-    tp_size: Annotated[
-        int | None, msgspec.Meta(ge=1, description="tensor parallel size; default: all devices")
-    ] = None
-    mem_fraction_static: Annotated[
-        float | None, msgspec.Meta(gt=0, le=1, description="device memory for weights and cache")
-    ] = None
-    max_total_tokens: Annotated[
-        int | None, msgspec.Meta(ge=16, description="tokens of key-value cache")
-    ] = None
-    max_running_requests: Annotated[
-        int | None, msgspec.Meta(ge=1, description="requests in one batch")
-    ] = None
+    tp_size: (
+        Annotated[int, msgspec.Meta(ge=1, description="tensor parallel size; default: all devices")]
+        | None
+    ) = None
+    mem_fraction_static: (
+        Annotated[
+            float, msgspec.Meta(gt=0, le=1, description="device memory for weights and cache")
+        ]
+        | None
+    ) = None
+    max_total_tokens: (
+        Annotated[int, msgspec.Meta(ge=16, description="tokens of key-value cache")] | None
+    ) = None
+    max_running_requests: (
+        Annotated[int, msgspec.Meta(ge=1, description="requests in one batch")] | None
+    ) = None
     attention_backend: Annotated[
         str | None, msgspec.Meta(description="flashinfer, fa3, triton, torch_native, ...")
     ] = None

@@ -15,18 +15,26 @@ class VLLMOptions(ManagedOptions, frozen=True, kw_only=True):
     api_key_env: Annotated[
         str, msgspec.Meta(description="environment variable with the server's key")
     ] = "VLLM_API_KEY"
-    tensor_parallel_size: Annotated[
-        int | None, msgspec.Meta(ge=1, description="tensor parallel size; default: all devices")
-    ] = None
-    gpu_memory_utilization: Annotated[
-        float | None, msgspec.Meta(gt=0, le=1, description="device memory for weights and cache")
-    ] = None
-    max_num_seqs: Annotated[int | None, msgspec.Meta(ge=1, description="requests in one batch")] = (
+    tensor_parallel_size: (
+        Annotated[int, msgspec.Meta(ge=1, description="tensor parallel size; default: all devices")]
+        | None
+    ) = None
+    gpu_memory_utilization: (
+        Annotated[
+            float, msgspec.Meta(gt=0, le=1, description="device memory for weights and cache")
+        ]
+        | None
+    ) = None
+    max_num_seqs: Annotated[int, msgspec.Meta(ge=1, description="requests in one batch")] | None = (
         None
     )
-    max_num_batched_tokens: Annotated[
-        int | None, msgspec.Meta(ge=1, description="tokens in one step; bounds a score's memory")
-    ] = None
+    max_num_batched_tokens: (
+        Annotated[
+            int,
+            msgspec.Meta(ge=1, description="tokens in one step; bounds a score's memory"),
+        ]
+        | None
+    ) = None
     enforce_eager: Annotated[bool, msgspec.Meta(description="no compilation, no CUDA graphs")] = (
         False
     )

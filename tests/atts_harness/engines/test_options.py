@@ -127,6 +127,31 @@ def test_the_window_may_be_made_smaller_and_not_larger():
         check_window(spec(max_length=8192, url="http://h:1"), 4096)
 
 
+@pytest.mark.parametrize("name", ["vllm", "sglang", "openai"])
+def test_every_setting_can_be_given_as_text(name):
+    import msgspec
+
+    from atts_harness import plugins
+    from atts_harness.settings import struct_from
+
+    options = plugins.backend(name).options
+    texts = {"dict[": '{"a": 1}', "bool": "true", "int": "16", "float": "0.5", "str": "x"}
+    for field in msgspec.structs.fields(options):
+        sort = next(s for s in texts if s in str(field.type))
+        made = struct_from(options, {field.name: texts[sort]})
+        assert getattr(made, field.name) is not None
+        hash(made)
+
+
+def test_a_setting_out_of_range_is_named():
+    from atts_harness.settings import struct_from
+
+    with pytest.raises(SettingError, match=r"^max_length: "):
+        struct_from(ManagedOptions, {"max_length": "1"})
+    with pytest.raises(SettingError, match=r"^port: "):
+        struct_from(ManagedOptions, {"port": "70000"})
+
+
 class FakeHttp(EngineHttp):
     """An address without connections."""
 
