@@ -31,14 +31,9 @@ def lm_eval(model_args: str, folder: Path) -> dict:
     return json.loads(results.read_text())
 
 
-def engines_of(folder: Path) -> dict[str, dict]:
-    """What the run's roles said of themselves, by role."""
-    found = {}
-    for file in (folder / "run").rglob("*.json"):
-        told = json.loads(file.read_text())
-        if isinstance(told, dict) and "roles" in told:
-            found = told["roles"]
-    return found
+def roles_of(results: dict) -> dict[str, dict]:
+    """What the run's roles say of themselves, by role; lm-eval keeps it in its own results."""
+    return results["config"]["atts"]["roles"]
 
 
 def refused(url: str) -> bool:
@@ -52,7 +47,7 @@ def test_the_main_job_starts_and_stops_its_own_servers(tmp_path):
     assert results["n-samples"][TASK]["effective"] == DOCUMENTS
     logs = sorted((tmp_path / "run" / "logs").glob(f"*-{ENGINE}.log"))
     assert [log.name.partition("-")[0] for log in logs] == ["draft", "target"]
-    roles = engines_of(tmp_path)
+    roles = roles_of(results)
     assert {role: told["engine"] for role, told in roles.items()} == {
         "draft": ENGINE,
         "target": ENGINE,
@@ -104,7 +99,7 @@ def both_engines(tmp_path):
         assert len(urls) == 2, told
         results = lm_eval(arguments, tmp_path)
         assert results["n-samples"][TASK]["effective"] == DOCUMENTS
-        engines = {role: told["engine"] for role, told in engines_of(tmp_path).items()}
+        engines = {role: told["engine"] for role, told in roles_of(results).items()}
         assert engines == {"draft": "vllm", "target": "sglang"}
         same_as_transformers(arguments)
         doctor = subprocess.run(
