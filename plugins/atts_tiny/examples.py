@@ -40,7 +40,6 @@ class Diet:
         doubt: Chance of a reflection after a right step.
         judged: Share of examples that end in a judging turn.
         drills: Share of examples that are bare arithmetic.
-        redo: Loss weight of what a reflection restates.
     """
 
     levels: dict[LevelName, float]
@@ -48,7 +47,6 @@ class Diet:
     doubt: float
     judged: float
     drills: float
-    redo: float = PLAIN
 
 
 DRAFT_DIET = Diet({"easy": 0.4, "hard": 0.55, "shifted": 0.05}, 0.06, 0.10, 0.0, 0.0)
@@ -70,17 +68,6 @@ class Example:
         self.weights.extend([weight] * len(ids))
         if first is not None and ids:
             self.weights[-len(ids)] = first
-
-
-EMPHASIS = {START: 4.0, REPAIR: 12.0, COPY: 4.0, DIGIT: 20.0}
-
-
-def emphasise(example: Example) -> Example:
-    """The example with more weight on the few tokens that tell whether a step was right.
-
-    There is one in a step and one in a judging turn: at their usual weights they drown in copying.
-    """
-    return Example(example.ids, [EMPHASIS.get(weight, weight) for weight in example.weights])
 
 
 @dataclass(frozen=True)
@@ -169,10 +156,8 @@ def _spoil_chain(rng: random.Random, chain: Chain) -> Chain:
 class Writer:
     """Writes one solution as an example, step by step."""
 
-    def __init__(
-        self, rng: random.Random, codec: Codec, problem: ChainProblem, redo: float = PLAIN
-    ) -> None:
-        self.rng, self.codec, self.redo = rng, codec, redo
+    def __init__(self, rng: random.Random, codec: Codec, problem: ChainProblem) -> None:
+        self.rng, self.codec = rng, codec
         self.problem = problem
         self.now = self.before = problem.chain
         self.example = Example()
@@ -207,15 +192,12 @@ class Writer:
             head = language.REFLECTIONS[_place(draw, (0.6, 0.8, 0.9))]
         else:
             head = language.REFLECTIONS[(1, 2, 0, 3)[_place(draw, (0.5, 0.75, 0.9))]]
-        first = REPAIR if after_error else START
-        written = self._write(head, self.before, spoil, first, reflects=True)
+        written = self._write(head, self.before, spoil, REPAIR if after_error else START)
         self.agreed = written.rest == self.now
         self.now = written.rest
         return written
 
-    def _write(
-        self, head: str, base: Chain, spoil: bool, first: float = START, reflects: bool = False
-    ) -> Written:
+    def _write(self, head: str, base: Chain, spoil: bool, first: float = START) -> Written:
         step = spoil_step(self.rng, base) if spoil else right_step(base)
         truth = right_step(base)
         add, encode = self.example.add, self.codec.encode
@@ -233,9 +215,7 @@ class Writer:
         same = next((i for i, (a, b) in enumerate(zip(rest, wanted, strict=False)) if a != b), None)
         same = min(len(rest), len(wanted)) if same is None else same
         whole = rest == wanted
-        # A reflection has to look two steps back for what it restates.
-        redo = self.redo if reflects else PLAIN
-        add(rest[:same], COPY if base == self.problem.chain else redo)
+        add(rest[:same], COPY if base == self.problem.chain else PLAIN)
         add(rest[same:], SILENT)
         add(encode("."), PLAIN if whole else SILENT)
         add(encode(language.BLANK), PLAIN)
@@ -297,7 +277,7 @@ def score_of(rng: random.Random, error: language.Error | None, distance: int = 0
 
 def solution(rng: random.Random, codec: Codec, diet: Diet, problem: ChainProblem) -> Example:
     """A whole solution, or its beginning with a judging turn."""
-    writer = Writer(rng, codec, problem, diet.redo)
+    writer = Writer(rng, codec, problem)
     judged = rng.random() < diet.judged
     cut = 1 + below(rng, len(problem.chain.operations) + 2) if judged else 0
     return carry_on(writer, diet, cut)

@@ -117,7 +117,7 @@ def answered(text: str, answer: int) -> bool:
 
 
 def clustered(values: Sequence[float], groups: Sequence[int]) -> Figure:
-    """Mean over problems of the mean within each, with its 95 % interval over problems."""
+    """Mean of shares over problems, with its 95 % interval over problems, cut to [0, 1]."""
     sums: dict[int, list[float]] = {}
     for value, group in zip(values, groups, strict=True):
         sums.setdefault(group, []).append(value)
@@ -126,7 +126,8 @@ def clustered(values: Sequence[float], groups: Sequence[int]) -> Figure:
         return {"value": float(means.mean()) if means.size else None, "low": None, "high": None}
     half = 1.96 * float(means.std(ddof=1)) / means.size**0.5
     value = float(means.mean())
-    return {"value": value, "low": value - half, "high": value + half, "problems": int(means.size)}
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    return {"value": value, "low": low, "high": high, "problems": int(means.size)}
 
 
 def auroc(scores: NDArray[np.float64], wrong: NDArray[np.bool_]) -> float | None:

@@ -91,7 +91,7 @@ def _one_of(rng: random.Random, cases: list[Case]) -> list[Case]:
 
 def case_example(rng: random.Random, codec: Codec, diet: Diet, case: Case) -> Example:
     """What the target should do after a case: judge it, or repair it (if wrong) and carry on."""
-    writer = Writer(rng, codec, case.problem, diet.redo)
+    writer = Writer(rng, codec, case.problem)
     for ids in case.steps[:-1]:
         writer.example.add(ids, PLAIN, START)
     wrong = case.error is not None

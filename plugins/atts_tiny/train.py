@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from atts_harness.errors import AttsError, SettingError
-from atts_tiny.examples import COPY, DRAFT_DIET, TARGET_DIET, Example, draw_example, emphasise
+from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, Example, draw_example
 from atts_tiny.measure import Role
 from atts_tiny.model import Shape, Weights, init_weights, save_model
 from atts_tiny.onpolicy import Case, case_example, collect_cases
@@ -44,7 +44,6 @@ class Recipe:
         sparring: Training of the draft whose mistakes are collected.
         target: Training of the target from nothing.
         tuning: Training of the target on mistakes.
-        finishing: The same with more weight on judging and repairing.
         problems: Problems on which mistakes are collected.
         share: Share of those mistakes among the examples of the last stage.
     """
@@ -53,7 +52,6 @@ class Recipe:
     sparring: Plan
     target: Plan
     tuning: Plan
-    finishing: Plan
     problems: int
     share: float
 
@@ -66,12 +64,6 @@ def recipe(vocabulary: int) -> Recipe:
         # Not annealed: the tuning goes on at the full learning rate.
         target=Plan(Shape(4, 4, 128, 256, vocabulary), steps=1300, flat=1.0),
         tuning=Plan(Shape(4, 4, 128, 256, vocabulary), steps=1400, flat=0.35, seed=2),
-        finishing=Plan(
-            Shape(4, 4, 128, 256, vocabulary),
-            steps=1500,
-            flat=0.4,
-            seed=4,
-        ),
         problems=6000,
         share=0.6,
     )
@@ -213,16 +205,7 @@ def second_stage(plans: Recipe, codec: Codec, work: Path) -> None:
             return case_example(rng, codec, diet, cases[int(rng.random() * len(cases))])
         return draw_example(rng, codec, diet)
 
-    tuned = train("tuning", plans.tuning, draw, work, codec, start=target)
-    sharp = replace(TARGET_DIET, drills=0.03, spoiled=0.15, judged=0.3, doubt=0.12, redo=COPY)
-
-    def draw_sharp(rng: random.Random) -> Example:
-        if rng.random() < plans.share:
-            case = cases[int(rng.random() * len(cases))]
-            return emphasise(case_example(rng, codec, sharp, case))
-        return emphasise(draw_example(rng, codec, sharp))
-
-    train("finishing", plans.finishing, draw_sharp, work, codec, start=tuned)
+    train("tuning", plans.tuning, draw, work, codec, start=target)
 
 
 def describe_machine() -> dict[str, str]:
@@ -244,7 +227,7 @@ def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
     """Writes both folders and how they came about; says whether they equal the shipped ones."""
     for role, stage, plan in (
         ("draft", "draft", plans.draft),
-        ("target", "finishing", plans.finishing),
+        ("target", "tuning", plans.tuning),
     ):
         save_model(out / role, _finished(stage, plan, work), plan.shape, codec)
     record = {
