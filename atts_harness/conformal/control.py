@@ -37,15 +37,15 @@ class Adaptive:
 
         h(n) = max(2.5, min(0.018 n, 0.75 sqrt n)),    x = |E| / h(n),
 
-    the threshold is the rate, moved in log-odds by min(x^4, 1.1) in the direction of E. That
-    leaves the ranking alone while the realised rate is within tolerance and turns a few borderline
-    decisions at its edge. Beyond x = 2.5 it moves 4 more a unit, and at x = 4 it takes over
-    everything or nothing. So for every sequence of scores, drifting or adversarial,
+    the threshold is the rate, moved in log-odds by x^4 in the direction of E, beyond x = 1 by x.
+    That leaves the ranking alone while the realised rate is within tolerance and turns borderline
+    decisions at its edge. At x = 4 everything is taken over, or nothing. So for every sequence of
+    scores, drifting or adversarial,
 
         |realised rate - rate| <= (4 h(n) + 1) / n,    which goes to 0 like 3 / sqrt n.
 
     This is the integral term of conformal PID control (Angelopoulos, Candes and Tibshirani 2023,
-    arXiv 2307.16895, section 2.2: any saturation function of a sublinear h controls the error)
+    arXiv 2307.16895: any saturation function of a sublinear h bounds the error)
     around the conformal p-value. Adaptive conformal inference (Gibbs and Candes 2021,
     arXiv 2106.00170) bounds the error by about 1 / (step n): a turn with a hundred scores would
     need a step so large that the threshold follows every question. docs/guarantees.md compares
@@ -55,8 +55,8 @@ class Adaptive:
     LEAST = 2.5  # decisions
     TOLERANCE = 0.018
     SPREAD = 0.75  # about 1.5 standard deviations of a fair coin's count
-    LEAN, LEAN_MOST = 4, 1.1
-    KNEE, SLOPE, LIMIT = 2.5, 4.0, 4.0
+    POWER = 4
+    LIMIT = 4.0
 
     def __init__(self, rate: float) -> None:
         """Nothing decided yet."""
@@ -73,7 +73,7 @@ class Adaptive:
         x = abs(error) / tolerated(self._count)
         if x >= self.LIMIT:
             return 1.0 if error > 0 else 0.0
-        lean = min(x**self.LEAN, self.LEAN_MOST) + self.SLOPE * max(0.0, x - self.KNEE)
+        lean = x**self.POWER if x < 1.0 else x
         if lean == 0.0:
             return self._rate  # exactly, not by way of its odds
         odds = self._rate / (1.0 - self._rate) * math.exp(math.copysign(lean, error))

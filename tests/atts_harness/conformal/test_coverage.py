@@ -27,7 +27,7 @@ def test_online_rate_for_every_bank_size(coverage, ties):
     trials, rng = 1500, random.Random(f"{coverage}/{ties}")
     taken = [0] * 51
     for _ in range(trials):
-        policy = make_policy(CalibrationOptions(coverage=coverage, ties=ties))
+        policy = make_policy(CalibrationOptions(coverage=coverage, ties=ties, control="fixed"))
         for n in range(51):
             verdict = policy.decide(
                 rng.choice((rng.gauss(1, 1), 1.0)), SampleId("t", 7, n), 2, rng.random()
