@@ -124,6 +124,9 @@ def test_every_branch_of_speculative_thinking_occurs():
     }
 
 
+@pytest.mark.xfail(
+    strict=True, reason="the embedded target's judge does not tell steps apart yet (model card)"
+)
 @pytest.mark.parametrize("judging", ["greedy", "average"])
 def test_steps_are_kept_and_thrown_away_by_the_judge(judging):
     kept = {
