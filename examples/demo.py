@@ -70,7 +70,7 @@ ROWS = (
 def main() -> None:
     """Run every row, then show the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--problems", type=int, default=100, help="problems of the task")
+    parser.add_argument("--problems", type=int, default=80, help="problems of the task")
     parser.add_argument("--repeats", type=int, default=4, help="samples a problem")
     parser.add_argument("--out", type=Path, default=Path("runs/demo"))
     args = parser.parse_args()
