@@ -171,13 +171,19 @@ def main(arguments: list[str] | None = None) -> None:
             repeats=options.repeats,
             seed=options.seed,
         )
+        write(figures, models, options.out, options.card, began)
         if options.arm_problems:
             figures["arms"] = measure_arms(
                 draft, target, codec, count=options.arm_problems, seed=options.seed
             )
+            write(figures, models, options.out, options.card, began)
+
+
+def write(figures: Figure, models: Path, out: Path | None, card: Path | None, began: float) -> None:
+    """Writes the figures measured so far, and the card."""
+    out = out or models / "evaluation.json"
+    card = card or models.parent / "MODEL_CARD.md"
     figures["cpu_seconds"] = round(time.process_time() - began)
-    out: Path = options.out or models / "evaluation.json"
-    card: Path = options.card or models.parent / "MODEL_CARD.md"
     out.write_text(json.dumps(figures, indent=1) + "\n")
     training = models / "training.json"
     card.write_text(
