@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # `make bench-engines` and `make bench-strategies` take their own time and stand apart.
 APART = {"engines", "strategies"}
-DOCS = ("strategies/__main__.py",)
+DOCS = ("strategies/__main__.py", "conformal/__main__.py")
 
 
 def scripts() -> list[Path]:

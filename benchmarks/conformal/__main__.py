@@ -24,5 +24,4 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", f"benchmarks.conformal.{name}", "--draw"], check=True)
 
 
-if __name__ == "__main__":
-    main()
+main()  # no guard: `python -m benchmarks` takes scripts with one, and these it takes one by one
