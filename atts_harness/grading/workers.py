@@ -228,6 +228,9 @@ def grade(pairs: Iterable[tuple[str, Gold]]) -> list[Verdict]:
     return default().grade(list(pairs))
 
 
+_PROBE = Gold("q_{97}+1")
+
+
 def candidates(answers: Sequence[str], like: Gold, grader: Grader | None = None) -> list[int]:
     """Group equivalent answers, so that they vote together.
 
@@ -239,13 +242,20 @@ def candidates(answers: Sequence[str], like: Gold, grader: Grader | None = None)
     Returns:
         For each answer the index of its candidate, from 0 in order of first appearance.
     """
+    pool = grader or default()
     distinct = list(dict.fromkeys(answers))
     pairs = [
         (i, j, (distinct[j], msgspec.structs.replace(like, text=distinct[i])))
         for i in range(len(distinct))
         for j in range(i + 1, len(distinct))
     ]
-    verdicts = (grader or default()).grade([pair for _, _, pair in pairs])
+    hard = {n for i, j, pair in pairs if fast(*pair) is None for n in (i, j)}
+    # An answer that explodes would do so in every one of its pairs: each is tried once, against
+    # something that nobody answers, and what explodes is a candidate of its own.
+    tried = pool.grade([(distinct[n], _PROBE) for n in sorted(hard)])
+    odd = {n for n, verdict in zip(sorted(hard), tried, strict=True) if verdict.error is not None}
+    pairs = [(i, j, pair) for i, j, pair in pairs if not {i, j} & odd]
+    verdicts = pool.grade([pair for _, _, pair in pairs])
     leader = list(range(len(distinct)))
     for (i, j, _), verdict in zip(pairs, verdicts, strict=True):
         if verdict.right and leader[j] == j:

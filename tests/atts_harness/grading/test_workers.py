@@ -105,3 +105,10 @@ def test_equivalent_wrong_answers_are_one_candidate(grader):
     answers = ["1/2", "0.5", "x", r"\sqrt{4}", "2", "x+0", "1/2"]
     assert candidates(answers, Gold("7"), grader) == [0, 0, 1, 2, 2, 1, 0]
     assert candidates([], Gold("7"), grader) == []
+
+
+def test_an_answer_that_explodes_is_tried_once_and_stands_alone(hasty):
+    before = hasty.killed
+    answers = [r"\sqrt{8}", r"3^{3^{3^{3^{3}}}}", r"2\sqrt{2}", "x", "y", "x+0", r"\sqrt{3}"]
+    assert candidates(answers, Gold("7"), hasty) == [0, 1, 0, 2, 3, 2, 4]
+    assert hasty.killed == before + 1
