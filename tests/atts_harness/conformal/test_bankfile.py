@@ -5,7 +5,7 @@ import pickle
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atts_harness.conformal import (
@@ -52,6 +52,7 @@ def run_of(**changes):
 
 
 @pytest.mark.parametrize("name", ["bank.json", "bank.npz"])
+@settings(deadline=None)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 99), st.integers(0, 9), st.floats(0, math.inf)), min_size=1

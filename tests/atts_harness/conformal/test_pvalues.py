@@ -1,7 +1,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atts_harness.conformal import pvalues
@@ -13,6 +13,7 @@ ROWS = st.lists(st.tuples(st.integers(0, 4), SCORES), max_size=40)
 TIES = st.floats(0.001, 1.0)
 
 
+@settings(deadline=None)
 @given(ROWS, SCORES, TIES)
 def test_pooled_p_value_is_its_definition(rows, score, tie):
     bank = PooledBank(s for _, s in rows)
@@ -26,6 +27,7 @@ def test_pooled_p_value_is_its_definition(rows, score, tie):
     )
 
 
+@settings(deadline=None)
 @given(ROWS, SCORES)
 def test_own_score_is_left_out(rows, score):
     bank = PooledBank(s for _, s in rows)
@@ -44,6 +46,7 @@ def hierarchical_by_definition(rows, score, question):
     return float(total / (len(others) + 1))
 
 
+@settings(deadline=None)
 @given(ROWS, SCORES, st.integers(0, 5))
 def test_hierarchical_p_value_is_its_definition_however_the_bank_grew(rows, score, question):
     online = QuestionBank()
@@ -78,6 +81,7 @@ def test_the_published_rule_with_sixteen_scores_takes_over_too_often():
     assert (published, valid) == (7, 6)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 5000), st.data())
 def test_recorded_percentile_comes_back_bit_for_bit(size, data):
     below = data.draw(st.integers(0, size))
@@ -97,6 +101,7 @@ def test_scores_needed(rate, needed):
     assert pvalues.scores_needed(rate) == needed
 
 
+@settings(deadline=None)
 @given(st.floats(1e-4, 1.0))
 def test_scores_needed_is_the_smallest(rate):
     n = pvalues.scores_needed(rate)
