@@ -27,7 +27,7 @@ DRAWS = 400
 
 
 class Band(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure and its question-clustered 95 % interval; None with fewer than two questions."""
+    """A figure and its question-clustered 95 % interval; None where there is nothing to draw from."""
 
     value: float
     low: float | None
@@ -242,12 +242,16 @@ def rate_of(
         return None
     hits = [float(hit(turn)) for turn in turns]
     questions = [turn.question for turn in turns]
+    band = band_of(clustered_ratio(hits, [1.0] * len(hits), questions))
+    if len(set(hits)) == 1:
+        # All or none: no spread to estimate an interval from, which is not an interval of width 0.
+        band = Band(value=band.value, low=None, high=None)
     return Rate(
         name=name,
         scored=len(turns),
         takeovers=int(sum(hits)),
         questions=len(set(questions)),
-        rate=band_of(clustered_ratio(hits, [1.0] * len(hits), questions)),
+        rate=band,
     )
 
 

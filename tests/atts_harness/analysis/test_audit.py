@@ -246,6 +246,11 @@ def test_audit_is_plain_data_and_renders():
     assert max(map(len, text.splitlines())) <= 80
 
 
+def test_no_interval_where_all_decisions_are_alike():
+    rate = audit([decided(doc, 0, 0, p=0.9) for doc in range(5)], task="t").overall.rate
+    assert (rate.value, rate.low, rate.high) == (0.0, None, None)
+
+
 def test_audit_of_one_question_has_no_interval():
     found = audit([decided(0, n, 0, p=n / 10) for n in range(10)], task="t", nominal=0.4)
     assert found.overall.rate.low is None
