@@ -27,7 +27,7 @@ DRAWS = 400
 
 
 class Band(msgspec.Struct, frozen=True, kw_only=True):
-    """A figure and its question-clustered 95 % interval; None where there is nothing to draw from."""
+    """A figure and its question-clustered 95 % interval; None where none can be drawn."""
 
     value: float
     low: float | None
