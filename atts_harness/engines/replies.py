@@ -25,7 +25,9 @@ def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
-def decode(content: bytes, kind: type[T] | msgspec.json.Decoder[T], what: str = "reply") -> T:
+def decode(
+    content: bytes | msgspec.Raw, kind: type[T] | msgspec.json.Decoder[T], what: str = "reply"
+) -> T:
     """`content` as `kind`.
 
     Raises:

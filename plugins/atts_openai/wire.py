@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from atts_harness.backend import GenerateRequest, Usage
-from atts_harness.engines.replies import IMPOSSIBLE
+from atts_harness.engines.replies import IMPOSSIBLE, decode, decoder
 from atts_harness.errors import MalformedReplyError
 
 TOKEN_ID = "token_id:"
@@ -65,7 +65,7 @@ class Choice(msgspec.Struct):
     stop_reason: int | str | None = None
     matched_stop: int | str | None = None
     logprobs: Logprobs | None = None
-    prompt_logprobs: list[dict[int, PromptLogprob] | None] | None = None
+    prompt_logprobs: list[msgspec.Raw] | None = None
 
 
 class Completion(msgspec.Struct):
@@ -84,6 +84,11 @@ class Completion(msgspec.Struct):
         if len(self.choices) != 1:
             raise MalformedReplyError(f"completion: {len(self.choices)} choices instead of one")
         return self.choices[0]
+
+
+ENTRY: msgspec.json.Decoder[dict[int, PromptLogprob] | None] = decoder(
+    dict[int, PromptLogprob] | None
+)
 
 
 def sampling_fields(request: GenerateRequest) -> dict[str, Any]:
@@ -146,7 +151,10 @@ def prompt_values(choice: Choice, ids: Sequence[int], start: int) -> list[float 
         entries = choice.prompt_logprobs
         if len(entries) != len(ids):
             raise MalformedReplyError(f"score: {len(entries)} entries for {len(ids)} tokens")
-        found = [(entries[n] or {}).get(ids[n]) for n in range(start, len(ids))]
+        # Every token of the context is named; only the segment's entries are worth decoding.
+        found = [
+            (decode(entries[n], ENTRY, "score") or {}).get(ids[n]) for n in range(start, len(ids))
+        ]
         return [None if entry is None else entry.logprob for entry in found]
     echo = choice.logprobs
     # With `max_tokens` 1 the generated token stands behind the echo.
