@@ -1,0 +1,414 @@
+"""The leaderboard as data: the published, versioned schema of `leaderboard.json`.
+
+The figures that `atts report` shows are in here: tables, Markdown, CSV and the page are made from it
+(`leaderboard_json` reads and writes it). A figure that is not known is None, never 0.
+
+Seconds are of the run's clock; tokens are the engines' own counts; shares lie in [0, 1]. `VERSION`
+grows when a field changes its meaning or goes; new fields come with a default.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT: Literal["atts-leaderboard"] = "atts-leaderboard"
+VERSION = 1
+
+Reference = Literal["target-only", "random-takeover", "atts"]
+"""What every strategy is compared with, sample by sample."""
+
+INDISTINCT = "not distinguishable at this n"
+
+
+class Interval(msgspec.Struct, frozen=True, kw_only=True):
+    """A figure over questions, with its question-clustered interval.
+
+    Attributes:
+        value: the point estimate.
+        stderr: clustered standard error; None with one question.
+        low: lower end; None with one question, for there is no interval then.
+        high: upper end, likewise.
+        level: nominal coverage of [low, high].
+        items: values that went in.
+        clusters: questions they are of.
+    """
+
+    value: float
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float = 0.95
+    items: int = 0
+    clusters: int = 0
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True):
+    """The models of a row. A strategy without a draft or a target has None there.
+
+    Attributes:
+        name: both in one line.
+        draft: name of the draft model.
+        target: name of the target model; of a row made without a draft, its model.
+        draft_engine: engine and version that served it.
+        target_engine: likewise.
+    """
+
+    name: str
+    draft: str | None = None
+    target: str | None = None
+    draft_engine: str | None = None
+    target_engine: str | None = None
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to agree before rows may stand side by side. None: not recorded, so not compared.
+
+    Attributes:
+        version: the task's version.
+        prompt: fingerprint of how the task words its prompts: template, few-shot examples, system.
+        template: `chat` where models got messages by their own templates, `raw` where plain text.
+        documents: fingerprint of the questions and golds that were run.
+        sampling: by role (`draft`, `target`; `model` for a row of another lm-eval model) the
+            temperature, top_p, top_k and min_p.
+        budget: kept tokens a sample may have.
+        until: texts that end a sample.
+        extractor: whose answer is graded.
+    """
+
+    version: str | None = None
+    prompt: str | None = None
+    template: str | None = None
+    documents: str | None = None
+    sampling: dict[str, dict[str, float | None]] = {}
+    budget: int | None = None
+    until: tuple[str, ...] | None = None
+    extractor: str | None = None
+
+
+class Takeover(msgspec.Struct, frozen=True, kw_only=True):
+    """How often the target took over.
+
+    Attributes:
+        nominal: the rate that was asked for; None for a strategy without one.
+        realised: takeovers among judged turns, with its interval where decisions are recorded.
+        judged: turns that were judged.
+        takeovers: of these.
+        apart: takeovers that nobody judged, by reason; not in the realised rate.
+    """
+
+    nominal: float | None = None
+    realised: Interval | None = None
+    judged: int = 0
+    takeovers: int = 0
+    apart: dict[str, int] = {}
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean tokens a sample.
+
+    Attributes:
+        draft_computed: tokens that the draft ran a forward pass for: uncached context, scored and
+            written ones.
+        draft_written: tokens that it generated, kept or not.
+        target_computed: likewise of the target.
+        target_written: likewise.
+        kept: tokens that count against the budget.
+    """
+
+    draft_computed: float | None = None
+    draft_written: float | None = None
+    target_computed: float | None = None
+    target_written: float | None = None
+    kept: float | None = None
+
+
+class Calls(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls of one role and kind: sums over all samples, and calls a sample."""
+
+    calls: int
+    per_sample: float
+    failed: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    scored_tokens: int = 0
+    computed_tokens: int = 0
+    queued_seconds: float = 0.0
+    engine_seconds: float = 0.0
+
+
+class Speed(msgspec.Struct, frozen=True, kw_only=True):
+    """How long it took.
+
+    Attributes:
+        makespan: seconds from the first sample's start to the last one's end.
+        samples_per_second: samples over makespan.
+        latency_p50: seconds of a sample, median (nearest rank).
+        latency_p95: likewise, 95 %.
+        computing_over_waiting: time in engines over time waiting for slots and siblings.
+        concurrency: the settings that bound calls in flight, by name.
+        shared_with: other tasks that ran at the same time and shared the engines.
+        speedup_target_only: makespan of the target-only row of the same pair and concurrency over
+            this one's; None where there is no such row.
+        speedup_synchronous: likewise against `synchronous`.
+        target_only: id of that row.
+        synchronous: id of that row.
+    """
+
+    makespan: float | None = None
+    samples_per_second: float | None = None
+    latency_p50: float | None = None
+    latency_p95: float | None = None
+    computing_over_waiting: float | None = None
+    concurrency: dict[str, int] = {}
+    shared_with: tuple[str, ...] = ()
+    speedup_target_only: float | None = None
+    speedup_synchronous: float | None = None
+    target_only: str | None = None
+    synchronous: str | None = None
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """What calibrating cost, beside the row's own figures and never in them.
+
+    Attributes:
+        source: `file`, `online` or `presample`; the latter two make no calls of their own.
+        bank: the bank's file.
+        run_dir: the run that the bank was made from, where it is still there.
+        draft_tokens: computed by the draft, in all; None where that run is not there.
+        target_tokens: likewise by the target.
+        seconds: of that run.
+    """
+
+    source: str
+    bank: str | None = None
+    run_dir: str | None = None
+    draft_tokens: int | None = None
+    target_tokens: int | None = None
+    seconds: float | None = None
+
+
+class Flops(msgspec.Struct, frozen=True, kw_only=True):
+    """Floating-point operations a sample: an estimate, never a measurement.
+
+    2 x parameters for each computed token, and attention where `attention` says so.
+
+    Attributes:
+        total: of all roles; None unless every role of the row is known.
+        by_role: by role.
+        parameters: by role, as used.
+        source: by role where its parameters come from (`weights`, `index`, `setting`).
+        attention: by role whether the attention over the context is in the figure.
+    """
+
+    total: float | None = None
+    by_role: dict[str, float] = {}
+    parameters: dict[str, float] = {}
+    source: dict[str, str] = {}
+    attention: dict[str, bool] = {}
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a row comes from; paths as they were given, or found below."""
+
+    kind: Literal["run", "results", "oracle"]
+    run_dir: str | None = None
+    results: str | None = None
+    samples: str | None = None
+    started_at: str | None = None
+    harness: str | None = None
+    seed: int | None = None
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One strategy at one operating point, on one task, with one pair.
+
+    Attributes:
+        id: unique in the leaderboard, the same for the same input.
+        label: what tables show: the strategy, and the options in which rows of it differ.
+        strategy: its name; of a row made without this project lm-eval's name of the model.
+        oracle: made from other rows with the gold answers in hand. No strategy can do it.
+        pair: the models.
+        task: the task.
+        conditions: what has to agree before rows may be compared.
+        options: the strategy's options as used on this task.
+        point: the options in which the rows of this strategy differ.
+        problems: questions.
+        repeats: samples a question; the smallest number if they differ.
+        samples: in all, missing ones included.
+        pass_at: by k ("1", "16"): pass@k. "1" is there unless nothing was graded.
+        maj_at: by k: maj@k.
+        invalid: samples that ended and gave no answer.
+        truncated: samples that ended for want of turns, budget or context.
+        failed: samples that failed for good; wrong.
+        missing: samples that were asked for and are not there (only with `--force`); wrong.
+        turns: mean turns or steps a sample.
+        takeover: None for a row without takeover decisions.
+        tokens: a sample.
+        calls: by "role/kind".
+        speed: seconds.
+        calibration: None for a strategy without.
+        flops: an estimate; None where nothing is known.
+        peak_kv: by engine, the largest share of its KV cache in use that was seen.
+        dollars: by role, all samples; empty without prices.
+        source: where it comes from.
+        notes: what a reader has to know of this row.
+    """
+
+    id: str
+    label: str
+    strategy: str
+    oracle: bool = False
+    pair: Pair
+    task: str
+    conditions: Conditions = Conditions()
+    options: dict[str, Any] = {}
+    point: dict[str, Any] = {}
+    problems: int
+    repeats: int
+    samples: int
+    pass_at: dict[str, Interval] = {}
+    maj_at: dict[str, Interval] = {}
+    invalid: int | None = None
+    truncated: int | None = None
+    failed: int | None = None
+    missing: int = 0
+    turns: float | None = None
+    takeover: Takeover | None = None
+    tokens: Tokens = Tokens()
+    calls: dict[str, Calls] = {}
+    speed: Speed = Speed()
+    calibration: Calibration | None = None
+    flops: Flops | None = None
+    peak_kv: dict[str, float] = {}
+    dollars: dict[str, float] = {}
+    source: Source
+    notes: tuple[str, ...] = ()
+
+    @property
+    def pass_1(self) -> Interval | None:
+        """pass@1, None if nothing was graded."""
+        return self.pass_at.get("1")
+
+
+class McNemar(msgspec.Struct, frozen=True, kw_only=True):
+    """McNemar's exact test on samples paired by question and repeat.
+
+    It takes samples as independent, which repeats of one question are not: a second opinion beside
+    the permutation test, never the verdict.
+
+    Attributes:
+        first: right in the row only.
+        second: right in the reference only.
+        p: exact, two-sided.
+    """
+
+    first: int
+    second: int
+    p: float
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """A row against a reference row, on the questions and repeats that both have.
+
+    Attributes:
+        row: id.
+        reference: id.
+        kind: what the reference is.
+        problems: questions that both have.
+        samples: (question, repeat) that both have.
+        difference: pass@1 of the row minus that of the reference, paired by question.
+        simultaneous: the same with the interval that holds for all comparisons of the table at
+            once (Bonferroni).
+        p: two-sided, signs of the questions' differences flipped; None with one question.
+        p_adjusted: Holm's, for the comparisons of the table; None with one question.
+        family: how many comparisons that are.
+        mcnemar: over samples; None where no repeat is shared.
+        distinguishable: whether p_adjusted is at most 1 - level; None with one question.
+        words: the verdict, for people.
+    """
+
+    row: str
+    reference: str
+    kind: Reference
+    problems: int
+    samples: int
+    difference: Interval
+    simultaneous: Interval
+    p: float | None = None
+    p_adjusted: float | None = None
+    family: int = 1
+    mcnemar: McNemar | None = None
+    distinguishable: bool | None = None
+    words: str = INDISTINCT
+
+
+class Table(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows that may stand side by side.
+
+    Attributes:
+        id: unique in the leaderboard.
+        task: of all its rows.
+        title: for people.
+        differs: what tells this table from the first one of its task, in words; empty for that.
+        rows: ids, best pass@1 first, oracles last.
+        marks: by row id what is different about it; only under `--force`.
+        comparisons: paired.
+    """
+
+    id: str
+    task: str
+    title: str
+    differs: tuple[str, ...] = ()
+    rows: tuple[str, ...]
+    marks: dict[str, tuple[str, ...]] = {}
+    comparisons: tuple[Comparison, ...] = ()
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that was given and is not in the leaderboard, and why."""
+
+    path: str
+    reason: str
+
+
+class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
+    """All of a report.
+
+    Attributes:
+        format: `atts-leaderboard`.
+        version: `VERSION` of the writer.
+        harness: version of this project.
+        created: wall-clock time, ISO 8601, UTC.
+        level: nominal coverage of the intervals.
+        forced: whether rows that differ were put together.
+        tables: in the order in which they are shown.
+        rows: of all tables.
+        refused: what was given and is not in it.
+        warnings: about the whole.
+    """
+
+    format: Literal["atts-leaderboard"] = FORMAT
+    version: int = VERSION
+    harness: str
+    created: str
+    level: float = 0.95
+    forced: bool = False
+    tables: tuple[Table, ...] = ()
+    rows: tuple[Row, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def row(self, id_: str) -> Row:
+        """The row with an id.
+
+        Raises:
+            KeyError: there is none.
+        """
+        for row in self.rows:
+            if row.id == id_:
+                return row
+        raise KeyError(id_)
