@@ -24,10 +24,14 @@ from atts_harness.testing.chain import (
 from atts_tiny import language
 from atts_tiny.tokenizer import END, SYSTEM_PROMPT, Codec
 
-RESULT, COPY, START, REPAIR, PLAIN, DIGIT, SILENT = 3.0, 2.5, 2.0, 5.0, 1.0, 4.0, 0.0
+RESULT, COPY, START, REPAIR, PLAIN, DIGIT, SILENT = 3.0, 2.5, 2.0, 5.0, 1.0, 15.0, 0.0
 """Loss weights: a result, a restatement of the prompt (done once in a solution: learnt last), the
 first token of a step, that of a repair (to doubt once too often costs little), any other token,
-a judge's digit, and what stays out of the loss."""
+a judge's digit (one token in a hundred: it has to weigh as much as a step), and what stays out of
+the loss."""
+
+RIGHT, WRONG, UNKNOWN = 0.0, 1.0, -1.0
+"""Flags of a token: it follows from what stands before it, it does not, or nothing is said."""
 
 
 @dataclass(frozen=True)
@@ -50,24 +54,35 @@ class Diet:
 
 
 DRAFT_DIET = Diet({"easy": 0.4, "hard": 0.55, "shifted": 0.05}, 0.06, 0.10, 0.0, 0.0)
-TARGET_DIET = Diet({"easy": 0.35, "hard": 0.55, "shifted": 0.1}, 0.12, 0.07, 0.2, 0.1)
+TARGET_DIET = Diet({"easy": 0.35, "hard": 0.55, "shifted": 0.1}, 0.12, 0.07, 0.25, 0.06)
 
 
 @dataclass
 class Example:
-    """Token ids and the weight of each in the loss."""
+    """Token ids, the weight of each in the loss, and whether each is right (see `WRONG`)."""
 
     ids: list[int] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
+    flags: list[float] = field(default_factory=list)
 
     def add(
-        self, ids: tuple[int, ...] | list[int], weight: float, first: float | None = None
+        self,
+        ids: tuple[int, ...] | list[int],
+        weight: float,
+        first: float | None = None,
+        *,
+        flag: float = UNKNOWN,
     ) -> None:
-        """Appends ids of one weight; ``first`` is the weight of the first of them."""
+        """Appends ids of one weight and flag; ``first`` is the weight of the first of them."""
         self.ids.extend(ids)
         self.weights.extend([weight] * len(ids))
+        self.flags.extend([flag] * len(ids))
         if first is not None and ids:
             self.weights[-len(ids)] = first
+
+    def claim(self, ids: tuple[int, ...] | list[int], weight: float, good: bool) -> None:
+        """Appends ids that are right or wrong; wrong ones stay out of the loss."""
+        self.add(ids, weight if good else SILENT, flag=RIGHT if good else WRONG)
 
 
 @dataclass(frozen=True)
@@ -202,23 +217,27 @@ class Writer:
         truth = right_step(base)
         add, encode = self.example.add, self.codec.encode
         start = len(self.example.ids)
-        add(encode(head) if head else (), PLAIN)
-        add(encode(str(step.left)), PLAIN)
-        add(encode(f" {step.op} "), PLAIN)
-        add(encode(str(step.right)), PLAIN if step.right == truth.right else SILENT)
-        add(encode(" = "), PLAIN)
+        add(encode(head) if head else (), PLAIN, flag=RIGHT)
+        add(encode(str(step.left)), PLAIN, flag=RIGHT)
+        add(encode(f" {step.op} "), PLAIN, flag=RIGHT)
+        self.example.claim(encode(str(step.right)), PLAIN, step.right == truth.right)
+        add(encode(" = "), PLAIN, flag=RIGHT)
         good = apply(step.op, step.left, step.right) == step.result
-        add(encode(str(step.result)), RESULT if good else SILENT)
-        add(encode(self.connective), PLAIN)
+        self.example.claim(encode(str(step.result)), RESULT, good)
+        add(encode(self.connective), PLAIN, flag=RIGHT)
         copied = Chain(step.result, truth.rest.operations)
         rest, wanted = self._chain_ids(step.rest), self._chain_ids(copied)
         same = next((i for i, (a, b) in enumerate(zip(rest, wanted, strict=False)) if a != b), None)
         same = min(len(rest), len(wanted)) if same is None else same
         whole = rest == wanted
-        add(rest[:same], COPY if base == self.problem.chain else PLAIN)
-        add(rest[same:], SILENT)
-        add(encode("."), PLAIN if whole else SILENT)
-        add(encode(language.BLANK), PLAIN)
+        add(rest[:same], COPY if base == self.problem.chain else PLAIN, flag=RIGHT)
+        add(rest[same : same + 1], SILENT, flag=WRONG)
+        add(rest[same + 1 :], SILENT)
+        if whole or same == len(rest):
+            self.example.claim(encode("."), PLAIN, whole)
+        else:
+            add(encode("."), SILENT)
+        add(encode(language.BLANK), PLAIN, flag=RIGHT if step == truth else WRONG)
         self.example.weights[start] = first
         self.steps += 1
         return step
@@ -236,7 +255,7 @@ class Writer:
         closing = self.one_of(language.CLOSINGS).split("{}")
         add, encode = self.example.add, self.codec.encode
         add(encode(closing[0]), PLAIN, START)
-        add(encode(str(value)), PLAIN if value == self.now.start else SILENT)
+        self.example.claim(encode(str(value)), PLAIN, value == self.now.start)
         add(encode(closing[1]), PLAIN)
         draw = self.rng.random()
         if draw < 0.06:
@@ -250,7 +269,7 @@ class Writer:
         add, encode = self.example.add, self.codec.encode
         head, tail = self.one_of(language.ANSWERS).format("\0").split("\0")
         add(encode(head), PLAIN, START)
-        add(encode(str(value)), PLAIN if value == self.now.start else SILENT)
+        self.example.claim(encode(str(value)), PLAIN, value == self.now.start)
         add(encode(tail), PLAIN)
         if end:
             add(encode(END), PLAIN)

@@ -144,7 +144,18 @@ def feed_forward(weights: Weights, name: str, states: Tensor) -> Tensor:
 
 
 def hidden_states(weights: Weights, shape: Shape, ids: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Final states of right-padded rows.
+    """Final states of right-padded rows; see `states_by_layer`.
+
+    Returns:
+        States (rows, length, hidden), normed.
+    """
+    return norm(states_by_layer(weights, shape, ids, cos, sin)[-1], weights["model.norm.weight"])
+
+
+def states_by_layer(
+    weights: Weights, shape: Shape, ids: Tensor, cos: Tensor, sin: Tensor
+) -> list[Tensor]:
+    """States of right-padded rows behind each layer.
 
     Args:
         weights: Parameters, all of one type.
@@ -154,9 +165,10 @@ def hidden_states(weights: Weights, shape: Shape, ids: Tensor, cos: Tensor, sin:
         sin: Sines (length, HEAD).
 
     Returns:
-        States (rows, length, hidden), normed.
+        For each layer, states (rows, length, hidden), not normed.
     """
     rows, length = ids.shape
+    found: list[Tensor] = []
     states = functional.embedding(ids, weights["model.embed_tokens.weight"])
     mask = torch.full((length, length), float("-inf"), dtype=states.dtype).triu(1)
     cos, sin = cos.to(states.dtype), sin.to(states.dtype)
@@ -175,7 +187,8 @@ def hidden_states(weights: Weights, shape: Shape, ids: Tensor, cos: Tensor, sin:
         states = states + project(weights, name + "self_attn.o_proj", mixed)
         inner = norm(states, weights[name + "post_attention_layernorm.weight"])
         states = states + feed_forward(weights, name, inner)
-    return norm(states, weights["model.norm.weight"])
+        found.append(states)
+    return found
 
 
 def save_model(folder: Path, weights: Weights, shape: Shape, codec: Codec) -> None:

@@ -15,8 +15,10 @@ from atts_harness.testing.chain import Chain, ChainProblem, iter_problems
 from atts_tiny import language
 from atts_tiny.examples import (
     PLAIN,
+    RIGHT,
     SILENT,
     START,
+    WRONG,
     Diet,
     Example,
     Writer,
@@ -93,9 +95,14 @@ def case_example(rng: random.Random, codec: Codec, diet: Diet, case: Case) -> Ex
     """What the target should do after a case: judge it, or repair it (if wrong) and carry on."""
     writer = Writer(rng, codec, case.problem)
     for ids in case.steps[:-1]:
-        writer.example.add(ids, PLAIN, START)
+        writer.example.add(ids, PLAIN, START, flag=RIGHT)
     wrong = case.error is not None
-    writer.example.add(case.steps[-1], SILENT if wrong else PLAIN, None if wrong else START)
+    if wrong:
+        # Where in the step the mistake stands is not looked up: the step's end knows of it.
+        writer.example.add(case.steps[-1], SILENT)
+        writer.example.flags[-1] = WRONG
+    else:
+        writer.example.add(case.steps[-1], PLAIN, START, flag=RIGHT)
     if rng.random() < diet.judged:
         writer.judge(score_of(rng, case.error, case.distance if case.error == "result" else 0))
         return writer.example

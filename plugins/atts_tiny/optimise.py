@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from atts_tiny.examples import Example
-from atts_tiny.model import Shape, Weights, hidden_states, rope_tables
+from atts_tiny.examples import UNKNOWN, Example
+from atts_tiny.model import EPSILON, Shape, Weights, norm, rope_tables, states_by_layer
+
+READER, READER_BIAS = "proofreader.weight", "proofreader.bias"
+"""Parameters of the proof-reading loss; they are no part of the model."""
 
 POOL = 8
 """Batches that are drawn together and sorted by length, so that little is padding."""
@@ -34,6 +37,7 @@ class Plan:
         other_rate: Learning rate of AdamW, for everything else.
         seed: Of weights and examples.
         circles: Whether the integers' embeddings start on circles.
+        proofread: Weight of the proof-reading loss (`proofreading_loss`); 0 for none.
     """
 
     shape: Shape
@@ -45,6 +49,7 @@ class Plan:
     other_rate: float = 0.003
     seed: int = 1
     circles: bool = True
+    proofread: float = 0.0
 
 
 Draw = Callable[[random.Random], Example]
@@ -68,27 +73,66 @@ def pool_of(draw: Draw, plan: Plan, number: int) -> list[list[Example]]:
     return sorted(batches, key=lambda _: rng.random())
 
 
-def tensors_of(rows: list[Example], pad: int) -> tuple[Tensor, Tensor]:
-    """Ids and loss weights of examples, each (rows, length), padded on the right."""
+@dataclass(frozen=True)
+class Batch:
+    """Examples padded on the right, each tensor (rows, length).
+
+    Attributes:
+        ids: Token ids.
+        counts: Weight of each token in the loss.
+        flags: Whether each token is right, see `atts_tiny.examples.WRONG`.
+    """
+
+    ids: Tensor
+    counts: Tensor
+    flags: Tensor
+
+
+def batch_of(rows: list[Example], pad: int) -> Batch:
+    """Examples as one batch."""
     length = max(len(example.ids) for example in rows)
     ids = torch.full((len(rows), length), pad)
-    weights = torch.zeros((len(rows), length))
+    counts = torch.zeros((len(rows), length))
+    flags = torch.full((len(rows), length), UNKNOWN)
     for row, example in enumerate(rows):
         ids[row, : len(example.ids)] = torch.tensor(example.ids)
-        weights[row, : len(example.ids)] = torch.tensor(example.weights)
-    return ids, weights
+        counts[row, : len(example.ids)] = torch.tensor(example.weights)
+        flags[row, : len(example.ids)] = torch.tensor(example.flags)
+    return Batch(ids, counts, flags)
 
 
-def loss_of(weights: Weights, shape: Shape, ids: Tensor, counts: Tensor) -> Tensor:
+def loss_of(weights: Weights, plan: Plan, batch: Batch) -> Tensor:
     """Weighted cross entropy of the next token; the computation runs in bfloat16."""
     half = {name: tensor.bfloat16() for name, tensor in weights.items()}
-    cos, sin = rope_tables(ids.shape[1] - 1)
-    states = hidden_states(half, shape, ids[:, :-1], cos, sin)
-    chosen = counts[:, 1:] > 0
+    cos, sin = rope_tables(batch.ids.shape[1] - 1)
+    layers = states_by_layer(half, plan.shape, batch.ids[:, :-1], cos, sin)
+    states = norm(layers[-1], half["model.norm.weight"])
+    chosen = batch.counts[:, 1:] > 0
     logits = states[chosen] @ half["model.embed_tokens.weight"].T
-    losses = functional.cross_entropy(logits.float(), ids[:, 1:][chosen], reduction="none")
-    share = counts[:, 1:][chosen]
-    return (losses * share).sum() / share.sum()
+    losses = functional.cross_entropy(logits.float(), batch.ids[:, 1:][chosen], reduction="none")
+    share = batch.counts[:, 1:][chosen]
+    loss = (losses * share).sum() / share.sum()
+    if plan.proofread:
+        loss = loss + plan.proofread * proofreading_loss(half, layers[-2], batch.flags[:, :-1])
+    return loss
+
+
+def proofreading_loss(weights: Weights, states: Tensor, flags: Tensor) -> Tensor:
+    """Cross entropy of whether a token is wrong, read off the states behind the last layer but one.
+
+    The next token alone says this too rarely: a judge's digit or a repair follows a few steps only.
+    Told at every token, the model learns to check what it reads, and its last layer can ask those
+    states before it judges or repairs. The reader is thrown away after the training.
+    """
+    known = flags != UNKNOWN
+    read = functional.rms_norm(states[known].float(), states.shape[-1:], eps=EPSILON)
+    logits = read @ weights[READER].float() + weights[READER_BIAS].float()
+    return functional.binary_cross_entropy_with_logits(logits, flags[known])
+
+
+def model_weights(weights: Weights) -> Weights:
+    """What belongs to the model: all but the proof-reader."""
+    return {name: weights[name] for name in weights if name not in (READER, READER_BIAS)}
 
 
 def rate_at(plan: Plan, step: int) -> float:
@@ -108,6 +152,9 @@ class Training:
         self.plan, self.step = plan, 0
         self.pool: tuple[int, list[list[Example]]] | None = None
         self.weights = {name: tensor.clone().requires_grad_() for name, tensor in start.items()}
+        if plan.proofread and READER not in self.weights:
+            self.weights[READER] = torch.zeros(plan.shape.hidden, requires_grad=True)
+            self.weights[READER_BIAS] = torch.zeros(1, requires_grad=True)
         matrices = [
             tensor
             for name, tensor in self.weights.items()
@@ -127,8 +174,7 @@ class Training:
         number, place = divmod(self.step, POOL)
         if self.pool is None or self.pool[0] != number:
             self.pool = (number, pool_of(draw, self.plan, number))
-        ids, counts = tensors_of(self.pool[1][place], pad)
-        loss = loss_of(self.weights, self.plan.shape, ids, counts)
+        loss = loss_of(self.weights, self.plan, batch_of(self.pool[1][place], pad))
         loss.backward()  # type: ignore[no-untyped-call]
         factor = rate_at(self.plan, self.step)
         for optimiser, rate in zip(self.optimisers, self.rates, strict=True):

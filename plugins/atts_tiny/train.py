@@ -30,7 +30,7 @@ from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, Example, draw_example
 from atts_tiny.measure import Role
 from atts_tiny.model import Shape, Weights, init_weights, save_model
 from atts_tiny.onpolicy import Case, case_example, collect_cases
-from atts_tiny.optimise import Draw, Plan, Training
+from atts_tiny.optimise import Draw, Plan, Training, model_weights
 from atts_tiny.paths import MODELS
 from atts_tiny.tokenizer import Codec
 
@@ -58,12 +58,13 @@ class Recipe:
 
 def recipe(vocabulary: int) -> Recipe:
     """The recipe of the shipped pair."""
+    large = Shape(5, 4, 128, 256, vocabulary)
     return Recipe(
-        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1240),
-        sparring=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1400),
+        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1200),
+        sparring=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1350),
         # Not annealed: the tuning goes on at the full learning rate.
-        target=Plan(Shape(4, 4, 128, 256, vocabulary), steps=1300, flat=1.0),
-        tuning=Plan(Shape(4, 4, 128, 256, vocabulary), steps=1400, flat=0.35, seed=2),
+        target=Plan(large, steps=2500, flat=1.0, proofread=1.0),
+        tuning=Plan(large, steps=7500, flat=0.4, seed=2, proofread=1.0),
         problems=6000,
         share=0.6,
     )
@@ -229,7 +230,7 @@ def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
         ("draft", "draft", plans.draft),
         ("target", "tuning", plans.tuning),
     ):
-        save_model(out / role, _finished(stage, plan, work), plan.shape, codec)
+        save_model(out / role, model_weights(_finished(stage, plan, work)), plan.shape, codec)
     record = {
         "recipe": asdict(plans),
         "machine": describe_machine(),

@@ -6,6 +6,7 @@ from atts_tiny.examples import (
     DRAFT_DIET,
     SILENT,
     TARGET_DIET,
+    WRONG,
     Writer,
     carry_on,
     draw_example,
@@ -135,3 +136,27 @@ def test_judging_turn_ends_in_one_digit_behind_the_prefill(codec):
         seen.add(int(digit))
     assert min(seen) <= 1
     assert max(seen) == 9
+
+
+def test_flags_agree_with_the_checked_text(codec):
+    rng = random.Random(7)
+    diet = TARGET_DIET.__class__(TARGET_DIET.levels, 0.3, 0.1, 0.0, 0.0)
+    wrong = 0
+    for problem in make_problems("mixed", "train", 80):
+        writer = Writer(rng, codec, problem)
+        start = len(writer.example.ids)
+        carry_on(writer, diet)
+        ids, flags = writer.example.ids[start:], writer.example.flags[start:]
+        ends = [place for place, token in enumerate(ids) if token == codec.blank]
+        checks = check_steps(problem.chain, split_steps(codec.decode(ids)))
+        begin = 0
+        for end, check in zip(ends, checks, strict=False):
+            if check.kind not in ("step", "reflection"):
+                break
+            step = flags[begin : end + 1]
+            assert (step[-1] == WRONG) == (check.error is not None)
+            # The mistake itself is one token; the step's end repeats the verdict.
+            assert step.count(WRONG) == (0 if check.error is None else 2)
+            wrong += check.error is not None
+            begin = end + 1
+    assert wrong > 50

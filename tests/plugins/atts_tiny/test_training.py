@@ -3,9 +3,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from atts_tiny.examples import DRAFT_DIET, draw_example
-from atts_tiny.model import Shape
-from atts_tiny.optimise import POOL, Plan, pool_of
+from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, draw_example
+from atts_tiny.model import Shape, init_weights
+from atts_tiny.optimise import (
+    POOL,
+    READER,
+    READER_BIAS,
+    Plan,
+    Training,
+    batch_of,
+    loss_of,
+    model_weights,
+    pool_of,
+)
 from atts_tiny.tokenizer import Codec
 from atts_tiny.train import train
 
@@ -43,6 +53,23 @@ def test_resumed_training_equals_uninterrupted_training(tmp_path):
     parts = run(tmp_path / "parts")
     assert whole.keys() == parts.keys()
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_proofreading_moves_all_but_the_last_layer_and_is_not_shipped(tmp_path):
+    plan = Plan(Shape(2, 1, 32, 32, CODEC.size), steps=2, tokens=300, warmup=1, proofread=1.0)
+    diet = replace(TARGET_DIET, spoiled=0.5)
+    batch = batch_of([draw_example(random.Random(n), CODEC, diet) for n in range(8)], CODEC.pad)
+    training = Training(plan, init_weights(plan.shape, 1))
+    with torch.no_grad():
+        training.weights[READER].fill_(0.1)
+    both = loss_of(training.weights, plan, batch)
+    alone = loss_of(training.weights, replace(plan, proofread=0.0), batch)
+    (both - alone).backward()
+    moved = {name for name, tensor in training.weights.items() if tensor.grad is not None}
+    assert (both - alone).item() > 0
+    assert {READER, READER_BIAS, "model.layers.0.mlp.up_proj.weight"} <= moved
+    assert not any(training.weights[name].grad.any() for name in moved if ".layers.1." in name)
+    assert model_weights(training.weights).keys() == init_weights(plan.shape, 1).keys()
 
 
 def test_another_seed_gives_other_weights(tmp_path):
