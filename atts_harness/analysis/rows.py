@@ -1,10 +1,8 @@
 """The leaderboard as data: the published, versioned schema of `leaderboard.json`.
 
-The figures that `atts report` shows are in here: tables, Markdown, CSV and the page are made from it
-(`leaderboard_json` reads and writes it). A figure that is not known is None, never 0.
-
-Seconds are of the run's clock; tokens are the engines' own counts; shares lie in [0, 1]. `VERSION`
-grows when a field changes its meaning or goes; new fields come with a default.
+Tables, Markdown, CSV and the page are made from it; `leaderboard_json` reads and writes it. What is
+not known is None, never 0. Seconds are of the run's clock; tokens are the engines' own counts;
+shares lie in [0, 1]. `VERSION` grows when a field changes its meaning or goes.
 """
 
 from __future__ import annotations
@@ -31,8 +29,7 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
         low: lower end; None with one question, for there is no interval then.
         high: upper end, likewise.
         level: nominal coverage of [low, high].
-        items: values that went in.
-        clusters: questions they are of.
+        items: values that went in; `clusters`: questions they are of.
     """
 
     value: float
@@ -51,8 +48,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
         name: both in one line.
         draft: name of the draft model.
         target: name of the target model; of a row made without a draft, its model.
-        draft_engine: engine and version that served it.
-        target_engine: likewise.
+        draft_engine: engine and version that served it; `target_engine` likewise.
     """
 
     name: str
@@ -154,8 +150,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
         speedup_target_only: makespan of the target-only row of the same pair and concurrency over
             this one's; None where there is no such row.
         speedup_synchronous: likewise against `synchronous`.
-        target_only: id of that row.
-        synchronous: id of that row.
+        target_only: id of the row that was compared with; `synchronous` likewise.
     """
 
     makespan: float | None = None
@@ -194,11 +189,9 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 class Flops(msgspec.Struct, frozen=True, kw_only=True):
     """Floating-point operations a sample: an estimate, never a measurement.
 
-    2 x parameters for each computed token, and attention where `attention` says so.
-
     Attributes:
         total: of all roles; None unless every role of the row is known.
-        by_role: by role.
+        by_role: 2 x parameters x computed tokens, and attention where `attention` says so.
         parameters: by role, as used.
         source: by role where its parameters come from (`weights`, `index`, `setting`).
         attention: by role whether the attention over the context is in the figure.
@@ -354,7 +347,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         task: of all its rows.
         title: for people.
         differs: what tells this table from the first one of its task, in words; empty for that.
-        rows: ids, best pass@1 first, oracles last.
+        rows: ids, best first, oracles last.
         marks: by row id what is different about it; only under `--force`.
         comparisons: paired.
     """
@@ -403,12 +396,5 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
     def row(self, id_: str) -> Row:
-        """The row with an id.
-
-        Raises:
-            KeyError: there is none.
-        """
-        for row in self.rows:
-            if row.id == id_:
-                return row
-        raise KeyError(id_)
+        """The row with an id; KeyError if there is none."""
+        return {row.id: row for row in self.rows}[id_]
