@@ -139,11 +139,13 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
 
 
 def parse_model_args(text: str) -> dict[str, Any]:
-    """`key=value,key=value`, as lm-eval's command has it; values stay text.
+    """`key=value,key=value` (values stay text), or a JSON object, as lm-eval's command has it.
 
     Raises:
-        SettingError: a part without `=`.
+        SettingError: a part without `=`, or JSON that breaks off.
     """
+    if text.lstrip().startswith("{"):
+        return _json_object("--model-args", text)
     args: dict[str, Any] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         name, equals, value = part.partition("=")
@@ -154,13 +156,18 @@ def parse_model_args(text: str) -> dict[str, Any]:
 
 
 def _metadata(text: str, repeats: int | None) -> dict[str, Any]:
+    found = _json_object("--metadata", text)
+    return found if repeats is None else {**found, "repeats": repeats}
+
+
+def _json_object(option: str, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SettingError(f"--metadata: not JSON: {error}") from error
+        raise SettingError(f"{option}: not JSON: {error}") from error
     if not isinstance(found, dict):
-        raise SettingError("--metadata: must be a JSON object")
-    return found if repeats is None else {**found, "repeats": repeats}
+        raise SettingError(f"{option}: must be a JSON object")
+    return found
 
 
 def _check_suffix(out: Path) -> None:

@@ -23,7 +23,9 @@ COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
 Urls = Annotated[list[str], typer.Argument(help="addresses of running servers")]
 Settings = Annotated[
     list[str],
-    typer.Argument(help="settings as in model_args: backend=sglang,draft=...,target_devices=1+2"),
+    typer.Argument(
+        help="settings as in model_args: backend=sglang,draft=...,target_devices=1+2, or JSON"
+    ),
 ]
 Tokenizer = Annotated[
     str | None, typer.Option(help="folder or hub id of the served model's tokenizer")
@@ -131,12 +133,9 @@ def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec]:
 
     from atts_harness.settings import ROLES, parse_settings
 
-    given: dict[str, str] = {}
-    for part in (part for text in settings for part in text.split(",") if part):
-        name, sign, value = part.partition("=")
-        if not sign:
-            raise SettingError(f"{part}: write NAME=VALUE")
-        given[name.strip()] = value
+    given: dict[str, Any] = {}
+    for text in settings:
+        given |= _settings_of(text)
     named = [role for role in ROLES if role in given] or list(ROLES)
     for role in named:
         _check_servable(role, given)
@@ -149,7 +148,25 @@ def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec]:
     return list(dict.fromkeys(specs))
 
 
-def _check_servable(role: str, given: Mapping[str, str]) -> None:
+def _settings_of(text: str) -> dict[str, Any]:
+    """`name=value,name=value`, or a JSON object, whose values may hold commas."""
+    import msgspec
+
+    if text.lstrip().startswith("{"):
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise SettingError(f"settings: not a JSON object: {error}") from error
+    found: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, sign, value = part.partition("=")
+        if not sign:
+            raise SettingError(f"{part}: write NAME=VALUE")
+        found[name.strip()] = value
+    return found
+
+
+def _check_servable(role: str, given: Mapping[str, Any]) -> None:
     name = given.get(f"{role}_backend") or given.get("backend") or "transformers"
     if "port" not in plugins.backend(name).options.__struct_fields__:
         raise SettingError(f"{role}_backend: {name} has no server to start; choose vllm or sglang")

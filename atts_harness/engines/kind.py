@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from atts_harness.engines.http import EngineHttp
@@ -38,6 +38,8 @@ class EngineKind:
         package: Python package that brings it; None for a foreign server.
         python_variable: environment variable that names the Python which has it.
         specific: recognised before others that speak the same dialect.
+        clear_cache: what to POST to so that its prefix cache is empty; None: nothing is known.
+        clear_cache_needs: environment variables a server must be started with for that.
     """
 
     name: str
@@ -45,3 +47,5 @@ class EngineKind:
     package: str | None = None
     python_variable: str | None = None
     specific: bool = True
+    clear_cache: str | None = None
+    clear_cache_needs: Mapping[str, str] = field(default_factory=dict)

@@ -50,4 +50,12 @@ def atts_engines() -> Iterable[EngineKind]:
     from atts_sglang.backend import recognise
     from atts_sglang.launch import PYTHON_VARIABLE
 
-    return [EngineKind("sglang", recognise, package="sglang", python_variable=PYTHON_VARIABLE)]
+    return [
+        EngineKind(
+            "sglang",
+            recognise,
+            package="sglang",
+            python_variable=PYTHON_VARIABLE,
+            clear_cache="/flush_cache",
+        )
+    ]

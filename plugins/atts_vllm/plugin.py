@@ -50,4 +50,13 @@ def atts_engines() -> Iterable[EngineKind]:
     from atts_vllm.backend import recognise
     from atts_vllm.launch import PYTHON_VARIABLE
 
-    return [EngineKind("vllm", recognise, package="vllm", python_variable=PYTHON_VARIABLE)]
+    return [
+        EngineKind(
+            "vllm",
+            recognise,
+            package="vllm",
+            python_variable=PYTHON_VARIABLE,
+            clear_cache="/reset_prefix_cache",
+            clear_cache_needs={"VLLM_SERVER_DEV_MODE": "1"},
+        )
+    ]

@@ -192,3 +192,6 @@ def test_metadata_and_model_args_are_parsed(tmp_path, monkeypatch):
     with pytest.raises(SettingError, match="'b' is not key=value"):
         parse_model_args("a=1,b")
     assert json.dumps(parse_model_args("")) == "{}"
+    assert parse_model_args('{"a": 1, "b": "x,y"}') == {"a": 1, "b": "x,y"}
+    with pytest.raises(SettingError, match="--model-args: not JSON"):
+        parse_model_args('{"a": 1')

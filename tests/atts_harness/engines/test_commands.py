@@ -41,6 +41,8 @@ def test_a_backend_that_does_not_exist(atts):
     ("settings", "message"),
     [
         ("backend", "backend: write NAME=VALUE"),
+        ('{"backend": "vllm"', "settings: not a JSON object"),
+        ('{"backend": "openai", "target": "a,b"}', "target_backend: openai has no server"),
         ("backend=openai,target=a/b,target_url=http://h:1", "target_backend: openai has no server"),
         ("backend=transformers,target=a/b", "target_backend: transformers has no server"),
         ("backend=vllm,target=/no/such/folder", "target: there is no model folder"),
