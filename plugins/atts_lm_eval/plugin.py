@@ -10,16 +10,26 @@ from atts_harness.hookspecs import hookimpl
 if TYPE_CHECKING:
     import typer
 
+    from atts_harness.hookspecs import Preset
+
 
 @hookimpl
 def atts_cli(app: typer.Typer) -> None:
-    """Add `atts lm-eval` and `atts calibrate`."""
+    """Add `atts lm-eval`, `atts calibrate` and `atts compare`."""
     from atts_harness.conformal.calibrate_command import calibrate_command
     from atts_lm_eval import commands
     from atts_lm_eval.calibrate import run_task
 
     commands.add_to(app)
     calibrate_command(app, run_task)
+
+
+@hookimpl
+def atts_presets() -> Iterable[Preset]:
+    """The published pairs."""
+    from atts_lm_eval.presets import published_pairs
+
+    return published_pairs()
 
 
 @hookimpl

@@ -1,0 +1,321 @@
+"""The cells that a plan stands for: tasks x pairs x strategies x operating points, checked.
+
+Everything that can be wrong with a cell's settings is found here, by the parser that the cell
+itself will use, before anything is run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from atts_harness import plugins
+from atts_harness.backend import BackendKind, Role
+from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.settings import ROLES, RunOptions, Settings, parse_settings
+from atts_lm_eval.compare.plan import Calibrate, Entry, Plan, PlanFile, Task
+from atts_lm_eval.compare.source import Place, Source
+
+# What `atts compare` itself gives every cell.
+OURS = {
+    "run_dir": "every cell has a folder of its own below `out`",
+    "resume": "the same command resumes; --redo CELL starts one afresh",
+    "strategy": "write it as the entry's `strategy`",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One `lm_eval` command of the comparison.
+
+    Attributes:
+        task: with its number of problems and samples, the plan's where it says none.
+        pair: name of the pair.
+        row: name of the strategy at its operating point.
+        strategy: lm-eval model.
+        point: the settings that the operating point sets.
+        settings: `model_args`, without what depends on folders and servers.
+        served: the settings of the pair, for servers that the cells of a pair share.
+        calibrate: how its bank is made, if it has one.
+        needs: the cell whose realised takeover rate it takes.
+        place: where its entry stands in the plan.
+    """
+
+    task: Task
+    pair: str
+    row: str
+    strategy: str
+    point: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    served: Mapping[str, Any] = field(default_factory=dict)
+    calibrate: Calibrate | None = None
+    needs: str | None = None
+    place: Place = ()
+
+    @property
+    def task_name(self) -> str:
+        """What the plan calls the task."""
+        return self.task.name or self.task.task
+
+    @property
+    def name(self) -> str:
+        """Its name, and its folder below `cells`."""
+        return f"{self.task_name}/{self.pair}/{self.row}"
+
+    def parsed(self, **further: Any) -> Settings:
+        """Its settings as the cell itself will check them."""
+        given = {**self.settings, **further, "strategy": self.strategy}
+        if self.needs is not None:
+            given["rate_of"] = self.needs
+        if self.calibrate is not None:
+            given["bank"] = "bank.json"
+        settings = parse_settings(given)
+        options: Any = settings.options()
+        if hasattr(options, "checked"):
+            options.checked()  # what excludes each other; a run would say so after it has begun
+        return settings
+
+
+def expand(file: PlanFile) -> list[Cell]:
+    """Every cell of a plan, in the order of the file.
+
+    Raises:
+        SettingError: one line that names file, line, key and remedy.
+    """
+    plan, source = file.plan, file.source
+    _check_layers(plan, source)
+    rows = [row for n, entry in enumerate(plan.strategies) for row in _rows(source, n, entry)]
+    _check_names(source, [(row.row, row.place) for row in rows])
+    tasks = [_with_plan(plan, task) for task in plan.tasks]
+    names = [(task.name or task.task, ("tasks", n)) for n, task in enumerate(tasks)]
+    _check_names(source, names)
+    cells = []
+    for task, (pair, own), row in itertools.product(tasks, plan.pairs.items(), rows):
+        cells.append(_cell(plan, source, task, pair, own, row))
+    for cell in cells:
+        _check(cell, source)
+    return [_needing(cell, cells, source) for cell in cells]
+
+
+@dataclass(frozen=True)
+class _Row:
+    row: str
+    entry: Entry
+    point: Mapping[str, Any]
+    place: Place
+
+
+def _rows(source: Source, number: int, entry: Entry) -> Iterator[_Row]:
+    place: Place = ("strategies", number)
+    known = plugins.strategies()
+    if entry.strategy not in known:
+        where = f"{source.where((*place, 'strategy'))}: strategy"
+        raise UnknownSettingError(entry.strategy, known, where=where)
+    for values in entry.points:
+        for chosen in itertools.product(*values.values()):
+            point = dict(zip(values, chosen, strict=True))
+            yield _Row(_row_name(entry, point), entry, point, place)
+
+
+def _row_name(entry: Entry, point: Mapping[str, Any]) -> str:
+    parts = [entry.name or entry.strategy]
+    for key, value in point.items():
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        parts.append(f"{key}={re.sub(r'[^A-Za-z0-9._+=-]+', '-', text)}")
+    return "-".join(parts)
+
+
+def _with_plan(plan: Plan, task: Task) -> Task:
+    return msgspec.structs.replace(
+        task,
+        limit=task.limit if task.limit is not None else plan.limit,
+        repeats=task.repeats if task.repeats is not None else plan.repeats,
+    )
+
+
+def _check_layers(plan: Plan, source: Source) -> None:
+    """Refuse what is not the plan's to say, wherever it stands."""
+    layers: list[tuple[Place, Mapping[str, Any]]] = [(("settings",), plan.settings)]
+    layers += [(("pairs", pair), own) for pair, own in plan.pairs.items()]
+    layers += [(("tasks", n, "settings"), t.settings) for n, t in enumerate(plan.tasks)]
+    for n, entry in enumerate(plan.strategies):
+        layers.append((("strategies", n, "settings"), entry.settings))
+        layers += [(("strategies", n, "points"), point) for point in entry.points]
+    for place, settings in layers:
+        for key in settings:
+            if key in OURS:
+                raise source.error((*place, key), f"{key}: {OURS[key]}")
+    for n, task in enumerate(plan.tasks):
+        if "repeats" in task.metadata:
+            place = ("tasks", n, "metadata", "repeats")
+            raise source.error(place, "repeats: write it as the task's `repeats`")
+    if plan.include_path is not None and not Path(plan.include_path).is_dir():
+        place = ("include_path",)
+        raise source.error(place, f"include_path: there is no folder {plan.include_path!r}")
+
+
+def _check_names(source: Source, named: list[tuple[str, Place]]) -> None:
+    seen: dict[str, Place] = {}
+    for name, place in named:
+        if name in seen:
+            before = source.where(seen[name]).rpartition(", ")[2]
+            raise source.error(
+                place, f"two are called {name!r} (the other: {before}); give one a `name`"
+            )
+        seen[name] = place
+
+
+def _cell(
+    plan: Plan, source: Source, task: Task, pair: str, own: Mapping[str, Any], row: _Row
+) -> Cell:
+    entry = row.entry
+    layers = [plan.settings, own, task.settings, entry.settings, row.point]
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        merged |= layer
+    presets = dict.fromkeys(str(layer["preset"]) for layer in layers if layer.get("preset"))
+    if presets:
+        merged["preset"] = "+".join(presets)
+    try:
+        idle = _idle(merged, entry.strategy)
+    except SettingError as error:
+        raise _located(error, source, row.place) from error
+    mine = {*entry.settings, *row.point}
+    return Cell(
+        task=task,
+        pair=pair,
+        row=row.row,
+        strategy=entry.strategy,
+        point=row.point,
+        settings={k: v for k, v in merged.items() if k in mine or k not in idle},
+        served=_servable({**plan.settings, **own, "preset": merged.get("preset")}),
+        calibrate=entry.calibrate,
+        place=row.place,
+    )
+
+
+def _idle(settings: Mapping[str, Any], strategy: str) -> set[str]:
+    """Settings that others of the plan use and this strategy has no use for.
+
+    A pair's settings hold for both roles, and a plan's for every strategy; what nobody knows is
+    not among them, so that the parser refuses it and names the nearest.
+    """
+    kinds = {role: backend_of(settings, role) for role in ROLES}
+    used = {*RunOptions.__struct_fields__, *plugins.strategy(strategy).Options.__struct_fields__}
+    known = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
+    for role, kind in kinds.items():
+        names = {n for f in kind.options.__struct_fields__ for n in (f, f"{role}_{f}")}
+        known |= names
+        if role in plugins.strategy(strategy).roles:
+            used |= names
+    return (known & settings.keys()) - used
+
+
+def backend_of(settings: Mapping[str, Any], role: Role) -> BackendKind:
+    """The backend that a role gets by settings, presets included.
+
+    Raises:
+        UnknownSettingError: no such backend or preset.
+    """
+    given = {**preset_settings(settings), **settings}
+    name = given.get(f"{role}_backend") or given.get("backend") or RunOptions().backend
+    return plugins.backend(str(name))
+
+
+def preset_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What the presets among settings stand for.
+
+    Raises:
+        UnknownSettingError: no such preset.
+    """
+    known = plugins.presets()
+    joined: dict[str, Any] = {}
+    for name in filter(None, str(settings.get("preset") or "").split("+")):
+        if name not in known:
+            raise UnknownSettingError(name, known, where="preset")
+        joined |= known[name].value.settings
+    return joined
+
+
+def _servable(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a pair's settings says which servers it needs."""
+    given = {**preset_settings(settings), **settings}
+    names = {"draft", "target", "backend", "draft_backend", "target_backend"}
+    for role in ROLES:
+        fields = backend_of(settings, role).options.__struct_fields__
+        names |= {name for field in fields for name in (field, f"{role}_{field}")}
+    return {key: value for key, value in given.items() if key in names and value is not None}
+
+
+def _check(cell: Cell, source: Source) -> None:
+    """Refuse settings that the cell itself would refuse."""
+    if cell.calibrate is not None:
+        _check_calibrate(cell, source)
+    try:
+        cell.parsed()
+    except SettingError as error:
+        raise _located(error, source, cell.place, cell) from error
+
+
+def _located(
+    error: SettingError, source: Source, place: Place, cell: Cell | None = None
+) -> SettingError:
+    """An error of the settings parser, at the line that sets what it names."""
+    named = error.name if isinstance(error, UnknownSettingError) else str(error)
+    found = re.match(r"\w+", named)
+    setting = found[0] if found else ""
+    layers: list[Place] = [(*place, "points"), (*place, "settings")]
+    if cell is not None:
+        layers += [("pairs", cell.pair)]
+    layers.append(("settings",))
+    for start in layers:
+        for at in source.lines:
+            if at[: len(start)] == start and at[-1] == setting:
+                place = at
+                break
+        else:
+            continue
+        break
+    row = f"{cell.row}: " if cell is not None else ""
+    return source.error(place, f"{row}{error}")
+
+
+def _check_calibrate(cell: Cell, source: Source) -> None:
+    place = (*cell.place, "calibrate")
+    kind = plugins.strategy(cell.strategy)
+    if "bank" not in kind.Options.__struct_fields__ or set(kind.roles) != set(ROLES):
+        raise source.error(
+            place, f"{cell.row}: calibrate: strategy {cell.strategy} ranks against no bank; drop it"
+        )
+    for name in ("bank", "calibration"):
+        if name in cell.settings:
+            raise source.error(
+                place, f"{cell.row}: `calibrate` makes the bank: drop {name} from the settings"
+            )
+
+
+def _needing(cell: Cell, cells: list[Cell], source: Source) -> Cell:
+    """The cell, with the name of a row as `rate_of` turned into the cell that it means."""
+    named = cell.settings.get("rate_of")
+    if named is None:
+        return cell
+    beside = {c.row: c for c in cells if (c.task_name, c.pair) == (cell.task_name, cell.pair)}
+    place = (*cell.place, "settings", "rate_of")
+    if str(named) not in beside:
+        if Path(str(named)).exists():
+            return cell
+        error = UnknownSettingError(str(named), beside, where="rate_of: neither a row nor a path")
+        raise source.error(place, f"{cell.row}: {error}")
+    other = beside[str(named)]
+    if "rate_of" in other.settings or other.row == cell.row:
+        raise source.error(
+            place, f"{cell.row}: rate_of: {other.row} takes its own rate from another row"
+        )
+    settings = {key: value for key, value in cell.settings.items() if key != "rate_of"}
+    return replace(cell, settings=settings, needs=other.name)

@@ -1,0 +1,244 @@
+"""What a plan file says: tasks, strategies, pairs and operating points, as typed structs."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from atts_harness import plugins
+from atts_harness.errors import SettingError, UnknownSettingError
+from atts_lm_eval.compare.source import Place, Source, read_yaml
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Name = Annotated[str, msgspec.Meta(min_length=1)]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
+
+
+class Calibrate(msgspec.Struct, frozen=True, kw_only=True):
+    """How a cell's bank is made before it runs, by `atts calibrate`.
+
+    Attributes:
+        questions: at most so many.
+        repeats: samples a question; by default the task's.
+        turns: score the first so many turns; 1 costs no takeovers. None: all.
+        split: another split of the task's data set.
+        evaluation_questions: calibrate on the evaluation's own questions, as published.
+        metadata: as lm-eval's, for the calibration only (such as the split of a generated task).
+    """
+
+    questions: Count | None = None
+    repeats: Count | None = None
+    turns: Count | None = None
+    split: str | None = None
+    evaluation_questions: bool = False
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of the plan. What it leaves open is as the plan says.
+
+    Attributes:
+        task: as lm-eval knows it.
+        name: what its cells are called by; the task's own name by default.
+        limit: the first so many problems; None: all.
+        repeats: samples a problem; None: the task's own number.
+        num_fewshot: as lm-eval's.
+        metadata: further metadata for the task (lm-eval's `--metadata`).
+        settings: `model_args` of its cells.
+    """
+
+    task: Name
+    name: Name | None = None
+    limit: Count | None = None
+    repeats: Count | None = None
+    num_fewshot: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A strategy of the plan, with its operating points.
+
+    Attributes:
+        strategy: as `atts plugins` lists it.
+        name: what its rows are called by; the strategy's name by default.
+        settings: `model_args` of its cells. `rate_of` may name another row of the plan.
+        points: lists of values by setting; their product, or of each mapping of a list.
+        calibrate: make a bank first, and rank against it.
+    """
+
+    strategy: Name
+    name: Name | None = None
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    points: list[dict[str, list[Any]]] = msgspec.field(default_factory=lambda: [{}])
+    calibrate: Calibrate | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan file.
+
+    Attributes:
+        name: title of the comparison; the file's name by default.
+        out: its folder; `runs/compare/NAME` by default.
+        seed: of the order in which strategies run.
+        shuffle: false keeps the order of the file.
+        limit: the first so many problems of each task; None: all.
+        repeats: samples a problem; None: the tasks' own number.
+        settings: `model_args` of every cell.
+        pairs: `model_args` by pair: models, backends, devices.
+        tasks: what is asked.
+        strategies: who answers.
+        apply_chat_template: as lm-eval's.
+        system_instruction: as lm-eval's.
+        include_path: a folder with further lm-eval tasks.
+        report: write the report when the last cell has ended.
+    """
+
+    name: str
+    out: str
+    seed: int = 1
+    shuffle: bool = True
+    limit: Count | None = None
+    repeats: Count | None = None
+    settings: dict[str, Any] = msgspec.field(default_factory=dict)
+    pairs: dict[str, dict[str, Any]]
+    tasks: list[Task]
+    strategies: list[Entry]
+    apply_chat_template: bool = True
+    system_instruction: str | None = None
+    include_path: str | None = None
+    report: bool = True
+
+
+@dataclass(frozen=True)
+class PlanFile:
+    """A plan and where each of its words stands."""
+
+    plan: Plan
+    source: Source
+
+
+def read_plan(
+    given: str, *, pairs: Sequence[str] = (), model_args: Mapping[str, Any] | None = None
+) -> PlanFile:
+    """Read a plan: a file, or one of those that come with the package by name.
+
+    Args:
+        given: path or name.
+        pairs: presets to use in place of the plan's pairs.
+        model_args: settings on top of every pair's.
+
+    Raises:
+        SettingError: one line that names file, line, key and remedy.
+    """
+    source = read_yaml(*_find(given))
+    if not isinstance(source.data, dict):
+        keys = ", ".join(Plan.__struct_fields__)
+        raise source.error((), f"a plan is a mapping with the keys {keys}")
+    data: dict[str, Any] = source.data
+    name = str(data.get("name") or Path(given).stem)
+    chosen: Any = list(pairs) or data.get("pairs")
+    done: dict[str, Any] = {
+        "name": name,
+        "out": str(data.get("out") or Path("runs", "compare", _slug(name))),
+        "pairs": {n: {**s, **(model_args or {})} for n, s in _pairs(source, chosen).items()},
+    }
+    for key, read in (("tasks", _task), ("strategies", _entry)):
+        if key in data:
+            done[key] = [read(source, p, item) for p, item in source.items((key,), data[key])]
+    return PlanFile(source.struct(Plan, (), data, **done), source)
+
+
+def shipped() -> dict[str, Path]:
+    """The plans that come with the package, by name."""
+    folder = Path(str(importlib.resources.files(__package__))) / "plans"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _find(given: str) -> tuple[Path, str]:
+    path = Path(given)
+    if path.is_dir():
+        raise SettingError(f"{given}: is a folder; give the plan's file")
+    if path.exists() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        return path, given
+    known = shipped()
+    if given not in known:
+        raise UnknownSettingError(given, known, where="plan: there is no such file, and as a name")
+    return known[given], given
+
+
+def _pairs(source: Source, given: Any) -> dict[str, dict[str, Any]]:
+    """Settings by pair; a text is a preset, nothing at all is the default one."""
+    known = plugins.presets()
+    if given is None:
+        given = next((name for name, entry in known.items() if entry.value.default), {})
+    if isinstance(given, (str, list)):
+        names = [given] if isinstance(given, str) else given
+        given = {str(name): str(name) for name in names}
+    if not isinstance(given, dict) or not given:
+        raise source.error(("pairs",), "pairs: expected settings by name, or names of presets")
+    found: dict[str, dict[str, Any]] = {}
+    for name, settings in given.items():
+        place: Place = ("pairs", name)
+        _check_name(source, place, str(name))
+        if isinstance(settings, str):
+            if settings not in known:
+                raise UnknownSettingError(settings, known, where=f"{source.where(place)}: preset")
+            settings = {"preset": settings}
+        if not isinstance(settings, dict):
+            raise source.error(place, f"{name}: expected settings, or a preset (got {settings!r})")
+        found[str(name)] = settings
+    return found
+
+
+def _task(source: Source, place: Place, item: Any) -> Task:
+    values = {"task": item} if isinstance(item, str) else item
+    task = source.struct(Task, place, values)
+    _check_name(source, (*place, "name"), task.name or task.task)
+    return task
+
+
+def _entry(source: Source, place: Place, item: Any) -> Entry:
+    values = {"strategy": item} if isinstance(item, str) else item
+    done: dict[str, Any] = {}
+    if isinstance(values, dict):
+        if values.get("points") is not None:
+            done["points"] = _points(source, (*place, "points"), values["points"])
+        wanted = values.get("calibrate")
+        if isinstance(wanted, bool):
+            done["calibrate"] = Calibrate() if wanted else None
+        elif wanted is not None:
+            done["calibrate"] = source.struct(Calibrate, (*place, "calibrate"), wanted)
+    entry = source.struct(Entry, place, values, **done)
+    _check_name(source, (*place, "name"), entry.name or entry.strategy)
+    return entry
+
+
+def _points(source: Source, place: Place, given: Any) -> list[dict[str, list[Any]]]:
+    points = []
+    for inner, item in source.items(place, given):
+        if not isinstance(item, dict) or not item:
+            raise source.error(inner, f"points: expected lists of values by setting (got {item!r})")
+        values = {str(k): v if isinstance(v, list) else [v] for k, v in item.items()}
+        for key, listed in values.items():
+            if not listed:
+                raise source.error((*inner, key), f"{key}: has no value, so there is nothing to run")
+        points.append(values)
+    return points
+
+
+def _check_name(source: Source, place: Place, name: str) -> None:
+    if NAME.fullmatch(name) is None:
+        raise source.error(
+            place, f"name {name!r}: becomes a folder; use letters, digits and . _ - + = only"
+        )
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+=-]+", "-", text).strip("-") or "plan"

@@ -1,0 +1,293 @@
+"""The status file of a comparison: what is done, how it went, and what must not change.
+
+OUT/compare.json              this file
+OUT/cells/TASK/PAIR/ROW/      run directory of a cell, with lm-eval's results and `log.txt`
+OUT/calibrations/NAME/        bank and run directory of a calibration
+OUT/servers/PAIR/             logs of servers that cells share
+OUT/aside/                    cells that `--redo` started afresh
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import msgspec
+
+from atts_harness._version import __version__
+from atts_harness.errors import RunDirError
+from atts_lm_eval.compare.cells import Cell
+from atts_lm_eval.compare.plan import Plan
+
+FILE = "compare.json"
+VERSION = 1
+State = Literal["pending", "running", "done", "failed", "skipped", "interrupted"]
+MOST_NAMED = 4
+# Where engines are reached and how patiently: nothing that a result depends on.
+FREE = frozenset({"retries", "timeout", "engine_timeout", "stall_timeout", "retry_failed"})
+FREE |= {"progress", "metrics_interval"}
+FREE_OF_A_ROLE = frozenset({"url", "host", "port", "timeout", "start_timeout", "engine_python"})
+
+
+class Calibration(msgspec.Struct, kw_only=True):
+    """How a cell's bank was made.
+
+    Attributes:
+        bank: the file, relative to the comparison's folder.
+        run_dir: the run of its scores, with their cost; likewise.
+        seconds: what it took, start included; 0 for a cell that found it there.
+    """
+
+    bank: str
+    run_dir: str
+    seconds: float = 0.0
+
+
+class CellStatus(msgspec.Struct, kw_only=True):
+    """How a cell stands.
+
+    Attributes:
+        name: TASK/PAIR/ROW.
+        task: as lm-eval knows it.
+        pair: name of the pair.
+        row: name of the strategy at its operating point.
+        strategy: lm-eval model.
+        point: the settings of the operating point.
+        identity: what makes it what it is; a change is refused.
+        state: `pending`, `running`, `done`, `failed`, `skipped` (it needs one that failed) or
+            `interrupted`.
+        folder: run directory and lm-eval's output, relative to the comparison's folder.
+        results: lm-eval's results file, likewise.
+        log: what the cell printed, likewise.
+        command: how it was started.
+        place: how many cells of the comparison had been started before it, at its last start.
+        starts: how often it was started.
+        started_at: the last time, ISO 8601, UTC.
+        seconds: of all its starts together, start-up included and calibration not.
+        metric: name of the figure in `accuracy`.
+        accuracy: the task's headline figure.
+        exit_status: of its process.
+        cause: why it failed, in a line.
+        caches: by role, what was done about prefix caches before it.
+        needs: the cell whose takeover rate it takes.
+        calibration: its bank.
+        harness: version of this package.
+    """
+
+    name: str
+    task: str
+    pair: str
+    row: str
+    strategy: str
+    point: dict[str, Any]
+    identity: dict[str, Any]
+    state: State = "pending"
+    folder: str = ""
+    results: str | None = None
+    log: str = ""
+    command: str = ""
+    place: int | None = None
+    starts: int = 0
+    started_at: str | None = None
+    seconds: float = 0.0
+    metric: str | None = None
+    accuracy: float | None = None
+    exit_status: int | None = None
+    cause: str = ""
+    caches: dict[str, str] = msgspec.field(default_factory=dict)
+    needs: str | None = None
+    calibration: Calibration | None = None
+    harness: str = ""
+
+
+class Status(msgspec.Struct, kw_only=True):
+    """A comparison.
+
+    Attributes:
+        name: its title.
+        plan: the plan file.
+        seed: of the order.
+        shuffled: whether the strategies' order was drawn.
+        order: the cells' names in the order of this plan; those that are not started yet follow
+            it.
+        cells: those of the plan.
+        dropped: cells of an earlier plan; their folders are still there.
+        version: of this schema.
+    """
+
+    name: str
+    plan: str
+    seed: int
+    shuffled: bool
+    order: list[str] = msgspec.field(default_factory=list)
+    cells: list[CellStatus] = msgspec.field(default_factory=list)
+    dropped: list[CellStatus] = msgspec.field(default_factory=list)
+    version: int = VERSION
+
+    def cell(self, name: str) -> CellStatus:
+        """The cell of that name."""
+        return next(cell for cell in self.cells if cell.name == name)
+
+
+class Folder:
+    """A comparison's folder, held by one `atts compare` at a time.
+
+    Args:
+        path: made if it is not there.
+
+    Raises:
+        RunDirError: no folder, no permission, in use, or of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock: IO[str] = (path / "lock").open("a+")
+        except OSError as error:
+            raise RunDirError(f"out: {path}: {error.strerror}; choose another `out`") from error
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise RunDirError(f"out: another comparison is running in {path}") from error
+
+    def read(self) -> Status | None:
+        """The status, None in a new folder."""
+        return read_status(self.path)
+
+    def write(self, status: Status) -> None:
+        """Replace the status as a whole, so that nobody ever reads a part of it.
+
+        Raises:
+            RunDirError: it cannot be written.
+        """
+        new = self.path / f"{FILE}.new"
+        try:
+            new.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=1))
+            os.replace(new, self.path / FILE)
+        except OSError as error:
+            raise RunDirError(f"out: {self.path / FILE}: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Let another one have it."""
+        self._lock.close()
+
+
+def read_status(folder: Path) -> Status | None:
+    """The status of a comparison, None where there is none.
+
+    Raises:
+        RunDirError: it cannot be read, or is of another version.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Status)
+    except (OSError, msgspec.DecodeError) as error:
+        raise RunDirError(
+            f"out: {path} is no status of a comparison ({error}); choose another `out`"
+        ) from error
+    if found.version != VERSION:
+        raise RunDirError(
+            f"out: {path} is of version {found.version}, this package reads {VERSION}; choose "
+            "another `out`"
+        )
+    return found
+
+
+def fresh(cell: Cell, plan: Plan) -> CellStatus:
+    """The status of a cell that was never started."""
+    folder = f"cells/{cell.name}"
+    return CellStatus(
+        name=cell.name,
+        task=cell.task.task,
+        pair=cell.pair,
+        row=cell.row,
+        strategy=cell.strategy,
+        point=_plain(dict(cell.point)),
+        identity=identity(cell, plan),
+        folder=folder,
+        log=f"{folder}/log.txt",
+        needs=cell.needs,
+        harness=__version__,
+    )
+
+
+def identity(cell: Cell, plan: Plan) -> dict[str, Any]:
+    """What a cell's result depends on, as JSON has it."""
+    return _plain(
+        {
+            "strategy": cell.strategy,
+            "task": msgspec.structs.asdict(cell.task),
+            "settings": {k: v for k, v in cell.settings.items() if not _free(k)},
+            "calibrate": cell.calibrate,
+            "rate_of": cell.needs,
+            "apply_chat_template": plan.apply_chat_template,
+            "system_instruction": plan.system_instruction,
+            "include_path": plan.include_path,
+        }
+    )
+
+
+def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -> Status:
+    """The status to go on with: what is known of the plan's cells, and new ones.
+
+    New cells are added and will run; cells that the plan has no more are kept apart.
+
+    Raises:
+        RunDirError: a cell that was started is not what it was; names the differences.
+    """
+    before = {c.name: c for c in (*known.cells, *known.dropped)} if known else {}
+    status = Status(name=plan.name, plan=file, seed=plan.seed, shuffled=plan.shuffle)
+    changed: list[str] = []
+    for cell in cells:
+        new = fresh(cell, plan)
+        old = before.pop(cell.name, None)
+        if old is None or not old.starts:
+            status.cells.append(new)
+            continue
+        found = list(_unequal("", old.identity, new.identity))
+        if found:
+            changed.append(f"{cell.name}: {_brief(found)}")
+        status.cells.append(old)
+    if changed:
+        raise RunDirError(
+            f"out: {_brief(changed)}. These cells were run with the earlier plan: undo the "
+            "change, give them another `name`, use another `out`, or start them afresh with "
+            "--redo NAME"
+        )
+    status.dropped = [cell for cell in before.values() if cell.starts]
+    return status
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def _free(setting: str) -> bool:
+    role, _, rest = setting.partition("_")
+    name = rest if role in ("draft", "target") else setting
+    return setting in FREE or name in FREE_OF_A_ROLE
+
+
+def _unequal(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    for name in sorted(set(before) | set(after)):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _unequal(f"{where}{name}.", old, new)
+        elif old != new:
+            yield f"{where}{name} was {_shown(old)}, now {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else msgspec.json.encode(value).decode()
+
+
+def _brief(found: Sequence[str]) -> str:
+    more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    return "; ".join(found[:MOST_NAMED]) + more
