@@ -1,0 +1,1 @@
+"""The report as one HTML file: `write_page(leaderboard, path)`."""

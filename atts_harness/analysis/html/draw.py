@@ -1,0 +1,281 @@
+"""Figures in two renderings from one definition: themed SVG for the page, SVG and PNG for papers.
+
+Matplotlib draws both. Three ways were weighed: plotly.js inside the page costs 4.5 MB, has tooltips
+that a keyboard does not reach and knows one theme at a time; own SVG code would be a second
+definition beside what papers need; Matplotlib's SVG is 5-30 kB a figure, with its colours replaced
+by CSS variables it follows light and dark, and its groups can be hidden when rows are filtered.
+What a figure says stands in a table beside it, for people who do not see it.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from matplotlib import rc_context
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+WIDTH, HEIGHT = 400, 280
+"""Of a figure, in CSS pixels at its natural size, which a narrow screen shows unscaled."""
+DPI = 72.0
+
+SVG = "http://www.w3.org/2000/svg"
+XLINK = "http://www.w3.org/1999/xlink"
+HREF = f"{{{XLINK}}}href"
+
+INK, MUTED, GRID, PAPER = "ink", "muted", "grid", "paper"
+SERIES = 8
+LIGHT = {
+    INK: "#1b1f24",
+    MUTED: "#59616b",
+    GRID: "#e3e6ea",
+    PAPER: "#ffffff",
+    "s0": "#0b5cad",
+    "s1": "#b5460f",
+    "s2": "#0a7a55",
+    "s3": "#8e3b8e",
+    "s4": "#8a6100",
+    "s5": "#00738a",
+    "s6": "#b3275b",
+    "s7": "#5f6368",
+}
+"""Okabe's and Ito's hues, dark enough for text on white."""
+DARK = {
+    INK: "#e6e8eb",
+    MUTED: "#a3abb5",
+    GRID: "#30363d",
+    PAPER: "#14171a",
+    "s0": "#6fb1ff",
+    "s1": "#ff9e6b",
+    "s2": "#4fd1a1",
+    "s3": "#d79bea",
+    "s4": "#e0b84c",
+    "s5": "#5fd0e6",
+    "s6": "#ff8fb3",
+    "s7": "#b0b6bd",
+}
+# Colours that stand for a CSS variable until the SVG is there; no figure uses them otherwise.
+_MARKS = {name: f"#fe01{number:02x}" for number, name in enumerate(LIGHT)}
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
+
+_STYLE: dict[Any, Any] = {
+    "font.size": 11.0,
+    "axes.titlesize": 11.0,
+    "axes.labelsize": 11.0,
+    "xtick.labelsize": 10.0,
+    "ytick.labelsize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.linewidth": 0.8,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 3.0,
+    "lines.linewidth": 1.6,
+    "path.simplify": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "atts",
+    "savefig.dpi": DPI,
+}
+_COLOURED: dict[Any, str] = {
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "grid.color": GRID,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What an artist shows: whose row it is of, and its figures in words (a tooltip)."""
+
+    row: str = ""
+    title: str = ""
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Drawing:
+    """A figure that is being drawn.
+
+    Attributes:
+        canvas: Matplotlib's figure.
+        colours: by name (`ink`, `s0`, ...), as the renderer wants them.
+        marks: what the artists with a `gid` show.
+    """
+
+    canvas: Canvas
+    colours: Mapping[str, str]
+    marks: dict[str, Mark] = field(default_factory=dict)
+
+    def axes(
+        self, *, left: float = 46, right: float = 12, top: float = 12, bottom: float = 40
+    ) -> Axes:
+        """The only axes, with margins in CSS pixels."""
+        width, height = (side * DPI for side in self.canvas.get_size_inches())
+        inner = (width - left - right, height - top - bottom)
+        return self.canvas.add_axes(
+            (left / width, bottom / height, inner[0] / width, inner[1] / height)
+        )
+
+    def place(self, axes: Axes, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the axes lies in the SVG."""
+        across, up = axes.transData.transform((x, y))
+        return float(across), float(self.canvas.get_size_inches()[1] * DPI - up)
+
+    def mark(self, artist: Artist, row: str = "", title: str = "", **data: str) -> None:
+        """Say whose artist it is."""
+        name = f"mark-{len(self.marks)}"
+        artist.set_gid(name)
+        self.marks[name] = Mark(row, title, data)
+
+    def series(self, number: int) -> str:
+        """Colour of a series; they repeat, dashes and markers tell the second round apart."""
+        return self.colours[f"s{number % SERIES}"]
+
+
+Painter = Callable[[Drawing], None]
+"""Draws a figure."""
+
+
+def themed_svg(
+    paint: Painter, *, width: int = WIDTH, height: int = HEIGHT, prefix: str = "f"
+) -> str:
+    """A figure as an SVG element whose colours are CSS variables (`--ink`, `--s0`, ...).
+
+    Args:
+        paint: draws the figure.
+        width: CSS pixels.
+        height: CSS pixels.
+        prefix: of the ids in it; unique in a page.
+
+    Returns:
+        `<svg viewBox=...>` without a size, ids only where something refers to them; artists that
+        were marked have `data-row` and a `<title>`.
+    """
+    with rc_context(_STYLE | {key: _MARKS.get(c, c) for key, c in _COLOURED.items()}):
+        drawing = Drawing(_canvas(width, height), _MARKS)
+        paint(drawing)
+        stream = io.StringIO()
+        # Without metadata the same data gives the same bytes.
+        drawing.canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return _themed(stream.getvalue(), drawing.marks, prefix)
+
+
+def save(paint: Painter, stem: Path, *, width: int = WIDTH, height: int = HEIGHT) -> list[Path]:
+    """The figure for a paper: `stem`.svg and `stem`.png (300 dpi), in the light theme.
+
+    Returns:
+        The files.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
+    with rc_context(_STYLE | {key: LIGHT.get(c, c) for key, c in _COLOURED.items()}):
+        drawing = Drawing(_canvas(width, height), LIGHT)
+        paint(drawing)
+        drawing.canvas.savefig(files[0], metadata={"Date": None}, facecolor=LIGHT[PAPER])
+        drawing.canvas.savefig(files[1], dpi=300, facecolor=LIGHT[PAPER])
+    return files
+
+
+def css_variables(colours: Mapping[str, str]) -> str:
+    """Declarations of a theme's colours."""
+    return "".join(f"--{name}:{colour};" for name, colour in colours.items())
+
+
+def _canvas(width: int, height: int) -> Canvas:
+    return Canvas(figsize=(width / DPI, height / DPI), dpi=DPI)
+
+
+_VARIABLES = {colour: f"var(--{name})" for name, colour in _MARKS.items()}
+_COLOUR = re.compile("|".join(_VARIABLES))
+_FONT = re.compile(r"(font(?:-family)?):[^;]*")
+_SIZE = re.compile(r"([\d.]+)px")
+_LONG = re.compile(r"-?\d+\.\d{2,}")
+_REFERENCE = re.compile(r"url\(#([^)]+)\)")
+
+
+def _themed(text: str, marks: Mapping[str, Mark], prefix: str) -> str:
+    root = ElementTree.fromstring(text)
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            # A style sheet in an SVG holds for the whole page; the page's own says the same.
+            if child.tag in (f"{{{SVG}}}metadata", f"{{{SVG}}}style"):
+                parent.remove(child)
+    used = {e.attrib[HREF][1:] for e in root.iter() if HREF in e.attrib}
+    used |= {name for e in root.iter() for name in _REFERENCE.findall(" ".join(e.attrib.values()))}
+    for element in root.iter():
+        _rewrite(element, marks, used, prefix)
+    _drop_background(root)
+    ElementTree.register_namespace("", SVG)
+    ElementTree.register_namespace("xlink", XLINK)
+    return re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode")).strip()
+
+
+def _rewrite(
+    element: ElementTree.Element, marks: Mapping[str, Mark], used: set[str], prefix: str
+) -> None:
+    own = element.attrib.pop("id", None)
+    if element.attrib.get("transform", "").startswith("rotate(-0 "):
+        del element.attrib["transform"]
+    if own in used:
+        element.set("id", f"{prefix}-{own}")
+    if own is not None and own in marks:
+        mark = marks[own]
+        for key, value in ({"row": mark.row} | dict(mark.data)).items():
+            if value:
+                element.set(f"data-{key}", value)
+        if mark.title:
+            title = ElementTree.Element(f"{{{SVG}}}title")
+            title.text = mark.title
+            element.insert(0, title)
+    for key, value in element.attrib.items():
+        if key == HREF:
+            value = f"#{prefix}-{value[1:]}"
+        elif key in ("d", "x", "y", "transform", "points"):
+            value = _LONG.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), value)
+            value = re.sub(r"\s+", " ", value).strip()
+        value = _REFERENCE.sub(lambda found: f"url(#{prefix}-{found[1]})", value)
+        if key == "style":
+            value = _plain_style(value)
+        element.set(key, _COLOUR.sub(lambda found: _VARIABLES[found[0]], value))
+
+
+def _plain_style(style: str) -> str:
+    """Without the font: texts take the page's; their size stays."""
+    size = _SIZE.search(style) if "font" in style else None
+    style = _FONT.sub("", style)
+    if size and "font-size" not in style:
+        style = f"font-size:{size[1]}px;{style}"
+    parts = [part.strip().replace(": ", ":") for part in style.split(";") if part.strip()]
+    return ";".join(parts)
+
+
+def _drop_background(root: ElementTree.Element) -> None:
+    """The page's own background shows through: Matplotlib's two rectangles go."""
+    for parent in list(root.iter()):
+        for child in list(parent):
+            inner = list(child.iter(f"{{{SVG}}}path"))
+            if child.tag == f"{{{SVG}}}g" and len(inner) == 1 and len(list(child)) == 1:
+                style = inner[0].attrib.get("style", "")
+                if re.fullmatch(r"fill:none;?(opacity:0)?", style):
+                    parent.remove(child)

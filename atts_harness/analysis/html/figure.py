@@ -1,0 +1,71 @@
+"""What a figure of the page is, and what their tables and margins have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from atts_harness.analysis.html import labels
+from atts_harness.analysis.html.draw import HEIGHT, WIDTH, Painter
+from atts_harness.analysis.html.series import Point
+from atts_harness.analysis.html.view import View
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure, or words in its place.
+
+    Attributes:
+        name: for files and ids.
+        title: what it shows.
+        caption: how to read it.
+        paint: draws it; None if there is nothing to draw.
+        head: columns of its table.
+        body: rows of its table; the first cell names the row.
+        missing: what is not in it and why.
+        width: CSS pixels.
+        height: CSS pixels.
+    """
+
+    name: str
+    title: str
+    caption: str = ""
+    paint: Painter | None = None
+    head: tuple[str, ...] = ()
+    body: tuple[tuple[str, ...], ...] = ()
+    missing: tuple[str, ...] = ()
+    width: int = WIDTH
+    height: int = HEIGHT
+
+
+def room(names: Iterable[str]) -> float:
+    """Margin for names, in pixels."""
+    return float(min(170.0, 16 + labels.LETTER * max(map(len, names), default=0)))
+
+
+def lacking(points: Sequence[Point], views: Mapping[str, View], part: str) -> tuple[str, ...]:
+    """Which rows are not shown, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for point in points:
+        lacks = views[point.row.id].lacks
+        why = lacks.get(part) or lacks.get("ledger") or "no finished sample"
+        reasons.setdefault(why, []).append(point.label)
+    return tuple(f"Not shown: {', '.join(names)}: {why}." for why, names in reasons.items())
+
+
+def three(value: float | None) -> str:
+    """A share with three digits; a dash for none."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def ends(low: float | None, high: float | None) -> str:
+    """An interval behind a value; nothing for none."""
+    return "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+
+
+def short(value: float, _place: int | None = None) -> str:
+    """A number with a letter for its power of ten: 1.5k, 20M, 3.2T."""
+    for power, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= power:
+            return f"{value / power:.3g}{letter}"
+    return f"{value:.3g}"

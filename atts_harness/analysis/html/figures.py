@@ -1,0 +1,49 @@
+"""The figures in which rows of one table stand side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from atts_harness.analysis.html.figure import Figure
+from atts_harness.analysis.html.figures_bars import cost, waiting
+from atts_harness.analysis.html.figures_lines import accuracy_by_turns, latency
+from atts_harness.analysis.html.figures_points import pareto, realised
+from atts_harness.analysis.html.series import Point
+from atts_harness.analysis.html.view import View
+
+
+def comparing(points: Sequence[Point], views: Mapping[str, View]) -> list[Figure]:
+    """All figures of a table.
+
+    Args:
+        points: its rows.
+        views: what lies behind each.
+    """
+    return [
+        pareto(
+            points,
+            "pareto-tokens",
+            "Accuracy against target tokens",
+            "target tokens computed a sample",
+            lambda row: row.tokens.target_computed,
+        ),
+        pareto(
+            points,
+            "pareto-latency",
+            "Accuracy against latency",
+            "median seconds a sample",
+            lambda row: row.speed.latency_p50,
+        ),
+        pareto(
+            points,
+            "pareto-flops",
+            "Accuracy against compute",
+            "FLOPs a sample (estimate)",
+            lambda row: row.flops.total if row.flops else None,
+        ),
+        accuracy_by_turns(points, views),
+        realised(points),
+        latency(points, views),
+        waiting(points, views),
+        cost(points),
+    ]

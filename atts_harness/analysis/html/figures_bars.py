@@ -1,0 +1,141 @@
+"""Figures with a stacked bar a row: waiting against computing, cost by kind of call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.ticker import FuncFormatter
+
+from atts_harness.analysis.html import labels
+from atts_harness.analysis.html.draw import INK, Drawing, Painter
+from atts_harness.analysis.html.figure import Figure, lacking, room, short
+from atts_harness.analysis.html.series import Point
+from atts_harness.analysis.html.view import View
+from atts_harness.analysis.rows import Row
+
+
+def waiting(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
+    """Time in engines against time waiting (the paper's figure 3)."""
+    found = [(p, views[p.row.id], views[p.row.id].waiting) for p in points]
+    shown = [(p, len(v.latencies), w) for p, v, w in found if w and v.latencies]
+    missing = lacking([p for p, v, w in found if not (w and v.latencies)], views, "ledger")
+    title = "Waiting against computing"
+    parts = [(p, [w.computing / n, w.queued / n, w.gathered / n]) for p, n, w in shown]
+    if not parts:
+        return Figure("waiting", title, missing=missing)
+    names = ("in engines", "waiting for a slot", "waiting for siblings")
+    return Figure(
+        "waiting",
+        title,
+        "Mean seconds a sample spends in engines and waiting. The paper's intensity r is the first "
+        "over the sum of the others.",
+        _bars(parts, names, "seconds a sample"),
+        ("row", *names, "r"),
+        tuple(
+            (p.label, *(f"{v:.2f}" for v in own), _ratio(own[0], own[1] + own[2]))
+            for p, own in parts
+        ),
+        missing,
+        height=_tall(parts),
+    )
+
+
+def cost(points: Sequence[Point]) -> Figure:
+    """Computed tokens a sample by role and kind of call."""
+    title = "Cost by kind of call"
+    shown = [p for p in points if p.row.calls and p.row.samples]
+    missing = tuple(
+        f"without records of calls: {', '.join(lacking)}"
+        for lacking in [[p.label for p in points if p not in shown]]
+        if lacking
+    )
+    kinds = list(dict.fromkeys(kind for p in shown for kind in sorted(p.row.calls)))
+    if not shown:
+        return Figure("cost", title, missing=missing)
+    parts = [
+        (p, [_calls(p.row, kind, "computed_tokens") / p.row.samples for kind in kinds])
+        for p in shown
+    ]
+    return Figure(
+        "cost",
+        title,
+        "Tokens that a forward pass was run for (uncached context, scored and written), a sample.",
+        _bars(parts, kinds, "computed tokens a sample"),
+        ("row", *(f"{kind} tokens" for kind in kinds), *(f"{kind} calls" for kind in kinds), "$"),
+        tuple(
+            (
+                p.label,
+                *(f"{v:,.0f}" for v in own),
+                *(f"{_calls(p.row, kind, 'calls') / p.row.samples:.2f}" for kind in kinds),
+                f"{sum(p.row.dollars.values()):.4f}" if p.row.dollars else "no prices given",
+            )
+            for p, own in parts
+        ),
+        missing,
+        height=_tall(parts),
+    )
+
+
+def _calls(row: Row, kind: str, what: str) -> float:
+    return float(getattr(row.calls[kind], what)) if kind in row.calls else 0.0
+
+
+def _bars(
+    parts: Sequence[tuple[Point, Sequence[float]]], names: Sequence[str], unit: str
+) -> Painter:
+    """Stacked bars, a row each, the first on top; the names stand above, in their colours."""
+
+    def paint(drawing: Drawing) -> None:
+        left = room(point.label for point, _ in parts)
+        drawn = [n for n, name in enumerate(names) if any(own[n] for _, own in parts)]
+        lines = _wrapped([names[n] for n in drawn], drawing, left)
+        axes = drawing.axes(left=left, top=8 + 14 * (1 + max(line for line, _ in lines)), right=14)
+        axes.set_xlabel(unit)
+        axes.grid(visible=False, axis="y")
+        for height, (point, own) in enumerate(parts):
+            start = 0.0
+            for number in drawn:
+                (bar,) = axes.barh(
+                    [height], [own[number]], 0.62, left=start, color=drawing.series(number)
+                )
+                drawing.mark(
+                    bar, point.row.id, f"{point.label}: {own[number]:,.2f} {names[number]}"
+                )
+                start += own[number]
+        axes.set_yticks(range(len(parts)), [point.label for point, _ in parts])
+        axes.tick_params(axis="y", length=0, labelcolor=drawing.colours[INK])
+        axes.set_ylim(len(parts) - 0.4, -0.6)
+        axes.xaxis.set_major_formatter(FuncFormatter(short))
+        width, height_px = (side * 72 for side in drawing.canvas.get_size_inches())
+        for number, (line, at) in zip(drawn, lines, strict=True):
+            drawing.canvas.text(
+                at / width,
+                1 - (12 + 14 * line) / height_px,
+                f"■ {names[number]}",
+                fontsize=10,
+                color=drawing.series(number),
+            )
+
+    return paint
+
+
+def _wrapped(names: Sequence[str], drawing: Drawing, left: float) -> list[tuple[int, float]]:
+    """Line and left edge of each name of a key."""
+    width = drawing.canvas.get_size_inches()[0] * 72
+    placed, line, at = [], 0, 8.0
+    for name in names:
+        wide = (len(name) + 4) * labels.LETTER
+        if at + wide > width and at > 8:
+            line, at = line + 1, 8.0
+        placed.append((line, at))
+        at += wide
+    return placed
+
+
+def _tall(parts: Sequence[Any]) -> int:
+    return max(150, 76 + 19 * len(parts))
+
+
+def _ratio(top: float, bottom: float) -> str:
+    return f"{top / bottom:.2f}" if bottom else "never waited"

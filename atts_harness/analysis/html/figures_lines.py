@@ -1,0 +1,153 @@
+"""Figures with a curve a row: accuracy by turns, latencies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from atts_harness.analysis.html import labels
+from atts_harness.analysis.html.draw import DASHES, Drawing
+from atts_harness.analysis.html.figure import Figure, lacking, room, three
+from atts_harness.analysis.html.series import Point
+from atts_harness.analysis.html.view import View
+
+MOST_STEPS = 200
+"""Of a distribution's curve."""
+
+
+def accuracy_by_turns(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
+    """Right answers within so many turns: where more turns stop paying."""
+    title = "Accuracy by number of turns"
+    shown = [(p, views[p.row.id].within) for p in points if views[p.row.id].within]
+    missing = lacking([p for p in points if not views[p.row.id].within], views, "grades")
+    if not shown:
+        return Figure("turns", title, missing=missing)
+    most = max(within[-1].turns for _, within in shown)
+
+    def paint(drawing: Drawing) -> None:
+        axes = drawing.axes(right=room(p.label for p, _ in shown))
+        axes.set_xlabel("turns allowed")
+        axes.set_ylabel("answered right")
+        axes.set_xlim(0.5, most + 0.2)
+        lines = []
+        for point, within in shown:
+            xs = [*(w.turns for w in within), most]
+            ys = [*(w.right for w in within), within[-1].right]
+            told = f"{point.label}: {ys[-1]:.3f} with {within[-1].turns} turns"
+            lines.append((point, xs, ys, told))
+        _lines(drawing, axes, lines, drawstyle="steps-post")
+        axes.set_ylim(0, None)
+
+    return Figure(
+        "turns",
+        title,
+        "Share of all samples that ended within so many turns with a right answer; a sample that "
+        "needed more counts as wrong. Where a curve is flat, more turns no longer pay.",
+        paint,
+        ("row", "turns", "right", "low", "high", "ended"),
+        tuple(
+            (p.label, str(w.turns), three(w.right), three(w.low), three(w.high), three(w.ended))
+            for p, within in shown
+            for w in within
+        ),
+        missing,
+    )
+
+
+def latency(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
+    """Distribution of samples' latencies."""
+    title = "Latency of samples"
+    shown = [(p, views[p.row.id].latencies) for p in points if views[p.row.id].latencies]
+    missing = lacking([p for p in points if not views[p.row.id].latencies], views, "ledger")
+    if not shown:
+        return Figure("latency", title, missing=missing)
+
+    def paint(drawing: Drawing) -> None:
+        axes = drawing.axes(right=room(p.label for p, _ in shown))
+        axes.set_xlabel("seconds from admission to the end")
+        axes.set_ylabel("share of samples")
+        axes.set_ylim(0, 1.02)
+        axes.set_xlim(0, max(own[-1] for _, own in shown) * 1.02 or 1)
+        lines = []
+        for point, own in shown:
+            ranks = _thinned(len(own))
+            told = f"{point.label}: median {rank(own, 50):.2f} s, 95 % {rank(own, 95):.2f} s"
+            lines.append(
+                (point, [own[i] for i in ranks], [(i + 1) / len(own) for i in ranks], told)
+            )
+        _lines(drawing, axes, lines, at_top=True, drawstyle="steps-post")
+
+    return Figure(
+        "latency",
+        title,
+        "Share of samples that were done within so many seconds, waiting included.",
+        paint,
+        ("row", "samples", "median s", "p95 s", "longest s"),
+        tuple(
+            (p.label, str(len(own)), *(f"{rank(own, q):.2f}" for q in (50, 95, 100)))
+            for p, own in shown
+        ),
+        missing,
+    )
+
+
+Line = tuple[Point, Sequence[float], Sequence[float], str]
+
+
+def _lines(
+    drawing: Drawing, axes: Axes, lines: Sequence[Line], *, at_top: bool = False, **style: Any
+) -> None:
+    """Curves, named at their right ends (or, where all end at 1, in order of their medians)."""
+    seen: dict[int, int] = {}
+    for point, xs, ys, told in lines:
+        seen[point.series] = seen.get(point.series, -1) + 1
+        (line,) = axes.plot(
+            xs,
+            ys,
+            color=drawing.series(point.series),
+            ls=DASHES[seen[point.series] % len(DASHES)],
+            **style,
+        )
+        drawing.mark(line, point.row.id, told)
+    width, height = (side * 72 for side in drawing.canvas.get_size_inches())
+    edge = axes.get_position().x1 * width
+    drawing.canvas.canvas.draw_idle()
+    if at_top:
+        order = sorted(range(len(lines)), key=lambda i: _middle(lines[i]))
+        gap = min(labels.LINE, (height - 60) / max(1, len(lines)))
+        heights = [0.0] * len(lines)
+        for place, index in enumerate(order):
+            heights[index] = 18 + gap * place
+    else:
+        axes.set_ylim(0, None)
+        ends = [drawing.place(axes, xs[-1], ys[-1])[1] for _, xs, ys, _ in lines]
+        heights = labels.spread(ends, 10, height - 44)
+    counted: dict[int, int] = {}
+    for (point, _, _, _), down in zip(lines, heights, strict=True):
+        counted[point.series] = counted.get(point.series, -1) + 1
+        text = drawing.canvas.text(
+            (edge + 6) / width,
+            1 - (down + 3.5) / height,
+            point.label,
+            fontsize=10,
+            color=drawing.series(point.series),
+        )
+        drawing.mark(text, point.row.id)
+
+
+def _middle(line: Line) -> float:
+    _, xs, ys, _ = line
+    return next(x for x, y in zip(xs, ys, strict=True) if y >= 0.5)
+
+
+def _thinned(count: int) -> list[int]:
+    if count <= MOST_STEPS:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (MOST_STEPS - 1)) for i in range(MOST_STEPS)})
+
+
+def rank(ordered: Sequence[float], percent: int) -> float:
+    """Nearest rank."""
+    return ordered[min(len(ordered) - 1, max(0, -(-percent * len(ordered) // 100) - 1))]

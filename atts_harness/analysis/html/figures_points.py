@@ -1,0 +1,160 @@
+"""Figures with a point a row: accuracy against costs, realised against nominal rates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from atts_harness.analysis.html import labels
+from atts_harness.analysis.html.draw import MARKERS, MUTED, Drawing
+from atts_harness.analysis.html.figure import Figure, ends, short, three
+from atts_harness.analysis.html.series import Point
+from atts_harness.analysis.rows import Row
+
+Measure = Callable[[Row], float | None]
+
+
+def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measure) -> Figure:
+    """pass@1 against a cost, every operating point, and the frontier of those shown."""
+    shown = [(p, x, p.row.pass_1) for p in points if (x := of(p.row)) is not None and p.row.pass_1]
+    lacking = [p.label for p in points if of(p.row) is None or not p.row.pass_1]
+    missing = (f"without this figure: {', '.join(lacking)}",) if lacking else ()
+    if not shown:
+        return Figure(name, title, missing=(f"No row has both pass@1 and {unit}.",))
+
+    def paint(drawing: Drawing) -> None:
+        axes = drawing.axes()
+        axes.set_xlabel(unit)
+        axes.set_ylabel("pass@1")
+        axes.set_xlim(0, 1.12 * max(x for _, x, _ in shown) or 1)
+        limits = [end for _, _, y in shown for end in (y.low, y.high, y.value) if end is not None]
+        axes.set_ylim(max(0, min(limits) - 0.04), min(1.02, max(limits) + 0.04))
+        axes.xaxis.set_major_formatter(FuncFormatter(short))
+        _frontier(drawing, axes, [(x, y.value) for p, x, y in shown if not p.row.oracle])
+        for (before, x0, y0), (after, x1, y1) in pairwise(shown):
+            if before.series == after.series:
+                (line,) = axes.plot(
+                    [x0, x1], [y0.value, y1.value], color=drawing.series(after.series), lw=0.9
+                )
+                drawing.mark(line, f"{before.row.id} {after.row.id}")
+        places = []
+        for point, x, y in shown:
+            colour = drawing.series(point.series)
+            if y.low is not None and y.high is not None:
+                (bar,) = axes.plot([x, x], [y.low, y.high], color=colour, lw=1, alpha=0.45)
+                drawing.mark(bar, point.row.id)
+            (dot,) = axes.plot(
+                [x],
+                [y.value],
+                MARKERS[point.series % len(MARKERS)],
+                color=colour,
+                markersize=6.5,
+                markerfacecolor="none" if point.row.oracle else colour,
+                clip_on=False,
+            )
+            across, down = drawing.place(axes, x, y.value)
+            drawing.mark(
+                dot,
+                point.row.id,
+                f"{point.label}: pass@1 {y.value:.3f}{ends(y.low, y.high)}; {short(x)} {unit}",
+                **({} if point.row.oracle else {"px": f"{across:.1f}", "py": f"{down:.1f}"}),
+            )
+            places.append((across, down))
+        _label_points(drawing, axes, [p for p, _, _ in shown], places)
+
+    return Figure(
+        name,
+        title,
+        "Up and to the left is better. Bars: question-clustered 95 % intervals. "
+        "Dashed: the frontier of the rows shown.",
+        paint,
+        ("row", unit, "pass@1", "low", "high"),
+        tuple(
+            (p.label, short(x), three(y.value), three(y.low), three(y.high)) for p, x, y in shown
+        ),
+        missing,
+    )
+
+
+def _frontier(drawing: Drawing, axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+    best, line = -1.0, []
+    for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
+        if y > best:
+            best = y
+            line.append((x, y))
+    (drawn,) = axes.plot(
+        [x for x, _ in line],
+        [y for _, y in line],
+        color=drawing.colours[MUTED],
+        lw=1,
+        ls=(0, (3, 3)),
+        zorder=1,
+    )
+    drawing.mark(drawn, frontier="yes")
+
+
+def _label_points(
+    drawing: Drawing, axes: Axes, points: Sequence[Point], places: Sequence[tuple[float, float]]
+) -> None:
+    """A series is named once, at its last point; the others get their operating point."""
+    last = {point.series: number for number, point in enumerate(points)}
+    texts = [p.label if last[p.series] == number else p.value for number, p in enumerate(points)]
+    width, height = (side * 72 for side in drawing.canvas.get_size_inches())
+    found = labels.beside(places, texts, (50, 4, width - 4, height - 42))
+    for point, text, (left, top) in zip(points, texts, found, strict=True):
+        label = drawing.canvas.text(
+            left / width,
+            1 - (top + labels.LINE - 3) / height,
+            text,
+            fontsize=10,
+            color=drawing.series(point.series),
+        )
+        drawing.mark(label, point.row.id)
+
+
+def realised(points: Sequence[Point]) -> Figure:
+    """Realised takeover rates against nominal ones."""
+    title = "Realised against nominal takeover rate"
+    shown = []
+    for point in points:
+        taken = point.row.takeover
+        if taken and taken.nominal is not None and taken.realised is not None:
+            shown.append((point, taken.nominal, taken.realised))
+    if not shown:
+        return Figure("realised", title, missing=("No row has a nominal rate and p-values.",))
+
+    def paint(drawing: Drawing) -> None:
+        axes = drawing.axes()
+        axes.set_xlabel("nominal rate")
+        axes.set_ylabel("realised rate")
+        most = max(max(x, y.high or y.value) for _, x, y in shown) * 1.1 or 1.0
+        axes.set_xlim(0, most)
+        axes.set_ylim(0, most)
+        axes.plot([0, most], [0, most], color=drawing.colours[MUTED], lw=1, ls=(0, (3, 3)))
+        places = []
+        for point, x, y in shown:
+            colour = drawing.series(point.series)
+            if y.low is not None and y.high is not None:
+                (bar,) = axes.plot([x, x], [y.low, y.high], color=colour, lw=1, alpha=0.45)
+                drawing.mark(bar, point.row.id)
+            (dot,) = axes.plot(
+                [x], [y.value], MARKERS[point.series % len(MARKERS)], color=colour, markersize=6.5
+            )
+            told = f"{point.label}: {y.value:.3f}{ends(y.low, y.high)}, nominal {x:g}"
+            drawing.mark(dot, point.row.id, told)
+            places.append(drawing.place(axes, x, y.value))
+        _label_points(drawing, axes, [p for p, _, _ in shown], places)
+
+    return Figure(
+        "realised",
+        title,
+        "Takeovers among judged turns, all turns together. Dashed: the nominal rate.",
+        paint,
+        ("row", "nominal", "realised", "low", "high"),
+        tuple(
+            (p.label, f"{x:g}", three(y.value), three(y.low), three(y.high)) for p, x, y in shown
+        ),
+    )

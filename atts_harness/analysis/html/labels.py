@@ -1,0 +1,92 @@
+"""Where direct labels go: beside points without covering each other, or at the ends of lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in CSS pixels."""
+
+LETTER, LINE = 5.6, 12.0
+"""Of a label in the page's font at 10 px: a letter's mean width, a line's height."""
+
+
+def beside(
+    anchors: Sequence[tuple[float, float]], texts: Sequence[str], bounds: Box
+) -> list[tuple[float, float]]:
+    """Left and top of a label for each anchor, near it and, if there is room, covering nothing.
+
+    Greedy: each label takes the nearest of some places around its anchor that overlaps least with
+    the points and with the labels that have a place.
+
+    Args:
+        anchors: points, in pixels.
+        texts: their labels; "" takes no room.
+        bounds: where labels may be.
+
+    Returns:
+        A place for each, in order.
+    """
+    taken: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in anchors]
+    places = []
+    for (x, y), text in zip(anchors, texts, strict=True):
+        width = len(text) * LETTER
+        best = min(
+            _around(x, y, width),
+            key=lambda at: _cost((at[0], at[1], at[0] + width, at[1] + LINE), taken, bounds),
+        )
+        places.append(best)
+        if text:
+            taken.append((best[0], best[1], best[0] + width, best[1] + LINE))
+    return places
+
+
+def spread(heights: Sequence[float], low: float, high: float, gap: float = LINE) -> list[float]:
+    """Heights moved apart to at least `gap`, as near to where they were as a sweep gets them.
+
+    Args:
+        heights: wanted, in pixels.
+        low: least.
+        high: most.
+        gap: between neighbours; smaller if there is no room.
+    """
+    if not heights:
+        return []
+    order = sorted(range(len(heights)), key=lambda i: heights[i])
+    gap = min(gap, (high - low) / max(1, len(heights) - 1))
+    placed = [0.0] * len(heights)
+    before = low - gap
+    for index in order:
+        before = placed[index] = max(heights[index], before + gap)
+    after = high + gap
+    for index in reversed(order):
+        after = placed[index] = min(placed[index], after - gap)
+    return placed
+
+
+def _around(x: float, y: float, width: float) -> list[tuple[float, float]]:
+    found = []
+    for far in (6.0, 12.0, 20.0, 30.0):
+        found += [
+            (x + far, y - LINE / 2),
+            (x + far * 0.7, y - LINE - far * 0.5),
+            (x + far * 0.7, y + far * 0.5),
+            (x - far - width, y - LINE / 2),
+            (x - far * 0.7 - width, y - LINE - far * 0.5),
+            (x - far * 0.7 - width, y + far * 0.5),
+            (x - width / 2, y - LINE - far),
+            (x - width / 2, y + far),
+        ]
+    return found
+
+
+def _cost(box: Box, taken: Sequence[Box], bounds: Box) -> float:
+    outside = max(0.0, bounds[0] - box[0]) + max(0.0, box[2] - bounds[2])
+    outside += max(0.0, bounds[1] - box[1]) + max(0.0, box[3] - bounds[3])
+    return 1e3 * outside + sum(_overlap(box, other) for other in taken)
+
+
+def _overlap(one: Box, two: Box) -> float:
+    across = min(one[2], two[2]) - max(one[0], two[0])
+    down = min(one[3], two[3]) - max(one[1], two[1])
+    return across * down if across > 0 and down > 0 else 0.0

@@ -1,0 +1,222 @@
+"""The page's samples: an index that it shows at once, and texts in compressed blocks.
+
+A block is the JSON of all samples of one row and problem, deflated and in base64; the page inflates
+it when one of them is opened. 2,000 samples of 10 kB are a few megabytes then, and the page parses
+them as one string each.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from atts_harness.analysis.entries import Entry
+from atts_harness.grading.grade import Grade
+from atts_harness.records import DecisionRecord, SampleId, SampleRecord, SegmentRecord
+
+LONGEST_ANSWER = 80
+"""Characters of an answer in the index; the sample has all of it."""
+
+FIELDS = (
+    "row",
+    "doc",
+    "repeat",
+    "verdict",
+    "finish",
+    "turns",
+    "takeovers",
+    "tokens",
+    "seconds",
+    "answer",
+    "gold",
+    "disagree",
+    "block",
+    "place",
+)
+"""Of a line of the index."""
+
+
+class Browser(msgspec.Struct, kw_only=True):
+    """What the page's browser of samples holds.
+
+    Attributes:
+        lines: a list of `FIELDS` for each sample.
+        blocks: compressed texts.
+        shown: samples in it.
+        left_out: by row id how many samples are not in it, and where they are.
+    """
+
+    lines: list[list[Any]] = []
+    blocks: list[str] = []
+    shown: int = 0
+    left_out: dict[str, tuple[int, str]] = {}
+
+
+def kept_documents(entries: Mapping[str, Entry], most: int) -> dict[str, set[int]]:
+    """Which problems of each row the page holds: the same of every row of a task, the first ones.
+
+    Args:
+        entries: by row.
+        most: samples in all.
+    """
+    sizes: dict[tuple[str, int], int] = {}
+    for entry in entries.values():
+        for sample in entry.grades:
+            key = (entry.task, sample.doc)
+            sizes[key] = sizes.get(key, 0) + 1
+    # Problem by problem through all tasks, so that every task has some.
+    docs: dict[str, set[int]] = {entry.task: set() for entry in entries.values()}
+    left = most
+    for task, doc in sorted(sizes, key=lambda key: (key[1], key[0])):
+        left -= sizes[task, doc]
+        if left < 0:
+            break
+        docs[task].add(doc)
+    return {row: docs[entry.task] for row, entry in entries.items()}
+
+
+def add_row(
+    browser: Browser,
+    row: str,
+    entry: Entry,
+    records: Sequence[SampleRecord],
+    docs: set[int],
+) -> None:
+    """Put a row's samples in.
+
+    Args:
+        browser: grows.
+        row: its id.
+        entry: its samples.
+        records: the finished ones of its run directory; none for other lm-eval models.
+        docs: the problems to put in; samples of others are counted as left out.
+    """
+    known = {record.id: record for record in records}
+    by_doc: dict[int, list[SampleId]] = {}
+    out = 0
+    for sample in entry.grades:
+        if sample.doc in docs:
+            by_doc.setdefault(sample.doc, []).append(sample)
+        else:
+            out += 1
+    for doc, samples in sorted(by_doc.items()):
+        block = []
+        for sample in samples:
+            record, grade = known.get(sample), entry.grades[sample]
+            browser.lines.append(
+                _line(row, entry, sample, grade, record, len(browser.blocks), len(block))
+            )
+            block.append(_details(entry, sample, grade, record))
+        browser.blocks.append(pack(block))
+        browser.shown += len(block)
+    if out:
+        where = str(entry.run_dir) if entry.run_dir else "lm-eval's sample log of the row"
+        browser.left_out[row] = (out, where)
+
+
+def pack(value: Any) -> str:
+    """JSON, deflated (RFC 1951, as `DecompressionStream("deflate-raw")` takes it), in base64."""
+    squeezer = zlib.compressobj(6, zlib.DEFLATED, -15)
+    data = squeezer.compress(msgspec.json.encode(value)) + squeezer.flush()
+    return base64.b64encode(data).decode("ascii")
+
+
+def verdict(grade: Grade) -> str:
+    """How a sample was graded, in a word."""
+    if grade.failed:
+        return "failed"
+    if grade.error:
+        return "not graded"
+    if grade.answer is None:
+        return "no answer"
+    return "right" if grade.right else "wrong"
+
+
+def _line(
+    row: str,
+    entry: Entry,
+    sample: SampleId,
+    grade: Grade,
+    record: SampleRecord | None,
+    block: int,
+    place: int,
+) -> list[Any]:
+    values: dict[str, Any] = {
+        "row": row,
+        "doc": sample.doc,
+        "repeat": sample.repeat,
+        "verdict": verdict(grade),
+        "answer": None if grade.answer is None else grade.answer[:LONGEST_ANSWER],
+        "gold": entry.questions[sample.doc].gold[:LONGEST_ANSWER],
+        "disagree": any(answer != grade.answer for answer in grade.answers.values()),
+        "block": block,
+        "place": place,
+    }
+    if record is not None:
+        values |= {
+            "finish": record.finish,
+            "turns": record.turns,
+            "takeovers": sum(decision.takeover for decision in record.decisions),
+            "tokens": sum(record.kept_tokens.values()),
+            "seconds": round(record.ended - record.started, 3),
+        }
+    return [values.get(field) for field in FIELDS]
+
+
+def _details(
+    entry: Entry, sample: SampleId, grade: Grade, record: SampleRecord | None
+) -> dict[str, Any]:
+    question = entry.questions[sample.doc]
+    found: dict[str, Any] = {
+        "problem": question.prompt,
+        "gold": question.gold,
+        "answer": grade.answer,
+        "answers": grade.answers,
+        "verdict": verdict(grade),
+        "error": grade.error or grade.failed or None,
+    }
+    if record is None:
+        return found | {"text": entry.texts.get(sample, "")}
+    decided = {decision.turn: decision for decision in record.decisions}
+    turns: dict[int, list[SegmentRecord]] = {turn: [] for turn in decided}
+    for segment in record.segments:
+        turns.setdefault(segment.turn, []).append(segment)
+    return found | {
+        "finish": record.finish,
+        "truncated": record.truncated,
+        "failed": record.failed,
+        "notes": {name: str(value) for name, value in record.notes.items()},
+        "turns": [
+            {"turn": turn, "segments": [_segment(s) for s in own], **_decision(decided.get(turn))}
+            for turn, own in sorted(turns.items())
+        ],
+    }
+
+
+def _segment(segment: SegmentRecord) -> dict[str, Any]:
+    return {
+        "author": segment.author,
+        "kind": segment.kind,
+        "text": segment.text,
+        "tokens": segment.tokens,
+        "kept": segment.kept,
+    }
+
+
+def _decision(decision: DecisionRecord | None) -> dict[str, Any]:
+    if decision is None:
+        return {}
+    return {
+        "decision": {
+            "takeover": decision.takeover,
+            "reason": decision.reason,
+            "score": decision.nonconformity,
+            "p": decision.p_value,
+            "threshold": decision.threshold,
+            "bank": decision.bank_size,
+        }
+    }

@@ -1,0 +1,92 @@
+"""Which rows are points of one series, and what figures call them.
+
+Rows of one strategy that differ in numbers only (a rate, a budget of turns) are operating points of
+one series: one colour, joined by a line, each with its numbers. Words tell series apart
+(`on_reject=replace`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atts_harness.analysis.rows import Row
+
+REFERENCES = ("draft-only", "target-only", "random-takeover", "synchronous")
+"""Rows to compare with: they come last, so that the methods have the first colours."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row in figures.
+
+    Attributes:
+        row: the row.
+        series: number of its series; colour and marker.
+        name: of its series.
+        value: its operating point, such as `.2`; "" if the series has none.
+        order: of the series' points, by operating point.
+    """
+
+    row: Row
+    series: int
+    name: str
+    value: str
+    order: tuple[float, ...]
+
+    @property
+    def label(self) -> str:
+        """Name of the row."""
+        return f"{self.name} {self.value}".strip()
+
+
+def points_of(rows: Sequence[Row]) -> list[Point]:
+    """Every row as a point, by series and operating point; in a table's order otherwise."""
+    names = {row.id: _name(row) for row in rows}
+    ordered = sorted(rows, key=lambda row: (_rank(row), rows.index(row)))
+    numbers: dict[str, int] = {}
+    for row in ordered:
+        numbers.setdefault(names[row.id], len(numbers))
+    points = [
+        Point(row, numbers[names[row.id]], names[row.id], _value(row), _order(row)) for row in rows
+    ]
+    return sorted(points, key=lambda point: (point.series, point.order))
+
+
+def _rank(row: Row) -> int:
+    return REFERENCES.index(row.strategy) + 1 if row.strategy in REFERENCES else 0
+
+
+def _name(row: Row) -> str:
+    words = [_word(v) for k, v in row.point.items() if not _is_number(v) and v not in (None, "")]
+    return " ".join([row.strategy, *words])
+
+
+def _word(value: Any) -> str:
+    return str(value) if not isinstance(value, bool) else ("yes" if value else "no")
+
+
+def _value(row: Row) -> str:
+    values = [v for v in row.point.values() if _is_number(v)]
+    return " ".join(
+        re.sub(r"^0\.", ".", f"{v:g}" if isinstance(v, float) else str(v)) for v in values
+    )
+
+
+def _order(row: Row) -> tuple[float, ...]:
+    return tuple(_float(v) for v in row.point.values() if _is_number(v))
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, str):
+        return re.fullmatch(r"\d+/\d+", value) is not None  # a budget, B/m
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, str):
+        taken, _, samples = value.partition("/")
+        return int(taken) / int(samples)
+    return float(value)

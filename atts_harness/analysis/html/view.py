@@ -1,0 +1,288 @@
+"""What the page shows of one row beyond its figures: from its run directory and sample log.
+
+Plain data, read in one pass. A part that a row does not have is None or empty, and `lacks` says
+in words why.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from atts_harness.analysis.audit import Audit, audit
+from atts_harness.analysis.audit_load import nominal_of
+from atts_harness.analysis.audit_turns import turns_of
+from atts_harness.analysis.entries import Entry
+from atts_harness.analysis.rows import Row
+from atts_harness.analysis.statistics import clustered_mean
+from atts_harness.errors import AttsError
+from atts_harness.records import CallRecord, SampleId, SampleRecord
+from atts_harness.running.rundir import RecordedRun, open_run
+from atts_harness.running.slots import LANES, Lane, lane_of
+
+MOST_BARS = 1500
+MOMENTS = 300
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """A call on a slot: seconds of the run's clock."""
+
+    lane: Lane
+    slot: int
+    kind: str
+    sent: float
+    done: float
+    sample: SampleId
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True):
+    """Use of an engine's memory against the samples that it was working on.
+
+    Attributes:
+        engine: name.
+        told: whether the engine told its use of the KV cache (a share); else it is the number of
+            tokens of the calls in flight, from the ledger.
+        points: (samples in flight, use).
+    """
+
+    engine: str
+    told: bool
+    points: tuple[tuple[int, float], ...]
+
+
+class Within(msgspec.Struct, frozen=True, kw_only=True):
+    """Share of all samples that were right within so many turns, with its interval."""
+
+    turns: int
+    right: float
+    low: float | None
+    high: float | None
+    ended: float
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of all samples: in engines, waiting for slots, waiting for siblings."""
+
+    computing: float
+    queued: float
+    gathered: float
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """One row beyond its figures.
+
+    Attributes:
+        row: its id.
+        audit: of its takeover decisions.
+        within: accuracy by number of turns.
+        latencies: seconds of every sample, ascending.
+        waiting: None without a ledger.
+        bars: the timeline; the first `MOST_BARS` calls.
+        calls: in all.
+        memory: by engine.
+        disagree: by extractor, share of samples with another answer than the graded one.
+        lacks: by part (`audit`, `ledger`, `grades`), why it is not there.
+    """
+
+    row: str
+    audit: Audit | None = None
+    within: tuple[Within, ...] = ()
+    latencies: tuple[float, ...] = ()
+    waiting: Waiting | None = None
+    bars: tuple[Bar, ...] = ()
+    calls: int = 0
+    memory: tuple[Memory, ...] = ()
+    disagree: dict[str, float] = {}
+    lacks: dict[str, str] = {}
+
+
+def read_row(row: Row, entry: Entry | None) -> tuple[View, tuple[SampleRecord, ...]]:
+    """Read what lies behind a row; what cannot be read is told in `lacks`, never raised.
+
+    Args:
+        row: the row.
+        entry: its samples; None for a row made from others (an oracle).
+
+    Returns:
+        What the page shows of it, and its finished samples.
+    """
+    if entry is None:
+        why = "it is made from other rows and has no samples of its own"
+        return View(row=row.id, lacks={"grades": why, "ledger": why, "audit": why}), ()
+    differ = disagreements(entry)
+    lacks = {} if entry.grades else {"grades": "no sample is graded"}
+    if entry.run_dir is None:
+        lacks["ledger"] = (
+            "it was made without a run directory of this project: there is no record of its calls, "
+            "turns, scores or times"
+        )
+        lacks["audit"] = lacks["ledger"]
+        return View(row=row.id, disagree=differ, lacks=lacks), ()
+    try:
+        samples = tuple(entry.records())
+        with open_run(entry.run_dir) as run:
+            view = _view(row, entry, run, samples, lacks)
+    except AttsError as error:
+        lacks["ledger"] = lacks["audit"] = str(error)
+        return View(row=row.id, disagree=differ, lacks=lacks), ()
+    return view, samples
+
+
+def _view(
+    row: Row,
+    entry: Entry,
+    run: RecordedRun,
+    samples: Sequence[SampleRecord],
+    lacks: dict[str, str],
+) -> View:
+    right = {id_: grade.right for id_, grade in entry.grades.items()}
+    turns = list(turns_of(samples))
+    audited = None
+    if any(turn.p_value is not None for turn in turns):
+        audited = audit(turns, task=row.task, nominal=nominal_of(run.record, row.task), right=right)
+    else:
+        lacks["audit"] = "its decisions have no p-values" if turns else "it decides no takeovers"
+    calls = [call for call in run.calls() if call.key.sample.task == row.task and call.reply]
+    if not calls:
+        lacks["ledger"] = "the run directory has no record of calls"
+    return View(
+        row=row.id,
+        audit=audited,
+        within=accuracy_within(samples, right),
+        latencies=tuple(sorted(s.ended - s.started for s in samples)),
+        waiting=_waiting(samples) if calls else None,
+        bars=tuple(timeline(calls)),
+        calls=len(calls),
+        memory=_told(run, calls) or _counted(calls),
+        disagree=disagreements(entry),
+        lacks=lacks,
+    )
+
+
+def accuracy_within(
+    samples: Sequence[SampleRecord], right: Mapping[SampleId, bool]
+) -> tuple[Within, ...]:
+    """Share of all samples that ended within T turns with a right answer, for each T.
+
+    A sample that needed more turns counts as wrong at T: where the curve is flat, more turns no
+    longer pay. Samples without a grade are left out.
+    """
+    graded = [s for s in samples if s.id in right]
+    found = []
+    for most in sorted({max(1, s.turns) for s in graded}):
+        hits = [float(right[s.id] and s.turns <= most) for s in graded]
+        share = clustered_mean(hits, [s.id.doc for s in graded], bounds=(0, 1))
+        ended = sum(s.turns <= most for s in graded) / len(graded)
+        found.append(
+            Within(turns=most, right=share.value, low=share.low, high=share.high, ended=ended)
+        )
+    return tuple(found)
+
+
+def _waiting(samples: Sequence[SampleRecord]) -> Waiting:
+    totals = [totals for sample in samples for totals in sample.calls.values()]
+    return Waiting(
+        computing=sum(t.engine_seconds for t in totals),
+        queued=sum(t.queued_seconds for t in totals),
+        gathered=sum(s.waited_seconds for s in samples),
+    )
+
+
+def timeline(calls: Iterable[CallRecord], most: int = MOST_BARS) -> list[Bar]:
+    """Calls on slots, by when they were sent: each takes the lowest slot of its lane that is free.
+
+    Which slot a call had is not recorded and makes no difference; how many were busy does.
+    """
+    ordered = sorted(calls, key=lambda call: (call.sent, call.key))[:most]
+    free: dict[Lane, list[int]] = {lane: [] for lane in LANES}
+    busy: dict[Lane, list[tuple[float, int]]] = {lane: [] for lane in LANES}
+    bars = []
+    for call in ordered:
+        lane = lane_of(call.key.role, call.key.kind)
+        while busy[lane] and busy[lane][0][0] <= call.sent:
+            heapq.heappush(free[lane], heapq.heappop(busy[lane])[1])
+        slot = heapq.heappop(free[lane]) if free[lane] else len(busy[lane])
+        heapq.heappush(busy[lane], (call.done, slot))
+        bars.append(Bar(lane, slot, call.key.kind, call.sent, call.done, call.key.sample))
+    return bars
+
+
+def _told(run: RecordedRun, calls: Sequence[CallRecord]) -> tuple[Memory, ...]:
+    """What engines told of their KV cache, where they did."""
+    points: dict[str, list[tuple[int, float]]] = {}
+    flights = {role: _in_flight(calls, role) for role in {call.key.role for call in calls}}
+    for at, engine, figures in run.metrics():
+        if "kv_usage" in figures:
+            # One engine can serve both roles; then it has a name of its own.
+            serving = [flights[engine]] if engine in flights else list(flights.values())
+            flying = sum(counts[bisect_right(times, at)] for times, counts in serving)
+            points.setdefault(engine, []).append((flying, figures["kv_usage"]))
+    return tuple(
+        Memory(engine=engine, told=True, points=tuple(own))
+        for engine, own in sorted(points.items())
+    )
+
+
+def _in_flight(calls: Sequence[CallRecord], role: str) -> tuple[list[float], list[int]]:
+    """Times at which the number of calls in flight changes; it, before the first and after each."""
+    events = _flights(calls, role)
+    counts = itertools.accumulate((change for _, change, _ in events), initial=0)
+    return [when for when, _, _ in events], list(counts)
+
+
+def _counted(calls: Sequence[CallRecord]) -> tuple[Memory, ...]:
+    """Tokens of the calls in flight, at evenly spaced moments, by role."""
+    found = []
+    for role in sorted({call.key.role for call in calls}):
+        events = _flights(calls, role)
+        first, last = events[0][0], events[-1][0]
+        step = (last - first) / MOMENTS
+        points, flying, tokens, moment = [], 0, 0, 1
+        for at, change, own in events:
+            while step > 0 and first + moment * step <= at:
+                if flying:
+                    points.append((flying, float(tokens)))
+                moment += 1
+            flying += change
+            tokens += change * own
+        if points:
+            found.append(Memory(engine=role, told=False, points=tuple(points)))
+    return tuple(found)
+
+
+def _flights(calls: Sequence[CallRecord], role: str) -> list[tuple[float, int, int]]:
+    """(when, +1 or -1, tokens in the cache) of each call of a role, by time; ends first."""
+    events = []
+    for call in calls:
+        if call.key.role == role and call.usage is not None:
+            tokens = call.usage.prompt_tokens + call.usage.completion_tokens
+            events += [(call.sent, 1, tokens), (call.done, -1, tokens)]
+    return sorted(events)
+
+
+def disagreements(entry: Entry) -> dict[str, float]:
+    """By extractor the share of samples for which it gives another answer than the graded one.
+
+    Answers that are equal in other spellings do not count where lm-eval's results tell; of a bare
+    run directory spellings are all there is to compare.
+    """
+    found = entry.results.get("results", {}).get(entry.task, {})
+    told = {
+        name.partition(",")[0].removeprefix("disagree_"): float(value)
+        for name, value in found.items()
+        if name.startswith("disagree_")
+        and not name.partition(",")[0].endswith("_stderr")
+        and isinstance(value, int | float)
+    }
+    if told:
+        return told
+    differ: dict[str, list[bool]] = {}
+    for grade in entry.grades.values():
+        for name, answer in grade.answers.items():
+            differ.setdefault(name, []).append(answer != grade.answer)
+    shares = {name: sum(own) / len(own) for name, own in differ.items()}
+    return shares if any(shares.values()) else {}
