@@ -16,6 +16,10 @@ SCHEMA_VERSION = 1
 Finish = Literal["answer", "until", "eos", "turns", "budget", "context", "strategy", "failed"]
 """Why a sample ended. `budget`, `turns` and `context` without an answer mean truncated."""
 
+EXTRACTOR: Literal["extractor"] = "extractor"
+Asked = Role | Literal["extractor"]
+"""Who is asked: a role of the strategy, or the model that extracts answers when samples end."""
+
 Reason = Literal["p-value", "policy", "score-failed", "empty-draft"]
 
 
@@ -32,7 +36,7 @@ class CallKey(msgspec.Struct, frozen=True, order=True):
 
     sample: SampleId
     kind: str
-    role: Role
+    role: Asked
     turn: int
     attempt: int = 0
 
@@ -175,13 +179,13 @@ class SampleRecord(msgspec.Struct, kw_only=True):
         failed: the error that ended it for good; the sample is graded wrong and counted apart.
         segments: kept and discarded text, in order.
         decisions: takeover decisions, in order of turns.
-        calls: sums by "role/kind".
+        calls: sums by "role/kind", of the strategy's calls.
         kept_tokens: by author.
         turns: turns or steps begun.
         started: when the sample was admitted.
         ended: when it finished.
         waited_seconds: time it waited for other samples (`gather`); the paper's T_s.
-        answers: extractor name to extracted answer, filled by grading.
+        answers: extractor name to extracted answer: a model's from the run, the rules' by grading.
         notes: facts a strategy wants told (`vocabularies differ`, ...).
     """
 
@@ -216,6 +220,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
         tasks: by task: number of problems, repeats, generation settings.
         environment: versions of what matters.
         started_at: wall-clock time, ISO 8601, UTC.
+        extractor: what `Backend.describe` says of the `llm` extractor; empty if there is none.
     """
 
     schema: int = SCHEMA_VERSION
@@ -227,3 +232,4 @@ class RunRecord(msgspec.Struct, kw_only=True):
     tasks: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     started_at: str = ""
+    extractor: dict[str, Any] = msgspec.field(default_factory=dict)

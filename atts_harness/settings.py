@@ -68,7 +68,10 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         metrics_interval: seconds between looks at the engines' own figures. 0: never.
         draft_price: dollars per million tokens, IN/OUT or IN/CACHED/OUT.
         target_price: as `draft_price`.
-        extractor: which extractor grades.
+        extractor: which extractor grades: boxed, last_expression, regex or llm; `boxed+llm` grades
+            by the first and has the model's answer stored beside it.
+        extractor_concurrency: most calls of the `llm` extractor in flight.
+        extractor_price: as `draft_price`, of the `llm` extractor.
     """
 
     strategy: str = "atts"
@@ -105,6 +108,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     draft_price: str | None = None
     target_price: str | None = None
     extractor: str = "boxed"
+    extractor_concurrency: Count = 16
+    extractor_price: str | None = None
 
 
 class TaskSampling(msgspec.Struct, frozen=True, kw_only=True):

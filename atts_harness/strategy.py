@@ -22,7 +22,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Protocol, TypeVar, runtime_checkable
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Protocol,
+    TypeVar,
+    runtime_checkable,
+)
 
 import msgspec
 
@@ -30,6 +38,9 @@ from atts_harness.backend import Role, Sampling
 from atts_harness.records import DecisionRecord, Finish, Reason, SampleId
 from atts_harness.tokenizer import Tokenizer
 from atts_harness.transcript import Message, Prompt, Segment, Transcript
+
+if TYPE_CHECKING:
+    from atts_harness.grading.extraction import Kind
 
 T = TypeVar("T")
 
@@ -47,6 +58,8 @@ class Problem:
         max_tokens: budget of kept tokens for each sample.
         prompt_hash: digest of the messages; what makes two runs' problems the same.
         sampling: how each role draws tokens.
+        kind: what sort of answer is asked for, for extraction by a model when a sample ends; None:
+            there is none to extract.
     """
 
     task: str
@@ -57,6 +70,7 @@ class Problem:
     max_tokens: int = 8192
     prompt_hash: str = ""
     sampling: Mapping[Role, Sampling] = field(default_factory=dict)
+    kind: Kind | None = None
 
 
 @dataclass(frozen=True)

@@ -309,6 +309,18 @@ def check_extractor(name: str) -> str:
     return name
 
 
+def extractors_of(setting: str) -> tuple[str, ...]:
+    """The extractors that a setting names: `boxed`, or several joined by `+`.
+
+    The first one grades. Rules are applied to every text anyhow, so what a further name changes is
+    whether `llm` is asked: `boxed+llm` grades by the box and stores the model's answer beside it.
+
+    Raises:
+        UnknownSettingError: there is no such extractor; names the nearest.
+    """
+    return tuple(dict.fromkeys(check_extractor(name.strip()) for name in setting.split("+")))
+
+
 def has_answer(text: str) -> bool:
     """Whether a text holds a final answer: a closed box that is not empty.
 

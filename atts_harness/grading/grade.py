@@ -131,7 +131,8 @@ def question_metrics(
 
     `invalid` is the share of samples that ended and gave no answer, `failed` of those that never
     ended well; `truncated` and `failed` are left out where nobody recorded them. `disagree_X` is
-    the share of samples for which extractor X gives another answer than the chosen one.
+    the share of samples for which extractor X gives another answer than the chosen one, of those
+    from which both extracted (a model's call can fail), and left out where there are none.
 
     Args:
         grades: the repeats', at least one.
@@ -183,16 +184,18 @@ def _wrong_votes(
 def _disagreements(
     grades: Sequence[Grade], gold: Gold, extractor: str, grader: Grader | None
 ) -> dict[str, float]:
-    names = list(dict.fromkeys(n for grade in grades for n in grade.answers if n != extractor))
+    extracted = [grade for grade in grades if extractor in grade.answers or grade.failed]
+    names = list(dict.fromkeys(n for grade in extracted for n in grade.answers if n != extractor))
     given = {
-        name: [_pair(grade.answers.get(name), grade, gold) for grade in grades] for name in names
+        name: [(g, _pair(g.answers[name], g, gold)) for g in extracted if name in g.answers]
+        for name in names
     }
-    pairs = [pair for column in given.values() for pair in column if pair is not None]
+    pairs = [pair for column in given.values() for _, pair in column if pair is not None]
     verdicts = dict(zip(pairs, (grader or default()).grade(pairs), strict=True))
     return {
         f"disagree_{name}": _share(
-            grade.answers.get(name) != grade.answer if pair is None else not verdicts[pair].right
-            for grade, pair in zip(grades, column, strict=True)
+            grade.answers[name] != grade.answer if pair is None else not verdicts[pair].right
+            for grade, pair in column
         )
         for name, column in given.items()
     }

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from atts_harness.errors import (
+    BackendError,
     BackendTimeoutError,
     BackendUnavailableError,
     BadRequestError,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 TAIL = 6000
 """Characters of a text's end that are shown to the model: final answers stand at the end."""
+MOST_REPLY_TOKENS = 256
 
 _EXTRACT = (
     "Below is the end of somebody's work on {what}. Copy the final answer it arrives at, exactly "
@@ -81,6 +83,23 @@ class Endpoint:
             raise MissingExtraError("the llm extractor", "judge", "openai") from error
         return openai.OpenAI(
             api_key=self.api_key, base_url=self.base_url, timeout=timeout, max_retries=retries
+        )
+
+    def async_client(self, timeout: float) -> openai.AsyncOpenAI:
+        """A client for an event loop; it makes one try a call.
+
+        Args:
+            timeout: seconds a call may take.
+
+        Raises:
+            MissingExtraError: the package is not installed.
+        """
+        try:
+            import openai
+        except ImportError as error:
+            raise MissingExtraError("the llm extractor", "judge", "openai") from error
+        return openai.AsyncOpenAI(
+            api_key=self.api_key, base_url=self.base_url, timeout=timeout, max_retries=0
         )
 
 
@@ -171,17 +190,58 @@ def ask(client: openai.OpenAI, model: str, request: str) -> tuple[str, dict[str,
     """
     import openai
 
-    messages: Any = [{"role": "user", "content": request}]
     try:
-        reply = client.chat.completions.create(
-            model=model, messages=messages, temperature=0.0, max_tokens=256
-        )
-    except openai.APITimeoutError as error:
-        raise BackendTimeoutError(f"{model}: no reply in time") from error
-    except (openai.APIConnectionError, openai.RateLimitError, openai.InternalServerError) as error:
-        raise BackendUnavailableError(f"{model}: {error}") from error
-    except openai.APIStatusError as error:
-        raise BadRequestError(f"{model}: refused: {error}") from error
+        reply = client.chat.completions.create(**_asked(model, request))
+    except openai.OpenAIError as error:
+        raise _typed(error, model) from error
+    return _read(reply, model)
+
+
+async def ask_async(
+    client: openai.AsyncOpenAI, model: str, request: str
+) -> tuple[str, dict[str, int]]:
+    """As `ask`, in an event loop."""
+    import openai
+
+    try:
+        reply = await client.chat.completions.create(**_asked(model, request))
+    except openai.OpenAIError as error:
+        raise _typed(error, model) from error
+    return _read(reply, model)
+
+
+def _asked(model: str, request: str) -> dict[str, Any]:
+    messages = [{"role": "user", "content": request}]
+    return {
+        "model": model,
+        "messages": messages,
+        "temperature": 0.0,
+        "max_tokens": MOST_REPLY_TOKENS,
+    }
+
+
+def _typed(error: openai.OpenAIError, model: str) -> BackendError:
+    import openai
+
+    if isinstance(error, openai.APITimeoutError):
+        return BackendTimeoutError(f"{model}: no reply in time")
+    if isinstance(error, openai.APIConnectionError):
+        return BackendUnavailableError(f"{model}: {error}")
+    if isinstance(error, openai.RateLimitError | openai.InternalServerError):
+        return BackendUnavailableError(f"{model}: {error}", _retry_after(error))
+    if isinstance(error, openai.APIStatusError):
+        return BadRequestError(f"{model}: refused: {error}")
+    return MalformedReplyError(f"{model}: {error}")
+
+
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    try:
+        return max(0.0, float(error.response.headers.get("Retry-After", "")))
+    except ValueError:
+        return None  # not said, or as a date
+
+
+def _read(reply: Any, model: str) -> tuple[str, dict[str, int]]:
     text = reply.choices[0].message.content if reply.choices else None
     if not text:
         raise MalformedReplyError(f"{model}: a reply without text")

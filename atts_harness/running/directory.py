@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from atts_harness.errors import JournalMismatchError, RunDirError
-from atts_harness.records import RunRecord, SampleId
+from atts_harness.records import EXTRACTOR, RunRecord, SampleId
 from atts_harness.running import schema
 from atts_harness.running.identity import brief, differences
 from atts_harness.running.sqlite_journal import SqliteJournal, connect
@@ -183,6 +183,7 @@ def _begin(
                 "settings, another run_dir, or resume=false to start afresh"
             )
         recorded.tasks |= record.tasks
+        recorded.extractor = record.extractor or recorded.extractor
         connection.execute("UPDATE run SET record = ?", (schema.encode(recorded),))
     if retry_failed:
         _forget_failed(connection)
@@ -208,6 +209,10 @@ def _planned(connection: sqlite3.Connection) -> Iterable[tuple[str, int, int, st
 
 def _forget_failed(connection: sqlite3.Connection) -> None:
     """What failed is asked again; decisions that were made without a score stay made."""
+    where = f"WHERE role = '{EXTRACTOR}'"
+    for rowid, blob in connection.execute(f"SELECT rowid, record FROM calls {where}").fetchall():
+        if schema.decode_call(blob).reply is None:
+            connection.execute("DELETE FROM calls WHERE rowid = ?", (rowid,))
     failed = connection.execute("SELECT task, doc, repeat FROM samples WHERE failed").fetchall()
     for key in failed:
         where = "WHERE task = ? AND doc = ? AND repeat = ?"

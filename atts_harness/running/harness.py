@@ -27,6 +27,7 @@ from atts_harness.errors import (
 )
 from atts_harness.records import RunRecord, SampleRecord
 from atts_harness.running.directory import RunDirectory
+from atts_harness.running.extraction import open_extractor
 from atts_harness.running.observers import Observers
 from atts_harness.running.prices import prices_of
 from atts_harness.running.provenance import run_provenance
@@ -60,7 +61,9 @@ class Harness:
         self.summary = RunSummary()
         self._hurried = False
         run = settings.run
-        prices_of(run)  # a malformed price surfaces now, not after the models are loaded
+        # A malformed price or a missing endpoint surfaces now, not after the models are loaded.
+        prices_of(run)
+        self.extractor = open_extractor(run)
         self._directory = (
             None if run.run_dir is None else RunDirectory(Path(run.run_dir), resume=run.resume)
         )
@@ -129,6 +132,7 @@ class Harness:
             self._directory,
             observers,
             show,
+            self.extractor,
         )
         self.summary = session.summary
         try:
@@ -158,6 +162,7 @@ class Harness:
             tasks=tasks,
             environment=_environment(),
             started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            extractor={} if self.extractor is None else dict(self.extractor.describe()),
         )
 
     def close(self) -> None:
@@ -216,7 +221,8 @@ class Harness:
 
     async def _close(self) -> None:
         limit = HURRIED_SECONDS if self._hurried else CLOSE_SECONDS
-        for backend in {id(b): b for b in self.backends.values()}.values():
+        opened = [*self.backends.values(), *([self.extractor] if self.extractor else [])]
+        for backend in {id(b): b for b in opened}.values():
             try:
                 async with asyncio.timeout(limit):
                     await backend.aclose()

@@ -7,6 +7,7 @@ import hashlib
 import msgspec
 
 from atts_harness.backend import GenerateRequest, ScoreRequest
+from atts_harness.ids import as_msgpack
 
 Request = GenerateRequest | ScoreRequest
 GENERATE_PARTS = ("context", "max_tokens", "sampling", "seed", "stop strings", "top_logprobs")
@@ -20,7 +21,7 @@ def _digest(raw: bytes, size: int) -> str:
 
 def request_hash(request: Request) -> str:
     """Digest of everything in a request that determines its reply, a part for each aspect."""
-    ids = _digest(encode(request.ids), 12)  # packed ids: several times faster than an array
+    ids = _digest(as_msgpack(request.ids), 12)
     if isinstance(request, ScoreRequest):
         return f"score:{ids}:{request.start}"
     sampling = _digest(encode(request.sampling), 4)

@@ -11,7 +11,8 @@ from atts_harness.records import RunRecord
 # (`Backend.describe` identifies them); none of it is in a reply.
 FREE_SETTINGS = frozenset(
     {
-        *("run_dir", "resume", "retry_failed", "progress", "extractor", "preset"),
+        *("run_dir", "resume", "retry_failed", "progress", "preset"),
+        *("extractor", "extractor_concurrency", "extractor_price"),
         *("draft_concurrency", "score_concurrency", "takeover_concurrency"),
         *("target_concurrency", "engine_concurrency", "live_samples"),
         *("retries", "timeout", "sample_timeout", "engine_timeout", "stall_timeout"),
@@ -44,6 +45,8 @@ def differences(recorded: RunRecord, asked: RunRecord) -> list[str]:
             before[f"task {task}: {name}"] = before["tasks"][task].get(name)
             after[f"task {task}: {name}"] = after["tasks"][task].get(name)
     del before["tasks"], after["tasks"]
+    if recorded.extractor and asked.extractor:  # one may be added to a run, or left out
+        before["extractor"], after["extractor"] = recorded.extractor, asked.extractor
     return list(_unequal("", before, after))
 
 

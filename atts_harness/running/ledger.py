@@ -14,8 +14,7 @@ from typing import Any
 
 import msgspec
 
-from atts_harness.backend import Role
-from atts_harness.records import CallRecord, CallTotals, SampleRecord
+from atts_harness.records import EXTRACTOR, Asked, CallRecord, CallTotals, SampleRecord
 from atts_harness.running.prices import Price
 from atts_harness.running.slots import LANES, Lane, lane_of
 
@@ -88,7 +87,7 @@ class Ledger:
     def __init__(
         self,
         slots: Mapping[Lane, int] | None = None,
-        prices: Mapping[Role, Price] | None = None,
+        prices: Mapping[Asked, Price] | None = None,
     ) -> None:
         self.accounts: dict[str, Account] = {}
         self.samples: Counter[str] = Counter()
@@ -115,6 +114,8 @@ class Ledger:
             account.engine.add(answered)
             if record.usage.time_to_first_token is not None:
                 account.first_token.add(record.usage.time_to_first_token)
+        if key.role == EXTRACTOR:
+            return  # it comes when a sample is done: a cost, but no part of the strategy's time
         self._busy[lane_of(key.role, key.kind)] += lost + answered
         self._first = record.queued if self._first is None else min(self._first, record.queued)
         self.last = max(self.last, record.done)
@@ -205,8 +206,9 @@ class Ledger:
         wait for others: for siblings (`gathered`) and for slots (`queued`). T_m, the time an
         engine moves memory instead of computing, cannot be told from outside: it is in T_c.
         """
-        computing = sum(a.totals.engine_seconds for a in self.accounts.values())
-        queued = sum(a.totals.queued_seconds for a in self.accounts.values())
+        own = [a.totals for n, a in self.accounts.items() if n.partition("/")[0] != EXTRACTOR]
+        computing = sum(totals.engine_seconds for totals in own)
+        queued = sum(totals.queued_seconds for totals in own)
         waiting = queued + self.gathered_seconds
         return {
             "computing_seconds": computing,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from atts_harness.backend import Role
 from atts_harness.errors import SettingError
-from atts_harness.records import CallTotals
+from atts_harness.records import Asked, CallTotals
 from atts_harness.settings import RunOptions
 
 MILLION = 1e6
@@ -49,11 +48,15 @@ def parse_price(name: str, text: str) -> Price:
     return Price(parts[0], parts[1] if len(parts) == 3 else parts[0], parts[-1])
 
 
-def prices_of(options: RunOptions) -> dict[Role, Price]:
+def prices_of(options: RunOptions) -> dict[Asked, Price]:
     """The prices that were given, by role.
 
     Raises:
         SettingError: one is malformed.
     """
-    given: dict[Role, str | None] = {"draft": options.draft_price, "target": options.target_price}
+    given: dict[Asked, str | None] = {
+        "draft": options.draft_price,
+        "target": options.target_price,
+        "extractor": options.extractor_price,
+    }
     return {role: parse_price(f"{role}_price", text) for role, text in given.items() if text}

@@ -91,7 +91,7 @@ class Tally:
 
     def _call(self, record: CallRecord) -> None:
         self.retries += record.retries
-        if record.usage is not None:
+        if record.usage is not None and record.key.role in self._written:
             written, now = self._written[record.key.role], time.monotonic()
             written.append((now, record.usage.completion_tokens))
             while written[0][0] < now - WINDOW_SECONDS:

@@ -17,18 +17,20 @@ from atts_harness.errors import (
     SampleFailedError,
     TooManyFailuresError,
 )
-from atts_harness.records import SampleId, SampleRecord
+from atts_harness.grading.extraction import LLM
+from atts_harness.records import EXTRACTOR, SampleId, SampleRecord
 from atts_harness.running.client import Calls
 from atts_harness.running.clock import Clock
 from atts_harness.running.context import RunState, SampleContext
 from atts_harness.running.control import Control
 from atts_harness.running.engine import Engine
+from atts_harness.running.extraction import Extraction
 from atts_harness.running.gate import Gate
 from atts_harness.running.journal import Journal
 from atts_harness.running.observers import Observers
 from atts_harness.running.slots import Slots, lanes_of
 from atts_harness.settings import RunOptions
-from atts_harness.strategy import Group, Outcome, Sample
+from atts_harness.strategy import Group, Outcome, Problem, Sample
 
 logger = logging.getLogger("atts_harness.running")
 
@@ -45,6 +47,7 @@ async def run_groups(
     journal: Journal,
     observers: Observers | None = None,
     control: Control | None = None,
+    extractor: Backend | None = None,
 ) -> list[SampleRecord]:
     """Produce every sample of every group.
 
@@ -55,6 +58,7 @@ async def run_groups(
         journal: where calls and decisions are recorded, and replayed from.
         observers: who is told.
         control: how the run is watched and stopped from outside.
+        extractor: the model that extracts the answers of samples as they end; None: none does.
 
     Returns:
         One record a sample, in the order of `groups` and of their samples. A sample that failed
@@ -68,13 +72,19 @@ async def run_groups(
     control = control or Control()
     clock = control.clock = Clock(journal.elapsed)
     by_role = _engines(backends, options, clock)
-    control.engines = list({id(engine): engine for engine in by_role.values()}.values())
+    engines = list({id(engine): engine for engine in by_role.values()}.values())
     control.total = sum(len(group.samples) for group in groups)
     watchers = observers or Observers()
     calls = Calls(journal, clock, options.retries, watchers.call)
+    extraction: Extraction | None = None
+    if extractor is not None:
+        slots = Slots({**lanes_of(options), "takeover": options.extractor_concurrency})
+        extraction = Extraction(_engine(EXTRACTOR, extractor, slots, options, clock), calls)
+        engines.append(extraction.engine)
+    control.engines = engines
     state = RunState(options.seed, calls, by_role, watchers.decision)
     _fold(groups, journal, state)
-    schedule = _Schedule(state, watchers, options, control)
+    schedule = _Schedule(state, watchers, options, control, extraction)
     for engine in control.engines:
         engine.watch()
     polling = asyncio.create_task(
@@ -107,16 +117,20 @@ def _engines(
             total=options.engine_concurrency,
             target=options.target_concurrency,
         )
-        made[id(backend)] = Engine(
-            name=role,
-            backend=backend,
-            slots=slots,
-            clock=clock,
-            timeout=options.timeout,
-            patience=options.engine_timeout,
-            stall=options.stall_timeout or options.timeout,
-        )
+        made[id(backend)] = _engine(role, backend, slots, options, clock)
     return {role: made[id(backend)] for role, backend in backends.items()}
+
+
+def _engine(name: str, backend: Backend, slots: Slots, options: RunOptions, clock: Clock) -> Engine:
+    return Engine(
+        name=name,
+        backend=backend,
+        slots=slots,
+        clock=clock,
+        timeout=options.timeout,
+        patience=options.engine_timeout,
+        stall=options.stall_timeout or options.timeout,
+    )
 
 
 def _fold(groups: Sequence[Group], journal: Journal, state: RunState) -> None:
@@ -137,6 +151,7 @@ class _Schedule:
     watchers: Observers
     options: RunOptions
     control: Control
+    extraction: Extraction | None = None
     results: dict[SampleId, SampleRecord] = field(default_factory=dict)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -147,10 +162,17 @@ class _Schedule:
             for group in groups:
                 known = {s.id: journal.sample(s.id) for s in group.samples}
                 whole = group.strategy.grouped
+                finished: list[SampleRecord] = []
                 if not whole or all(known.values()):
-                    self._keep([record for record in known.values() if record is not None])
+                    finished = [record for record in known.values() if record is not None]
+                for record in finished:
+                    if self._owes(record, group.problem):
+                        tasks.create_task(self._finish(record, group.problem, new=False))
+                    else:
+                        self._keep([record])
                 gate = Gate([s.id.repeat for s in group.samples]) if whole else None
-                left = [s for s in group.samples if s.id not in self.results]
+                begun = {record.id for record in finished}
+                left = [s for s in group.samples if s.id not in begun]
                 # A gate whose members do not all run could wait for ever: all or none of them.
                 for batch in [left] if whole else [[sample] for sample in left]:
                     await self._admit(len(batch))
@@ -170,7 +192,7 @@ class _Schedule:
     ) -> None:
         try:
             record = await self._outcome(sample, group, gate)
-            if known is None:
+            if known is None and not self._owes(record, group.problem):
                 # Before its place is given away: too many failures are seen before more begin.
                 await self.state.calls.journal.record_sample(record)
         finally:
@@ -178,11 +200,22 @@ class _Schedule:
             self._room.set()
             if gate is not None:
                 gate.leave(sample.id.repeat)
-        if known is not None:  # replayed for its siblings' sake
-            self._keep([known])
-            return
+        # One that is known was replayed for its siblings' sake.
+        await self._finish(known or record, group.problem, new=known is None)
+
+    def _owes(self, record: SampleRecord, problem: Problem) -> bool:
+        """Whether a model is still to extract the sample's answer."""
+        asked = self.extraction is not None and problem.kind is not None
+        return asked and record.failed is None and LLM not in record.answers
+
+    async def _finish(self, record: SampleRecord, problem: Problem, *, new: bool) -> None:
+        """Have the answer extracted; the sample's place and its siblings do not wait for that."""
+        if self.extraction and problem.kind and self._owes(record, problem):
+            await self.extraction.extract(record, problem.kind)
+            await self.state.calls.journal.record_sample(record)
         self._keep([record])
-        self.watchers.sample(record)
+        if new:
+            self.watchers.sample(record)
 
     async def _outcome(self, sample: Sample, group: Group, gate: Gate | None) -> SampleRecord:
         loop = asyncio.get_running_loop()

@@ -72,6 +72,7 @@ class Session:
         directory: where to record it; None: in memory.
         observers: who is told; by default the plugins' hooks.
         show: whether to show progress, as `options.progress` has it.
+        extractor: the model that extracts answers when samples end, if one does.
         summary: how it ended.
         hurried: whether it was ended at once, by a second signal.
     """
@@ -83,6 +84,7 @@ class Session:
     directory: RunDirectory | None = None
     observers: Observers | None = None
     show: bool = True
+    extractor: Backend | None = None
     summary: RunSummary = field(default_factory=RunSummary)
     hurried: bool = False
 
@@ -113,7 +115,9 @@ class Session:
                 handled(control.stop, _say) as signals,
             ):
                 watchers = told + books + tally.observers()
-                work = run_groups(self.groups, self.backends, options, journal, watchers, control)
+                work = run_groups(
+                    self.groups, self.backends, options, journal, watchers, control, self.extractor
+                )
                 records = self._finish(wait, work, control, signals)
             return records
         finally:

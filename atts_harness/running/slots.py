@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Literal
 
-from atts_harness.backend import Role
+from atts_harness.records import Asked
 from atts_harness.settings import RunOptions
 
 Lane = Literal["score", "takeover", "draft"]
@@ -19,12 +19,15 @@ LANES: tuple[Lane, ...] = ("score", "takeover", "draft")  # the most urgent firs
 TARGET_LANES: frozenset[Lane] = frozenset({"score", "takeover"})
 
 
-def lane_of(role: Role, kind: str) -> Lane:
-    """The lane of a call: what is not a draft's and not a score is a target's generation."""
+def lane_of(role: Asked, kind: str) -> Lane:
+    """The lane of a call: what is not a draft's and not a score is a target's generation.
+
+    An extractor's calls are generations too, on an engine of its own.
+    """
     return "draft" if role == "draft" else "score" if kind == "score" else "takeover"
 
 
-def priority_of(role: Role, kind: str) -> int:
+def priority_of(role: Asked, kind: str) -> int:
     """What an engine with a queue of its own is told: smaller is more urgent."""
     return LANES.index(lane_of(role, kind))
 

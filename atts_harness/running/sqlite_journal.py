@@ -23,7 +23,8 @@ MOST_WAITING = 10_000  # rows; a disk that cannot keep up slows the run down, no
 
 INSERT_CALL = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 INSERT_DECISION = "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_SAMPLE = "INSERT INTO samples VALUES (?, ?, ?, ?, ?, ?)"
+# Again when an answer is extracted later.
+INSERT_SAMPLE = "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_METRICS = "INSERT INTO metrics VALUES (?, ?, ?)"
 OF_SAMPLE = "WHERE task = ? AND doc = ? AND repeat = ?"
 

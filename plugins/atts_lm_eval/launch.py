@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from atts_harness.errors import SettingError
-from atts_harness.grading.extraction import extract
+from atts_harness.grading.extraction import extractors_of
 from atts_harness.settings import Settings, convert, parse_settings
 
 log = logging.getLogger("lm_eval.atts")
@@ -67,7 +67,7 @@ def settings_for(
         "trust_remote_code": args.pop("trust_remote_code", None),
     }
     settings = parse_settings(args)
-    extract(settings.run.extractor, "")  # an unknown name surfaces before anything is opened
+    extractors_of(settings.run.extractor)  # an unknown name surfaces before anything is opened
     taken = {name for s in settings.roles.values() for name in s.options.__struct_fields__}
     for name, value in soft.items():
         if value is not None and name in taken:

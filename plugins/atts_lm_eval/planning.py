@@ -13,7 +13,7 @@ from typing import Any
 
 from atts_harness import plugins
 from atts_harness.errors import SettingError, UnknownSettingError
-from atts_harness.grading.extraction import has_answer
+from atts_harness.grading.extraction import Kind, has_answer
 from atts_harness.records import SampleId
 from atts_harness.settings import Settings, TaskSampling
 from atts_harness.strategy import Group, Problem, Sample, Strategy
@@ -107,7 +107,7 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
         SettingError: settings of a task that cannot be used, or an empty prompt.
     """
     by_problem: dict[tuple[str, int], list[SampleId]] = {}
-    asked: dict[tuple[str, int], tuple[tuple[Message, ...], Mapping[str, Any]]] = {}
+    asked: dict[tuple[str, int], tuple[tuple[Message, ...], Mapping[str, Any], Kind]] = {}
     order: list[SampleId] = []
     documents = document_ids(requests)
     for request in requests:
@@ -116,7 +116,7 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
         task = request.task_name if request.idx == 0 else f"{request.task_name}#{request.idx}"
         key = (task, documents[request.task_name, request.doc_id])
         if key not in asked:
-            asked[key] = (_messages(context, task, key[1]), kwargs)
+            asked[key] = (_messages(context, task, key[1]), kwargs, _kind(request.doc))
             by_problem[key] = []
         sample = SampleId(*key, len(by_problem[key]))
         by_problem[key].append(sample)
@@ -127,13 +127,13 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
     checked: dict[str, TaskSettings] = {}
     strategies: dict[str, Strategy] = {}
     groups: list[Group] = []
-    for (task, doc), (messages, kwargs) in asked.items():
+    for (task, doc), (messages, kwargs, kind) in asked.items():
         if task not in checked:
             checked[task] = task_settings(task, kwargs)
             provenance = {"task": task, "prompt": wording(messages)}
             strategies[task] = make_strategy(checked[task].values, provenance)
             _log_settings(task, checked[task], settings)
-        problem = _problem(task, doc, messages, checked[task], settings)
+        problem = _problem(task, doc, messages, checked[task], settings, kind)
         samples = tuple(Sample(id_, problem) for id_ in by_problem[task, doc])
         groups.append(Group(problem, samples, strategies[task]))
     return Plan(tuple(groups), tuple(order))
@@ -159,8 +159,19 @@ def document_ids(requests: Sequence[Any]) -> dict[tuple[str, int], int]:
     return ids
 
 
+def _kind(doc: Any) -> Kind:
+    """What a document asks for: our tasks' say so, other tasks' count as maths."""
+    said = doc.get("kind") if isinstance(doc, Mapping) else None
+    return "choice" if said == "choice" else "maths"
+
+
 def _problem(
-    task: str, doc: int, messages: tuple[Message, ...], own: TaskSettings, settings: Settings
+    task: str,
+    doc: int,
+    messages: tuple[Message, ...],
+    own: TaskSettings,
+    settings: Settings,
+    kind: Kind,
 ) -> Problem:
     options = settings.options(own.values)
     return Problem(
@@ -172,6 +183,7 @@ def _problem(
         max_tokens=settings.max_tokens(own.values),
         prompt_hash=prompt_hash(messages),
         sampling=settings.sampling(own.values),
+        kind=kind,
     )
 
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 
+from atts_harness.grading.extraction import LLM
 from atts_harness.records import CallTotals, DecisionRecord, SampleRecord
+from atts_harness.running.extraction import NOT_EXTRACTED
 
 
 def summary(
@@ -23,7 +25,8 @@ def summary(
     Returns:
         By task: counts of samples by state and ending; tokens a sample, by who computed or wrote
         them; takeover rates; sums of calls by "role/kind"; seconds from the first sample's start
-        to the last one's end.
+        to the last one's end; where a model extracted, of how many samples, and for how many that
+        failed (its cost is in the run's ledger).
     """
     by_task: dict[str, list[SampleRecord]] = {}
     for record in records:
@@ -45,10 +48,17 @@ def _of_task(records: list[SampleRecord], nominal: float | None) -> dict[str, An
         "finish": dict(sorted(Counter(record.finish for record in records).items())),
         "turns_per_sample": sum(record.turns for record in records) / count,
         "takeover": takeover_rates([d for record in records for d in record.decisions], nominal),
+        **_extraction(records),
         "tokens_per_sample": tokens_per_sample(records, calls),
         "calls": {name: msgspec.to_builtins(totals) for name, totals in sorted(calls.items())},
         "seconds": max(r.ended for r in records) - min(r.started for r in records),
     }
+
+
+def _extraction(records: list[SampleRecord]) -> dict[str, Any]:
+    failed = sum(NOT_EXTRACTED in record.notes for record in records)
+    done = sum(LLM in record.answers for record in records)
+    return {"llm_extraction": {"extracted": done, "failed": failed}} if done or failed else {}
 
 
 def takeover_rates(decisions: list[DecisionRecord], nominal: float | None) -> dict[str, Any]:

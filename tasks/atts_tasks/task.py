@@ -14,7 +14,7 @@ from lm_eval.api.task import ConfigurableTask
 
 from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import SettingError
-from atts_harness.grading.extraction import EXTRACTORS, check_extractor
+from atts_harness.grading.extraction import EXTRACTORS, extractors_of
 from atts_harness.grading.grade import metric_names
 from atts_harness.grading.saved import gold_of
 from atts_harness.grading.workers import default
@@ -42,7 +42,7 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         metadata = config.get("metadata") or {}
         config["repeats"] = _repeats(metadata.get("repeats", config.get("repeats", REPEATS)))
         config.setdefault("metric_list", [])
-        self._extractor = check_extractor(str(metadata.get("extractor", "boxed")))
+        self._extractor = extractors_of(str(metadata.get("extractor", "boxed")))[0]
         super().__init__(config=config)
         # No filter: every repeat reaches `process_results`.
         self._filters = [FilterEnsemble(name="all", filters=[])]

@@ -1,9 +1,5 @@
 """Extraction and judging by a model, against an endpoint on this machine."""
 
-import http.server
-import json
-import threading
-
 import pytest
 
 from atts_harness.errors import (
@@ -27,64 +23,9 @@ from atts_harness.grading.llm import (
 pytest.importorskip("openai")
 
 
-class FakeEndpoint(http.server.ThreadingHTTPServer):
-    """Answers chat completions with what `reply` says: (status, text)."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.seen = []
-        self.replies = [(200, "ANSWER: 5")]
-        self.delay = threading.Event()
-        self.hang = False
-
-    @property
-    def url(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        length = int(self.headers["Content-Length"])
-        request = json.loads(self.rfile.read(length))
-        server = self.server
-        server.seen.append((self.path, self.headers.get("Authorization"), request))
-        if server.hang:
-            server.delay.wait(20)
-        status, text = server.replies[min(len(server.seen), len(server.replies)) - 1]
-        body = {
-            "id": "x",
-            "object": "chat.completion",
-            "created": 0,
-            "model": request["model"],
-            "choices": [
-                {
-                    "index": 0,
-                    "finish_reason": "stop",
-                    "message": {"role": "assistant", "content": text},
-                }
-            ],
-            "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14},
-        }
-        data = json.dumps(body if status == 200 else {"error": {"message": text}}).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *args):
-        pass
-
-
 @pytest.fixture
-def server():
-    fake = FakeEndpoint()
-    thread = threading.Thread(target=fake.serve_forever, daemon=True)
-    thread.start()
-    yield fake
-    fake.delay.set()
-    fake.shutdown()
-    fake.server_close()
+def server(chat_server):
+    return chat_server
 
 
 def client(server, **kwargs):

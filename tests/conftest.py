@@ -1,0 +1,89 @@
+"""What tests of several parts need."""
+
+import http.server
+import json
+import threading
+
+import pytest
+
+
+class FakeEndpoint(http.server.ThreadingHTTPServer):
+    """A chat endpoint on this machine: answers the n-th request with `replies[n]`, then the last.
+
+    A reply is (status, text); `answer`, a function of the request's message, goes before them.
+    """
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.seen = []
+        self.replies = [(200, "ANSWER: 5")]
+        self.answer = None
+        self.delay = threading.Event()
+        self.hang = False
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def messages(self):
+        return [request["messages"][0]["content"] for _, _, request in self.seen]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        length = int(self.headers["Content-Length"])
+        request = json.loads(self.rfile.read(length))
+        server = self.server
+        server.seen.append((self.path, self.headers.get("Authorization"), request))
+        if server.hang:
+            server.delay.wait(20)
+        status, text = server.replies[min(len(server.seen), len(server.replies)) - 1]
+        if server.answer is not None:
+            status, text = server.answer(request["messages"][0]["content"])
+        body = {
+            "id": "x",
+            "object": "chat.completion",
+            "created": 0,
+            "model": request["model"],
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": text},
+                }
+            ],
+            "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14},
+        }
+        data = json.dumps(body if status == 200 else {"error": {"message": text}}).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def chat_server():
+    """A `FakeEndpoint`, serving."""
+    pytest.importorskip("openai")
+    fake = FakeEndpoint()
+    thread = threading.Thread(target=fake.serve_forever, daemon=True)
+    thread.start()
+    yield fake
+    fake.delay.set()
+    fake.shutdown()
+    fake.server_close()
+
+
+@pytest.fixture
+def chat_endpoint(chat_server, monkeypatch):
+    """The same, named by the environment as users name theirs."""
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    monkeypatch.setenv("OPENAI_MODEL", "judge-1")
+    monkeypatch.setenv("OPENAI_BASE_URL", chat_server.url)
+    return chat_server
