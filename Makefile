@@ -42,10 +42,10 @@ bench-engines: $(STAMP)
 	$(BIN)/python -m benchmarks.engines
 
 test-vllm: $(STAMP)   ## real vLLM in an environment of its own
-	bash scripts/test-vllm.sh
+	PYTHON=$(BIN)/python bash scripts/test-vllm.sh
 
 test-sglang: $(STAMP) ## real SGLang in an environment of its own
-	bash scripts/test-sglang.sh
+	PYTHON=$(BIN)/python bash scripts/test-sglang.sh
 
 clean:
 	rm -rf $(VENV) .venv-vllm .venv-sglang build dist

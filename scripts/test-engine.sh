@@ -17,7 +17,7 @@ esac
 for name in "${needed[@]}"; do
   variable="ATTS_${name^^}_PYTHON"
   if [ -z "${!variable:-}" ]; then
-    bash "scripts/install-$name-cpu.sh" ".venv-$name"
+    bash scripts/install-engine-cpu.sh "$name" ".venv-$name"
     export "$variable=$PWD/.venv-$name/bin/python"
   fi
   echo "$name: ${!variable}"
@@ -26,4 +26,4 @@ done
 # Two servers and a test process share a small machine: one thread each.
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1} HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 export ATTS_TEST_ENGINE=$engine
-exec "$python" -m pytest tests/engines -q -rA --timeout=1500 "$@"
+exec "$python" -m pytest tests/engines -q -rA --timeout=3600 "$@"
