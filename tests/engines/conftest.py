@@ -77,9 +77,9 @@ def openai(loop, backend, folder):
     loop.run(opened.aclose())
 
 
-# The last file starts servers of its own, when the shared one has been killed: so there are never
+# The last files start servers of their own, when the shared one has been killed: so there are never
 # more than two at a time.
-ORDER = ["test_conformance", "test_own", "test_death", "test_main_job"]
+ORDER = ["test_conformance", "test_own", "test_death", "test_strategies", "test_main_job"]
 
 
 def pytest_collection_modifyitems(items):

@@ -3,17 +3,13 @@
 import asyncio
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from atts_harness.backend import GenerateRequest, Sampling
 from atts_harness.errors import BackendUnavailableError, EngineGoneError
 
-
-def children(pid):
-    """Direct children of a process."""
-    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+from .serving import children
 
 
 def test_a_server_that_is_killed_ends_the_run_with_a_reason(loop, backend):

@@ -2,31 +2,29 @@
 
 import asyncio
 import json
-import os
-import re
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from atts_harness import plugins
+from atts_harness.backend import ScoreRequest
+from atts_harness.settings import parse_settings
+from atts_harness.testing.conformance_reference import TransformersReference
+
 from .conftest import ENGINE
+from .serving import Pair, command, refused, served_pair
 
 TASK = "atts_chain_easy"
 DOCUMENTS = 4
-PATIENCE = 1200
 
 
 def lm_eval(model_args: str, folder: Path) -> dict:
     """The results of a run of stock lm-eval."""
-    command = [sys.executable, "-m", "lm_eval", "--model", "atts", "--tasks", TASK]
-    command += ["--model_args", f"{model_args},run_dir={folder / 'run'}"]
-    command += ["--limit", str(DOCUMENTS), "--metadata", '{"repeats": 2}']
-    command += ["--output_path", str(folder / "out"), "--log_samples"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    arguments = ["--model", "atts", "--tasks", TASK]
+    arguments += ["--model_args", f"{model_args},run_dir={folder / 'run'}"]
+    arguments += ["--limit", str(DOCUMENTS), "--metadata", '{"repeats": 2}']
+    arguments += ["--output_path", str(folder / "out"), "--log_samples"]
+    command("lm_eval", *arguments, folder=folder)
     (results,) = (folder / "out").rglob("results_*.json")
     return json.loads(results.read_text())
 
@@ -34,12 +32,6 @@ def lm_eval(model_args: str, folder: Path) -> dict:
 def roles_of(results: dict) -> dict[str, dict]:
     """What the run's roles say of themselves, by role; lm-eval keeps it in its own results."""
     return results["config"]["atts"]["roles"]
-
-
-def refused(url: str) -> bool:
-    host, port = url.removeprefix("http://").split(":")
-    with socket.socket() as probe:
-        return probe.connect_ex((host, int(port))) != 0
 
 
 def test_the_main_job_starts_and_stops_its_own_servers(tmp_path):
@@ -55,16 +47,10 @@ def test_the_main_job_starts_and_stops_its_own_servers(tmp_path):
     assert all(refused(told["server"]["url"]) for told in roles.values())
 
 
-def same_as_transformers(arguments: str) -> None:
+def same_as_transformers(pair: Pair) -> None:
     """Each engine gives the trained models' log-probabilities, biases and all."""
-    from atts_harness import plugins
-    from atts_harness.backend import ScoreRequest
-    from atts_harness.settings import parse_settings
-    from atts_harness.testing.conformance_reference import TransformersReference
-
-    given = dict(part.split("=", 1) for part in arguments.split(","))
-    for role, spec in parse_settings(given).roles.items():
-        reference = TransformersReference(given[role])
+    for role, spec in parse_settings(pair.arguments).roles.items():
+        reference = TransformersReference(pair.arguments[role])
 
         async def score(spec=spec):
             backend = await plugins.backend(spec.kind).open(spec)
@@ -79,47 +65,17 @@ def same_as_transformers(arguments: str) -> None:
 
 
 def both_engines(tmp_path):
-    wanted = "preset=tiny,draft_backend=vllm,target_backend=sglang,devices=cpu"
-    command = [sys.executable, "-m", "atts_harness", "serve-models", wanted]
-    serving = subprocess.Popen(
-        [*command, "--run-dir", str(tmp_path / "servers")],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    try:
-        assert serving.stdout is not None
-        told = ""
-        for line in serving.stdout:
-            told += line
-            if line.startswith("--model_args "):
-                break
-        arguments = told.rpartition("--model_args ")[2].strip()
-        urls = re.findall(r"_url=(http://[^,]+)", arguments)
-        assert len(urls) == 2, told
-        results = lm_eval(arguments, tmp_path)
+    settings = "draft_backend=vllm,target_backend=sglang"
+    with served_pair(settings, tmp_path / "servers") as pair:
+        results = lm_eval(pair.model_args("draft", "target"), tmp_path)
         assert results["n-samples"][TASK]["effective"] == DOCUMENTS
         engines = {role: told["engine"] for role, told in roles_of(results).items()}
         assert engines == {"draft": "vllm", "target": "sglang"}
-        same_as_transformers(arguments)
-        doctor = subprocess.run(
-            [sys.executable, "-m", "atts_harness", "doctor", *urls],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        assert doctor.returncode == 0, doctor.stdout + doctor.stderr
-        assert doctor.stdout.count("samples of one prompt differ") == 2
-        warm = [sys.executable, "-m", "atts_harness", "warmup", *urls, "--batch", "2"]
-        warmed = subprocess.run(warm, capture_output=True, text=True, timeout=PATIENCE, check=False)
-        assert warmed.returncode == 0, warmed.stdout + warmed.stderr
-        assert warmed.stdout.count("score: ") >= 4
-    finally:
-        serving.send_signal(signal.SIGTERM)
-        status = serving.wait(120)
-    assert status == 0
-    assert all(map(refused, urls))
+        same_as_transformers(pair)
+        examined = command("atts_harness", "doctor", *pair.urls, folder=tmp_path)
+        assert examined.count("samples of one prompt differ") == 2
+        arguments = ["warmup", *pair.urls, "--batch", "2"]
+        assert command("atts_harness", *arguments, folder=tmp_path).count("score: ") >= 4
 
 
 if ENGINE == "sglang":  # its suite installs both; a case that is not there cannot be skipped
