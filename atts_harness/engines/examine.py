@@ -18,6 +18,8 @@ from atts_harness.transcript import Message
 
 SAMPLES = 16
 SAMPLE_TOKENS = 24
+# The hottest that every engine takes: a confident model repeats itself at 1, and is not defective.
+SAMPLE_TEMPERATURE = 2.0
 # So few equal texts can be chance; the defect makes all of them equal.
 LEAST_DISTINCT = SAMPLES - 2
 QUESTION = "What is 12 + 3? Think step by step."
@@ -168,7 +170,10 @@ async def _isolation(backend: EngineBackend, model: str) -> AsyncIterator[Findin
     prompt = backend.tokenizer.render([Message("user", QUESTION)])
     drawn = [
         GenerateRequest(
-            ids=prompt, max_tokens=SAMPLE_TOKENS, sampling=Sampling(temperature=1.0), seed=n
+            ids=prompt,
+            max_tokens=SAMPLE_TOKENS,
+            sampling=Sampling(temperature=SAMPLE_TEMPERATURE),
+            seed=n,
         )
         for n in range(SAMPLES)
     ]
