@@ -19,9 +19,11 @@ def atts_cli(app: typer.Typer) -> None:
     from atts_harness.conformal.calibrate_command import calibrate_command
     from atts_lm_eval import commands
     from atts_lm_eval.calibrate import run_task
+    from atts_lm_eval.compare.command import compare
 
     commands.add_to(app)
     calibrate_command(app, run_task)
+    app.command("compare")(compare)
 
 
 @hookimpl

@@ -14,9 +14,7 @@ from atts_lm_eval.compare.plan import Calibrate, Plan
 from atts_lm_eval.compare.process import ATTS
 
 
-def lm_eval_command(
-    cell: Cell, plan: Plan, folder: Path, further: Mapping[str, Any]
-) -> list[str]:
+def lm_eval_command(cell: Cell, plan: Plan, folder: Path, further: Mapping[str, Any]) -> list[str]:
     """The `lm_eval` command of a cell.
 
     It goes by `atts lm-eval`, which is lm-eval's own command and needs no start-up code.
@@ -46,9 +44,7 @@ def lm_eval_command(
     return [*command, "--output_path", str(folder / "results.json"), "--log_samples"]
 
 
-def calibrate_command(
-    cell: Cell, plan: Plan, bank: Path, further: Mapping[str, Any]
-) -> list[str]:
+def calibrate_command(cell: Cell, plan: Plan, bank: Path, further: Mapping[str, Any]) -> list[str]:
     """The `atts calibrate` command of a cell's bank.
 
     Args:

@@ -228,7 +228,9 @@ def _points(source: Source, place: Place, given: Any) -> list[dict[str, list[Any
         values = {str(k): v if isinstance(v, list) else [v] for k, v in item.items()}
         for key, listed in values.items():
             if not listed:
-                raise source.error((*inner, key), f"{key}: has no value, so there is nothing to run")
+                raise source.error(
+                    (*inner, key), f"{key}: has no value, so there is nothing to run"
+                )
         points.append(values)
     return points
 

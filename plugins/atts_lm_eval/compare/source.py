@@ -85,7 +85,9 @@ class Source:
         if not isinstance(listed, list):
             raise self.error(place, f"{key}: expected a list (got {value!r})")
         if not listed:
-            raise self.error(place, f"{key}: is empty, so there is nothing to run; name at least one")
+            raise self.error(
+                place, f"{key}: is empty, so there is nothing to run; name at least one"
+            )
         for number, item in enumerate(listed):
             yield ((*place, number) if listed is value else place), item
 

@@ -10,7 +10,6 @@ OUT/aside/                    cells that `--redo` started afresh
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -168,7 +167,7 @@ class Folder:
         new = self.path / f"{FILE}.new"
         try:
             new.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=1))
-            os.replace(new, self.path / FILE)
+            new.replace(self.path / FILE)
         except OSError as error:
             raise RunDirError(f"out: {self.path / FILE}: {error.strerror}") from error
 

@@ -1,0 +1,114 @@
+"""`atts compare`: the command line."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from atts_lm_eval.compare.cells import Cell
+    from atts_lm_eval.compare.plan import PlanFile
+    from atts_lm_eval.compare.show import Show
+    from atts_lm_eval.compare.status import Status
+
+
+def compare(
+    plan: Annotated[str, typer.Argument(help="a plan file, or the name of one that is included")],
+    out: Annotated[
+        Path | None, typer.Option(help="folder of the comparison, in place of the plan's")
+    ] = None,
+    pair: Annotated[
+        list[str] | None, typer.Option(help="preset of a pair, in place of the plan's (repeatable)")
+    ] = None,
+    model_args: Annotated[
+        str, typer.Option(help="settings on top of every pair's: target_devices=1+2, or JSON")
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="show cells, requests, tokens and time; run nothing")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option(help="with --dry-run: run two samples of each strategy for the time")
+    ] = True,
+    redo: Annotated[
+        list[str] | None,
+        typer.Option(help="start cells afresh: TASK/PAIR/ROW, * for anything (repeatable)"),
+    ] = None,
+    report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
+) -> None:
+    """Run tasks x strategies x pairs x operating points of a plan, and report them.
+
+    Every cell is an `lm_eval` command in a process and a folder of its own. The same command again
+    runs what is missing or failed.
+    """
+    from atts_harness.conformal.calibrate_command import parse_model_args
+    from atts_lm_eval.compare.cells import expand
+    from atts_lm_eval.compare.order import in_order
+    from atts_lm_eval.compare.plan import read_plan
+    from atts_lm_eval.compare.tasks import check_tasks
+
+    given = parse_model_args(model_args) if model_args else {}
+    file = read_plan(plan, pairs=pair or (), model_args=given)
+    listed = expand(file)
+    cells = in_order(listed, file.plan.seed, shuffle=file.plan.shuffle)
+    check_tasks(file)
+    folder = out or Path(file.plan.out)
+    if dry_run:
+        from atts_lm_eval.compare.dry import dry_run as show_cells
+
+        show_cells(file.plan, cells, folder, probe=probe)
+        return
+    _run(file, listed, cells, folder, redo or [], report=report and file.plan.report)
+
+
+def _run(
+    file: PlanFile,
+    listed: Sequence[Cell],
+    cells: Sequence[Cell],
+    folder: Path,
+    redo: Sequence[str],
+    *,
+    report: bool,
+) -> None:
+    """Run a plan: `listed` are its cells as it has them, `cells` in the order to run in."""
+    from atts_harness.errors import RunInterruptedError
+    from atts_harness.running.interrupts import command_line
+    from atts_lm_eval.compare.runner import Runner, start_afresh
+    from atts_lm_eval.compare.show import Show, counted
+    from atts_lm_eval.compare.status import Folder, merged
+
+    held = Folder(folder)
+    try:
+        known = held.read()
+        again = start_afresh(held, known, redo)
+        status = merged(known, listed, file.plan, file.source.name)
+        status.order = [cell.name for cell in cells]
+        show = Show(len(cells), sum(cell.state == "done" for cell in status.cells))
+        if again:
+            show.say(f"started afresh, the old ones kept in {folder / 'aside'}: {', '.join(again)}")
+        held.write(status)
+        runner = Runner(file.plan, cells, held, status, show)
+        runner.run()
+    finally:
+        held.close()
+    show.table(status)
+    show.say(f"{folder}: {counted(status.cells)}")
+    if runner.signals:
+        name = signal.Signals(runner.signals[0]).name
+        raise RunInterruptedError(
+            f"{name}: stopped; to continue: {command_line()}",
+            exit_status=128 + runner.signals[0],
+        )
+    if report:
+        _report(status, folder, show)
+    if any(cell.state != "done" for cell in status.cells):
+        show.say(f"to try again what is not done: {command_line()}")
+        raise typer.Exit(1)
+
+
+def _report(status: Status, folder: Path, show: Show) -> None:
+    """The report of the cells that are done."""

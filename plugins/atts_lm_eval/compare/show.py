@@ -1,0 +1,118 @@
+"""What people see of a comparison: a line as each cell starts and ends, and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from atts_harness.running.progress import clock
+from atts_lm_eval.compare.status import CellStatus, Status
+
+PLAIN_WIDTH = 140
+STYLES = {
+    "done": "green",
+    "failed": "bold red",
+    "skipped": "yellow",
+    "interrupted": "yellow",
+    "running": "cyan",
+    "pending": "dim",
+}
+
+
+class Show:
+    """Prints lines: with colours in a terminal, plain elsewhere.
+
+    Args:
+        total: cells of the plan.
+        done: those that were done before.
+        console: where to.
+    """
+
+    def __init__(self, total: int, done: int = 0, console: Console | None = None) -> None:
+        self.console = console or make_console()
+        self._total = total
+        self._number = done
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        self._line(f"atts: {text}")
+
+    def started(self, cell: CellStatus) -> None:
+        """A cell begins."""
+        self._number += 1
+        again = ", continued" if cell.starts > 1 else ""
+        self._line(f"[{self._number}/{self._total}] {cell.name}: started{again}")
+
+    def ended(self, cell: CellStatus, seconds: float) -> None:
+        """A cell has ended, or was skipped."""
+        if cell.state == "skipped":
+            self._number += 1
+        parts = [cell.state, f"{seconds:.0f} s"]
+        if cell.accuracy is not None:
+            parts.append(f"{cell.metric} {cell.accuracy:.3f}")
+        text = f"[{self._number}/{self._total}] {cell.name}: {', '.join(parts)}"
+        if cell.cause:
+            text += f": {cell.cause}"
+        self._line(text, STYLES[cell.state] if cell.state != "done" else "")
+
+    def table(self, status: Status) -> None:
+        """Every cell of the plan, in the order of the plan."""
+        table = Table(title=status.name, title_justify="left")
+        for title in ("task", "pair", "strategy", "state"):
+            table.add_column(title, overflow="fold")
+        for title in ("time", "accuracy"):
+            table.add_column(title, justify="right", no_wrap=True)
+        with_notes = any(cell.cause for cell in status.cells)
+        if with_notes:
+            table.add_column("cause (and log)", overflow="fold", ratio=1)
+        for cell in status.cells:
+            accuracy = "" if cell.accuracy is None else f"{cell.metric} {cell.accuracy:.3f}"
+            row = [Text(part) for part in cell.name.split("/")]
+            row.append(Text(cell.state, style=STYLES[cell.state]))
+            row += [Text(clock(cell.seconds) if cell.starts else ""), Text(accuracy)]
+            if with_notes:
+                row.append(Text(f"{cell.cause}\n{cell.log}" if _has_log(cell) else cell.cause))
+            table.add_row(*row)
+        self.console.print(table)
+        for line in remarks(status):
+            self._line(line)
+
+    def _line(self, text: str, style: str = "") -> None:
+        self.console.print(Text(text, style=style), soft_wrap=True)
+
+
+def make_console() -> Console:
+    """The terminal; elsewhere wide enough for tables, and without colours."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+def remarks(status: Status) -> list[str]:
+    """What a reader of the table should know besides."""
+    lines = []
+    uncleared = sorted(
+        {
+            f"{role}: {told}"
+            for cell in status.cells
+            for role, told in cell.caches.items()
+            if told.startswith("not cleared")
+        }
+    )
+    lines += [f"prefix caches were not cleared between cells: {told}" for told in uncleared]
+    if status.dropped:
+        names = ", ".join(cell.name for cell in status.dropped)
+        lines.append(f"no longer in the plan, their folders kept: {names}")
+    return lines
+
+
+def counted(cells: Sequence[CellStatus]) -> str:
+    """How many cells are in which state, in words."""
+    states = [cell.state for cell in cells]
+    return ", ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(sorted(states)))
+
+
+def _has_log(cell: CellStatus) -> bool:
+    return cell.state == "failed"
