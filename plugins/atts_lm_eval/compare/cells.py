@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ def _check_layers(plan: Plan, source: Source) -> None:
         raise source.error(place, f"include_path: there is no folder {plan.include_path!r}")
 
 
-def _check_names(source: Source, named: list[tuple[str, Place]]) -> None:
+def _check_names(source: Source, named: Sequence[tuple[str, Place]]) -> None:
     seen: dict[str, Place] = {}
     for name, place in named:
         if name in seen:

@@ -78,7 +78,7 @@ class Runner:
         cells = [cell for cell in self._cells if cell.pair == pair]
         left = [cell for cell in cells if self._status.cell(cell.name).state != "done"]
         folder = self._folder.path / "servers" / pair
-        self._servers = Servers(left, folder, lambda text: self._show.say(f"{pair}: {text}"))
+        self._servers = Servers(left, folder, self._show.say)
         try:
             for cell in left:
                 if self.signals:

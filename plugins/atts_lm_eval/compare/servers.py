@@ -39,7 +39,7 @@ class Servers:
 
     Args:
         cells: of the pair.
-        folder: for the servers' logs.
+        folder: for the servers' logs; its name is the pair's.
         say: tells people what happens.
     """
 
@@ -87,7 +87,7 @@ class Servers:
 
     def _start(self) -> None:
         began = time.monotonic()
-        self._say(f"starting the servers (log: {self.log})")
+        self._say(f"{self._folder.name}: starting the servers (log: {self.log})")
         behind = self.log.stat().st_size if self.log.exists() else 0
         command = [*ATTS, "serve-models", text_of(self._settings)]
         command += ["--run-dir", str(self._folder)]
@@ -100,7 +100,7 @@ class Servers:
                 raise SettingError(f"servers: {cause(self.log, status)}")
             time.sleep(POLL_SECONDS)
         self._announced = found
-        self._say(f"the servers answer, {time.monotonic() - began:.0f} s")
+        self._say(f"{self._folder.name}: the servers answer, {time.monotonic() - began:.0f} s")
 
 
 def clear_caches(settings: Mapping[str, Any]) -> dict[str, str]:

@@ -219,7 +219,7 @@ def fresh(cell: Cell, plan: Plan) -> CellStatus:
 
 def identity(cell: Cell, plan: Plan) -> dict[str, Any]:
     """What a cell's result depends on, as JSON has it."""
-    return _plain(
+    found: dict[str, Any] = _plain(
         {
             "strategy": cell.strategy,
             "task": msgspec.structs.asdict(cell.task),
@@ -231,6 +231,7 @@ def identity(cell: Cell, plan: Plan) -> dict[str, Any]:
             "include_path": plan.include_path,
         }
     )
+    return found
 
 
 def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -> Status:

@@ -1,0 +1,87 @@
+"""`atts compare --dry-run`: the cells, and what they would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from atts_harness.running.progress import clock
+from atts_lm_eval.compare.cells import Cell
+from atts_lm_eval.compare.plan import Plan
+from atts_lm_eval.compare.probe import Probe, probe_all
+from atts_lm_eval.compare.show import Show
+from atts_lm_eval.compare.sizes import Size, sizes_of
+
+
+def dry_run(plan: Plan, cells: Sequence[Cell], folder: Path, *, probe: bool) -> None:
+    """Show the cells in the order in which they would run; runs none of them.
+
+    Args:
+        plan: what holds for every cell.
+        cells: in that order.
+        folder: the comparison's; takes the logs of servers that a probe starts.
+        probe: run two samples of each strategy, and say what time and tokens follow.
+
+    Raises:
+        AttsError: a task's data is not there, or a probe fails.
+    """
+    show = Show(len(cells))
+    sizes = sizes_of(cells, plan)
+    probes = probe_all(cells, plan, folder, show.say) if probe else {}
+    show.console.print(_table(plan, cells, sizes, probes))
+    for line in _notes(cells, sizes, probes):
+        show.say(line)
+
+
+def _table(
+    plan: Plan, cells: Sequence[Cell], sizes: dict[str, Size], probes: dict[str, Probe]
+) -> Table:
+    table = Table(title=f"{plan.name}: {len(cells)} cells", title_justify="left")
+    for title in ("task", "pair", "strategy"):
+        table.add_column(title, overflow="fold")
+    columns = ["problems", "requests", "tokens at most"]
+    columns += ["calls", "target tokens", "draft tokens", "time"] if probes else []
+    for title in columns:
+        table.add_column(title, justify="right")
+    for cell in cells:
+        size = sizes[cell.name]
+        row = [cell.task_name, cell.pair, cell.row]
+        calibration = f" (+{size.calibration:,})" if size.calibration else ""
+        row += [f"{size.problems:,}", f"{size.samples:,}{calibration}", f"{size.most_tokens:,}"]
+        if found := probes.get(cell.name):
+            row += _expected(found, size.samples + size.calibration)
+        table.add_row(*row)
+    return table
+
+
+def _expected(found: Probe, samples: int) -> list[str]:
+    least, most = found.expected(samples)
+    return [
+        f"{found.calls * samples / found.samples:,.0f}",
+        f"{found.tokens['target_computed'] * samples:,.0f}",
+        f"{found.tokens['draft_computed'] * samples:,.0f}",
+        f"{clock(least)} to {clock(most)}",
+    ]
+
+
+def _notes(cells: Sequence[Cell], sizes: dict[str, Size], probes: dict[str, Probe]) -> list[str]:
+    samples = sum(size.samples for size in sizes.values())
+    tokens = sum(size.most_tokens for size in sizes.values())
+    lines = [f"{len(cells)} cells, {samples:,} requests, {tokens:,} tokens at most"]
+    if any(size.calibration for size in sizes.values()):
+        lines.append("(+n): samples of the calibration before a cell, unless another one made it")
+    if probes:
+        bounds = [
+            probes[c.name].expected(sizes[c.name].samples + sizes[c.name].calibration)
+            for c in cells
+        ]
+        least, most = (clock(sum(bound[end] for bound in bounds)) for end in (0, 1))
+        lines += [
+            f"time from two samples a strategy: {least} to {most}, and the start of lm_eval for "
+            "each cell",
+            "the first if the engines keep their pace with every slot in use, the second if they "
+            "gain nothing from more than two samples at once; tokens are computed ones",
+        ]
+    return lines
