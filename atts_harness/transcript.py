@@ -12,10 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from atts_harness.ids import Joined, Span, join
 from atts_harness.tokenizer import LONGEST_TAIL, REPLACEMENT, Ids, Tokenizer
 
 Author = Literal["draft", "target", "strategy"]
 Ending = Literal["stop", "length", "eos"]
+
+_NAMES: dict[str, dict[int, str]] = {}  # by fingerprint of the vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Segment:
             for piece in self.pieces:
                 id_ = tokenizer.named.get(piece.text) if piece.named else None
                 parts.extend(tokenizer.encode(piece.text) if id_ is None else (id_,))
-            known = self._foreign[tokenizer.fingerprint] = tuple(parts)
+            known = self._foreign[tokenizer.fingerprint] = Span(parts)
         return known
 
 
@@ -106,10 +109,10 @@ class Prompt:
         known = self._rendered.get(key)
         if known is None:
             if raw:
-                known = tokenizer.encode("".join(m.content + "\n" for m in self.messages))
+                ids = tokenizer.encode("".join(m.content + "\n" for m in self.messages))
             else:
-                known = tokenizer.render(self.messages)
-            self._rendered[key] = known
+                ids = tokenizer.render(self.messages)
+            known = self._rendered[key] = Span(ids)
         return known
 
 
@@ -139,12 +142,10 @@ class Transcript:
         """True if the last author ended the turn."""
         return bool(self.segments) and self.segments[-1].ending == "eos"
 
-    def ids_in(self, tokenizer: Tokenizer, *, raw: bool = False) -> Ids:
+    def ids_in(self, tokenizer: Tokenizer, *, raw: bool = False) -> Joined:
         """Everything in one model's ids: the rendered prompt, then every segment."""
-        ids = list(self.prompt.ids_in(tokenizer, raw=raw))
-        for segment in self.segments:
-            ids.extend(segment.ids_in(tokenizer))
-        return tuple(ids)
+        prompt = self.prompt.ids_in(tokenizer, raw=raw)
+        return join([prompt, *[segment.ids_in(tokenizer) for segment in self.segments]])
 
 
 def written(
@@ -185,7 +186,7 @@ def written(
     return Segment(
         author=author,
         pieces=_pieces(tokenizer, kept),
-        ids=tuple(kept),
+        ids=Span(kept),
         vocabulary=tokenizer.fingerprint,
         ending=ending,
         turn=turn,
@@ -223,9 +224,10 @@ def _whole_characters(tokenizer: Tokenizer, ids: list[int]) -> list[int]:
     A token may end a character and begin the next: what it ends is encoded anew. A U+FFFD that
     survives dropping the longest possible tail was meant, or was broken long before: it stays.
     """
-    text = tokenizer.decode(ids)
-    if not text.endswith(REPLACEMENT):
+    # How a text ends is seen in the tokens of its last character.
+    if not tokenizer.decode(ids[-LONGEST_TAIL - 1 :]).endswith(REPLACEMENT):
         return ids
+    text = tokenizer.decode(ids)
     for dropped in range(1, min(LONGEST_TAIL, len(ids)) + 1):
         kept = ids[:-dropped]
         head = tokenizer.decode(kept)
@@ -236,7 +238,9 @@ def _whole_characters(tokenizer: Tokenizer, ids: list[int]) -> list[int]:
 
 
 def _pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[Piece, ...]:
-    names = {id_: name for name, id_ in tokenizer.named.items()}
+    names = _names(tokenizer)
+    if names.keys().isdisjoint(ids):
+        return (Piece(tokenizer.decode(ids)),) if ids else ()
     pieces: list[Piece] = []
     run: list[int] = []
 
@@ -253,3 +257,11 @@ def _pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[Piece, ...]:
             run.append(id_)
     flush()
     return tuple(pieces)
+
+
+def _names(tokenizer: Tokenizer) -> dict[int, str]:
+    """Named tokens by id; turned round once a vocabulary."""
+    known = _NAMES.get(tokenizer.fingerprint)
+    if known is None:
+        known = _NAMES[tokenizer.fingerprint] = {i: name for name, i in tokenizer.named.items()}
+    return known

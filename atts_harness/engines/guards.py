@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from atts_harness.backend import GenerateRequest, ScoreRequest
 from atts_harness.errors import BadRequestError, ContextLengthError
+from atts_harness.ids import bounds
 
 
 def check_ids(ids: Sequence[int], vocab_size: int) -> None:
@@ -16,7 +17,8 @@ def check_ids(ids: Sequence[int], vocab_size: int) -> None:
     """
     if not ids:
         raise BadRequestError("request: the context is empty; a prompt needs at least one token")
-    if min(ids) < 0 or max(ids) >= vocab_size:
+    least, greatest = bounds(ids)
+    if least < 0 or greatest >= vocab_size:
         wrong = next(id_ for id_ in ids if not 0 <= id_ < vocab_size)
         raise BadRequestError(
             f"request: id {wrong} is outside the vocabulary of {vocab_size}; give the served "

@@ -66,6 +66,7 @@ class EngineHttp:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),  # an engine has no sessions, and looking costs
             headers={"Content-Type": "application/json", **(headers or {})},
         )
 

@@ -268,7 +268,7 @@ class SampleRole:
         tokenizer = self.tokenizer
         ids = transcript.ids_in(tokenizer)
         if tail:
-            ids = join([*ids.runs, tokenizer.render_tail(tail, prefill)])
+            ids = join([*ids.spans, tokenizer.render_tail(tail, prefill)])
         room = self._backend.max_length - len(ids)
         if room < 1:
             raise ContextLengthError(
@@ -314,7 +314,7 @@ class SampleRole:
         """Score `segment` behind `transcript`; see `RoleClient.score`."""
         self._ctx.latest = transcript
         before = transcript.ids_in(self.tokenizer, raw=raw)
-        ids = join([*before.runs, segment.ids_in(self.tokenizer)])
+        ids = join([*before.spans, segment.ids_in(self.tokenizer)])
         if len(ids) > self._backend.max_length:
             raise ContextLengthError(
                 f"{self.role}: {len(ids)} tokens to score exceed the context of "

@@ -12,8 +12,9 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from types import TracebackType
 
 from atts_harness.backend import Backend
 from atts_harness.errors import (
@@ -77,26 +78,9 @@ class Engine:
         """True while the circuit is open."""
         return bool(self.outages) and self.outages[-1].ended is None
 
-    @contextlib.asynccontextmanager
-    async def limit(self) -> AsyncIterator[None]:
-        """The time limit of one call; the watchdog can end it early.
-
-        Raises:
-            BackendTimeoutError: no reply in time.
-        """
-        if not self._in_flight:
-            self._silent_since = self.clock.now()  # nothing was to be replied to until now
-        limit = asyncio.timeout(self.timeout)
-        try:
-            async with limit:
-                self._in_flight.add(limit)
-                yield
-        except TimeoutError as error:
-            raise BackendTimeoutError(
-                f"timeout: no reply within {self.timeout:g} s, or the engine stalled"
-            ) from error
-        finally:
-            self._in_flight.discard(limit)
+    def limit(self) -> Limit:
+        """The time limit of one call; the watchdog can end it early."""
+        return Limit(self)
 
     def replied(self) -> None:
         """A call was answered, whatever it said: the engine is there."""
@@ -200,6 +184,48 @@ class Engine:
                 now = asyncio.get_running_loop().time()
                 for limit in self._in_flight:
                     limit.reschedule(now)
+
+
+class Limit:
+    """The time limit of one call. Every call has one, so it is a class and no generator."""
+
+    __slots__ = ("_engine", "_timeout")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._timeout = asyncio.timeout(engine.timeout)
+
+    async def __aenter__(self) -> None:
+        """Begin to count."""
+        engine = self._engine
+        if not engine._in_flight:
+            engine._silent_since = engine.clock.now()  # nothing was to be replied to until now
+        await self._timeout.__aenter__()
+        engine._in_flight.add(self._timeout)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop counting.
+
+        Raises:
+            BackendTimeoutError: no reply in time.
+        """
+        self._engine._in_flight.discard(self._timeout)
+        try:
+            await self._timeout.__aexit__(kind, error, trace)
+        except TimeoutError as late:
+            raise self._late() from late
+        if isinstance(error, TimeoutError):
+            raise self._late() from error
+
+    def _late(self) -> BackendTimeoutError:
+        return BackendTimeoutError(
+            f"timeout: no reply within {self._engine.timeout:g} s, or the engine stalled"
+        )
 
 
 def looks_gone(error: BackendError) -> bool:

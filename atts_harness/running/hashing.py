@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Sequence
 
 import msgspec
 
 from atts_harness.backend import GenerateRequest, ScoreRequest
 from atts_harness.ids import as_msgpack
+from atts_harness.transcript import Message
 
 Request = GenerateRequest | ScoreRequest
 GENERATE_PARTS = ("context", "max_tokens", "sampling", "seed", "stop strings", "top_logprobs")
@@ -28,6 +31,12 @@ def request_hash(request: Request) -> str:
     stop = _digest(encode(request.stop), 4) if request.stop else ""
     seed = "" if request.seed is None else request.seed
     return f"generate:{ids}:{request.max_tokens}:{sampling}:{seed}:{stop}:{request.top_logprobs}"
+
+
+def prompt_hash(messages: Sequence[Message]) -> str:
+    """Digest of chat messages; equal for the same question asked in the same words."""
+    text = json.dumps([(m.role, m.content) for m in messages])
+    return _digest(text.encode(), 8)
 
 
 def difference(recorded: str, asked: str) -> str:

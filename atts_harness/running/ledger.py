@@ -105,8 +105,10 @@ class Ledger:
         key = record.key
         account = self._account(f"{key.role}/{key.kind}")
         account.totals.add(record)
-        account.faults.update(fault.error for fault in record.faults)
-        lost = sum(fault.done - fault.sent for fault in record.faults)
+        lost = 0.0
+        for fault in record.faults:
+            account.faults[fault.error] += 1
+            lost += fault.done - fault.sent
         answered = 0.0 if record.reply is None else record.done - record.sent
         waited = record.done - record.queued - lost - answered
         account.queued.add(max(0.0, waited))

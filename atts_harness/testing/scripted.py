@@ -90,7 +90,7 @@ class ByteTokenizer:
 
     def raw(self, ids: Sequence[int]) -> bytes:
         """The bytes of a run of ids; named tokens by name."""
-        return b"".join(self._bytes[id_] for id_ in ids)
+        return b"".join(map(self._bytes.__getitem__, ids))
 
     def render(self, messages: Sequence[Message]) -> Ids:
         """`<|role|>content<|end|>` for each message, then the assistant's header."""

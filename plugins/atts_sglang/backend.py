@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import itertools
 import uuid
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -100,6 +101,7 @@ class SGLangBackend(EngineBackend):
         self._server: dict[str, Any] = {"url": http.url, "managed": server is not None}
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._tempered = True
+        self._rids = map(f"{uuid.uuid4().hex}-{{}}".format, itertools.count())
         self._prefers_low: bool | None = (
             info.schedule_low_priority_values_first if info.enable_priority_scheduling else None
         )
@@ -111,7 +113,7 @@ class SGLangBackend(EngineBackend):
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`. Cancelling the task frees the engine."""
         self.guard(request)
-        rid = uuid.uuid4().hex
+        rid = next(self._rids)
         payload = generate_payload(
             request,
             rid,
@@ -124,7 +126,7 @@ class SGLangBackend(EngineBackend):
     async def score(self, request: ScoreRequest) -> ScoreReply:
         """Score `request.ids` from `request.start` on."""
         self.guard(request)
-        rid = uuid.uuid4().hex
+        rid = next(self._rids)
         payload = score_payload(request, rid, priority=self._priority(request.priority))
         return read_score(await self._post(payload, rid), request, self.tokenizer.vocab_size)
 

@@ -10,6 +10,7 @@ import msgspec
 from atts_harness.backend import GenerateReply, GenerateRequest, ScoreReply, ScoreRequest, Usage
 from atts_harness.engines.replies import IMPOSSIBLE, finite, same_ids
 from atts_harness.errors import BackendUnavailableError, MalformedReplyError
+from atts_harness.ids import as_json
 from atts_harness.transcript import Ending
 
 # SGLang's stand-in for "all tokens".
@@ -83,7 +84,7 @@ def generate_payload(
         sampling["sampling_seed"] = request.seed % 2**63
     payload: dict[str, Any] = {
         "rid": rid,
-        "input_ids": request.ids,
+        "input_ids": as_json(request.ids),
         "sampling_params": sampling,
     }
     if request.top_logprobs:
@@ -103,7 +104,7 @@ def score_payload(request: ScoreRequest, rid: str, *, priority: int | None) -> d
     """
     payload: dict[str, Any] = {
         "rid": rid,
-        "input_ids": request.ids,
+        "input_ids": as_json(request.ids),
         "sampling_params": {"max_new_tokens": 0, "temperature": 1.0},
         "return_logprob": True,
         "logprob_start_len": request.start - 1,

@@ -12,6 +12,7 @@ import msgspec
 from atts_harness.backend import GenerateReply, GenerateRequest, ScoreReply, ScoreRequest, Usage
 from atts_harness.engines.replies import IMPOSSIBLE, decoder, finite, same_ids
 from atts_harness.errors import BackendUnavailableError, MalformedReplyError
+from atts_harness.ids import as_json
 from atts_harness.transcript import Ending
 
 TOKEN_ID = "token_id:"
@@ -109,7 +110,7 @@ def generate_payload(
     """
     payload: dict[str, Any] = {
         "model": model,
-        "prompt": request.ids,
+        "prompt": as_json(request.ids),
         "max_tokens": request.max_tokens,
         "temperature": request.sampling.temperature,
         "top_p": request.sampling.top_p,
@@ -143,7 +144,7 @@ def score_payload(request: ScoreRequest, model: str, *, priority: bool) -> dict[
     """
     payload: dict[str, Any] = {
         "model": model,
-        "prompt": request.ids,
+        "prompt": as_json(request.ids),
         "max_tokens": 1,
         "temperature": 0.0,
         "prompt_logprobs": 0,
@@ -164,7 +165,7 @@ def tail_payload(
     """
     return {
         "model": model,
-        "token_ids": request.ids,
+        "token_ids": as_json(request.ids),
         "sampling_params": {
             "max_tokens": 1,
             "temperature": 0.0,

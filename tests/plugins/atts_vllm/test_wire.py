@@ -40,10 +40,10 @@ def test_everything_a_models_defaults_could_change_is_sent():
     request = msgspec.structs.replace(
         ASKED, sampling=Sampling(temperature=0.7, top_p=0.9, top_k=5, min_p=0.1)
     )
-    sent = wire.generate_payload(request, "tiny", eos_ids=[9, 2], priority=False)
-    assert sent == {
+    payload = wire.generate_payload(request, "tiny", eos_ids=[9, 2], priority=False)
+    assert msgspec.json.decode(msgspec.json.encode(payload)) == {
         "model": "tiny",
-        "prompt": (1, 2),
+        "prompt": [1, 2],
         "max_tokens": 4,
         "temperature": 0.7,
         "top_p": 0.9,
