@@ -83,6 +83,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.major.size": 3.0,
     "lines.linewidth": 1.6,
     "path.simplify": False,
+    "text.parse_math": False,  # names of models and options are no formulas
     "svg.fonttype": "none",
     "svg.hashsalt": "atts",
     "savefig.dpi": DPI,
@@ -154,12 +155,18 @@ Painter = Callable[[Drawing], None]
 
 
 def themed_svg(
-    paint: Painter, *, width: int = WIDTH, height: int = HEIGHT, prefix: str = "f"
+    paint: Painter,
+    *,
+    label: str,
+    width: int = WIDTH,
+    height: int = HEIGHT,
+    prefix: str = "f",
 ) -> str:
     """A figure as an SVG element whose colours are CSS variables (`--ink`, `--s0`, ...).
 
     Args:
         paint: draws the figure.
+        label: what it shows, for those who do not see it.
         width: CSS pixels.
         height: CSS pixels.
         prefix: of the ids in it; unique in a page.
@@ -174,7 +181,7 @@ def themed_svg(
         stream = io.StringIO()
         # Without metadata the same data gives the same bytes.
         drawing.canvas.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    return _themed(stream.getvalue(), drawing.marks, prefix)
+    return _themed(stream.getvalue(), drawing.marks, prefix, label)
 
 
 def save(paint: Painter, stem: Path, *, width: int = WIDTH, height: int = HEIGHT) -> list[Path]:
@@ -212,10 +219,11 @@ _LONG = re.compile(r"-?\d+\.\d{2,}")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
 
 
-def _themed(text: str, marks: Mapping[str, Mark], prefix: str) -> str:
+def _themed(text: str, marks: Mapping[str, Mark], prefix: str, label: str) -> str:
     root = ElementTree.fromstring(text)
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
+    root.attrib |= {"role": "img", "aria-label": label}
     for parent in list(root.iter()):
         for child in list(parent):
             # A style sheet in an SVG holds for the whole page; the page's own says the same.

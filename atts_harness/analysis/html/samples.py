@@ -103,8 +103,8 @@ def add_row(
             by_doc.setdefault(sample.doc, []).append(sample)
         else:
             out += 1
-    for doc, samples in sorted(by_doc.items()):
-        block = []
+    for _, samples in sorted(by_doc.items()):
+        block: list[dict[str, Any]] = []
         for sample in samples:
             record, grade = known.get(sample), entry.grades[sample]
             browser.lines.append(

@@ -1,0 +1,309 @@
+"""`write_page`: a leaderboard and what lies behind it as one HTML file that loads nothing.
+
+Everything is in the file: styles, scripts, figures as SVG, samples in compressed blocks. A content
+security policy forbids every load and every script but its own, by hash, so that even a text that
+escaped its place could do nothing. Jinja escapes what it inserts; texts of models reach the page
+in the blocks only, and from there as text nodes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from atts_harness.analysis.entries import Entry
+from atts_harness.analysis.html.columns import Column, columns_of
+from atts_harness.analysis.html.draw import DARK, LIGHT, SERIES, css_variables, save, themed_svg
+from atts_harness.analysis.html.figure import Figure
+from atts_harness.analysis.html.figures import comparing
+from atts_harness.analysis.html.figures_run import of_run
+from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
+from atts_harness.analysis.html.series import Point, points_of
+from atts_harness.analysis.html.view import View, read_row
+from atts_harness.analysis.rows import Leaderboard, Row, Table
+from atts_harness.errors import SettingError
+from atts_harness.records import SampleRecord
+
+SCRIPTS = ("sort.js", "filter.js", "runs.js", "samples.js", "theme.js")
+MOST_SAMPLES = 5000
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """Settings of a page.
+
+    Attributes:
+        title: its heading.
+        most_samples: samples whose texts are in the page; it names how many are left out.
+    """
+
+    title: str = "ATTS report"
+    most_samples: int = MOST_SAMPLES
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure as the page has it."""
+
+    figure: Figure
+    svg: Markup | None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table with its figures."""
+
+    table: Table
+    rows: list[Row]
+    columns: list[Column]
+    points: dict[str, Point]
+    figures: list[Shown]
+    low: float
+    high: float
+    disagree: dict[str, dict[str, float]]
+
+
+@dataclass
+class Gathered:
+    """What was read of all rows."""
+
+    views: dict[str, View] = field(default_factory=dict)
+    browser: Browser = field(default_factory=Browser)
+
+
+def write_page(
+    leaderboard: Leaderboard,
+    entries: Mapping[str, Entry],
+    out_path: Path,
+    *,
+    figures_dir: Path | None = None,
+    options: PageOptions | None = None,
+) -> list[Path]:
+    """Write the page, and the figures for papers if a folder is named.
+
+    Args:
+        leaderboard: its rows may come from runs of this project and from other lm-eval models.
+        entries: the samples behind each row, by row id; rows made from others have none.
+        out_path: the page.
+        figures_dir: where every figure goes as SVG and PNG.
+        options: settings.
+
+    Returns:
+        The files written, the page first.
+
+    Raises:
+        SettingError: a file cannot be written.
+    """
+    chosen = options or PageOptions()
+    gathered = _gather(leaderboard, entries, chosen.most_samples)
+    parts = [_part(leaderboard, table, gathered.views) for table in leaderboard.tables]
+    runs = _runs(leaderboard, parts, gathered.views)
+    html = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            title=chosen.title,
+            leaderboard=leaderboard,
+            parts=parts,
+            runs=[
+                (row, point, [_shown(f, f"r{n}") for f in found]) for n, (row, point, found) in runs
+            ],
+            browser=gathered.browser,
+            left_out=left_out(leaderboard, gathered.browser, chosen.most_samples),
+            data=script_json(_data(leaderboard, parts, gathered.browser)),
+            policy=_policy(),
+            style=Markup(_style()),
+            script=Markup(_script()),
+            series=SERIES,
+        )
+    )
+    written = [out_path]
+    try:
+        out_path.write_text(html, encoding="utf-8")
+        if figures_dir is not None:
+            figures_dir.mkdir(parents=True, exist_ok=True)
+            for stem, figure in _all_figures(parts, runs):
+                if figure.paint is not None:
+                    size = {"width": figure.width, "height": figure.height}
+                    written += save(figure.paint, figures_dir / stem, **size)
+    except OSError as error:
+        raise SettingError(f"{error.filename or out_path}: {error.strerror}") from error
+    return written
+
+
+def script_json(value: Any) -> Markup:
+    """JSON that can stand in a script element: nothing in it ends the element or opens another."""
+    text = msgspec.json.encode(value).decode()
+    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+
+
+def left_out(leaderboard: Leaderboard, browser: Browser, most: int) -> str:
+    """Says how many samples are not in the page and where they are; "" if all are in it."""
+    if not browser.left_out:
+        return ""
+    count = sum(number for number, _ in browser.left_out.values())
+    places = "; ".join(
+        f"{number:,} of {leaderboard.row(id_).label} in {where}"
+        for id_, (number, where) in browser.left_out.items()
+    )
+    return (
+        f"{browser.shown:,} samples are in this page, of the same problems for every row of a task; "
+        f"{count:,} more are left out (at most {most:,} are put in): {places}."
+    )
+
+
+def _gather(leaderboard: Leaderboard, entries: Mapping[str, Entry], most: int) -> Gathered:
+    """Read every row once; texts go into compressed blocks at once, so that one row is held."""
+    gathered = Gathered()
+    there = {row.id: entries[row.id] for row in leaderboard.rows if row.id in entries}
+    docs = kept_documents(there, most)
+    for row in leaderboard.rows:
+        records: Sequence[SampleRecord]
+        gathered.views[row.id], records = read_row(row, entries.get(row.id))
+        if row.id in there:
+            add_row(gathered.browser, row.id, there[row.id], records, docs[row.id])
+    return gathered
+
+
+def _part(leaderboard: Leaderboard, table: Table, views: Mapping[str, View]) -> Part:
+    rows = [leaderboard.row(id_) for id_ in table.rows]
+    points = points_of(rows)
+    ends = [
+        end
+        for row in rows
+        if row.pass_1
+        for end in (row.pass_1.low, row.pass_1.high, row.pass_1.value)
+        if end is not None
+    ]
+    number = leaderboard.tables.index(table)
+    return Part(
+        table=table,
+        rows=rows,
+        columns=columns_of(rows),
+        points={point.row.id: point for point in points},
+        figures=[_shown(figure, f"t{number}") for figure in comparing(points, views)],
+        low=min(ends, default=0.0),
+        high=max(ends, default=1.0),
+        disagree={row.id: views[row.id].disagree for row in rows if views[row.id].disagree},
+    )
+
+
+Runs = list[tuple[int, tuple[Row, Point, list[Figure]]]]
+
+
+def _runs(leaderboard: Leaderboard, parts: Sequence[Part], views: Mapping[str, View]) -> Runs:
+    found = [
+        (row, part.points[row.id], of_run(views[row.id])) for part in parts for row in part.rows
+    ]
+    return list(enumerate(found))
+
+
+def _all_figures(parts: Sequence[Part], runs: Runs) -> Iterator[tuple[str, Figure]]:
+    for part in parts:
+        for shown in part.figures:
+            yield _file_name(part.table.id, shown.figure.name), shown.figure
+    for _, (row, _point, figures) in runs:
+        for figure in figures:
+            yield _file_name(row.id, figure.name), figure
+
+
+def _file_name(*parts: str) -> str:
+    return re.sub(r"[^\w.=-]+", "-", "-".join(parts)).strip("-")
+
+
+def _shown(figure: Figure, place: str) -> Shown:
+    if figure.paint is None:
+        return Shown(figure, None)
+    svg = themed_svg(
+        figure.paint,
+        label=f"{figure.title}. {figure.caption} The figures are in the table below.",
+        width=figure.width,
+        height=figure.height,
+        prefix=f"{place}-{figure.name}",
+    )
+    return Shown(figure, Markup(svg))
+
+
+def _data(leaderboard: Leaderboard, parts: Sequence[Part], browser: Browser) -> dict[str, Any]:
+    labels = {row.id: part.points[row.id].label for part in parts for row in part.rows}
+    return {
+        "fields": FIELDS,
+        "lines": browser.lines,
+        "rows": {
+            row.id: {
+                "label": labels.get(row.id, row.label),
+                "task": row.task,
+                "strategy": row.strategy,
+                "pair": row.pair.name,
+                "text": " ".join(
+                    [row.label, labels.get(row.id, ""), row.task, row.pair.name]
+                    + [f"{name}={value}" for name, value in row.options.items()]
+                ).lower(),
+            }
+            for row in leaderboard.rows
+        },
+    }
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("atts_harness.analysis.html", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["plain"] = lambda value: "" if value is None else repr(value)
+    environment.filters["three"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment.filters["signed"] = lambda value: "–" if value is None else f"{value:+.3f}"
+    environment.filters["p"] = _p
+    return environment
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return "< .001" if value < 0.001 else f"{value:.3f}"
+
+
+def _asset(name: str) -> str:
+    return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _script() -> str:
+    """All scripts in one, in strict mode and a scope of their own."""
+    body = "\n".join(_asset(name) for name in SCRIPTS)
+    return f'"use strict";{{\n{body}\n}}\n'
+
+
+@cache
+def _style() -> str:
+    colours = (
+        f":root{{{css_variables(LIGHT)}}}"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
+        f"{{{css_variables(DARK)}}}}}"
+        f":root[data-theme=dark]{{{css_variables(DARK)}}}"
+    )
+    return colours + _asset("page.css")
+
+
+def _policy() -> str:
+    """No load of anything; the page's own script by its hash; styles in the page only."""
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
+    )
