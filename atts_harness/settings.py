@@ -196,9 +196,8 @@ def parse_settings(args: Mapping[str, Any]) -> Settings:
     """
     _refuse_secrets(args)
     given = {k: v for k, v in args.items() if v is not None}
-    name = str(given.get("strategy", "atts"))
-    strategy = plugins.strategy(name)
     presets = _presets(given)
+    strategy = plugins.strategy(_strategy_name(given, presets))
     run_fields = set(RunOptions.__struct_fields__)
     own_fields = set(strategy.Options.__struct_fields__)
     run = struct_from(RunOptions, {k: v for k, v in (presets | given).items() if k in run_fields})
@@ -304,6 +303,22 @@ def _presets(given: Mapping[str, Any]) -> dict[str, Any]:
         for preset in usual:
             joined = dict(preset.settings) | joined
     return joined
+
+
+def _strategy_name(given: Mapping[str, Any], presets: Mapping[str, Any]) -> str:
+    """What was asked for, else what the preset is made for, else ATTS.
+
+    Raises:
+        SettingError: the preset is made for another strategy than the one asked for.
+    """
+    of_preset = presets.get("strategy")
+    asked = given.get("strategy", of_preset or "atts")
+    if of_preset not in (None, asked):
+        raise SettingError(
+            f"preset={given['preset']}: it is made for strategy {of_preset}, not {asked}; leave "
+            f"the preset out, or use --model {of_preset} (or strategy={of_preset})"
+        )
+    return str(asked)
 
 
 def _role_options(

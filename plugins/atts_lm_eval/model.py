@@ -197,14 +197,17 @@ def model_class(strategy: str) -> type[AttsLM]:
 def _with_strategy(strategy: str, model_args: Mapping[str, Any]) -> dict[str, Any]:
     """Model arguments with the strategy that the model's name says.
 
-    `--model atts` takes `strategy=NAME`; every other model is its strategy.
+    `--model atts` takes `strategy=NAME`, or a preset that is made for another one; every other
+    model is its strategy.
     """
-    asked = model_args.get("strategy") or strategy
-    if strategy not in ("atts", asked):
+    asked = model_args.get("strategy")
+    if strategy == "atts":
+        return dict(model_args)
+    if asked not in (None, strategy):
         raise SettingError(
             f"strategy={asked}: the model is {strategy}; use --model {asked}, or leave it out"
         )
-    return {**model_args, "strategy": asked}
+    return {**model_args, "strategy": strategy}
 
 
 def _nominal_rate(strategy: Strategy) -> float | None:

@@ -56,6 +56,7 @@ def installed(monkeypatch):
         Preset("tiny", {"backend": "engine", "draft": "D", "target": "T"}, default=True),
         Preset("published", {"turns": 15, "draft_tokens": 500, "dtype": "half"}),
         Preset("short", {"turns": 3}),
+        Preset("of-other", {"strategy": "other", "threshold": 5.0}),
     ]
     monkeypatch.setattr(plugins, "strategies", lambda: registered([Turns, Other, DraftAlone]))
     monkeypatch.setattr(plugins, "backends", lambda: registered(engines))
@@ -120,6 +121,19 @@ def test_a_preset_may_set_what_a_strategy_does_not_have():
     settings = parse_settings({"strategy": "other", "preset": "published"})
     assert settings.options().threshold == 7.0
     assert settings.roles["draft"].options.dtype == "half"
+
+
+def test_a_preset_that_is_made_for_a_strategy_brings_it():
+    settings = parse_settings({"preset": "short+of-other"})
+    assert settings.strategy is Other
+    assert settings.run.strategy == "other"
+    assert settings.options().threshold == 5.0
+    assert parse_settings({"preset": "of-other", "strategy": "other"}).strategy is Other
+
+
+def test_a_preset_of_another_strategy_is_refused():
+    with pytest.raises(SettingError, match="made for strategy other, not turns; leave the preset"):
+        parse(preset="of-other")
 
 
 def test_sampling_given_over_task_over_default():

@@ -11,7 +11,7 @@ from atts_lm_eval.prompts import ChatPrompt
 from atts_harness import plugins
 from atts_harness.backend import BackendKind, BackendOptions
 from atts_harness.errors import BadRequestError, ContextLengthError, SettingError
-from atts_harness.hookspecs import hookimpl
+from atts_harness.hookspecs import Preset, hookimpl
 from atts_harness.testing.scripted import Says
 
 
@@ -173,6 +173,27 @@ def test_every_strategy_is_a_model(pair, lm, ask, strategy):
 
 def test_model_atts_takes_a_strategy(pair, lm):
     assert lm(strategy="target-only").settings.strategy.name == "target-only"
+
+
+class Published:
+    """A preset that is made for a strategy."""
+
+    @hookimpl
+    def atts_presets(self):
+        return [Preset("alone", {"strategy": "target-only", "top_p": 0.9}, "as published")]
+
+
+def test_a_presets_strategy_counts_where_the_models_name_says_none(pair, lm):
+    plugins.manager().register(Published(), name="published")
+    try:
+        for cls in (AttsLM, model_class("target-only")):
+            settings = lm(cls, preset="alone").settings
+            assert settings.strategy.name == "target-only"
+            assert settings.run.top_p == 0.9
+        with pytest.raises(SettingError, match="made for strategy target-only, not draft-only"):
+            lm(model_class("draft-only"), preset="alone")
+    finally:
+        plugins.manager().unregister(name="published")
 
 
 UNSAID = {"batch_size": 1, "max_batch_size": None, "device": "cuda:0"}
