@@ -238,6 +238,8 @@ def explain(launch: Launch, status: int | None, log_start: int = 0) -> str:
                 f"(log: {launch.log})"
             )
     errors = [line for line in lines if re.match(r"\S*(Error|Exception)\b.*:", line)]
+    # The last one may only say where to look for it.
+    errors = [line for line in errors if not re.search("see root cause", line, re.I)] or errors
     last = (errors or lines or ["it wrote nothing"])[-1]
     return (
         f"{launch.role}: the server ended with status {status}: {_shorten(last)} "

@@ -34,6 +34,7 @@ CAUSES = (
         r"out of memory|outofmemoryerror|no available memory for the cache blocks|"
         r"free memory on device .* is less than desired|"
         r"larger than the (?:available kv cache memory|maximum number of tokens)|"
+        r"available memory on node .* is less than requested|can't allocate memory|"
         r"not enough memory",
         "gpu_memory_utilization",
         "too little device memory: more devices, a smaller `max_length`, or another fraction",

@@ -230,3 +230,10 @@ def test_a_cause_from_an_earlier_start_is_not_told_again(tmp_path):
     old = "OSError: Address already in use\n"
     plan.log.write_text(old + "ValueError: new\n")
     assert "ValueError: new" in explain(plan, 1, len(old))
+
+
+def test_the_root_cause_is_told_and_not_where_to_look_for_it(tmp_path):
+    plan = launch(tmp_path)
+    plan.log.parent.mkdir()
+    plan.log.write_text("ValueError: the cause\nRuntimeError: failed. See root cause above.\n")
+    assert "the cause" in explain(plan, 1)

@@ -1,0 +1,123 @@
+"""The command that starts a vLLM server, and what its log says when it dies."""
+
+import pytest
+from atts_vllm import launch as module
+from atts_vllm.launch import launch
+from atts_vllm.options import VLLMOptions
+
+from atts_harness.backend import BackendSpec
+from atts_harness.engines.managed import visible_devices
+from atts_harness.engines.servers import explain
+
+
+@pytest.fixture(autouse=True)
+def version(monkeypatch):
+    monkeypatch.setattr(module, "package_version", lambda *_: "0.32.0")
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    def pretend(visible):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        visible_devices.cache_clear()
+
+    yield pretend
+    visible_devices.cache_clear()
+
+
+def plan(tmp_path, role="target", **options):
+    spec = BackendSpec("vllm", "org/model", VLLMOptions(**options), role, str(tmp_path))
+    return launch(spec)
+
+
+def flag(made, name):
+    return made.argv[made.argv.index(name) + 1]
+
+
+def test_several_devices_mean_tensor_parallel(gpus, tmp_path):
+    gpus("0,1,2")
+    made = plan(tmp_path, devices="1+2")
+    assert made.env["CUDA_VISIBLE_DEVICES"] == "1,2"
+    assert flag(made, "--tensor-parallel-size") == "2"
+    assert "--enable-scale-out" in made.argv
+    # Prompt log-probabilities of a step cost memory that vLLM does not foresee.
+    assert flag(made, "--max-num-batched-tokens") == "2048"
+    assert "--max-num-batched-tokens" not in plan(tmp_path, "draft", devices="0").argv
+
+
+def test_an_older_release_has_no_route_for_tails(gpus, tmp_path, monkeypatch):
+    gpus("0")
+    monkeypatch.setattr(module, "package_version", lambda *_: "0.31.2+cu130")
+    assert "--enable-scale-out" not in plan(tmp_path, devices="0").argv
+
+
+def test_a_single_device_is_shared(gpus, tmp_path):
+    gpus("0")
+    shares = [
+        float(flag(plan(tmp_path, role), "--gpu-memory-utilization"))
+        for role in ("draft", "target")
+    ]
+    assert shares[0] < shares[1]
+    assert sum(shares) < 1
+    own = plan(tmp_path, gpu_memory_utilization=0.4)
+    assert flag(own, "--gpu-memory-utilization") == "0.4"
+
+
+def test_any_flag_can_be_given_and_wins(gpus, tmp_path):
+    gpus("0,1")
+    made = plan(
+        tmp_path,
+        "draft",
+        dtype="bfloat16",
+        max_length=4096,
+        server_args='--quantization fp8 --dtype half --speculative-config \'{"method": "ngram"}\'',
+    )
+    assert flag(made, "--dtype") == "half"
+    assert made.argv.count("--dtype") == 1
+    assert flag(made, "--max-model-len") == "4096"
+    assert flag(made, "--quantization") == "fp8"
+    assert flag(made, "--speculative-config") == '{"method": "ngram"}'
+    assert made.log == tmp_path / "logs" / "draft-vllm.log"
+
+
+def test_on_the_processor_it_takes_no_more_than_it_needs(gpus, tmp_path):
+    gpus("0")
+    made = plan(tmp_path, devices="cpu")
+    assert "CUDA_VISIBLE_DEVICES" not in made.env
+    assert made.env["VLLM_CPU_KVCACHE_SPACE"] == "1"
+    assert "--enforce-eager" in made.argv
+
+
+@pytest.mark.parametrize(
+    ("line", "setting"),
+    [
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "gpu_memory"),
+        ("ValueError: No available memory for the cache blocks. Try increasing", "gpu_memory"),
+        (
+            "ValueError: Free memory on device (9.1/79.1 GiB) on startup is less than desired GPU "
+            "memory utilization (0.9, 71.2 GiB).",
+            "gpu_memory",
+        ),
+        (
+            "RuntimeError: Worker failed with error 'Available memory on node 0 (17.57/23.54 GiB) "
+            "on kv cache allocation is less than requested memory for kv (100000.0 GiB).'",
+            "gpu_memory",
+        ),
+        (
+            "ValueError: User-specified max_model_len (131072) is greater than the derived "
+            "max_model_len (max_position_embeddings=4096)",
+            "max_length",
+        ),
+        ("ModuleNotFoundError: No module named 'vllm'", "engine_python"),
+    ],
+)
+def test_why_it_died(gpus, tmp_path, line, setting):
+    gpus("0")
+    made = plan(tmp_path)
+    made.log.parent.mkdir()
+    last = "RuntimeError: Engine core initialization failed. See root cause above."
+    made.log.write_text(f"INFO begins\n(EngineCore pid=7) {line}\n(APIServer pid=6) {last}\n")
+    told = explain(made, 1)
+    assert told.startswith(f"target_{setting}")
+    assert str(made.log) in told
+    assert "\n" not in told
