@@ -187,6 +187,8 @@ def _cell(
     except SettingError as error:
         raise _located(error, source, row.place) from error
     mine = {*entry.settings, *row.point}
+    if "rate_of" in mine:
+        idle.add("rate")  # it takes its place
     return Cell(
         task=task,
         pair=pair,

@@ -1,0 +1,344 @@
+"""Cells, their order, their commands, and what of them must not change."""
+
+import json
+
+import msgspec
+import pytest
+from atts_lm_eval.compare import calibrations
+from atts_lm_eval.compare.cells import expand
+from atts_lm_eval.compare.commands import (
+    calibrate_command,
+    headline,
+    lm_eval_command,
+    newest_results,
+)
+from atts_lm_eval.compare.order import in_order
+from atts_lm_eval.compare.plan import read_plan
+from atts_lm_eval.compare.status import Folder, identity, merged, read_status
+
+from atts_harness.errors import RunDirError, SettingError
+
+PLAN = """\
+out: out
+limit: 40
+repeats: 4
+settings: {preset: pair, rate: 0.3, target_device: cpu}
+pairs:
+  one: {device: cpu}
+  two: {draft_device: cuda}
+tasks: [sums, products]
+strategies:
+  - draft-only
+  - strategy: atts
+    name: replace
+    settings: {on_reject: replace}
+    points: {rate: [0.1, 0.2]}
+  - strategy: random-takeover
+    settings: {on_reject: replace, rate_of: replace-rate=0.2}
+"""
+
+
+@pytest.fixture
+def read(pair, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def read(text=PLAN):
+        (tmp_path / "plan.yaml").write_text(text)
+        return read_plan("plan.yaml")
+
+    return read
+
+
+@pytest.fixture
+def cells(read):
+    def cells(text=PLAN):
+        return {cell.name: cell for cell in expand(read(text))}
+
+    return cells
+
+
+def test_tasks_by_pairs_by_strategies_by_points(cells):
+    assert list(cells())[:5] == [
+        "sums/one/draft-only",
+        "sums/one/replace-rate=0.1",
+        "sums/one/replace-rate=0.2",
+        "sums/one/random-takeover",
+        "sums/two/draft-only",
+    ]
+    assert len(cells()) == 2 * 2 * 4
+
+
+def test_a_list_of_points_is_no_product(cells):
+    points = "points:\n      - {rate: 0.1, turns: 5}\n      - {rate: [0.2, 0.4], turns: 9}"
+    found = cells(
+        PLAN.replace("points: {rate: [0.1, 0.2]}", points).replace("=0.2}", "=0.2-turns=9}")
+    )
+    rows = [cell.row for cell in found.values() if (cell.task_name, cell.pair) == ("sums", "one")]
+    assert [row for row in rows if row.startswith("replace")] == [
+        "replace-rate=0.1-turns=5",
+        "replace-rate=0.2-turns=9",
+        "replace-rate=0.4-turns=9",
+    ]
+
+
+def test_settings_come_from_the_plan_the_pair_the_strategy_and_the_point(cells):
+    cell = cells()["sums/two/replace-rate=0.1"]
+    assert cell.settings == {
+        "preset": "pair",
+        "rate": 0.1,
+        "target_device": "cpu",
+        "draft_device": "cuda",
+        "on_reject": "replace",
+    }
+    parsed = cell.parsed()
+    assert parsed.roles["draft"].options.device == "cuda"
+    assert parsed.roles["target"].options.device == "cpu"
+
+
+def test_a_strategy_is_spared_what_it_has_no_use_for(cells):
+    """The pair's target means nothing to the draft alone, nor does the plan's rate."""
+    assert cells()["sums/two/draft-only"].settings == {"preset": "pair", "draft_device": "cuda"}
+    assert cells()["sums/one/draft-only"].settings == {"preset": "pair", "device": "cpu"}
+
+
+def test_what_nobody_knows_is_refused_wherever_it_stands(cells):
+    with pytest.raises(SettingError, match=r"line 4: draft-only: .*'rat'.*rate"):
+        cells(PLAN.replace("rate: 0.3", "rat: 0.3"))
+
+
+def test_presets_are_joined(cells):
+    found = cells(PLAN.replace("{on_reject: replace}", "{preset: paper, rule: pvalue}"))
+    assert found["sums/one/replace-rate=0.1"].settings["preset"] == "pair+paper"
+
+
+def test_a_row_of_the_plan_as_the_rate_of_another(cells, tmp_path):
+    cell = cells()["products/two/random-takeover"]
+    assert cell.needs == "products/two/replace-rate=0.2"
+    assert "rate_of" not in cell.settings
+    with pytest.raises(SettingError, match=r"line 16: .*'replace-rate=0.3'.*replace-rate=0.2"):
+        cells(PLAN.replace("rate_of: replace-rate=0.2", "rate_of: replace-rate=0.3"))
+    with pytest.raises(SettingError, match="takes its own rate from another row"):
+        cells(PLAN.replace("rate_of: replace-rate=0.2", "rate_of: random-takeover"))
+
+
+def test_a_path_as_the_rate_of_another(cells, tmp_path):
+    (tmp_path / "earlier").mkdir()
+    found = cells(PLAN.replace("rate_of: replace-rate=0.2", "rate_of: earlier"))
+    cell = found["sums/one/random-takeover"]
+    assert (cell.needs, cell.settings["rate_of"]) == (None, "earlier")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("name: replace", "name: draft-only", None),
+        ("- draft-only", "- draft-only\n  - draft-only", "'draft-only'.*the other: line 10"),
+        ("[sums, products]", "[sums, sums]", "'sums'.*the other: line 8"),
+    ],
+)
+def test_two_cells_of_one_name(cells, old, new, message):
+    text = PLAN.replace(old, new)
+    if message is None:  # with its point the name is another one
+        text = text.replace("rate_of: replace", "rate_of: draft-only")
+        assert len(cells(text)) == 16
+    else:
+        with pytest.raises(SettingError, match=message):
+            cells(text)
+
+
+def test_the_order_is_drawn_and_the_same_for_the_same_seed(cells):
+    found = list(cells().values())
+    orders = [[cell.name for cell in in_order(found, seed)] for seed in range(6)]
+    assert orders[1] == [cell.name for cell in in_order(found, 1)]
+    assert len({tuple(order) for order in orders}) > 1
+    blocks = {tuple(name.rsplit("/", 1)[1] for name in order[:4]) for order in orders}
+    assert len(blocks) > 1
+    for order in orders:
+        assert sorted(order) == sorted(cells())
+        # A pair's servers are started once.
+        pairs = [name.split("/")[1] for name in order]
+        assert pairs == ["one"] * 8 + ["two"] * 8
+        for name, cell in cells().items():
+            if cell.needs:
+                assert order.index(cell.needs) < order.index(name)
+    rows = [[name.split("/")[2] for name in order] for order in orders]
+    assert any(row[:4] != row[4:8] for row in rows)  # each task has an order of its own
+
+
+def test_an_order_that_is_not_drawn_is_the_plans(cells):
+    text = PLAN.replace("  - draft-only\n", "").replace("tasks:", "shuffle: false\ntasks:")
+    text = text.replace("  - strategy: atts", "  - draft-only\n  - strategy: atts")
+    listed = [cell for cell in cells(text).values() if cell.pair == "one"]
+    assert in_order(listed, 1, shuffle=False) == listed
+    backwards = in_order(listed[::-1], 1, shuffle=False)
+    names = [cell.name for cell in backwards]
+    assert names.index("sums/one/replace-rate=0.2") < names.index("sums/one/random-takeover")
+
+
+def options_of(command):
+    """Options of a command, by name; those without a value are True."""
+    found = {}
+    for place, word in enumerate(command):
+        if word.startswith("--"):
+            following = command[place + 1 : place + 2]
+            bare = not following or following[0].startswith("--")
+            found[word] = True if bare else following[0]
+    return found
+
+
+def test_the_command_of_a_cell(read, cells, tmp_path):
+    text = PLAN.replace("limit: 40", "limit: 40\nsystem_instruction: Be brief.\ninclude_path: .")
+    cell = cells(text)["sums/one/replace-rate=0.1"]
+    further = {"target_url": "http://h:1"}
+    options = options_of(lm_eval_command(cell, read(text).plan, tmp_path / "x", further))
+    args = json.loads(options.pop("--model_args"))
+    assert args == {**cell.settings, **further, "run_dir": str(tmp_path / "x")}
+    assert options == {
+        "--model": "atts",
+        "--tasks": "sums",
+        "--apply_chat_template": True,
+        "--system_instruction": "Be brief.",
+        "--include_path": ".",
+        "--limit": "40",
+        "--metadata": '{"repeats":4}',
+        "--output_path": str(tmp_path / "x" / "results.json"),
+        "--log_samples": True,
+    }
+
+
+CALIBRATED = PLAN.replace(
+    "points: {rate: [0.1, 0.2]}",
+    "points: {rate: [0.1, 0.2], coverage: [turn, marginal]}\n"
+    "    calibrate: {questions: 8, repeats: 2, metadata: {problem_seed: 5}}",
+).replace("replace-rate=0.2", "replace-rate=0.2-coverage=turn")
+
+
+def test_the_command_of_a_calibration(read, cells, tmp_path):
+    cell = cells(CALIBRATED)["sums/one/replace-rate=0.1-coverage=turn"]
+    command = calibrate_command(cell, read(CALIBRATED).plan, tmp_path / "bank.json", {})
+    assert command[3:5] == ["calibrate", str(tmp_path / "bank.json")]
+    options = options_of(command)
+    args = json.loads(options.pop("--model-args"))
+    assert args == {k: v for k, v in cell.settings.items() if k != "coverage"}
+    assert json.loads(options.pop("--metadata")) == {"problem_seed": 5, "repeats": 2}
+    assert options == {"--task": "sums", "--questions": "8", "--evaluated": "40"}
+
+
+def test_cells_share_a_bank_where_their_scores_are_alike(read, cells):
+    plan = read(CALIBRATED).plan
+    banks = {n: calibrations.of_cell(c, plan).bank for n, c in cells(CALIBRATED).items()}
+    turn, marginal = (
+        banks[f"sums/one/replace-rate=0.1-coverage={c}"] for c in ("turn", "marginal")
+    )
+    other = banks["sums/one/replace-rate=0.2-coverage=turn"]
+    assert turn == marginal  # what is done with scores does not change them
+    assert turn != other  # later turns went through takeovers at another rate
+    assert turn != banks["products/one/replace-rate=0.1-coverage=turn"]
+    assert turn != banks["sums/two/replace-rate=0.1-coverage=turn"]
+    first = CALIBRATED.replace("questions: 8,", "questions: 8, turns: 1,")
+    banks = {n: calibrations.of_cell(c, plan).bank for n, c in cells(first).items()}
+    rates = {banks[f"sums/one/replace-rate={r}-coverage=turn"] for r in (0.1, 0.2)}
+    assert len(rates) == 1  # nothing is taken over where only first turns are scored
+
+
+def test_a_figure_that_stands_for_a_task(tmp_path):
+    def wrote(name, **figures):
+        path = tmp_path / f"results_{name}.json"
+        path.write_text(json.dumps({"results": figures}))
+        return path
+
+    assert newest_results(tmp_path) is None
+    ours = {"alias": "sums", "pass@1,all": 0.25, "pass@1_interval,all": [0, 1], "failed,all": 0.0}
+    assert headline(wrote("a", sums=ours)) == ("pass@1", 0.25)
+    stock = {"exact_match,strict": 0.5, "exact_match,flexible": 1.0, "exact_match_stderr,s": 0.1}
+    assert headline(wrote("b", gsm8k=stock)) == ("exact_match", 0.75)
+    assert headline(wrote("c", sums=ours, more={"pass@1,all": 0.75})) == ("pass@1", 0.5)
+    assert headline(wrote("d", sums={"alias": "sums"})) is None
+    broken = tmp_path / "results_e.json"
+    broken.write_text("{")
+    with pytest.raises(RunDirError, match=r"results_e.json: cannot be read"):
+        headline(broken)
+
+
+@pytest.fixture
+def known(read, cells):
+    """A status in which every cell was started."""
+    plan = read().plan
+    status = merged(None, list(cells().values()), plan, "plan.yaml")
+    for cell in status.cells:
+        cell.starts, cell.state = 1, "done"
+    return msgspec.json.decode(msgspec.json.encode(status), type=type(status))
+
+
+def test_new_cells_are_added_and_old_ones_kept_apart(read, cells, known):
+    text = PLAN.replace("[0.1, 0.2]", "[0.2, 0.4]")
+    status = merged(known, list(cells(text).values()), read(text).plan, "plan.yaml")
+    states = {cell.name: cell.state for cell in status.cells}
+    assert states["sums/one/replace-rate=0.4"] == "pending"
+    assert states["sums/one/replace-rate=0.2"] == "done"
+    assert {cell.row for cell in status.dropped} == {"replace-rate=0.1"}
+    # ... and taken up again when the plan has them again.
+    again = merged(status, list(cells().values()), read().plan, "plan.yaml")
+    assert again.cell("sums/one/replace-rate=0.1").state == "done"
+    assert {cell.row for cell in again.dropped} == set()  # rate=0.4 was never started
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "difference"),
+    [
+        ("{on_reject: replace}", "{on_reject: continue}",
+         'settings.on_reject was "replace", now "continue"'),
+        ("limit: 40", "limit: 80", "task.limit was 40, now 80"),
+        ("repeats: 4\n", "", "task.repeats was 4, now not set"),
+        ("rate_of: replace-rate=0.2", "rate_of: replace-rate=0.1",
+         'rate_of was "sums/one/replace-rate=0.2", now "sums/one/replace-rate=0.1"'),
+        ("{device: cpu}", "{device: cpu, trust_remote_code: true}",
+         "settings.trust_remote_code was not set, now true"),
+    ],
+)  # fmt: skip
+def test_a_changed_cell_is_refused_with_the_difference(read, cells, known, old, new, difference):
+    text = PLAN.replace(old, new, 1)
+    with pytest.raises(RunDirError) as raised:
+        merged(known, list(cells(text).values()), read(text).plan, "plan.yaml")
+    assert difference in str(raised.value)
+    assert "--redo" in str(raised.value)
+
+
+def test_a_cell_that_was_never_started_may_change(read, cells, known):
+    for cell in known.cells:
+        cell.starts, cell.state = 0, "pending"
+    text = PLAN.replace("limit: 40", "limit: 80")
+    status = merged(known, list(cells(text).values()), read(text).plan, "plan.yaml")
+    assert {cell.identity["task"]["limit"] for cell in status.cells} == {80}
+
+
+def test_addresses_and_patience_may_change(read, cells):
+    plan = read().plan
+    before = identity(cells()["sums/one/draft-only"], plan)
+    patient = PLAN.replace(
+        "preset: pair,", "preset: pair, retries: 9, timeout: 5, progress: plain,"
+    )
+    assert identity(cells(patient)["sums/one/draft-only"], plan) == before
+    seeded = PLAN.replace("preset: pair,", "preset: pair, seed: 9,")
+    assert identity(cells(seeded)["sums/one/draft-only"], plan) != before
+
+
+def test_the_folder_holds_one_status_and_one_comparison(tmp_path, known):
+    folder = Folder(tmp_path / "out")
+    assert folder.read() is None
+    folder.write(known)
+    assert read_status(tmp_path / "out") == known
+    (tmp_path / "out" / "compare.json").write_text('{"name": "x"}')
+    with pytest.raises(RunDirError, match="no status of a comparison"):
+        folder.read()
+    known.version = 99
+    folder.write(known)
+    with pytest.raises(RunDirError, match="is of version 99, this package reads 1"):
+        folder.read()
+    folder.close()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunDirError, match=r"^out: .*file/out: Not a directory; choose another"):
+        Folder(tmp_path / "file" / "out")
