@@ -15,12 +15,13 @@ from atts_harness.analysis.entries import Entry, Question
 from atts_harness.conformal.provenance import fingerprint
 from atts_harness.errors import SettingError
 from atts_harness.grading.grade import Grade, Sampled, grade_question, question_metrics
-from atts_harness.grading.saved import MISSING, Documents, gold_of
+from atts_harness.grading.saved import MISSING, PROMPTS, Documents, gold_of, matched
 from atts_harness.records import SampleId
 from atts_harness.running.rundir import RecordedRun
 
 MAJORITY = re.compile(r"maj@(\d+)")
 QUESTION_FIELDS = ("prompt", "problem", "question", "Question")
+ADDED = frozenset({"answer", "doc_id", PROMPTS})
 GRADED_HERE = "graded for this report by the harness's grader (extractor boxed)"
 
 
@@ -73,20 +74,16 @@ def from_run(run: RecordedRun, task: str, documents: Documents) -> tuple[Entry, 
     Raises:
         SettingError: the task's documents cannot be had, or are not those that were run.
     """
-    docs = documents(task)
+    asked: dict[int, str] = {}
     planned: dict[int, list[int]] = {}
-    for sample in run.planned():
+    for sample, prompt in run.planned().items():
         if sample.task == task:
+            asked[sample.doc] = prompt
             planned.setdefault(sample.doc, []).append(sample.repeat)
+    by_id = matched(documents(task), asked, task)
     records = {r.id: r for r in run.samples() if r.id.task == task}
-    by_id = {_own(doc, n): doc for n, doc in enumerate(docs)}
     entry = Entry(task, {}, {}, {}, {})
     for number, repeats in planned.items():
-        if number not in by_id:
-            raise SettingError(
-                f"{run.path}: task {task} has no document {number} here; give lm-eval's results "
-                "with sample logs (--output_path, --log_samples)"
-            )
         gold = gold_of(by_id[number])
         samples = []
         for repeat in repeats:
@@ -103,7 +100,7 @@ def from_run(run: RecordedRun, task: str, documents: Documents) -> tuple[Entry, 
         )
         figures = question_metrics(grades, gold)
         _add(entry, number, grades, [s.text for s in samples], figures, repeats)
-    return entry, [f"{GRADED_HERE}, with the documents of {task} as they are installed here"]
+    return entry, [GRADED_HERE]
 
 
 def add_missing(entry: Entry, missing: Sequence[SampleId]) -> None:
@@ -120,9 +117,9 @@ def add_missing(entry: Entry, missing: Sequence[SampleId]) -> None:
 def question_key(doc: Mapping[str, Any], gold: str) -> str:
     """Fingerprint of a question and its gold.
 
-    `answer` is left out of the document: lm-eval's logs lack what a task puts there later.
+    What a task may add to its documents later is left out, for lm-eval's logs lack it.
     """
-    plain = {name: value for name, value in doc.items() if name != "answer"}
+    plain = {name: value for name, value in doc.items() if name not in ADDED}
     return fingerprint(json.dumps(plain, sort_keys=True, default=str), gold)
 
 
@@ -169,11 +166,6 @@ def _numbers(rows: Sequence[Mapping[str, Any]]) -> dict[int, int]:
     counts = Counter(own.values())
     usable = all(type(n) is int and counts[n] == 1 for n in own.values())
     return {n: own[n] if usable else int(n) for n in own}
-
-
-def _own(doc: Mapping[str, Any], position: int) -> int:
-    number = doc.get("doc_id")
-    return number if type(number) is int else position
 
 
 def _prompt(row: Mapping[str, Any]) -> str:

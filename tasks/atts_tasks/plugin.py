@@ -1,4 +1,4 @@
-"""What this package adds: the folder of its lm-eval tasks, and `atts regrade`."""
+"""What this package adds: its lm-eval tasks, `atts regrade` and `atts report`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def atts_task_dirs() -> Iterable[Path]:
 
 @hookimpl
 def atts_cli(app: typer.Typer) -> None:
-    """Add `atts regrade`, which needs to know the tasks' golds."""
+    """Add `atts regrade` and `atts report`, which need to know the tasks' golds."""
     from atts_harness.analysis.regrade_command import regrade_command
+    from atts_harness.analysis.report_command import report_command
     from atts_tasks.documents import of_task
 
     regrade_command(app, of_task)
+    report_command(app, of_task)

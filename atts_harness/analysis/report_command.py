@@ -1,0 +1,150 @@
+"""`atts report RUN_OR_RESULTS...`: the command around `atts_harness.analysis.leaderboard`."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from atts_harness.errors import MissingExtraError, SettingError
+
+if TYPE_CHECKING:
+    from atts_harness.analysis.leaderboard import Report
+    from atts_harness.analysis.rows import Leaderboard
+    from atts_harness.grading.saved import Documents
+    from atts_harness.running.prices import Price
+
+WIDTH = 120
+PAGE_NEEDS = ("jinja2", "matplotlib")
+
+
+def report_command(app: typer.Typer, documents: Documents | None = None) -> None:
+    """Add `atts report`.
+
+    Args:
+        app: the `atts` command.
+        documents: from a task's name to its documents; without it a run directory that has no
+            sample logs cannot be graded, for it does not hold the golds.
+    """
+
+    @app.command("report")
+    def report(
+        paths: Annotated[
+            list[Path],
+            typer.Argument(help="run directories, lm-eval results, or folders with any of them"),
+        ],
+        out: Annotated[Path, typer.Option(help="folder of the report's files")] = Path("report"),
+        force: Annotated[
+            bool,
+            typer.Option(
+                "--force", help="put rows together that differ, and unfinished runs; marked"
+            ),
+        ] = False,
+        prices: Annotated[
+            list[str] | None,
+            typer.Option(help="dollars per million tokens, ROLE=IN/OUT or ROLE=IN/CACHED/OUT"),
+        ] = None,
+        parameters: Annotated[
+            list[str] | None,
+            typer.Option(help="parameters for FLOPs where no weights are here: target=32B"),
+        ] = None,
+        level: Annotated[float, typer.Option(help="confidence of the intervals")] = 0.95,
+        html: Annotated[bool, typer.Option(help="write report.html too")] = True,
+        figures: Annotated[
+            Path | None, typer.Option(help="write the page's figures here, as SVG and PNG")
+        ] = None,
+    ) -> None:
+        """Make a leaderboard of runs: tables here, and Markdown, CSV, JSON and a page in OUT."""
+        from rich.console import Console
+
+        from atts_harness.analysis import leaderboard, tables
+        from atts_harness.analysis.flops import parse_parameters
+        from atts_harness.analysis.loading import Options
+
+        if not 0 < level < 1:
+            raise SettingError(f"--level {level}: must lie between 0 and 1, such as 0.95")
+        options = Options(
+            level=level,
+            force=force,
+            prices=parse_prices(prices or ()),
+            parameters=parse_parameters(parameters or ()),
+            documents=documents,
+        )
+        made = leaderboard.report(paths, options)
+        found = made.leaderboard
+        if not found.rows:
+            raise SettingError(nothing(found))
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=WIDTH)
+        console.print(tables.render(found), highlight=False)
+        written = write(made, out, html=html, figures=figures)
+        console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+
+
+def write(made: Report, out: Path, *, html: bool = True, figures: Path | None = None) -> list[Path]:
+    """Write a report's files.
+
+    Args:
+        made: the report.
+        out: their folder; made if it is not there.
+        html: write `report.html` too.
+        figures: folder for the page's figures as files.
+
+    Returns:
+        The paths.
+
+    Raises:
+        SettingError: the folder cannot be written, or a package for the page is not installed;
+            then the other files are there.
+    """
+    from atts_harness.analysis import tables
+    from atts_harness.analysis.leaderboard_json import write_json
+
+    found = made.leaderboard
+    paths = {name: out / f"leaderboard.{name}" for name in ("md", "csv", "json")}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        paths["md"].write_text(tables.markdown(found), encoding="utf-8")
+        paths["csv"].write_text(tables.csv_text(found), encoding="utf-8")
+        write_json(found, paths["json"])
+    except OSError as error:
+        raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error
+    written = list(paths.values())
+    if html or figures is not None:
+        lacking = [name for name in PAGE_NEEDS if importlib.util.find_spec(name) is None]
+        if lacking:
+            raise MissingExtraError("report.html (--no-html leaves it out)", "report", lacking[0])
+        from atts_harness.analysis.html.page import write_page
+
+        page = out / "report.html"
+        written += write_page(found, made.entries, page, figures_dir=figures)
+    return written
+
+
+def parse_prices(texts: list[str] | tuple[str, ...]) -> dict[str, Price]:
+    """`draft=0.1/0.4` and the like, by role.
+
+    Raises:
+        SettingError: not of this form.
+    """
+    from atts_harness.running.prices import parse_price
+
+    found: dict[str, Price] = {}
+    for text in (part.strip() for whole in texts for part in whole.split(",") if part.strip()):
+        role, equals, price = text.partition("=")
+        if not equals or role not in ("draft", "target", "extractor"):
+            raise SettingError(
+                f"--prices {text!r}: expected draft=IN/OUT or target=IN/OUT in dollars per million "
+                "tokens, such as target=1/4"
+            )
+        found[role] = parse_price(f"--prices {role}", price)
+    return found
+
+
+def nothing(found: Leaderboard) -> str:
+    """Why there is no row, in one line for each thing that was given."""
+    reasons = "\n".join(f"  {refusal.path}: {refusal.reason}" for refusal in found.refused)
+    return f"nothing to report:\n{reasons}"
