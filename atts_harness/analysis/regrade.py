@@ -152,6 +152,9 @@ def _task(
         for question, own in zip(questions, grades, strict=True)
     ]
     names = [key for key in metrics[0] if all(key in figures for figures in metrics)]
+    # A model that failed on all repeats of a question says nothing about disagreement there.
+    partly = dict.fromkeys(key for own in metrics for key in own if key.startswith("disagree_"))
+    names += [key for key in partly if key not in names]
     missing = [(question.id, repeat) for question in questions for repeat in question.missing()]
     others = sorted({key for own in grades for grade in own for key in grade.answers})
     return TaskGrades(
@@ -159,7 +162,7 @@ def _task(
         extractor,
         questions,
         grades,
-        {key: _estimate([figures[key] for figures in metrics]) for key in names},
+        {key: _estimate([own[key] for own in metrics if key in own]) for key in names},
         {key: _pass_at_1(questions, grades, key, grader) for key in others},
         missing,
         _judged(questions, grades, judge) if judge is not None else None,

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from atts_harness.errors import SettingError
+
 if TYPE_CHECKING:
     from atts_harness.analysis.regrade import Calls, TaskGrades
-    from atts_harness.grading.saved import Documents
 
 _MOST_NAMED = 10
 
 
-def regrade_command(app: typer.Typer, documents: Documents | None = None) -> None:
+def regrade_command(
+    app: typer.Typer, documents: Callable[..., Sequence[Mapping[str, Any]]] | None = None
+) -> None:
     """Add `atts regrade`.
 
     Args:
         app: the `atts` command.
-        documents: from a task's name to its documents; without it a run directory that has no
-            sample logs cannot be graded, for it does not hold the golds.
+        documents: from a task's name, the run's `system_instruction` and its `metadata` to the
+            task's documents (`atts_harness.grading.saved.Documents`); without it a run directory
+            that has no sample logs cannot be graded, for it does not hold the golds.
     """
 
     @app.command("regrade")
@@ -35,6 +42,13 @@ def regrade_command(app: typer.Typer, documents: Documents | None = None) -> Non
             str | None, typer.Option(help="A model that judges every answer, beside the grader.")
         ] = None,
         repeats: Annotated[int | None, typer.Option(help="Samples a question should have.")] = None,
+        system_instruction: Annotated[
+            str | None,
+            typer.Option(help="As the run had it; for a run directory without sample logs."),
+        ] = None,
+        metadata: Annotated[
+            str, typer.Option(help="As the run had it (JSON); for a run directory likewise.")
+        ] = "{}",
         out: Annotated[
             Path | None, typer.Option(help="Where results go; default: beside the run.")
         ] = None,
@@ -47,7 +61,11 @@ def regrade_command(app: typer.Typer, documents: Documents | None = None) -> Non
         from atts_harness.grading.extraction import LLM
         from atts_harness.grading.saved import read
 
-        questions = read(run, documents, repeats)
+        known = None
+        if documents is not None:
+            given = {"system_instruction": system_instruction, "metadata": _object(metadata)}
+            known = partial(documents, **given)
+        questions = read(run, known, repeats)
         folder = out or (run if run.is_dir() else run.parent)
         console = Console()
         if dry_run:
@@ -82,6 +100,16 @@ def _calls(model: str | None, file: Path) -> Calls:
     client = where.client()
     file.parent.mkdir(parents=True, exist_ok=True)
     return Calls(lambda request: ask(client, model or where.model, request), file)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingError(f"--metadata: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise SettingError("--metadata: must be a JSON object")
+    return found
 
 
 def _plain(name: str | None) -> str:

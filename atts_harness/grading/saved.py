@@ -27,7 +27,10 @@ PUBLISHED = "published"
 PUBLISHED_REGEX = "published_regex"
 
 Documents = Callable[[str], Sequence[Mapping[str, Any]]]
-"""From a task's name to its documents, in order."""
+"""From a task's name to its documents, in order; each says under `PROMPTS` how it is asked."""
+
+PROMPTS = "prompt_hashes"
+"""Key of a document: digests (`hashing.prompt_hash`) of the prompts its task may make of it."""
 
 
 @dataclass
@@ -199,7 +202,7 @@ def _from_log(task: str, rows: Iterable[Mapping[str, Any]]) -> list[Question]:
     questions: dict[str, Question] = {}
     for row in rows:
         doc = row["doc"]
-        key = str(doc.get("id", row["doc_id"]))
+        key = str(doc.get("id", doc.get("doc_id", row["doc_id"])))
         if key in questions:
             continue  # one row a filter; the texts are the same
         question = questions[key] = Question(task, key, gold_of(doc, row.get("target")))
@@ -214,25 +217,59 @@ def _from_log(task: str, rows: Iterable[Mapping[str, Any]]) -> list[Question]:
     return list(questions.values())
 
 
+def matched(
+    documents: Sequence[Mapping[str, Any]], asked: Mapping[int, str], task: str
+) -> dict[int, Mapping[str, Any]]:
+    """The document behind each question of a run, found by the prompt's digest, never by number.
+
+    Args:
+        documents: the task's, as they are here.
+        asked: by the run's number of a document, its prompt's digest.
+        task: its name, for messages.
+
+    Returns:
+        By the run's number, the document.
+
+    Raises:
+        SettingError: a question is not among the documents, or equally worded documents have
+            different golds.
+    """
+    by_prompt: dict[str, Mapping[str, Any]] = {}
+    for document in documents:
+        for prompt in document.get(PROMPTS, ()):
+            other = by_prompt.setdefault(prompt, document)
+            if other is not document and gold_of(other) != gold_of(document):
+                raise SettingError(
+                    f"task {task}: two documents are asked in the same words and have different "
+                    "golds; grade the run's sample logs (lm-eval's --log_samples) instead"
+                )
+    lost = [number for number, prompt in sorted(asked.items()) if prompt not in by_prompt]
+    if lost:
+        raise SettingError(
+            f"task {task}: {len(lost)} of {len(asked)} questions of the run, the first of them "
+            f"document {lost[0]}, are not asked in these words by the task as it is here; use the "
+            "run's data and metadata, and its --system-instruction if it had one, or grade its "
+            "sample logs (lm-eval's --log_samples)"
+        )
+    return {number: by_prompt[prompt] for number, prompt in asked.items()}
+
+
 def _read_run(path: Path, documents: Documents | None) -> list[Question]:
     if documents is None:
         raise SettingError(f"{path}: grading a run directory needs its tasks' documents")
     questions: dict[tuple[str, int], Question] = {}
     with open_run(path) as run:
-        known = {task: documents(task) for task in sorted({s.task for s in run.planned()})}
-        for planned in run.planned():
-            docs = known[planned.task]
-            if planned.doc >= len(docs):
-                raise SettingError(
-                    f"{path}: task {planned.task} has {len(docs)} documents here and was run on "
-                    f"more (document {planned.doc}); use the run's own metadata and data"
-                )
-            doc = docs[planned.doc]
+        planned = run.planned()
+        asked: dict[str, dict[int, str]] = {}
+        for sample_id, prompt in planned.items():
+            asked.setdefault(sample_id.task, {})[sample_id.doc] = prompt
+        known = {task: matched(documents(task), own, task) for task, own in asked.items()}
+        for key in planned:
+            doc = known[key.task][key.doc]
             question = questions.setdefault(
-                (planned.task, planned.doc),
-                Question(planned.task, str(doc.get("id", planned.doc)), gold_of(doc)),
+                (key.task, key.doc), Question(key.task, str(doc.get("id", key.doc)), gold_of(doc))
             )
-            question.expected = max(question.expected, planned.repeat + 1)
+            question.expected = max(question.expected, key.repeat + 1)
         for sample in run.samples():
             question = questions[sample.id.task, sample.id.doc]
             question.samples[sample.id.repeat] = Sampled(

@@ -77,10 +77,14 @@ class RecordedRun:
             for began, elapsed, command, state, blob in rows
         ]
 
-    def planned(self) -> list[SampleId]:
-        """Every sample that was ever asked for, by task, document and repeat."""
-        rows = self._connection.execute(f"SELECT task, doc, repeat FROM planned {BY_KEY}")
-        return [SampleId(*row) for row in rows]
+    def planned(self) -> dict[SampleId, str]:
+        """Every sample that was ever asked for, by task, document and repeat, and its prompt.
+
+        The prompt is told by its digest (`hashing.prompt_hash`): what makes two questions the same,
+        whatever their numbers.
+        """
+        query = f"SELECT task, doc, repeat, prompt FROM planned {BY_KEY}"
+        return {SampleId(*key): prompt for *key, prompt in self._connection.execute(query)}
 
     def missing(self) -> list[SampleId]:
         """Samples that were asked for and have no result."""

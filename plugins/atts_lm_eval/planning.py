@@ -15,10 +15,11 @@ from atts_harness import plugins
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.grading.extraction import Kind, has_answer
 from atts_harness.records import SampleId
+from atts_harness.running.hashing import prompt_hash
 from atts_harness.settings import Settings, TaskSampling
 from atts_harness.strategy import Group, Problem, Sample, Strategy
 from atts_harness.transcript import Message, Prompt
-from atts_lm_eval.prompts import ChatPrompt, messages_of, prompt_hash, wording
+from atts_lm_eval.prompts import ChatPrompt, messages_of, wording
 
 log = logging.getLogger("lm_eval.atts")
 

@@ -40,12 +40,6 @@ def messages_of(context: str) -> tuple[Message, ...]:
     return (Message("user", context),)
 
 
-def prompt_hash(messages: Sequence[Message]) -> str:
-    """Digest of messages; equal for the same question asked in the same words."""
-    text = json.dumps([(m.role, m.content) for m in messages])
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
 def wording(messages: Sequence[Message]) -> str:
     """Digest of what a task's prompts have in common: the roles and the system's words."""
     common = [(m.role, m.content if m.role == "system" else "") for m in messages]

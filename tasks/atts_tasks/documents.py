@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atts_harness import plugins
 from atts_harness.errors import SettingError
+from atts_harness.grading.saved import PROMPTS
+from atts_harness.running.hashing import prompt_hash
+from atts_harness.transcript import Message
+
+FEWSHOT_SEED = 1234
+"""lm-eval's own default."""
 
 
-def of_task(name: str) -> Sequence[Mapping[str, Any]]:
+def of_task(
+    name: str,
+    system_instruction: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Sequence[Mapping[str, Any]]:
     """A task's documents, in lm-eval's order; a target is put beside foreign documents.
 
     Args:
         name: of one of the installed plugins' tasks, or of lm-eval's own.
+        system_instruction: what the run was given as lm-eval's `--system_instruction`.
+        metadata: what the run was given as lm-eval's `--metadata`.
+
+    Returns:
+        The documents, each with the digests of the prompts that a run makes of it, with and without
+        `--apply_chat_template`, under `atts_harness.grading.saved.PROMPTS`.
 
     Raises:
         SettingError: no such task, or its data cannot be loaded.
@@ -23,11 +40,46 @@ def of_task(name: str) -> Sequence[Mapping[str, Any]]:
     folders = [str(entry.value) for entry in plugins.task_dirs().values()]
     # Our own folders are read in a moment, lm-eval's thousands of files in many seconds.
     for defaults in (False, True):
-        manager = TaskManager(include_path=folders, include_defaults=defaults)
+        manager = TaskManager(
+            include_path=folders, include_defaults=defaults, metadata=dict(metadata or {})
+        )
         if name in manager.all_subtasks:
             task = manager.load([name])["tasks"][name]
-            return [_with_target(doc, task) for doc in task.eval_docs]
+            documents = list(task.eval_docs)
+            asked = zip(
+                *(_asked(task, documents, system_instruction, chat) for chat in (True, False)),
+                strict=True,
+            )
+            return [
+                {**_with_target(doc, task), PROMPTS: hashes}
+                for doc, hashes in zip(documents, asked, strict=True)
+            ]
     raise SettingError(f"{name}: no such task is installed, so its golds are not known")
+
+
+def _asked(
+    task: Any, documents: Sequence[Any], system_instruction: str | None, chat: bool
+) -> list[str]:
+    """Digests of the documents' prompts; few-shot examples are drawn in order, as in a run."""
+    task.set_fewshot_seed(seed=FEWSHOT_SEED)
+    hashes = []
+    for doc in documents:
+        context = task.fewshot_context(
+            doc,
+            num_fewshot=task.config.num_fewshot or 0,
+            system_instruction=system_instruction,
+            apply_chat_template=chat,
+            fewshot_as_multiturn=chat,
+            chat_template=_unrendered if chat else None,
+            gen_prefix=task.doc_to_prefix(doc),
+        )
+        turns = json.loads(context) if chat else [{"role": "user", "content": context}]
+        hashes.append(prompt_hash([Message(turn["role"], turn["content"]) for turn in turns]))
+    return hashes
+
+
+def _unrendered(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
+    return json.dumps([{"role": str(m["role"]), "content": str(m["content"])} for m in messages])
 
 
 def _with_target(doc: Mapping[str, Any], task: Any) -> Mapping[str, Any]:

@@ -57,7 +57,8 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
         """Load the documents with the YAML's `custom_dataset`."""
         metadata = self.config.metadata or {}
-        self.dataset = self.config.custom_dataset(**{**metadata, **(dataset_kwargs or {})})
+        splits = self.config.custom_dataset(**{**metadata, **(dataset_kwargs or {})})
+        self.dataset = {name: _numbered(split) for name, split in splits.items()}
 
     def apply_filters(self) -> None:
         """Hand every repeat on; grade all documents at once, so that all processors work."""
@@ -100,6 +101,17 @@ def interval(shares: Sequence[float]) -> list[float]:
     found = clustered_mean(shares, range(len(shares)), bounds=(0, 1))
     ends = (found.low, found.high)
     return [round(found.value if end is None else end, 4) for end in ends]
+
+
+def _numbered(split: Any) -> Any:
+    """A split whose documents know their place in it, as `doc_id`.
+
+    lm-eval numbers documents by their place among those that run: under `--samples` the sixth is
+    the third. By its own number a document keeps seeds and records.
+    """
+    if "doc_id" in split.column_names:
+        return split
+    return split.add_column("doc_id", list(range(len(split))))
 
 
 def _repeats(value: Any) -> int:

@@ -1,5 +1,6 @@
 """Grading saved runs again."""
 
+import asyncio
 import gzip
 import json
 
@@ -11,7 +12,11 @@ from typer.testing import CliRunner
 from atts_harness.analysis.regrade import Calls, calls_needed, regrade, summary, write
 from atts_harness.analysis.regrade_command import regrade_command
 from atts_harness.errors import BackendUnavailableError, SettingError, UnknownSettingError
-from atts_harness.grading.saved import MISSING, read
+from atts_harness.grading.saved import MISSING, PROMPTS, read
+from atts_harness.records import RunRecord, SampleId, SampleRecord
+from atts_harness.running.directory import RunDirectory
+from atts_harness.running.hashing import prompt_hash
+from atts_harness.transcript import Message
 
 
 def trace(question, repeat, turns, gold="12", answer="12"):
@@ -254,14 +259,21 @@ def test_a_model_without_an_endpoint_is_told_at_once(traces, monkeypatch):
     assert "OPENAI_API_KEY is not set" in str(shown.exception)
 
 
-def test_a_run_directory(tmp_path):
-    """A journal holds texts and no golds: those come from the task's documents."""
-    from atts_harness.records import RunRecord, SampleId, SampleRecord
-    from atts_harness.running.directory import RunDirectory
+def asked(question, **fields):
+    """A document as its task hands it over, with the digest of the prompt it is asked by."""
+    return {**fields, PROMPTS: [prompt_hash([Message("user", question)])]}
 
-    folder = tmp_path / "run"
-    directory = RunDirectory(folder)
-    plan = {SampleId("t", doc, repeat): "hash" for doc in range(2) for repeat in range(2)}
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run directory: two questions, two repeats each, one of them without a sample."""
+    directory = RunDirectory(tmp_path / "run")
+    words = {0: "What is 7?", 1: "What is 8?"}
+    plan = {
+        SampleId("t", doc, repeat): prompt_hash([Message("user", text)])
+        for doc, text in words.items()
+        for repeat in range(2)
+    }
     journal = directory.journal(RunRecord(strategy="s"), plan)
 
     async def record():
@@ -277,22 +289,60 @@ def test_a_run_directory(tmp_path):
                 )
             )
 
-    import asyncio
-
     asyncio.run(record())
     journal.close()
     directory.close()
+    return tmp_path / "run"
 
-    documents = {"t": [{"id": "seven", "gold": "7"}, {"id": "eight", "gold": "8"}]}
-    (result,) = regrade(read(folder, documents.__getitem__))
+
+SEVEN = asked("What is 7?", id="seven", gold="7")
+EIGHT = asked("What is 8?", id="eight", gold="8")
+NINE = asked("What is 9?", id="nine", gold="9")
+
+
+@pytest.mark.parametrize("documents", [[SEVEN, EIGHT], [NINE, EIGHT, SEVEN]])
+def test_a_run_directory(folder, documents):
+    """A journal holds texts and no golds: those come from the task's documents, by their words."""
+    (result,) = regrade(read(folder, lambda task: documents))
     assert [q.id for q in result.questions] == ["seven", "eight"]
     assert [[g.right for g in own] for own in result.grades] == [[True, False], [False, True]]
     assert result.missing == [("eight", 0)]
     assert result.grades[0][1].truncated is True
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([SEVEN], "1 of 2 questions of the run, the first of them document 1, are not asked in"),
+        ([EIGHT, NINE], "the first of them document 0, .* --system-instruction if it had one"),
+        ([SEVEN, EIGHT, {**SEVEN, "gold": "6"}], "asked in the same words and have different"),
+    ],
+)
+def test_documents_that_are_not_the_runs_are_refused(folder, documents, message):
+    with pytest.raises(SettingError, match=message):
+        read(folder, lambda task: documents)
+
+
+def test_the_command_hands_on_what_the_run_was_given(folder):
+    given = []
+
+    def documents(task, **how):
+        given.append((task, how))
+        return [SEVEN, EIGHT]
+
+    how = {"system_instruction": "Think.", "metadata": {"repeats": 2}}
+    args = ["--system-instruction", "Think.", "--metadata", '{"repeats": 2}']
+    shown = CliRunner().invoke(command(documents), ["regrade", str(folder), *args])
+    assert shown.exit_code == 0, shown.output
+    assert given == [("t", how)]
+    for wrong in ("{", "[]"):
+        shown = CliRunner().invoke(command(documents), ["regrade", str(folder), "--metadata", wrong])
+        assert "--metadata: " in str(shown.exception)
+
+
+def test_a_run_directory_needs_documents(folder):
     with pytest.raises(SettingError, match="needs its tasks' documents"):
         read(folder)
-    with pytest.raises(SettingError, match="has 1 documents here"):
-        read(folder, lambda task: documents[task][:1])
 
 
 def test_the_published_traces(shared):
