@@ -59,6 +59,15 @@ class RunState:
     sequence: list[int] = field(default_factory=lambda: [0])
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Which call a segment came from: its number in the sample, and its attempt."""
+
+    segment: Segment
+    number: int
+    attempt: int
+
+
 class SampleContext:
     """The `Context` of one sample; collects its record as it goes."""
 
@@ -80,7 +89,10 @@ class SampleContext:
         )
         self.draft = SampleRole("draft", self)
         self.target = SampleRole("target", self)
-        self._attempts: dict[int, tuple[Segment, int]] = {}  # by identity; holds the segment alive
+        self._asked = 0
+        self._origins: dict[int, _Origin] = {}  # by identity; an origin holds its segment alive
+        self._latest: dict[tuple[str, str, int], _Origin] = {}  # by author, kind and turn
+        self._discarded: list[tuple[int, SegmentRecord]] = []
 
     def _now(self) -> float:
         return self._run.calls.clock.now()
@@ -156,7 +168,8 @@ class SampleContext:
     def discard(self, segment: Segment) -> None:
         """Record text that was generated and is not kept."""
         if segment:
-            self.record.segments.append(self._segment_record(segment, kept=False))
+            place = self._place(segment, self._asked)
+            self._discarded.append((place, self._segment_record(segment, kept=False)))
 
     def note(self, name: str, value: Any) -> None:
         """A fact for the sample's record."""
@@ -194,9 +207,7 @@ class SampleContext:
         record.text = text[: min(cuts)] if cuts else text
         record.finish = outcome.finish
         record.truncated = outcome.finish in OUT_OF_ROOM and not self._answered(text)
-        kept = [self._segment_record(segment, kept=True) for segment in transcript.segments]
-        # By turn; within a turn what was thrown away comes first.
-        record.segments = sorted([*record.segments, *kept], key=lambda r: r.turn)
+        record.segments = self._in_order(transcript)
         for segment in transcript.segments:
             known = record.kept_tokens.get(segment.author, 0)
             record.kept_tokens[segment.author] = known + len(segment)
@@ -209,13 +220,38 @@ class SampleContext:
         record.failed = f"{type(error).__name__}: {error}"
         return record
 
-    def wrote(self, segment: Segment, attempt: int) -> None:
+    def asked(self) -> int:
+        """The number of a generation that is being asked for; its segment has it, too."""
+        self._asked += 1
+        return self._asked
+
+    def wrote(self, segment: Segment, number: int, attempt: int) -> None:
         """Remember which call a segment came from."""
-        if segment and attempt:
-            self._attempts[id(segment)] = (segment, attempt)
+        origin = _Origin(segment, number, attempt)
+        self._origins[id(segment)] = origin
+        self._latest[segment.author, segment.kind, segment.turn] = origin
+
+    def _in_order(self, transcript: Transcript) -> list[SegmentRecord]:
+        """What was kept and what was thrown away: by turn, and in a turn as it was asked for."""
+        place, placed = 0, []
+        for segment in transcript.segments:
+            place = max(place, self._place(segment, place))  # what was kept stays in order
+            placed.append((place, self._segment_record(segment, kept=True)))
+        both = [*placed, *self._discarded]
+        return [record for _, record in sorted(both, key=lambda r: (r[1].turn, r[0]))]
+
+    def _place(self, segment: Segment, otherwise: int) -> int:
+        """The number of the call that a segment came from; inserted text has none."""
+        origin = self._origin(segment)
+        return otherwise if origin is None else origin.number
+
+    def _origin(self, segment: Segment) -> _Origin | None:
+        """Where a segment came from; one that the strategy cut is known by author, kind, turn."""
+        known = self._origins.get(id(segment))
+        return known or self._latest.get((segment.author, segment.kind, segment.turn))
 
     def _segment_record(self, segment: Segment, *, kept: bool) -> SegmentRecord:
-        _, attempt = self._attempts.get(id(segment), (segment, 0))
+        origin = self._origin(segment)
         return SegmentRecord(
             author=segment.author,
             text=segment.text,
@@ -224,7 +260,7 @@ class SampleContext:
             kind=segment.kind,
             ending=segment.ending,
             kept=kept,
-            attempt=attempt,
+            attempt=0 if origin is None else origin.attempt,
         )
 
     def _answered(self, text: str) -> bool:
@@ -285,6 +321,7 @@ class SampleRole:
             top_logprobs=top_logprobs,
             priority=priority_of(self.role, kind),
         )
+        number = self._ctx.asked()
         record = await self._call(kind, turn, attempt, request)
         reply = record.reply
         if not isinstance(reply, GenerateReply):
@@ -299,7 +336,7 @@ class SampleRole:
             turn=turn,
             kind=kind,
         )
-        self._ctx.wrote(segment, attempt)
+        self._ctx.wrote(segment, number, attempt)
         return Generation(segment, reply.logprobs, self._named_top(reply), reply.ids)
 
     async def score(

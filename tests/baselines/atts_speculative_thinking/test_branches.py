@@ -24,8 +24,8 @@ def thought(draft, target=(), **options):
 def test_a_neutral_probe_is_thrown_away_and_the_place_is_written_anew():
     played = thought([PARAGRAPH, cut("Then 22 minus 8 is 14."), "Done."])
     assert played.trace() == [
-        "(probe 0: Then 22 minus 8 is 1)",
         "draft 0: So it is.\n\n",
+        "(probe 0: Then 22 minus 8 is 1)",
         "draft 1: Done.",
     ]
     assert played.draft.served[2].request.ids == played.draft.served[1].request.ids
@@ -42,8 +42,8 @@ def test_a_neutral_probe_may_be_kept():
 def test_a_reflecting_probe_brings_in_the_targets_which_has_not_seen_it():
     played = thought([PARAGRAPH, cut("Wait, 22 minus eight"), "End."], [cut("Hmm, 22 minus eight")])
     assert played.trace() == [
-        "(probe 0: Wait, 22 minus eight)",
         "draft 0: So it is.\n\n",
+        "(probe 0: Wait, 22 minus eight)",
         "probe 0: Hmm, 22 minus eight",
         "draft 1: End.",
     ]
@@ -64,7 +64,7 @@ def test_an_affirming_probe_does_so_too():
 
 def test_the_small_models_words_stay_unless_the_two_disagree():
     agree = thought([PARAGRAPH, cut("Wait a"), "End."], [cut("Wait b")], choose_large=False)
-    assert agree.trace()[0] == "(probe 0: Wait b)"
+    assert agree.trace()[1:3] == ["probe 0: Wait a", "(probe 0: Wait b)"]
     assert agree.record.text == "So it is.\n\nWait aEnd."
     assert agree.took_over() == [False]
     for own, other in [("Wait", "So"), ("Wait", "Yes"), ("Yes", "Wait")]:
