@@ -326,7 +326,7 @@ def _range(interval: Interval | None) -> str:
     if interval is None:
         return ""
     if interval.low is None or interval.high is None:
-        return "one question: no interval" if interval.clusters == 1 else "no interval"
+        return ""
     return f"{interval.low:.3f}–{interval.high:.3f}"
 
 

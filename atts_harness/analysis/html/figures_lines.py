@@ -82,7 +82,8 @@ def latency(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
     return Figure(
         "latency",
         title,
-        "Share of samples that were done within so many seconds, waiting included.",
+        "Share of samples that were done within so many seconds, waiting included. Names stand in "
+        "the order of the medians.",
         paint,
         ("row", "samples", "median s", "p95 s", "longest s"),
         tuple(

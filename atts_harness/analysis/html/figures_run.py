@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.ticker import MaxNLocator
 
-from atts_harness.analysis.html.draw import MUTED, Drawing
+from atts_harness.analysis.html.draw import INK, MUTED, PAPER, Drawing
 from atts_harness.analysis.html.figure import Figure, short
 from atts_harness.analysis.html.view import Memory, View
 from atts_harness.running.slots import LANES, Lane
@@ -48,18 +48,25 @@ def rate_by_turn(view: View) -> Figure:
                 fontsize=10,
                 color=drawing.colours[MUTED],
             )
+        colour = drawing.series(0)
+        sure = [
+            (turn, rate.rate.value, rate.rate.low, rate.rate.high)
+            for turn, rate in rates
+            if rate.rate.low is not None and rate.rate.high is not None
+        ]
+        for turn, _, low, high in sure:
+            axes.plot([turn, turn], [low, high], color=colour, lw=5, alpha=0.25)
+        axes.plot([at[0] for at in sure], [at[1] for at in sure], color=colour, lw=1)
         for turn, rate in rates:
-            band = rate.rate
-            if band.low is not None and band.high is not None:
-                axes.plot(
-                    [turn, turn], [band.low, band.high], color=drawing.series(0), lw=5, alpha=0.25
-                )
-        axes.plot(
-            [t for t, _ in rates], [r.rate.value for _, r in rates], color=drawing.series(0), lw=1
-        )
-        for turn, rate in rates:
+            hollow = rate.rate.low is None
             (dot,) = axes.plot(
-                [turn], [rate.rate.value], "o", color=drawing.series(0), markersize=5
+                [turn],
+                [rate.rate.value],
+                "o",
+                color=colour,
+                markersize=5,
+                markerfacecolor=drawing.colours[PAPER] if hollow else colour,
+                clip_on=False,
             )
             told = f"turn {turn}: {rate.takeovers} of {rate.scored} ({rate.rate.value:.3f})"
             drawing.mark(dot, title=told)
@@ -67,8 +74,8 @@ def rate_by_turn(view: View) -> Figure:
     return Figure(
         "rate",
         title,
-        "Takeovers among turns with a p-value; bands: question-clustered 95 % intervals, none "
-        "where all decisions are alike.",
+        "Takeovers among turns with a p-value; bands: question-clustered 95 % intervals. "
+        "Hollow: all decisions alike, which leaves no interval.",
         paint,
         ("turn", "scored", "taken over", "rate", "low", "high"),
         tuple(
@@ -97,11 +104,11 @@ def pit(view: View) -> Figure:
         width = 1 / count
         for number, share in enumerate(every.bins):
             (bar,) = axes.bar(
-                [(number + 0.5) * width], [share], width * 0.9, color=drawing.series(0), alpha=0.8
+                [(number + 0.5) * width], [share], width * 0.9, color=drawing.series(0), alpha=0.55
             )
             low, high = number * width, (number + 1) * width
             drawing.mark(bar, title=f"p in [{low:.1f}, {high:.1f}): {share:.3f}")
-        axes.axhline(1 / count, color=drawing.colours[MUTED], lw=1, ls=(0, (3, 3)))
+        axes.axhline(1 / count, color=drawing.colours[INK], lw=1, ls=(0, (3, 3)), zorder=3)
 
     return Figure(
         "pit",

@@ -121,7 +121,7 @@ def write_page(
             ],
             browser=gathered.browser,
             left_out=left_out(leaderboard, gathered.browser, chosen.most_samples),
-            data=script_json(_data(leaderboard, parts, gathered.browser)),
+            data=script_json(_data(leaderboard, gathered.browser)),
             policy=_policy(),
             style=Markup(_style()),
             script=Markup(_script()),
@@ -158,8 +158,8 @@ def left_out(leaderboard: Leaderboard, browser: Browser, most: int) -> str:
         for id_, (number, where) in browser.left_out.items()
     )
     return (
-        f"{browser.shown:,} samples are in this page, of the same problems for every row of a task; "
-        f"{count:,} more are left out (at most {most:,} are put in): {places}."
+        f"{browser.shown:,} samples are in this page, of the same problems for every row of a "
+        f"task; {count:,} more are left out (at most {most:,} are put in): {places}."
     )
 
 
@@ -235,19 +235,18 @@ def _shown(figure: Figure, place: str) -> Shown:
     return Shown(figure, Markup(svg))
 
 
-def _data(leaderboard: Leaderboard, parts: Sequence[Part], browser: Browser) -> dict[str, Any]:
-    labels = {row.id: part.points[row.id].label for part in parts for row in part.rows}
+def _data(leaderboard: Leaderboard, browser: Browser) -> dict[str, Any]:
     return {
         "fields": FIELDS,
         "lines": browser.lines,
         "rows": {
             row.id: {
-                "label": labels.get(row.id, row.label),
+                "label": row.label,
                 "task": row.task,
                 "strategy": row.strategy,
                 "pair": row.pair.name,
                 "text": " ".join(
-                    [row.label, labels.get(row.id, ""), row.task, row.pair.name]
+                    [row.label, row.task, row.pair.name]
                     + [f"{name}={value}" for name, value in row.options.items()]
                 ).lower(),
             }
@@ -267,9 +266,15 @@ def _environment() -> Environment:
     )
     environment.filters["plain"] = lambda value: "" if value is None else repr(value)
     environment.filters["three"] = lambda value: "–" if value is None else f"{value:.3f}"
-    environment.filters["signed"] = lambda value: "–" if value is None else f"{value:+.3f}"
+    environment.filters["signed"] = lambda value: (
+        "–" if value is None else f"{value:+.3f}".replace("-", "−")
+    )
     environment.filters["p"] = _p
     return environment
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
 
 
 def _p(value: float | None) -> str:
