@@ -77,7 +77,7 @@ def _run(
     """Run a plan: `listed` are its cells as it has them, `cells` in the order to run in."""
     from atts_harness.errors import RunInterruptedError
     from atts_harness.running.interrupts import command_line
-    from atts_lm_eval.compare.runner import Runner, start_afresh
+    from atts_lm_eval.compare.runner import Runner, aside, start_afresh
     from atts_lm_eval.compare.show import Show, counted
     from atts_lm_eval.compare.status import Folder, merged
 
@@ -89,7 +89,7 @@ def _run(
         status.order = [cell.name for cell in cells]
         show = Show(len(cells), sum(cell.state == "done" for cell in status.cells))
         if again:
-            show.say(f"started afresh, the old ones kept in {folder / 'aside'}: {', '.join(again)}")
+            show.say(f"afresh, the old ones kept in {aside(folder)}: {', '.join(again)}")
         held.write(status)
         runner = Runner(file.plan, cells, held, status, show)
         runner.run()

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from atts_harness._version import __version__
 from atts_harness.errors import AttsError, UnknownSettingError
 from atts_harness.running.interrupts import handled
@@ -23,7 +25,7 @@ from atts_lm_eval.compare.plan import Plan
 from atts_lm_eval.compare.process import ATTS, Ended, Process, cause
 from atts_lm_eval.compare.servers import Servers, clear_caches
 from atts_lm_eval.compare.show import Show
-from atts_lm_eval.compare.status import CellStatus, Folder, Status
+from atts_lm_eval.compare.status import CELL, CellStatus, Folder, Status
 
 
 class CellFailedError(AttsError):
@@ -90,9 +92,10 @@ class Runner:
     def _run_cell(self, cell: Cell, servers: Servers) -> None:
         known = self._status.cell(cell.name)
         known.cause = ""
-        if cell.needs is not None and self._status.cell(cell.needs).state != "done":
+        needed = None if cell.needs is None else self._status.cell(cell.needs)
+        if needed is not None and needed.state != "done":
             known.state = "skipped"
-            known.cause = f"needs {cell.needs}, which is {self._status.cell(cell.needs).state}"
+            known.cause = f"needs {needed.name}, which is not done ({needed.state})"
             self._show.ended(known, 0.0)
             self._folder.write(self._status)
             return
@@ -108,7 +111,7 @@ class Runner:
         known.seconds += ended.seconds
         known.state = self._state(known, ended)
         self._show.ended(known, ended.seconds)
-        self._folder.write(self._status)
+        self._save(known)
 
     def _note_start(self, known: CellStatus) -> None:
         places = [cell.place for cell in self._status.cells if cell.place is not None]
@@ -118,7 +121,14 @@ class Runner:
         known.started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         known.harness = __version__
         self._show.started(known)
+        self._save(known)
+
+    def _save(self, known: CellStatus) -> None:
+        """The status; and what of it concerns a cell beside its run, for whoever reads that."""
         self._folder.write(self._status)
+        folder = self._path(known.folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CELL).write_bytes(msgspec.json.format(msgspec.json.encode(known), indent=1))
 
     def _lm_eval(self, cell: Cell, known: CellStatus, servers: Servers) -> Ended:
         """Everything that a cell needs, and the cell itself."""
@@ -190,6 +200,11 @@ class Runner:
         return self._folder.path / relative
 
 
+def aside(folder: Path) -> Path:
+    """Where cells go that are started afresh: beside the folder, where no report of it looks."""
+    return folder.with_name(f"{folder.name}.aside")
+
+
 def start_afresh(folder: Folder, status: Status | None, patterns: Sequence[str]) -> list[str]:
     """Forget cells, and those that take their rate from them; their folders are kept aside.
 
@@ -218,12 +233,12 @@ def start_afresh(folder: Folder, status: Status | None, patterns: Sequence[str])
     for cell in known:
         old = folder.path / cell.folder
         if cell.name in chosen and old.exists():
-            place = folder.path / "aside" / cell.name
+            place = aside(folder.path) / cell.name
             number = 1
-            while (aside := place.with_name(f"{place.name}.{number}")).exists():
+            while (new := place.with_name(f"{place.name}.{number}")).exists():
                 number += 1
-            aside.parent.mkdir(parents=True, exist_ok=True)
-            old.rename(aside)
+            new.parent.mkdir(parents=True, exist_ok=True)
+            old.rename(new)
     status.cells = [cell for cell in status.cells if cell.name not in chosen]
     status.dropped = [cell for cell in status.dropped if cell.name not in chosen]
     folder.write(status)

@@ -1,10 +1,11 @@
 """The status file of a comparison: what is done, how it went, and what must not change.
 
 OUT/compare.json              this file
-OUT/cells/TASK/PAIR/ROW/      run directory of a cell, with lm-eval's results and `log.txt`
+OUT/cells/TASK/PAIR/ROW/      run directory of a cell, with lm-eval's results, `log.txt`, and the
+                              cell's part of this file as `cell.json`
 OUT/calibrations/NAME/        bank and run directory of a calibration
 OUT/servers/PAIR/             logs of servers that cells share
-OUT/aside/                    cells that `--redo` started afresh
+OUT.aside/                    cells that `--redo` started afresh
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from atts_lm_eval.compare.cells import Cell
 from atts_lm_eval.compare.plan import Plan
 
 FILE = "compare.json"
+CELL = "cell.json"
 VERSION = 1
 State = Literal["pending", "running", "done", "failed", "skipped", "interrupted"]
 MOST_NAMED = 4

@@ -1,0 +1,303 @@
+"""Cells run one after the other; each is a small script here in place of lm-eval."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+from atts_lm_eval import plugin as lm_eval_plugin
+from atts_lm_eval.compare import runner
+from typer.testing import CliRunner
+
+from atts_harness import cli, plugins
+from atts_harness.errors import RunDirError, RunInterruptedError, UnknownSettingError
+
+PLAN = """\
+out: out
+limit: 2
+repeats: 2
+seed: 1
+include_path: tasks
+tasks: sums
+strategies:
+  - draft-only
+  - {strategy: atts, points: {rate: [0.1, 0.2]}}
+  - {strategy: random-takeover, settings: {rate_of: atts-rate=0.2}}
+"""
+# Does what the file says under its row: writes results, fails, waits for a signal, ...
+CELL = """
+import json, pathlib, signal, sys, time
+folder, row, behaviour = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+told = json.loads(pathlib.Path(behaviour).read_text()).get(row, "done")
+folder.mkdir(parents=True, exist_ok=True)
+signal.signal(signal.SIGINT, lambda *_: sys.exit("atts: error: SIGINT: stopped"))
+if told in ("wait", "deaf"):
+    if told == "deaf":
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    (folder / "ready").touch()
+    time.sleep(60)
+print("working")
+if told == "fail":
+    print("Traceback (most recent call last):", "  File x", "ValueError: no such thing", sep="\\n")
+    print("tail")
+    sys.exit(1)
+if told == "refuse":
+    sys.exit("lm_eval: error: max_gen_toks=9: too many")
+if told == "done":
+    figures = {"results": {"sums": {"pass@1,all": 0.5}}}
+    (folder / "results_2026.json").write_text(json.dumps(figures))
+"""
+
+
+@pytest.fixture
+def place(pair, tmp_path, monkeypatch):
+    """A folder with a plan and its task, where every cell is the script."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(runner, "lm_eval_command", lambda cell, plan, folder, args: [
+        *(sys.executable, "-S", "-c", CELL, str(folder), cell.row, "behaviour.json"),
+        json.dumps(args),
+    ])  # fmt: skip
+    plugins.manager().register(lm_eval_plugin)
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "sums.yaml").write_text("task: sums\nclass: !function x.y\n")
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    (tmp_path / "behaviour.json").write_text("{}")
+    return tmp_path
+
+
+@pytest.fixture
+def compare(place):
+    """Runs `atts compare`; cells do as told, by row."""
+    app = cli.build_app()
+
+    def compare(*args, **told):
+        behaviour = {row.replace("_", "-"): what for row, what in told.items()}
+        (place / "behaviour.json").write_text(json.dumps(behaviour))
+        result = CliRunner().invoke(app, ["compare", "plan.yaml", "--no-report", *args])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return compare
+
+
+@pytest.fixture
+def status(place):
+    return lambda: json.loads((place / "out" / "compare.json").read_text())
+
+
+@pytest.fixture
+def cells(status):
+    return lambda: {cell["row"]: cell for cell in status()["cells"]}
+
+
+def test_every_cell_runs_in_the_drawn_order(compare, status, cells, place):
+    result = compare()
+    assert result.exit_code == 0
+    found = cells()
+    assert list(found) == ["draft-only", "atts-rate=0.1", "atts-rate=0.2", "random-takeover"]
+    assert {cell["state"] for cell in found.values()} == {"done"}
+    by_place = sorted(found.values(), key=lambda cell: cell["place"])
+    assert [cell["name"] for cell in by_place] == status()["order"]
+    assert found["atts-rate=0.2"]["place"] < found["random-takeover"]["place"]
+    cell = found["atts-rate=0.1"]
+    assert (cell["metric"], cell["accuracy"], cell["exit_status"]) == ("pass@1", 0.5, 0)
+    assert cell["results"] == "cells/sums/pair/atts-rate=0.1/results_2026.json"
+    assert cell["caches"] == dict.fromkeys(
+        ("draft", "target"), "nothing to clear: the model is loaded by the cell itself"
+    )
+    assert json.loads((place / "out" / cell["folder"] / "cell.json").read_text()) == cell
+    # One line as a cell starts, one as it ends, and a table.
+    lines = result.output.splitlines()
+    assert lines[0] == f"[1/4] {by_place[0]['name']}: started"
+    assert lines[1] == f"[1/4] {by_place[0]['name']}: done, 0 s, pass@1 0.500"
+    assert any("│ random-takeover │ done" in line for line in lines)
+    assert "\x1b" not in result.output
+
+
+def test_a_cell_takes_its_rate_from_the_run_of_another(compare, place):
+    compare()
+    log = (place / "out/cells/sums/pair/random-takeover/log.txt").read_text()
+    assert '"rate_of": "out/cells/sums/pair/atts-rate=0.2"' in log
+
+
+def test_a_failed_cell_stops_no_other_but_those_that_need_it(compare, cells, place):
+    result = compare(**{"atts_rate=0.2": "fail", "draft_only": "refuse"})
+    assert result.exit_code == 1
+    found = cells()
+    assert {row: cell["state"] for row, cell in found.items()} == {
+        "draft-only": "failed",
+        "atts-rate=0.1": "done",
+        "atts-rate=0.2": "failed",
+        "random-takeover": "skipped",
+    }
+    assert found["atts-rate=0.2"]["cause"] == "ValueError: no such thing"
+    assert found["draft-only"]["cause"] == "max_gen_toks=9: too many"
+    assert (
+        found["random-takeover"]["cause"]
+        == "needs sums/pair/atts-rate=0.2, which is not done (failed)"
+    )
+    assert found["random-takeover"]["starts"] == 0
+    assert "cells/sums/pair/draft-only/log.txt" in result.output.replace("\n", "")
+    assert "1 done, 2 failed, 1 skipped" in result.output
+    assert "to try again what is not done: " in result.output
+
+
+def test_the_same_command_runs_what_is_not_done(compare, cells):
+    compare(**{"atts_rate=0.2": "fail"})
+    before = cells()
+    result = compare()
+    assert result.exit_code == 0
+    after = cells()
+    assert after["atts-rate=0.1"] == before["atts-rate=0.1"]
+    assert (after["atts-rate=0.2"]["starts"], after["random-takeover"]["starts"]) == (2, 1)
+    assert after["atts-rate=0.2"]["cause"] == ""
+    assert "atts-rate=0.2: started, continued" in result.output
+    assert "draft-only: started" not in result.output
+    assert "started" not in compare().output
+
+
+def test_a_cell_that_leaves_no_results_has_failed(compare, cells):
+    assert compare(draft_only="nothing").exit_code == 1
+    assert cells()["draft-only"]["cause"] == "it ended well and left no results file"
+
+
+@pytest.fixture
+def signals(place):
+    """Sends signals to this process once a cell is ready for them."""
+    ended = threading.Event()
+    threads = []
+
+    def when_ready(row, *numbers):
+        ready = place / "out/cells/sums/pair" / row / "ready"
+
+        def send():
+            while not ready.exists() and not ended.wait(0.01):
+                pass
+            for number in numbers:
+                os.kill(os.getpid(), number)
+                time.sleep(0.2)
+
+        threads.append(threading.Thread(target=send))
+        threads[-1].start()
+
+    yield when_ready
+    ended.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(("number", "exit_status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_winds_the_cell_down_and_names_the_command(
+    compare, cells, signals, number, exit_status
+):
+    signals("atts-rate=0.2", number)
+    with pytest.raises(RunInterruptedError, match="stopped; to continue: ") as raised:
+        compare(**{"atts_rate=0.2": "wait"})
+    assert raised.value.exit_status == exit_status
+    found = cells()
+    assert (found["atts-rate=0.2"]["state"], found["atts-rate=0.2"]["cause"]) == ("interrupted", "")
+    assert found["random-takeover"]["state"] == "pending"
+    assert compare().exit_code == 0
+    assert {cell["state"] for cell in cells().values()} == {"done"}
+
+
+def test_a_second_signal_ends_a_cell_that_does_not_listen(compare, cells, signals, monkeypatch):
+    monkeypatch.setattr("atts_lm_eval.compare.process.GRACE_SECONDS", 0.2)
+    signals("atts-rate=0.2", signal.SIGINT, signal.SIGINT)
+    with pytest.raises(RunInterruptedError):
+        compare(**{"atts_rate=0.2": "deaf"})
+    assert cells()["atts-rate=0.2"]["state"] == "interrupted"
+
+
+def test_a_changed_plan_is_refused_and_redone_when_asked(compare, cells, place):
+    compare()
+    (place / "plan.yaml").write_text(PLAN.replace("limit: 2", "limit: 3"))
+    with pytest.raises(RunDirError, match=r"task\.limit was 2, now 3"):
+        compare()
+    with pytest.raises(UnknownSettingError, match=r"--redo: .*'sums/pair/atts-rate=0.3'"):
+        compare("--redo", "sums/pair/atts-rate=0.3")
+    result = compare("--redo", "*/draft-only", "--redo", "*/atts*")
+    # ... with the cell that takes its rate from one of them.
+    assert cells()["random-takeover"]["starts"] == 1
+    assert {cell["identity"]["task"]["limit"] for cell in cells().values()} == {3}
+    assert "afresh, the old ones kept in out.aside: sums/pair/atts-rate=0.1" in result.output
+    assert (place / "out.aside/sums/pair/random-takeover.1/results_2026.json").exists()
+
+
+def test_a_plan_with_new_points_runs_only_those(compare, cells, place):
+    compare()
+    (place / "plan.yaml").write_text(PLAN.replace("[0.1, 0.2]", "[0.2, 0.4]"))
+    result = compare()
+    assert result.output.count(": started") == 1
+    assert list(cells()) == ["draft-only", "atts-rate=0.2", "atts-rate=0.4", "random-takeover"]
+    assert "no longer in the plan, their folders kept: sums/pair/atts-rate=0.1" in result.output
+
+
+def test_a_task_that_nobody_has(compare, place, monkeypatch):
+    class Index:
+        all_tasks = ("sums", "products")
+
+    monkeypatch.setattr("atts_lm_eval.compare.tasks.manager", lambda path, defaults: Index)
+    (place / "plan.yaml").write_text(PLAN.replace("tasks: sums", "tasks: [sums, prodcts]"))
+    with pytest.raises(UnknownSettingError, match=r"plan.yaml, line 6: task: .*products"):
+        compare()
+    assert not (place / "out").exists()
+
+
+CALIBRATED = PLAN.replace(
+    "points: {rate: [0.1, 0.2]}", "points: {rate: [0.1, 0.2]}, calibrate: {turns: 1}"
+)
+
+
+@pytest.fixture
+def banks(place, monkeypatch):
+    """Calibrations that do as told; they leave a line each."""
+    (place / "plan.yaml").write_text(CALIBRATED)
+    script = (
+        "import pathlib, sys\n"
+        "with open('calibrated', 'a') as file: print(sys.argv[1], file=file)\n"
+        "if pathlib.Path('broken').exists(): sys.exit('atts: error: no scores')\n"
+        "pathlib.Path(sys.argv[1]).write_text('bank')"
+    )
+    monkeypatch.setattr(
+        "atts_lm_eval.compare.calibrations.calibrate_command",
+        lambda cell, plan, bank, servers: [sys.executable, "-S", "-c", script, str(bank)],
+    )
+    return lambda: (place / "calibrated").read_text().split()
+
+
+def test_cells_begin_with_a_calibration_that_they_share(compare, cells, banks, place):
+    assert compare().exit_code == 0
+    assert len(banks()) == 1
+    first, second = (cells()[f"atts-rate={rate}"] for rate in (0.1, 0.2))
+    assert first["calibration"]["bank"] == second["calibration"]["bank"]
+    assert {first["calibration"]["seconds"] > 0, second["calibration"]["seconds"] > 0} == {
+        True,
+        False,
+    }
+    log = (place / "out" / first["log"]).read_text()
+    assert json.dumps({"bank": f"out/{first['calibration']['bank']}"}) in log
+    assert compare().exit_code == 0
+    assert len(banks()) == 1
+
+
+def test_a_calibration_that_fails_is_tried_once(compare, cells, banks, place):
+    (place / "broken").touch()
+    assert compare().exit_code == 1
+    assert len(banks()) == 1
+    assert {row: cell["cause"] for row, cell in cells().items() if cell["state"] == "failed"} == {
+        f"atts-rate={rate}": "calibration: no scores" for rate in (0.1, 0.2)
+    }
+    (place / "broken").unlink()
+    assert compare().exit_code == 0
+
+
+def test_what_the_caches_were_is_said_under_the_table(compare, monkeypatch):
+    told = {"target": "not cleared: no way is known for this engine"}
+    monkeypatch.setattr(runner, "clear_caches", lambda settings: told)
+    shown = compare().output
+    assert f"prefix caches were not cleared between cells: target: {told['target']}" in shown
