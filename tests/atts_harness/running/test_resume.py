@@ -19,6 +19,7 @@ import typer
 import typer.testing
 
 from atts_harness.atts import ATTS, ATTSOptions
+from atts_harness.conformal.bankfile import Bank, write_bank
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.records import RunRecord, SampleId
 from atts_harness.running import commands, schema
@@ -329,6 +330,69 @@ def test_killed_at_random_moments_a_run_loses_and_repeats_nothing(tmp_path):
     with open_run(tmp_path / "killed") as run:
         assert run.complete
         assert len(list(run.calls())) == len(reference.log)
+
+
+class Killed(ATTS):
+    """Kills its process at the end of the third sample of a session."""
+
+    left = 3
+
+    async def run(self, sample, ctx):
+        outcome = await super().run(sample, ctx)
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return outcome
+
+
+CHILD_WITH_A_BANK = """
+import sys
+sys.path.insert(0, sys.argv[3])
+import test_resume
+from atts_harness.testing.mock_engine import MockEngine
+from atts_harness.testing.mock_latency import fixed
+groups = test_resume.with_bank(sys.argv[2], test_resume.Killed)
+test_resume.run_in(sys.argv[1], groups, MockEngine(latency=fixed(0.02), cache=False))
+"""
+
+
+def with_bank(path, kind=ATTS):
+    """Groups of ATTS with a bank of a file."""
+    strategy = banked(calibration="file", bank=path, coverage="marginal")
+    strategy.__class__ = kind
+    return make_groups(4, 3, strategy)
+
+
+def exact(records):
+    """Records as bytes, less what the clock says and the order in which decisions were made."""
+    for record in records:
+        record.started = record.ended = record.waited_seconds = 0.0
+        record.decisions = [msgspec.structs.replace(d, sequence=0) for d in record.decisions]
+        for totals in record.calls.values():
+            totals.queued_seconds = totals.engine_seconds = 0.0
+    return [schema.encode(record) for record in records]
+
+
+def test_with_a_bank_of_a_file_a_killed_run_equals_a_whole_one_byte_for_byte(tmp_path):
+    path = str(tmp_path / "bank.json")
+    scores = tuple(n / 100 for n in range(99))
+    write_bank(Bank(nonconformities=scores, turns=(0,) * 99, questions=tuple(range(99))), path)
+    whole, reference = run_in(tmp_path / "whole", with_bank(path))
+    here = str(Path(__file__).parent)
+    for _ in range(4):
+        command = [sys.executable, "-c", CHILD_WITH_A_BANK, str(tmp_path / "killed"), path, here]
+        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    with open_run(tmp_path / "killed") as run:
+        committed = list(run.calls())
+        finished = list(run.samples())
+    assert 0 < len(committed) < len(reference.log)
+    assert len(finished) < len(whole)
+    resumed, engine = run_in(tmp_path / "killed", with_bank(path))
+    assert exact(resumed) == exact(whole)
+    assert len(engine.log) == len(reference.log) - len(committed)
+    taken = [d.takeover for record in whole for d in record.decisions]
+    assert any(taken)
+    assert not all(taken)
 
 
 def test_a_full_disk_is_a_clear_error_and_corrupts_nothing(tmp_path):
