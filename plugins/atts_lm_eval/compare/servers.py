@@ -27,6 +27,7 @@ POLL_SECONDS = 0.2
 STOP_SECONDS = 30.0
 # An engine refuses while a request is being aborted, which SGLang takes seconds for.
 CLEAR_SECONDS = 8.0
+PAUSE_SECONDS = 1.0
 CLEARED = "cleared"
 OWN_PROCESS = "nothing to clear: the model is loaded by the cell itself"
 
@@ -141,12 +142,12 @@ async def _clear_one(engine: EngineKind | None, url: str, options: EngineOptions
                 await http.exchange("POST", engine.clear_cache)
                 return CLEARED
             except BackendError as error:
-                if "404" in str(error) and engine.clear_cache_needs:
+                if ": 404 " in str(error) and engine.clear_cache_needs:
                     needs = " ".join(f"{k}={v}" for k, v in engine.clear_cache_needs.items())
                     return f"not cleared: the server was started without {needs}"
                 if time.monotonic() > deadline:
                     return f"not cleared: {error}"
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(PAUSE_SECONDS)
     except AttsError as error:
         return f"not cleared: {error}"
     finally:
