@@ -94,6 +94,13 @@ def _load(
     provenances.check(bank.provenance, expected, where, first_turns_only=first_only)
     if run and not provenances.known(bank.provenance):
         logger.warning("bank=%s says nothing of its making: it cannot be checked", where)
+    elif expected.wording is not None and bank.provenance.wording is None:
+        logger.warning(
+            "bank=%s does not say how its task worded its prompts (earlier releases did not note "
+            "it): whether the template, description and few-shot examples are still the same is "
+            "not checked; a bank made now with `atts calibrate` says so",
+            where,
+        )
     _check_coverage(bank, options, where)
     return freeze(bank, options, where)
 

@@ -18,7 +18,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     Attributes:
         task: task name.
-        prompt: fingerprint of how the task words its prompts (not of single questions).
+        prompt: fingerprint of the prompts' frame: their roles and the system's words.
+        wording: fingerprint of how the task words its prompts (not of single questions): template,
+            description, few-shot examples. Banks of early releases do not have it.
         draft: the draft model.
         target: the target model.
         draft_template: fingerprint of the draft's tokenizer and chat template.
@@ -37,6 +39,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     task: str | None = None
     prompt: str | None = None
+    wording: str | None = None
     draft: str | None = None
     target: str | None = None
     draft_template: str | None = None
@@ -52,6 +55,14 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     target_tokens: int | None = None
     on_reject: str | None = None
 
+
+MEANING = {
+    "prompt": "roles or the system's words",
+    "wording": "the task's template, description or few-shot examples",
+    "draft_template": "the draft's tokenizer or chat template",
+    "target_template": "the target's tokenizer or chat template",
+}
+"""What a fingerprint stands for, in messages."""
 
 LATER_TURNS = frozenset({"target_temperature", "target_tokens", "on_reject"})
 """Fields that first drafts do not depend on."""
@@ -101,7 +112,9 @@ def check(bank: Provenance, run: Provenance, where: str, *, first_turns_only: bo
         if theirs is None or ours is None or (first_turns_only and name in LATER_TURNS):
             continue
         if theirs != ours:
-            differences.append(f"{name} is {_show(theirs)} in the bank, {_show(ours)} in the run")
+            what = f" ({MEANING[name]})" if name in MEANING else ""
+            values = f"{_show(theirs)} in the bank, {_show(ours)} in the run"
+            differences.append(f"{name} is {values}{what}")
     if differences:
         more = len(differences) - _NAMED
         tail = f" (and {more} more)" if more > 0 else ""

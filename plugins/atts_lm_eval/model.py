@@ -18,7 +18,7 @@ from atts_harness.records import SampleRecord
 from atts_harness.running.harness import Harness
 from atts_harness.strategy import Strategy
 from atts_harness.transcript import Message, Prompt
-from atts_lm_eval import excepthook, scoring
+from atts_lm_eval import excepthook, scoring, wording
 from atts_lm_eval.answer import Answer
 from atts_lm_eval.launch import refuse_many_processes, said, settings_for
 from atts_lm_eval.planning import make_plan
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
 
 excepthook.install()
+wording.remember_tasks()
 log = logging.getLogger("lm_eval.atts")
 
 

@@ -19,7 +19,8 @@ from atts_harness.running.hashing import prompt_hash
 from atts_harness.settings import Settings, TaskSampling
 from atts_harness.strategy import Group, Problem, Sample, Strategy
 from atts_harness.transcript import Message, Prompt
-from atts_lm_eval.prompts import ChatPrompt, messages_of, wording
+from atts_lm_eval.prompts import ChatPrompt, framing, messages_of
+from atts_lm_eval.wording import wording_of
 
 log = logging.getLogger("lm_eval.atts")
 
@@ -131,7 +132,8 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
     for (task, doc), (messages, kwargs, kind) in asked.items():
         if task not in checked:
             checked[task] = task_settings(task, kwargs)
-            provenance = {"task": task, "prompt": wording(messages)}
+            worded = wording_of(task.partition("#")[0])
+            provenance = {"task": task, "prompt": framing(messages), "wording": worded}
             strategies[task] = make_strategy(checked[task].values, provenance)
             _log_settings(task, checked[task], settings)
         problem = _problem(task, doc, messages, checked[task], settings, kind)

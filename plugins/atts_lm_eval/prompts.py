@@ -40,7 +40,7 @@ def messages_of(context: str) -> tuple[Message, ...]:
     return (Message("user", context),)
 
 
-def wording(messages: Sequence[Message]) -> str:
-    """Digest of what a task's prompts have in common: the roles and the system's words."""
+def framing(messages: Sequence[Message]) -> str:
+    """Digest of a prompt's frame: the roles in their order and the system's words."""
     common = [(m.role, m.content if m.role == "system" else "") for m in messages]
     return hashlib.blake2b(json.dumps(common).encode(), digest_size=8).hexdigest()

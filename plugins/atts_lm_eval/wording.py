@@ -1,0 +1,126 @@
+"""How a task words its prompts, as a digest that a bank carries.
+
+Requests hold finished prompts, in which template and question cannot be told apart. The template is
+the task's: the first time this package's model is imported it has lm-eval's tasks remember
+themselves when they build their requests, and asks the remembered one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from functools import partial, wraps
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from lm_eval.api.task import Task
+
+from atts_harness.conformal.provenance import fingerprint
+
+# Of a task's configuration: what stands in every prompt, and what makes its few-shot examples.
+WORDED = (
+    *("description", "process_docs", "doc_to_text", "doc_to_choice"),
+    *("gen_prefix", "target_delimiter", "fewshot_delimiter"),
+)
+FEW_SHOT = ("doc_to_target", "fewshot_split")
+
+_tasks: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+
+
+def remember_tasks() -> None:
+    """Have tasks remember themselves by name as they build requests; once."""
+    build: Callable[..., None] = Task.build_all_requests
+    if getattr(build, "remembers", False):
+        return
+
+    @wraps(build)
+    def build_and_remember(self: Any, *args: Any, **kwargs: Any) -> None:
+        _tasks[str(self.config.task)] = self
+        build(self, *args, **kwargs)
+
+    build_and_remember.remembers = True  # type: ignore[attr-defined]
+    Task.build_all_requests = build_and_remember
+
+
+def wording_of(task: str) -> str | None:
+    """Digest of a task's template, description and few-shot set-up.
+
+    Args:
+        task: the name of a task that has built its requests.
+
+    Returns:
+        A digest; None for a task that nobody saw, so that there is nothing to compare.
+    """
+    found = _tasks.get(task)
+    return None if found is None else wording(found)
+
+
+def wording(task: Any) -> str:
+    """Digest of what a task's prompts are made with: texts as they are, functions by their source.
+
+    A function's source counts together with the constants and the functions of the same file that
+    it uses. Neither the questions nor the way they are answered and graded are in it.
+
+    Args:
+        task: an lm-eval task.
+    """
+    config = task.config
+    shots = config.num_fewshot or 0
+    values = {name: getattr(config, name, None) for name in WORDED}
+    if shots:
+        values |= {name: getattr(config, name, None) for name in FEW_SHOT}
+        values["fewshot_config"] = getattr(task, "fewshot_cfg", config.fewshot_config)
+    told = _told({**values, "num_fewshot": shots}, set())
+    return fingerprint(json.dumps(told, sort_keys=True))
+
+
+def _told(value: Any, seen: set[str]) -> Any:
+    """A value as JSON has it; `seen` are the functions that were told already."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _told(inner, seen) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(inner, seen) for inner in value]
+    if isinstance(value, set | frozenset):
+        return sorted(json.dumps(_told(inner, seen)) for inner in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _told(getattr(value, field.name), seen) for field in fields(value)}
+    if isinstance(value, partial):
+        return [_told(inner, seen) for inner in (value.func, value.args, value.keywords)]
+    if isinstance(value, re.Pattern):
+        return value.pattern if isinstance(value.pattern, str) else repr(value.pattern)
+    if isinstance(value, FunctionType):
+        return _function(value, seen)
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _function(function: FunctionType, seen: set[str]) -> Any:
+    """A function's source, and what it uses of its own file, by name."""
+    name = f"{function.__module__}.{function.__qualname__}"
+    if name in seen:
+        return name
+    seen.add(name)
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):  # made at run time: there is no file
+        source = repr((function.__code__.co_code, function.__code__.co_names))
+    used = {}
+    for word in sorted(_names(function.__code__)):
+        there = function.__globals__.get(word)
+        foreign = isinstance(there, FunctionType) and (
+            there.__code__.co_filename != function.__code__.co_filename
+        )
+        if there is not None and not foreign and not isinstance(there, ModuleType | type):
+            used[word] = _told(there, seen)
+    return [source, used]
+
+
+def _names(code: CodeType) -> set[str]:
+    """Global names that a function uses, in functions inside it too."""
+    inner = [const for const in code.co_consts if isinstance(const, CodeType)]
+    return set(code.co_names).union(*map(_names, inner))
