@@ -25,7 +25,7 @@ TASK = "math"
 
 
 class Row(NamedTuple):
-    """A scored turn; sorts in the order of the issue: question, turn, repeat."""
+    """A scored turn; sorts by question, turn, repeat."""
 
     question: int
     turn: int

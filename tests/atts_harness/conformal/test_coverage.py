@@ -58,6 +58,35 @@ def test_presample_rate_on_first_turns(coverage, repeats):
     assert within(taken, trials * repeats, RATE)
 
 
+UNEQUAL = (1, 2, 3, 5, 8, 14, 16)
+"""First drafts of questions that do not all have the same number of them."""
+
+
+def unequal(ties, trials, rng):
+    """Share taken over by number of first drafts, of questions in one run."""
+    options = CalibrationOptions(calibration="presample", coverage="conditional", ties=ties)
+    policy, taken = make_policy(options), dict.fromkeys(UNEQUAL, 0)
+    for doc in range(trials * len(UNEQUAL)):
+        drafts = UNEQUAL[doc % len(UNEQUAL)]
+        scores = {n: rng.gauss(doc, 1) for n in range(drafts)}
+        policy.offer("t", doc, scores)
+        for n, s in scores.items():
+            verdict = policy.decide(s, SampleId("t", doc, n), 0, rng.random())
+            taken[drafts] += verdict.takeover
+    return {drafts: hits / (drafts * trials) for drafts, hits in taken.items()}
+
+
+def test_conditional_coverage_of_unequal_questions_is_each_ones_own():
+    """docs/guarantees.md: random ties give the rate to each, conservative ones floor(r m) / m."""
+    trials, rng = 1500, random.Random(7)
+    for drafts, share in unequal("random", trials, rng).items():
+        # Decisions of a question depend on each other, so its trials are what counts.
+        assert within(share * trials, trials, RATE), drafts
+    exact = {1: 0, 2: 0, 3: 1 / 3, 5: 2 / 5, 8: 3 / 8, 14: 5 / 14, 16: 6 / 16}
+    assert unequal("conservative", 20, rng) == pytest.approx(exact)
+    assert all(share == math.floor(RATE * m + 1e-9) / m for m, share in exact.items())
+
+
 @pytest.mark.parametrize("budget", [0, 1, 6, 15, 16])
 def test_budget_is_met_exactly_on_first_turns(budget):
     """B of m: what the paper's set of the budgeted size means, draft by draft."""
