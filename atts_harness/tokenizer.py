@@ -237,6 +237,9 @@ class HuggingFaceTokenizer:
             )
 
 
+_importing = threading.Lock()
+
+
 def load_tokenizer(
     path: str,
     *,
@@ -259,7 +262,9 @@ def load_tokenizer(
         SettingError: nothing loadable stands at `path`.
     """
     try:
-        from transformers import AutoTokenizer, GenerationConfig
+        # Two threads that import its lazy modules at once see them half made.
+        with _importing:
+            from transformers import AutoTokenizer, GenerationConfig
     except ImportError as error:
         raise MissingExtraError("a tokenizer", "transformers", "transformers") from error
     options = {"revision": revision, "trust_remote_code": trust_remote_code}

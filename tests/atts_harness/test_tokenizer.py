@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -207,3 +209,24 @@ def test_load_names_what_is_missing(tmp_path: Path) -> None:
         load_tokenizer(str(tmp_path / "nothing"))
     with pytest.raises(SettingError, match="chat_template: cannot read"):
         load_tokenizer(str(save(tmp_path)), chat_template=str(tmp_path / "none.jinja"))
+
+
+LOADED_TWICE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from atts_harness.tokenizer import load_tokenizer
+with ThreadPoolExecutor(2) as pool:
+    loaded = list(pool.map(load_tokenizer, sys.argv[1:]))
+print(*(tokenizer.vocab_size for tokenizer in loaded))
+"""
+
+
+def test_two_roles_may_load_theirs_at_once(tmp_path):
+    """In a process that has not imported transformers, as `atts serve-models` does."""
+    folders = [tmp_path / "draft", tmp_path / "target"]
+    for folder in folders:
+        train_tokenizer(["some words to train on"], size=300).save_pretrained(folder)
+    command = [sys.executable, "-c", LOADED_TWICE, *map(str, folders)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) == 2
