@@ -28,7 +28,7 @@ SHARED_FRACTION = {"draft": 0.25, "target": 0.6}
 CAUSES = (
     Cause(
         r"out of memory|outofmemoryerror|not enough memory|memory pool size is too small|"
-        r"can't allocate memory",
+        r"leave no \S* ?memory for the kv cache|can't allocate memory",
         "mem_fraction_static",
         "too little device memory: more devices, a smaller `max_length`, or another fraction",
     ),

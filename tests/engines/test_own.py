@@ -143,6 +143,16 @@ def test_a_server_that_cannot_start_says_why(loop, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_too_little_memory_at_the_start_names_the_setting(loop, folder, monkeypatch):
+    # A cache that no machine has room for, and a share of one that holds nothing.
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "100000")
+    options = {} if ENGINE == "vllm" else {"mem_fraction_static": 0.0001}
+    setting = "gpu_memory_utilization" if ENGINE == "vllm" else "mem_fraction_static"
+    with pytest.raises(SettingError, match=rf"^target_{setting}: .*log: ") as caught:
+        opened(loop, ENGINE, str(folder), devices="cpu", **options)
+    assert "\n" not in str(caught.value)
+
+
 def test_an_engine_that_is_not_installed(loop, folder, monkeypatch):
     import sys
 

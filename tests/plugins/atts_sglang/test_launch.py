@@ -89,6 +89,11 @@ def test_on_the_processor_its_cache_is_bounded(gpus, tmp_path):
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "mem_fraction"),
         ("RuntimeError: Not enough memory. Please try to increase --mem-fraction", "mem_fraction"),
         (
+            "ValueError: Loaded weights leave no GPU memory for the KV cache under "
+            "--mem-fraction-static=0.0001. Raise --mem-fraction-static above 0.003",
+            "mem_fraction",
+        ),
+        (
             "RuntimeError: [enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't "
             "allocate memory: you tried to allocate 512000000000 bytes. Error code 12",
             "mem_fraction",
