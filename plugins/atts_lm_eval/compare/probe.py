@@ -107,8 +107,10 @@ def _probe(cell: Cell, cells: Sequence[Cell], plan: Plan, servers: Mapping[str, 
         if "rate" in other.settings:
             args["rate"] = other.settings["rate"]
     problems = min(SAMPLES, cell.task.limit or SAMPLES)
-    metadata = {**metadata_of(cell), "repeats": SAMPLES // problems}
     defaults = needs_defaults([cell], plan.include_path)
+    known = manager(plan.include_path, defaults=defaults, metadata=metadata_of(cell))
+    task = next(iter(known.load(cell.task.task)["tasks"].values()))  # the first one of a group
+    task.set_config(key="repeats", value=SAMPLES // problems)
     with _quiet():
         began = time.monotonic()
         model = model_class(cell.strategy)(**args)
@@ -116,8 +118,7 @@ def _probe(cell: Cell, cells: Sequence[Cell], plan: Plan, servers: Mapping[str, 
         try:
             simple_evaluate(
                 model=model,
-                tasks=[cell.task.task],
-                task_manager=manager(plan.include_path, defaults=defaults, metadata=metadata),
+                tasks=[task],
                 limit=problems,
                 predict_only=True,
                 bootstrap_iters=0,

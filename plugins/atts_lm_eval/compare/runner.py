@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from atts_harness._version import __version__
-from atts_harness.errors import AttsError, UnknownSettingError
+from atts_harness.errors import SAMPLES_FAILED, AttsError, UnknownSettingError
 from atts_harness.running.interrupts import handled
 from atts_lm_eval.compare import calibrations
 from atts_lm_eval.compare.cells import Cell
@@ -178,7 +178,7 @@ class Runner:
 
     def _state(self, known: CellStatus, ended: Ended) -> Any:
         results = newest_results(self._path(known.folder))
-        if ended.status == 0 and results is not None:
+        if ended.status in (0, SAMPLES_FAILED) and results is not None:
             known.results = str(results.relative_to(self._folder.path))
             found = headline(results)
             known.metric, known.accuracy = found or (None, None)

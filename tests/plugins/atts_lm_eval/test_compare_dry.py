@@ -1,0 +1,127 @@
+"""What a plan would cost: sizes from the tasks, times and tokens from two samples."""
+
+import json
+
+import pytest
+from atts_lm_eval import plugin as lm_eval_plugin
+from atts_lm_eval.compare.probe import Probe
+from typer.testing import CliRunner
+
+from atts_harness import cli, plugins
+from atts_harness.errors import ContextLengthError
+from atts_harness.testing.scripted import Says, ScriptedBackend
+
+YAML = """
+task: sums
+custom_dataset: !function rows.build
+test_split: test
+output_type: generate_until
+doc_to_text: "{{q}}"
+doc_to_target: "42"
+repeats: 3
+generation_kwargs: {until: [], max_gen_toks: 64}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+"""
+ROWS = """
+def build(**_):
+    import datasets
+
+    return {"test": datasets.Dataset.from_list([{"q": f"{n} + {42 - n}?"} for n in range(5)])}
+"""
+PLAN = """
+tasks: {task: sums, limit: 4}
+include_path: tasks
+shuffle: false
+strategies:
+  - draft-only
+  - {strategy: atts, points: {rate: [0.1, 0.2]}, calibrate: {questions: 3, repeats: 2}}
+  - {strategy: random-takeover, settings: {rate_of: atts-rate=0.2}}
+"""
+
+
+@pytest.fixture
+def dry_run(pair, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pair.draft = ScriptedBackend(
+        lambda asked: Says(r"\boxed{42}" if "Hm." in asked.text else "Hm.", ending="length"),
+        role="draft",
+    )
+    plugins.manager().register(lm_eval_plugin)
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "sums.yaml").write_text(YAML)
+    (tmp_path / "tasks" / "rows.py").write_text(ROWS)
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    app = cli.build_app()
+
+    def dry_run(*args):
+        result = CliRunner().invoke(app, ["compare", "plan.yaml", "--dry-run", *args])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert not (tmp_path / "runs").exists()
+        return result.output
+
+    return dry_run
+
+
+def rows(output):
+    """The cells of the table, by row."""
+    lines = [line.strip("│ ").split("│") for line in output.splitlines() if line.startswith("│")]
+    return {cells[2].strip(): [cell.strip() for cell in cells[3:]] for cells in lines}
+
+
+def test_sizes_need_no_model(dry_run, pair):
+    output = dry_run("--no-probe")
+    assert rows(output) == {
+        "draft-only": ["4", "12", "768"],
+        # Of 5 problems the evaluation has 4, which leaves one to calibrate on.
+        "atts-rate=0.1": ["4", "12 (+2)", "768"],
+        "atts-rate=0.2": ["4", "12 (+2)", "768"],
+        "random-takeover": ["4", "12", "768"],
+    }
+    assert "4 cells, 48 requests, 3,072 tokens at most" in output
+    assert "time" not in output
+    assert not pair.opened
+
+
+def test_two_samples_of_each_strategy(dry_run, pair):
+    found = rows(dry_run())
+    asked = [len(served.request.ids) for served in pair.draft.served]
+    # First drafts of two samples: of draft-only, of atts once for both points, of the coin.
+    assert asked.count(min(asked)) == 3 * 2
+    calls = {row: cells[3] for row, cells in found.items()}
+    assert calls["draft-only"] == "24"  # 12 samples of 2 turns
+    assert int(calls["atts-rate=0.1"]) > 24  # with scores, and with the calibration's samples
+    assert calls["atts-rate=0.1"] == calls["atts-rate=0.2"]
+    assert found["draft-only"][4] == "0"  # target tokens
+    assert " to " in found["draft-only"][6]
+
+
+def test_times_lie_between_slots_in_use_and_two_at_once():
+    probe = Probe(
+        samples=2,
+        opening=10.0,
+        seconds=4.0,
+        longest=4.0,
+        busy={"draft": (64, 6.4), "score": (4, 1.6), "takeover": (32, 0.0)},
+        calls=20,
+        tokens={},
+    )
+    # 100 samples: 80 s of scores in 4 slots; two at once take 50 x 4 s.
+    assert probe.expected(100) == (10 + 20, 10 + 200)
+    assert probe.expected(2) == (14, 14)  # no sample is quicker than the longest
+
+
+def test_a_probe_that_fails_says_so(dry_run, pair):
+    pair.draft.max_length = 70
+    with pytest.raises(ContextLengthError, match=r"max_gen_toks=64: with a prompt of \d+ tokens"):
+        dry_run()
+
+
+def test_metadata_reaches_the_task(dry_run, tmp_path):
+    rows_py = ROWS.replace("**_", "problems=5, **_").replace("range(5)", "range(problems)")
+    (tmp_path / "tasks" / "rows.py").write_text(rows_py)
+    text = YAML.replace("custom_dataset", "metadata: {problems: 5}\ncustom_dataset")
+    (tmp_path / "tasks" / "sums.yaml").write_text(text)
+    plan = PLAN.replace("limit: 4", f"metadata: {json.dumps({'problems': 2})}")
+    (tmp_path / "plan.yaml").write_text(plan)
+    assert rows(dry_run("--no-probe"))["draft-only"] == ["2", "6", "384"]
