@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SAMPLES_FAILED = 3
+"""Exit status of a run in which every sample has a result, and some of them failed for good."""
+
 
 class AttsError(Exception):
     """Base of every error this project raises on purpose.

@@ -13,7 +13,12 @@ import msgspec
 
 from atts_harness import plugins
 from atts_harness.backend import Backend, Role
-from atts_harness.errors import RunDirError, RunIncompleteError, RunInterruptedError
+from atts_harness.errors import (
+    SAMPLES_FAILED,
+    RunDirError,
+    RunIncompleteError,
+    RunInterruptedError,
+)
 from atts_harness.records import CallRecord, RunRecord, SampleId, SampleRecord
 from atts_harness.running.control import Control
 from atts_harness.running.directory import RunDirectory
@@ -56,8 +61,10 @@ class RunSummary(msgspec.Struct, kw_only=True):
 
     @property
     def exit_status(self) -> int:
-        """0 if every sample has a result that did not fail, else 1."""
-        return 1 if self.failed or self.missing or self.state != "finished" else 0
+        """0 if every sample has a result; 3 if some of these failed for good; else 1."""
+        if self.missing or self.state != "finished":
+            return 1
+        return SAMPLES_FAILED if self.failed else 0
 
 
 @dataclass

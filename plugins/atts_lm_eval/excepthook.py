@@ -12,6 +12,7 @@ import sys
 from types import TracebackType
 
 from atts_harness.errors import AttsError
+from atts_lm_eval import ending
 
 COMMAND_LINE = "lm_eval._cli"  # imported by lm-eval's command and by nothing else
 
@@ -19,14 +20,17 @@ COMMAND_LINE = "lm_eval._cli"  # imported by lm-eval's command and by nothing el
 def install() -> None:
     """Print uncaught `AttsError`s as one line if lm-eval's command line is what runs.
 
-    The exit status is the error's own, else that of every uncaught exception (1).
+    The exit status is the error's own, else that of every uncaught exception (1); without an
+    error it is `ending`'s business.
     `ATTS_TRACEBACK=1` keeps tracebacks.
     """
     if COMMAND_LINE not in sys.modules or getattr(sys.excepthook, "of_atts", False):
         return
+    ending.install()
     usual = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        ending.broke()
         if isinstance(error, AttsError) and os.environ.get("ATTS_TRACEBACK") != "1":
             print(f"lm_eval: error: {error}", file=sys.stderr)
             raise SystemExit(getattr(error, "exit_status", 1))  # honoured in an excepthook

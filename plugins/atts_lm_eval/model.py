@@ -18,7 +18,7 @@ from atts_harness.records import SampleRecord
 from atts_harness.running.harness import Harness
 from atts_harness.strategy import Strategy
 from atts_harness.transcript import Message, Prompt
-from atts_lm_eval import excepthook, scoring, wording
+from atts_lm_eval import ending, excepthook, scoring, wording
 from atts_lm_eval.answer import Answer
 from atts_lm_eval.launch import refuse_many_processes, said, settings_for
 from atts_lm_eval.planning import make_plan
@@ -105,6 +105,7 @@ class AttsLM(LM):  # type: ignore[misc]
                 len(records),
                 failed[0].failed,
             )
+        ending.add(records, self.settings.run.run_dir)
         return [Answer.of(by_id[sample]) for sample in plan.order]
 
     def loglikelihood(

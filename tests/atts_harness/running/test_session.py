@@ -14,6 +14,7 @@ import pytest
 
 from atts_harness import plugins
 from atts_harness.errors import (
+    SAMPLES_FAILED,
     ContextLengthError,
     JournalMismatchError,
     RunDirError,
@@ -92,7 +93,7 @@ def test_a_directory_in_use_is_refused_before_anything_is_opened(tmp_path):
     harness(run_dir=str(tmp_path)).close()
 
 
-def test_failed_samples_are_listed_and_make_the_exit_status_non_zero():
+def test_failed_samples_are_listed_and_have_an_exit_status_of_their_own():
     with harness(retries=0) as made:
         engine = made.backends["draft"].engine
         engine.faults = FaultPlan({"truncated": 0.3})
@@ -100,7 +101,7 @@ def test_failed_samples_are_listed_and_make_the_exit_status_non_zero():
         failed = [f"mock/{r.id.doc}/{r.id.repeat}" for r in records if r.failed]
         assert 0 < len(failed) < 12
         assert made.summary.failed == failed
-        assert made.summary.exit_status == 1
+        assert made.summary.exit_status == SAMPLES_FAILED
 
 
 def test_a_run_that_is_given_up_tells_how_to_go_on(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from atts_lm_eval import plugin as lm_eval_plugin
 from typer.testing import CliRunner
 
 from atts_harness import __version__, cli, plugins
-from atts_harness.errors import SettingError
+from atts_harness.errors import SAMPLES_FAILED, SettingError
 
 
 @pytest.fixture
@@ -102,6 +102,47 @@ def test_under_lm_evals_command_other_errors_stay_as_they_are():
     done = uncaught("int('x')")
     assert done.returncode == 1
     assert "Traceback" in done.stderr
+
+
+FAILED = """
+from atts_harness.records import SampleId, SampleRecord
+from atts_lm_eval import ending
+def sample(n, failed=None):
+    return SampleRecord(
+        id=SampleId("t", n, 0), strategy="s", text="", finish="failed", failed=failed
+    )
+bad = [sample(n, "BackendTimeoutError: x") for n in range({failed})]
+ending.add([*bad, sample(99)], {run_dir!r})
+print("table")
+"""
+
+
+def test_failed_samples_are_told_last_and_have_a_status_of_their_own():
+    done = uncaught(FAILED.format(failed=2, run_dir=None))
+    assert done.returncode == SAMPLES_FAILED == 3
+    assert done.stdout == "table\n"
+    assert done.stderr == (
+        "lm_eval: 2 of 3 samples failed for good, count as wrong and are counted apart: t/0/0, "
+        "t/1/0 (exit status 3)\n"
+    )
+
+
+def test_many_failed_samples_are_counted_and_can_be_tried_again():
+    done = uncaught(FAILED.format(failed=25, run_dir="runs/a"))
+    assert "t/19/0 and 5 more; the same command with retry_failed=true tries them" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_failed_samples_a_run_ends_well():
+    done = uncaught(FAILED.format(failed=0, run_dir=None))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_error_after_failed_samples_keeps_its_status():
+    done = uncaught(FAILED.format(failed=1, run_dir=None) + "int('x')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "failed for good" not in done.stderr
 
 
 def test_from_python_nothing_is_changed(monkeypatch):

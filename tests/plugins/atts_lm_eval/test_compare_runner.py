@@ -13,7 +13,12 @@ from atts_lm_eval.compare import runner
 from typer.testing import CliRunner
 
 from atts_harness import cli, plugins
-from atts_harness.errors import RunDirError, RunInterruptedError, UnknownSettingError
+from atts_harness.errors import (
+    SAMPLES_FAILED,
+    RunDirError,
+    RunInterruptedError,
+    UnknownSettingError,
+)
 
 PLAN = """\
 out: out
@@ -46,9 +51,12 @@ if told == "fail":
     sys.exit(1)
 if told == "refuse":
     sys.exit("lm_eval: error: max_gen_toks=9: too many")
-if told == "done":
+if told in ("done", "some failed"):
     figures = {"results": {"sums": {"pass@1,all": 0.5}}}
     (folder / "results_2026.json").write_text(json.dumps(figures))
+if told == "some failed":
+    print("lm_eval: 1 of 4 samples failed for good (exit status 3)", file=sys.stderr)
+    sys.exit(3)
 """
 
 
@@ -122,6 +130,14 @@ def test_a_cell_takes_its_rate_from_the_run_of_another(compare, place):
     compare()
     log = (place / "out/cells/sums/pair/random-takeover/log.txt").read_text()
     assert '"rate_of": "out/cells/sums/pair/atts-rate=0.2"' in log
+
+
+def test_a_cell_with_samples_that_failed_for_good_is_done_and_says_so(compare, cells):
+    result = compare(**{"atts_rate=0.2": "some failed"})
+    assert result.exit_code == 0
+    cell = cells()["atts-rate=0.2"]
+    assert (cell["state"], cell["accuracy"], cell["exit_status"]) == ("done", 0.5, SAMPLES_FAILED)
+    assert "1 of 4 samples failed for good" in cell["cause"]
 
 
 def test_a_failed_cell_stops_no_other_but_those_that_need_it(compare, cells, place):

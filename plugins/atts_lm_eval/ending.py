@@ -1,0 +1,64 @@
+"""How lm-eval's command ends when samples failed for good: it says so last, and by its status.
+
+A sample that failed for good is graded wrong and counted apart, so lm-eval has results, writes
+them and ends well. Whoever starts runs by the dozen has to hear of it all the same. Nothing of
+ours is called after lm-eval has printed its tables but what Python calls when it ends, and there
+only leaving at once sets a status.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from atts_harness.errors import SAMPLES_FAILED
+from atts_harness.records import SampleRecord
+
+MOST_NAMED = 20
+
+_lines: list[str] = []
+
+
+def install() -> None:
+    """Look at the end of this process whether samples failed. For lm-eval's command line only."""
+    atexit.register(_end)
+
+
+def add(records: Sequence[SampleRecord], run_dir: str | None) -> None:
+    """Remember the samples that failed for good.
+
+    Args:
+        records: finished samples.
+        run_dir: where they are recorded, if they are.
+    """
+    failed = [record for record in records if record.failed is not None]
+    if not failed:
+        return
+    names = [f"{r.id.task}/{r.id.doc}/{r.id.repeat}" for r in failed[:MOST_NAMED]]
+    more = len(failed) - len(names)
+    again = "; the same command with retry_failed=true tries them again" if run_dir else ""
+    _lines.append(
+        f"{len(failed)} of {len(records)} samples failed for good, count as wrong and are counted "
+        f"apart: {', '.join(names)}{f' and {more} more' if more else ''}{again}"
+    )
+
+
+def broke() -> None:
+    """An error ends the process: it has a status of its own."""
+    _lines.clear()
+
+
+def _end() -> None:
+    if not _lines:
+        return
+    for line in _lines:
+        print(f"lm_eval: {line} (exit status {SAMPLES_FAILED})", file=sys.stderr)
+    logging.shutdown()  # what was registered before us is not called any more
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # whoever read it is gone
+            stream.flush()
+    os._exit(SAMPLES_FAILED)
