@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies \
-	test-vllm test-sglang clean
+	test-vllm test-sglang clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
 $(STAMP): pyproject.toml scripts/install.sh
@@ -35,11 +35,11 @@ train-tiny: $(STAMP)  ## train the embedded pair from nothing
 eval-tiny: $(STAMP)   ## measure the embedded pair and write its model card
 	$(BIN)/python -m atts_tiny.evaluate
 
-bench-strategies: $(STAMP)
+bench-strategies: $(STAMP)  ## every strategy on the embedded pair at one budget: a page of the docs
 	$(BIN)/python -m benchmarks.strategies
 
-bench-engines: $(STAMP)
-	$(BIN)/python -m benchmarks.engines
+bench-engines: $(STAMP)  ## what calls cost on real engines, on the processor
+	bash scripts/with-engines.sh sglang,vllm $(BIN)/python -m benchmarks.engines
 
 test-vllm: $(STAMP)   ## real vLLM in an environment of its own
 	PYTHON=$(BIN)/python bash scripts/test-vllm.sh
@@ -47,5 +47,8 @@ test-vllm: $(STAMP)   ## real vLLM in an environment of its own
 test-sglang: $(STAMP) ## real SGLang in an environment of its own
 	PYTHON=$(BIN)/python bash scripts/test-sglang.sh
 
-clean:
+clean:              ## environments and builds
 	rm -rf $(VENV) .venv-vllm .venv-sglang build dist
+
+help:               ## this list
+	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' Makefile | expand -t 20
