@@ -60,6 +60,8 @@ def _rank(row: Row) -> int:
 
 
 def _name(row: Row) -> str:
+    if row.oracle:
+        return row.label
     words = [_word(v) for k, v in row.point.items() if not _is_number(v) and v not in (None, "")]
     return " ".join([row.strategy, *words])
 

@@ -110,8 +110,8 @@ def read_row(row: Row, entry: Entry | None) -> tuple[View, tuple[SampleRecord, .
     Returns:
         What the page shows of it, and its finished samples.
     """
-    if entry is None:
-        why = "it is made from other rows and has no samples of its own"
+    if row.oracle or entry is None:
+        why = "it is put together from samples of other rows, with the gold answers in hand"
         return View(row=row.id, lacks={"grades": why, "ledger": why, "audit": why}), ()
     differ = disagreements(entry)
     lacks = {} if entry.grades else {"grades": "no sample is graded"}

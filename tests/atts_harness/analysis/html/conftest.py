@@ -1,0 +1,80 @@
+"""A page with real runs behind it, and a browser that can reach nothing."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `material`, beside the tests
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """Leaderboard, entries and the page of `material.rates`, with `leaderboard.json` beside it."""
+    import material
+
+    from atts_harness.analysis.html.page import write_page
+    from atts_harness.analysis.leaderboard_json import write_json
+
+    folder = tmp_path_factory.mktemp("rates")
+    leaderboard, entries = material.rates(folder)
+    page = folder / "report.html"
+    write_page(leaderboard, entries, page)
+    write_json(leaderboard, folder / "leaderboard.json")
+    return leaderboard, entries, page
+
+
+# One browser a module, not a session: Playwright keeps an event loop running in this thread, which
+# tests of other folders could not have.
+@pytest.fixture(scope="module")
+def chromium():
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed: pip install -e '.[dev]'")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium on PATH: on Debian, apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens a file with the network cut; fails at the end if the page said or asked anything."""
+    contexts, said, asked = [], [], []
+
+    def visit(path, *, width=1280, height=900, scheme="light"):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
+        contexts.append(context)
+        context.set_offline(True)
+        context.on("request", lambda request: asked.append(request.url))
+        page = context.new_page()
+        page.set_default_timeout(30_000)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(path.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith("file:")] == []
+    assert len(asked) == len(contexts), f"a page loads nothing but itself, not {asked}"
