@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -92,14 +93,14 @@ def _row(one: Found, run: RecordedRun | None, task: str, options: Options) -> Lo
     entry = _entry(one, run, results, task, options, notes)
     missing = 0
     if run is not None:
-        planned = [sample for sample in run.planned() if sample.task == task]
+        asked = [sample for sample in run.planned() if sample.task == task]
         lost = [sample for sample in run.missing() if sample.task == task]
         missing = len(lost)
         if missing:
             if entry is not None:
                 graded.add_missing(entry, lost)
             notes.append(
-                f"not finished: {missing} of {len(planned)} samples are missing and count as wrong"
+                f"not finished: {missing} of {len(asked)} samples are missing and count as wrong"
             )
         if len(run.sessions()) > 1:
             notes.append(f"resumed {len(run.sessions()) - 1} times: seconds are of all sessions")
@@ -111,7 +112,8 @@ def _row(one: Found, run: RecordedRun | None, task: str, options: Options) -> Lo
         )
     told = _conditions(results, record, task, entry)
     own = record.get("tasks", {}).get(task, {}).get("options") or record.get("options") or {}
-    scores = _scores(entry, results, task, options.level, notes)
+    planned = [] if run is None else [(sample.task, sample.doc) for sample in run.planned()]
+    scores = _scores(entry, results, planned, task, options.level, notes)
     prices = options.prices or _recorded_prices(record)
     where = run.path if run is not None else one.path
     row = Row(
@@ -199,18 +201,37 @@ def _conditions(
 
 
 def _scores(
-    entry: Entry | None, results: Results | None, task: str, level: float, notes: list[str]
+    entry: Entry | None,
+    results: Results | None,
+    planned: Sequence[tuple[str, int]],
+    task: str,
+    level: float,
+    notes: list[str],
 ) -> dict[str, Any]:
-    """Fields of a row that count right answers."""
+    """Fields of a row that count right answers.
+
+    Args:
+        entry: its samples, if there is a log.
+        results: lm-eval's, if there are any.
+        planned: of a run directory, task and document of every sample.
+        task: which task.
+        level: of the intervals.
+        notes: what a reader has to know is added here.
+    """
     if entry is not None:
         if len(entry.questions) == 1:
             notes.append("one problem: no interval")
         found = counts(entry)
         return {**found, "pass_at": pass_at(entry, level), "maj_at": maj_at(entry, level)}
-    metrics: Mapping[str, Any] = results.data["results"][task] if results is not None else {}
-    samples = results.data.get("n-samples", {}).get(task, {}) if results is not None else {}
-    problems = int(samples.get("effective", 0))
-    repeats = int(results.data["configs"][task].get("repeats") or 1) if results is not None else 0
+    metrics: Mapping[str, Any] = {}
+    if results is not None:
+        metrics = results.data["results"][task]
+        effective = results.data.get("n-samples", {}).get(task, {}).get("effective", 0)
+        problems = int(effective)
+        repeats = int(results.data["configs"][task].get("repeats") or 1)
+    else:
+        docs = Counter(doc for name, doc in planned if name == task)
+        problems, repeats = len(docs), min(docs.values(), default=0)
     told: dict[str, Interval] = {}
     value = metrics.get("pass@1,all")
     if isinstance(value, int | float):
@@ -220,7 +241,7 @@ def _scores(
             value=value, low=low, high=high, items=problems * repeats, clusters=problems
         )
     else:
-        notes.append("no sample log and no pass@1 in the results: accuracy is not known")
+        notes.append("no graded samples and no pass@1 in the results: accuracy is not known")
     return {
         "problems": problems,
         "repeats": repeats,

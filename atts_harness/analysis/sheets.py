@@ -149,7 +149,9 @@ def _comparisons(leaderboard: Leaderboard, table: Table) -> Iterable[Sheet]:
         ns = sorted({(one.problems, one.samples) for one in own})
         on = " or ".join(f"{problems} problems, {samples} samples" for problems, samples in ns)
         title = f"pass@1 against {leaderboard.row(reference).label}, paired on {on}"
-        interval = f"{percent(leaderboard.level)} for\nall {own[0].family} at once"
+        interval = percent(leaderboard.level)
+        if own[0].family > 1:
+            interval += f" for\nall {own[0].family} at once"
         head = ("strategy", "difference", interval, "p, Holm", "McNemar p", "verdict")
         yield Sheet(title, head, tuple(_comparison(leaderboard, one) for one in own))
 

@@ -18,7 +18,7 @@ from atts_harness.records import EXTRACTOR, Asked, CallRecord, CallTotals, Sampl
 from atts_harness.running.prices import Price
 from atts_harness.running.slots import LANES, Lane, lane_of
 
-PERCENTILES = (50, 90, 99)
+PERCENTILES = (50, 90, 95, 99)
 
 
 class Distribution:
