@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from statistics import quantiles
 
@@ -37,6 +38,16 @@ class Measured:
         return float(sum(getattr(totals, what) for totals in own)) / len(self.records)
 
     @property
+    def branches(self) -> Counter[str]:
+        """Speculative thinking: how often each branch was taken."""
+        return sum((Counter(r.notes.get("branches", {})) for r in self.records), Counter())
+
+    @property
+    def judged(self) -> list[bool]:
+        """SpecReason: for each judged step, whether it was kept."""
+        return [step["kept"] for r in self.records for step in r.notes.get("judged", ())]
+
+    @property
     def realised_rate(self) -> float | None:
         """Takeovers among judged turns."""
         judged = [
@@ -68,6 +79,7 @@ def page(measured: Mapping[str, Measured], intro: str) -> str:
         "from its admission to its end.",
         "## Against takeover at random\n\n" + _verdicts(rows, measured),
         "## Calls a sample\n\n" + _calls(rows, measured),
+        "## What the judging strategies decided\n\n" + _judgements(rows, measured),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -133,6 +145,23 @@ def _calls(rows: list[Row], measured: Mapping[str, Measured]) -> str:
         counts = [m.calls.get(kind, CallTotals()).calls / len(m.records) for kind in kinds]
         cells = ["" if count == 0 else f"{count:.2f}" for count in counts]
         lines.append(f"| {row.title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _judgements(rows: list[Row], measured: Mapping[str, Measured]) -> str:
+    """Counts over all samples: a branch that hardly occurs says nothing about its row."""
+    branches = sorted({name for row in rows for name in measured[row.title].branches})
+    lines = [f"| branches of | {' | '.join(branches)} |", "|---|" + "--:|" * len(branches)]
+    for row in rows:
+        counts = measured[row.title].branches
+        if row.strategy == "speculative-thinking":
+            lines.append(f"| {row.title} | {' | '.join(str(counts[b]) for b in branches)} |")
+    lines += ["", "| acceptance of | steps judged | kept | share kept |", "|---|--:|--:|--:|"]
+    for row in rows:
+        judged = measured[row.title].judged
+        if row.strategy == "specreason":
+            share = f"{sum(judged) / len(judged):.3f}" if judged else ""
+            lines.append(f"| {row.title} | {len(judged)} | {sum(judged)} | {share} |")
     return "\n".join(lines)
 
 
