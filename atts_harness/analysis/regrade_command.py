@@ -68,8 +68,8 @@ def regrade_command(
         questions = read(run, known, repeats)
         folder = out or (run if run.is_dir() else run.parent)
         console = Console()
+        needed = logic.calls_needed(questions, extractor)
         if dry_run:
-            needed = logic.calls_needed(questions, extractor)
             if needed or judge:
                 judged = sum(len(q.samples) for q in questions) if judge else 0
                 console.print(
@@ -78,7 +78,7 @@ def regrade_command(
                 )
             if extractor == LLM and needed:
                 return
-        asks = (extractor == LLM and not dry_run, judge is not None and not dry_run)
+        asks = (needed > 0 and not dry_run, judge is not None and not dry_run)
         results = logic.regrade(
             questions,
             extractor,
