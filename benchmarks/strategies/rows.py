@@ -52,11 +52,11 @@ ROWS = (
     Row("SpecReason, greedy, 7, thinking may end", "specreason", {"threshold": 7} | MAY_END),
     Row("speculative thinking", "speculative-thinking"),
     Row("speculative thinking, not_reasoning", "speculative-thinking", {"not_reasoning": True}),
-    # The published patience of 15 negations is longer than this pair's texts.
+    # The published 100 tokens of a beginning and patience of 15 negations outlast this pair's texts.
     Row(
         "speculative thinking, begun, early recapitulation",
         "speculative-thinking",
-        {"begin": True, "recap_after_negative_num": 1},
+        {"begin": True, "begin_token_num": 16, "recap_after_negative_num": 1},
     ),
 )
 
