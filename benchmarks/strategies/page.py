@@ -151,18 +151,16 @@ def _calls(rows: list[Row], measured: Mapping[str, Measured]) -> str:
 def _judgements(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     """Counts over all samples: a branch that hardly occurs says nothing about its row."""
     branches = sorted({name for row in rows for name in measured[row.title].branches})
-    lines = [f"| branches of | {' | '.join(branches)} |", "|---|" + "--:|" * len(branches)]
+    taken = [f"| branches of | {' | '.join(branches)} |", "|---|" + "--:|" * len(branches)]
+    kept = ["| acceptance of | steps judged | kept | share kept |", "|---|--:|--:|--:|"]
     for row in rows:
-        counts = measured[row.title].branches
+        counts, judged = measured[row.title].branches, measured[row.title].judged
         if row.strategy == "speculative-thinking":
-            lines.append(f"| {row.title} | {' | '.join(str(counts[b]) for b in branches)} |")
-    lines += ["", "| acceptance of | steps judged | kept | share kept |", "|---|--:|--:|--:|"]
-    for row in rows:
-        judged = measured[row.title].judged
-        if row.strategy == "specreason":
+            taken.append(f"| {row.title} | {' | '.join(str(counts[b]) for b in branches)} |")
+        elif row.strategy == "specreason":
             share = f"{sum(judged) / len(judged):.3f}" if judged else ""
-            lines.append(f"| {row.title} | {len(judged)} | {sum(judged)} | {share} |")
-    return "\n".join(lines)
+            kept.append(f"| {row.title} | {len(judged)} | {sum(judged)} | {share} |")
+    return "\n\n".join("\n".join(table) for table in (taken, kept) if len(table) > 2)
 
 
 def _interval(estimate: Estimate) -> str:

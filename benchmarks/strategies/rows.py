@@ -52,7 +52,7 @@ ROWS = (
     Row("SpecReason, greedy, 7, thinking may end", "specreason", {"threshold": 7} | MAY_END),
     Row("speculative thinking", "speculative-thinking"),
     Row("speculative thinking, not_reasoning", "speculative-thinking", {"not_reasoning": True}),
-    # The published 100 tokens of a beginning and patience of 15 negations outlast this pair's texts.
+    # The published beginning of 100 tokens and patience of 15 negations outlast this pair's texts.
     Row(
         "speculative thinking, begun, early recapitulation",
         "speculative-thinking",
