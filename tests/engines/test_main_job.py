@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,18 @@ from .serving import Pair, command, refused, served_pair
 
 TASK = "atts_chain_easy"
 DOCUMENTS = 4
+# What the doctor tells of every server.
+EXAMINED = [
+    "engine",
+    "model",
+    "tokenizer",
+    "context",
+    "template",
+    "continuation",
+    "scores",
+    "sampling",
+    "latency",
+]
 
 
 def lm_eval(model_args: str, folder: Path) -> dict:
@@ -73,7 +86,8 @@ def both_engines(tmp_path):
         assert engines == {"draft": "vllm", "target": "sglang"}
         same_as_transformers(pair)
         examined = command("atts_harness", "doctor", *pair.urls, folder=tmp_path)
-        assert examined.count("samples of one prompt differ") == 2
+        for subject in EXAMINED:
+            assert len(re.findall(rf"^  \S+ +{subject}: ", examined, re.MULTILINE)) == 2, examined
         arguments = ["warmup", *pair.urls, "--batch", "2"]
         assert command("atts_harness", *arguments, folder=tmp_path).count("score: ") >= 4
 
