@@ -10,7 +10,7 @@ SEED_BITS = 31  # every engine takes a signed 32-bit seed
 
 
 def _digest(*parts: object) -> int:
-    text = "\x1f".join(str(part) for part in parts)
+    text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
 
 

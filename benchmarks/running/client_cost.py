@@ -1,25 +1,29 @@
 """What a request costs the client, per dialect, beside bare aiohttp and lm-eval's own client.
 
-    python benchmarks/running/client_cost.py [--requests 2000] [--tokens 2000] [--concurrency 64]
+    python benchmarks/running/client_cost.py [--requests 1000] [--rounds 5] [--tokens 2000]
 
-A mock engine without latency answers from a process of its own. Measured in one run, one after
-the other: the harness (slots, journal on disk, ledger and all), bare aiohttp with the same bodies,
-and lm-eval's client for completions servers. Requests a second depend on how many processors the
-server and the client share; CPU a request is the client's alone.
+A mock engine without latency answers from a process of its own. Measured in one run, in rounds
+that take turns so that whatever else the machine does falls on all alike: the harness (slots,
+journal on disk, ledger and all), bare aiohttp with the same bodies, and lm-eval's client for
+completions servers. Requests a second depend on how many processors the server and the client
+share; CPU a request is the client's alone. Medians over the rounds, and the least.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import json
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import msgspec
@@ -212,37 +216,65 @@ def serve(dialect: str) -> tuple[subprocess.Popen[str], str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--requests", type=int, default=1000, help="a round")
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--dialect", choices=("sglang", "vllm"), action="append")
-    parser.add_argument("--scores", type=int, default=300, help="requests where scores are heavy")
+    parser.add_argument("--scores", type=int, default=60, help="requests where scores are heavy")
     given = parser.parse_args()
-    found = {}
+    found: dict[str, Figures] = {}
     for dialect in given.dialect or ("sglang", "vllm"):
         process, url = serve(dialect)
         try:
-            for name, scores in (("generate", False), ("score", True)):
+            for sort, scores in (("generate", False), ("score", True)):
                 heavy = scores and dialect == "vllm"  # each reply is 400 kB
                 requests = given.scores if heavy else given.requests
                 size = (requests, given.tokens, given.concurrency)
-                found[f"{dialect} {name}: harness"] = asyncio.run(
-                    harness(dialect, url, *size, scores)
-                )
-                found[f"{dialect} {name}: bare aiohttp"] = asyncio.run(
-                    bare(dialect, url, *size, scores)
-                )
-            if dialect == "vllm":
-                size = (given.requests, given.tokens, given.concurrency)
-                found["vllm generate: lm-eval's client"] = asyncio.run(of_lm_eval(url, *size))
+                clients: dict[str, Callable[[], Coroutine[Any, Any, Figures]]] = {
+                    "harness": functools.partial(harness, dialect, url, *size, scores),
+                    "bare aiohttp": functools.partial(bare, dialect, url, *size, scores),
+                }
+                if dialect == "vllm" and not scores:
+                    clients["lm-eval's client"] = functools.partial(of_lm_eval, url, *size)
+                measured = in_turns(clients, given.rounds)
+                found |= {f"{dialect} {sort}: {name}": f for name, f in measured.items()}
         finally:
             process.kill()
             process.wait()
     for name, figures in found.items():
         print(
-            f"{name:36} {figures['requests_per_s']:>7}/s {figures['cpu_ms_per_request']:>7} ms CPU"
+            f"{name:36} {figures['requests_per_s']:>7.0f}/s {figures['cpu_ms']:>7} ms CPU "
+            f"(least {figures['least_cpu_ms']}), {figures['over_bare']} x bare aiohttp"
         )
     print(json.dumps({"tokens": given.tokens, "concurrency": given.concurrency, **found}))
+
+
+def in_turns(
+    clients: dict[str, Callable[[], Coroutine[Any, Any, Figures]]], rounds: int
+) -> dict[str, Figures]:
+    """Each client once a round; the first round is not counted."""
+    seen: dict[str, list[Figures]] = {name: [] for name in clients}
+    for number in range(rounds + 1):
+        for name, client in clients.items():
+            figures = asyncio.run(client())
+            if number:
+                seen[name].append(figures)
+    return {
+        name: {
+            "requests_per_s": statistics.median(f["requests_per_s"] for f in measured),
+            "cpu_ms": statistics.median(f["cpu_ms_per_request"] for f in measured),
+            "least_cpu_ms": min(f["cpu_ms_per_request"] for f in measured),
+            "over_bare": round(
+                statistics.median(
+                    own["cpu_ms_per_request"] / base["cpu_ms_per_request"]
+                    for own, base in zip(measured, seen["bare aiohttp"], strict=True)
+                ),
+                2,
+            ),
+        }
+        for name, measured in seen.items()
+    }
 
 
 if __name__ == "__main__":
