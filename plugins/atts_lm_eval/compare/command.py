@@ -75,7 +75,7 @@ def _run(
     report: bool,
 ) -> None:
     """Run a plan: `listed` are its cells as it has them, `cells` in the order to run in."""
-    from atts_harness.errors import RunInterruptedError
+    from atts_harness.errors import SAMPLES_FAILED, RunInterruptedError
     from atts_harness.running.interrupts import command_line
     from atts_lm_eval.compare.runner import Runner, aside, start_afresh
     from atts_lm_eval.compare.show import Show, counted
@@ -108,7 +108,24 @@ def _run(
     if any(cell.state != "done" for cell in status.cells):
         show.say(f"to try again what is not done: {command_line()}")
         raise typer.Exit(1)
+    if any(cell.exit_status == SAMPLES_FAILED for cell in status.cells):
+        raise typer.Exit(SAMPLES_FAILED)
 
 
 def _report(status: Status, folder: Path, show: Show) -> None:
-    """The report of the cells that are done."""
+    """The report of the cells that are done, as `atts report` makes it."""
+    from atts_harness.analysis import leaderboard, tables
+    from atts_harness.analysis.report_command import write
+    from atts_harness.errors import MissingExtraError
+
+    done = [folder / cell.folder for cell in status.cells if cell.state == "done"]
+    if not done:
+        return
+    made = leaderboard.report(done)
+    show.console.print(tables.render(made.leaderboard), highlight=False)
+    try:
+        written = write(made, folder / "report")
+    except MissingExtraError as error:  # the other files are there
+        show.say(f"report: {error}")
+        return
+    show.say(f"written: {', '.join(map(str, written))}")

@@ -119,6 +119,7 @@ def _probe(cell: Cell, cells: Sequence[Cell], plan: Plan, servers: Mapping[str, 
             simple_evaluate(
                 model=model,
                 tasks=[task],
+                task_manager=known,  # or lm-eval reads the index of all its own tasks
                 limit=problems,
                 predict_only=True,
                 bootstrap_iters=0,

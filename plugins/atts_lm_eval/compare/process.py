@@ -21,7 +21,7 @@ LONGEST_CAUSE = 240
 PR_SET_PDEATHSIG = 1
 ATTS = (sys.executable, "-m", "atts_harness")
 # What a program says of its end, as opposed to what else stands last in its output.
-_TELLING = re.compile(r"^(?:lm_eval|atts): error: |^[\w.]*(?:Error|Exception|Interrupt)\b")
+_TELLING = re.compile(r"^lm_eval: |^atts: error: |^[\w.]*(?:Error|Exception|Interrupt)\b")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def cause(log: Path, status: int) -> str:
     """
     lines = [line for line in map(str.strip, _tail(log)) if line]
     telling = [line for line in lines if _TELLING.search(line)]
-    last = re.sub(r"^(?:lm_eval|atts): error: ", "", (telling or lines or [""])[-1])
+    last = re.sub(r"^(?:lm_eval|atts): (?:error: )?", "", (telling or lines or [""])[-1])
     if status < 0 and not telling:
         last = f"ended by {signal.Signals(-status).name}" + (f": {last}" if last else "")
     if not last:

@@ -28,6 +28,7 @@ def test_a_command_and_its_log(tmp_path):
     [
         ("lm_eval: error: rate: no number\nbye", 1, "rate: no number"),
         ("atts: error: url: nobody\n", 1, "url: nobody"),
+        ("atts: 4/4 samples\nlm_eval: 1 of 4 samples failed\n", 3, "1 of 4 samples failed"),
         ("Traceback\n  File x\npkg.mod.SomeError: it broke\n", 1, "pkg.mod.SomeError: it broke"),
         ("some\nwords\n\n", 2, "words"),
         ("", 2, "ended with status 2 and printed nothing"),
