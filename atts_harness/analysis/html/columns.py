@@ -125,7 +125,7 @@ def _tokens() -> list[Column]:
             "target computed",
             group,
             lambda r: r.tokens.target_computed,
-            _count,
+            _mean,
             about="tokens the target ran a forward pass for: uncached context, scored, written",
         ),
         Column(
@@ -133,7 +133,7 @@ def _tokens() -> list[Column]:
             "target written",
             group,
             lambda r: r.tokens.target_written,
-            _count,
+            _mean,
             about="tokens the target generated",
         ),
         Column(
@@ -141,7 +141,7 @@ def _tokens() -> list[Column]:
             "draft written",
             group,
             lambda r: r.tokens.draft_written,
-            _count,
+            _mean,
             about="tokens the draft generated, kept or not",
         ),
     ]
@@ -279,7 +279,7 @@ def _endings() -> list[Column]:
             about="asked for and not there; counted as wrong",
             extra=True,
         ),
-        Column("turns", "turns", group, lambda r: r.turns, _tenth, about="mean", extra=True),
+        Column("turns", "turns", group, lambda r: r.turns, _mean, about="mean", extra=True),
     ]
 
 
@@ -338,8 +338,8 @@ def _seconds(value: float) -> str:
     return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"
 
 
-def _tenth(value: float) -> str:
-    return f"{value:.1f}"
+def _mean(value: float) -> str:
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def _times(value: float) -> str:

@@ -18,6 +18,10 @@ REFERENCES = ("draft-only", "target-only", "random-takeover", "synchronous")
 """Rows to compare with: they come last, so that the methods have the first colours."""
 
 
+LONGEST = 30
+"""Letters of a series' name in figures."""
+
+
 @dataclass(frozen=True)
 class Point:
     """A row in figures.
@@ -60,8 +64,13 @@ def _rank(row: Row) -> int:
 
 
 def _name(row: Row) -> str:
-    if row.oracle:
-        return row.label
+    name = row.label if row.oracle else _full_name(row)
+    # An SVG cannot hold control characters, and a figure has no room for more.
+    name = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+
+
+def _full_name(row: Row) -> str:
     words = [_word(v) for k, v in row.point.items() if not _is_number(v) and v not in (None, "")]
     return " ".join([row.strategy, *words])
 

@@ -13,6 +13,23 @@ const element = (tag, text, className) => {
   return made;
 };
 
+// A long text stands in pieces that are laid out when they come into view; together they are the
+// text, letter for letter. A piece ends with a line where there is one.
+const PIECE = 20_000;
+const textBlock = (text) => {
+  const block = element("pre");
+  let start = 0;
+  while (text.length - start > PIECE) {
+    const line = text.lastIndexOf("\n", start + PIECE) + 1;
+    const end = line > start ? line : start + PIECE;
+    block.append(element("span", text.slice(start, end), "piece"));
+    start = end;
+  }
+  if (start) block.append(element("span", text.slice(start), "piece"));
+  else block.textContent = text;
+  return block;
+};
+
 const inflate = async (block) => {
   const packed = atob(document.getElementById(`block-${block}`).textContent);
   const bytes = Uint8Array.from(packed, (letter) => letter.charCodeAt(0));
@@ -129,13 +146,13 @@ const startSamples = () => {
     const block = element("div", null, `segment ${segment.kept ? "" : "dropped"}`);
     block.dataset.author = segment.author;
     const words = [segment.author, segment.kind === segment.author ? null : segment.kind, `${segment.tokens} tokens`, segment.kept ? null : "thrown away"];
-    block.append(element("p", words.filter(Boolean).join(" · "), "author"), element("pre", segment.text));
+    block.append(element("p", words.filter(Boolean).join(" · "), "author"), textBlock(segment.text));
     return block;
   };
 
   const bodyOf = (sample) => {
     const body = document.createDocumentFragment();
-    body.append(element("h4", "Problem"), element("pre", shownOr(sample.problem, "The problem's text was not recorded: there is no sample log of lm-eval.")));
+    body.append(element("h4", "Problem"), textBlock(shownOr(sample.problem, "The problem's text was not recorded: there is no sample log of lm-eval.")));
     const others = Object.entries(sample.answers ?? {}).map(([name, answer]) => `${name}: ${shownOr(answer, "none")}`);
     body.append(
       facts([
@@ -148,7 +165,7 @@ const startSamples = () => {
       ]),
     );
     if (sample.turns === undefined) {
-      body.append(element("h4", "Text"), element("p", "No record of turns: the row was made without a run directory of this project.", "lack"), element("pre", shownOr(sample.text, "")));
+      body.append(element("h4", "Text"), element("p", "No record of turns: the row was made without a run directory of this project.", "lack"), textBlock(shownOr(sample.text, "")));
       return body;
     }
     for (const turn of sample.turns) {

@@ -222,10 +222,11 @@ def rates(folder: Path) -> tuple[Leaderboard, dict[str, Entry]]:
     return leaderboard_of(rows, entries), entries
 
 
-def with_texts(entry: Entry, change) -> Edited:
-    """The entry with every segment's text changed, in the records of its run."""
+def beginning_with(entry: Entry, text: str) -> Edited:
+    """The entry with a text before the first segment of each sample, in the records of its run."""
     records = [msgspec.convert(msgspec.to_builtins(r), SampleRecord) for r in entry.records()]
     for record in records:
-        record.segments = [msgspec.structs.replace(s, text=change(s.text)) for s in record.segments]
+        first = record.segments[0]
+        record.segments[0] = msgspec.structs.replace(first, text=text + first.text)
     names = ("task", "questions", "grades", "texts", "run_dir")
     return Edited(**{name: getattr(entry, name) for name in names}, edited=tuple(records))

@@ -1,7 +1,6 @@
 """The page as a person meets it: a real browser, no network, mouse or keyboard alone."""
 
 import json
-import math
 import re
 
 import material
@@ -159,9 +158,10 @@ def test_numbers_on_the_page_are_those_of_the_json(made, visit, words):
                 continue
             compared += 1
             assert float(value) == expected, (id_, key)
-            said = re.fullmatch(r"([\d,.]+)([kMGT]?)×?", text)
-            number = float(said[1].replace(",", "")) * 1000 ** " kMGT".index(said[2] or " ")
-            assert math.isclose(number, expected, rel_tol=0.01, abs_tol=0.006), (key, text)
+            said = re.fullmatch(r"(\d[\d,]*(?:\.(\d+))?)([kMGT]?)×?", text)
+            number, unit = float(said[1].replace(",", "")), 1000 ** " kMGT".index(said[3] or " ")
+            digits = len(said[2] or "")
+            assert abs(number - expected / unit) <= 0.5 * 10**-digits + 1e-9, (key, text)
     assert compared > 10 * len(shown) - 10
 
 
@@ -209,6 +209,8 @@ def test_a_sample_opens_by_mouse_and_shows_turns_scores_and_decisions(made, visi
 def test_a_sample_opens_and_closes_by_keyboard_alone(made, visit):
     _, _, path = made
     page = visit(path)
+    tab_to(page, "nav a[href='#samples']")
+    page.keyboard.press("Enter")
     tab_to(page, "#sample-list button.open")
     page.keyboard.press("Enter")
     page.wait_for_selector("#sample .turn, #sample .lack")
@@ -255,9 +257,9 @@ HOSTILE = (
 
 
 def test_a_hostile_sample_shows_as_text(tmp_path, visit):
-    long = HOSTILE + "x</script> " * 100_000
+    long = HOSTILE + "x</script> " * 50_000 + "y</textarea>\n" * 50_000
     material.produce(tmp_path / "run", rate=0.3, problems=2)
-    inner = material.with_texts(material.entry_of(tmp_path / "run"), lambda text: long + text)
+    inner = material.beginning_with(material.entry_of(tmp_path / "run"), long)
     id_ = SampleId(material.TASK, 0, 0)
     other = material.plain_entry({id_: long}, prompt=HOSTILE, gold=HOSTILE)
     entries = {"run": inner, "plain": other}
@@ -270,33 +272,33 @@ def test_a_hostile_sample_shows_as_text(tmp_path, visit):
     write_page(board, entries, path, options=PageOptions(title=HOSTILE))
     page = visit(path)
     scripts = page.locator("script").count()
-    for row, expected in (("run", 2), ("plain", 1)):
+    for row in ("run", "plain"):
         page.select_option("#sample-filters select[data-field=row]", row)
         sample_lines(page).first.locator("button").click()
-        page.wait_for_selector("#sample-body pre")
-        page.wait_for_function("!document.getElementById('sample-body').ariaBusy")
+        page.wait_for_function(
+            "row => !document.getElementById('sample-body').ariaBusy"
+            " && document.querySelectorAll('#sample-body pre').length > 1",
+            arg=row,
+        )
         texts = page.locator("#sample-body pre").evaluate_all("all => all.map(e => e.textContent)")
-        full = [text for text in texts if text.startswith(long)]
-        assert len(full) >= expected - 1
-        assert all(len(text) > 1_000_000 for text in full)
+        assert texts[0] == (HOSTILE if row == "plain" else "Question 0: what is 0 + 0?")
+        assert texts[1].startswith(long)
+        assert page.locator("#sample-body pre").nth(1).inner_text().startswith("<script>window")
         page.click("#close")
-    assert full == [long]
-    assert texts[0] == HOSTILE  # the problem
+    assert texts[1:] == [long]
     assert page.evaluate("window.hacked") is None
     assert page.locator("script").count() == scripts
     assert page.locator("main img, main a[href^='javascript'], main textarea").count() == 0
     assert HOSTILE.split("\u2028")[0].strip() in page.inner_text(".warnings")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_axe_finds_nothing_serious(made, visit, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="see the extra `dev`")
     page = visit(made[2], scheme=scheme, width=width)
     page.check("#columns")
-    found = list(axe.Axe().run(page).response["violations"])
     page.locator("details").evaluate_all("all => all.forEach(e => { e.open = true; })")
-    found += axe.Axe().run(page).response["violations"]
+    found = list(axe.Axe().run(page).response["violations"])
     sample_lines(page).first.locator("button").click()
     page.wait_for_selector("#sample-body h4")
     found += axe.Axe().run(page).response["violations"]
