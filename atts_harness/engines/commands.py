@@ -14,6 +14,7 @@ from atts_harness import plugins
 from atts_harness.errors import BackendError, SettingError, UnknownSettingError
 
 if TYPE_CHECKING:
+    from atts_harness.backend import Backend as OpenBackend
     from atts_harness.backend import BackendKind, BackendSpec
     from atts_harness.engines.backend import EngineBackend
     from atts_harness.engines.kind import EngineKind, Finding
@@ -88,7 +89,7 @@ async def _serve(specs: Sequence[BackendSpec]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    opening = [asyncio.ensure_future(plugins.backend(s.kind).open(s)) for s in specs]
+    opening = _begin(specs)
     waiting = asyncio.create_task(stop.wait())
     opened: list[EngineBackend] = []
     try:
@@ -115,6 +116,30 @@ async def _serve(specs: Sequence[BackendSpec]) -> int:
         await asyncio.gather(*opening, return_exceptions=True)
         await asyncio.gather(*(backend.aclose() for backend in opened))
         waiting.cancel()
+
+
+def _begin(specs: Sequence[BackendSpec]) -> list[asyncio.Task[OpenBackend]]:
+    """Start the servers side by side, but one after the other on a device that they share.
+
+    While an engine starts it measures the device's free memory, and takes what another one is
+    just taking for its own.
+    """
+    from atts_harness.engines.managed import devices_of
+
+    begun: list[tuple[set[str], asyncio.Task[OpenBackend]]] = []
+    for spec in specs:
+        devices = set(devices_of(spec))
+        earlier = [task for others, task in begun if others & devices]
+        begun.append((devices, asyncio.create_task(_open_after(earlier, spec))))
+    return [task for _, task in begun]
+
+
+async def _open_after(
+    earlier: Sequence[asyncio.Task[OpenBackend]], spec: BackendSpec
+) -> OpenBackend:
+    if earlier:
+        await asyncio.wait(earlier)
+    return await plugins.backend(spec.kind).open(spec)
 
 
 def _announce(specs: Sequence[BackendSpec], opened: Sequence[Any]) -> None:

@@ -1,10 +1,13 @@
 """The commands around servers, as far as they need no engine."""
 
+import asyncio
+
 import pytest
 from typer.testing import CliRunner
 
+from atts_harness.backend import BackendSpec
 from atts_harness.cli import build_app
-from atts_harness.engines import flashinfer, managed
+from atts_harness.engines import commands, flashinfer, managed
 from atts_harness.errors import SettingError, UnknownSettingError
 
 
@@ -54,6 +57,34 @@ def test_a_backend_that_does_not_exist(atts):
 )
 def test_servers_that_cannot_be_started(atts, tmp_path, settings, message):
     assert error_of(atts("serve-models", settings, "--run-dir", str(tmp_path))).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("devices", "together"), [("cpu", True), ("0", True), ("1", False), ("1+0", False)]
+)
+def test_servers_that_share_a_device_start_one_after_the_other(monkeypatch, devices, together):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    managed.visible_devices.cache_clear()
+    specs = [
+        BackendSpec("engine", "m", managed.ManagedOptions(devices=given), role)
+        for role, given in (("draft", "1"), ("target", devices))
+    ]
+    seen = []
+
+    class Kind:
+        async def open(self, spec):
+            seen.append(f"{spec.role} begins")
+            await asyncio.sleep(0)
+            seen.append(f"{spec.role} is up")
+
+    async def main():
+        await asyncio.gather(*commands._begin(specs))
+
+    monkeypatch.setattr(commands.plugins, "backend", lambda name: Kind())
+    asyncio.run(main())
+    managed.visible_devices.cache_clear()
+    assert (seen[1] == "target begins") == together
+    assert sorted(seen) == ["draft begins", "draft is up", "target begins", "target is up"]
 
 
 @pytest.fixture
