@@ -24,6 +24,7 @@ from atts_harness.strategy import RunInfo
 MADE = Provenance(
     task="math",
     prompt="aa",
+    wording="w1",
     draft="org/small",
     target="org/large",
     draft_template="t1",
@@ -90,6 +91,7 @@ def test_a_bank_fits_the_run_it_was_made_for():
         ({"draft": "org/other"}, "draft is 'org/small' in the bank, 'org/other' in the run"),
         ({"target": "org/other"}, "target is 'org/large'"),
         ({"prompt": "bb"}, "prompt is 'aa' in the bank, 'bb' in the run"),
+        ({"wording": "w2"}, r"'w2' in the run \(the task's template, description or few-shot"),
         ({"task": "gpqa"}, "task is 'math' in the bank, 'gpqa' in the run"),
         ({"draft_template": "t9"}, "draft_template is 't1'"),
         ({"target_template": "t9"}, "target_template is 't2'"),
