@@ -1,0 +1,320 @@
+"""What the page is made of, without a browser."""
+
+import base64
+import hashlib
+import itertools
+import json
+import re
+import subprocess
+import zlib
+from xml.etree import ElementTree
+
+import material
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atts_harness.analysis.html import labels
+from atts_harness.analysis.html.draw import LIGHT, themed_svg
+from atts_harness.analysis.html.figures_run import memory, rate_by_turn, slots
+from atts_harness.analysis.html.page import script_json, write_page
+from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
+from atts_harness.analysis.html.series import points_of
+from atts_harness.analysis.html.view import accuracy_within, read_row, timeline
+from atts_harness.analysis.rows import Row, Source
+from atts_harness.backend import Usage
+from atts_harness.errors import SettingError
+from atts_harness.records import CallKey, CallRecord, SampleId, SampleRecord
+from atts_harness.running.rundir import open_run
+
+
+def test_the_policy_forbids_every_load_and_names_the_page_own_script(made):
+    text = made[2].read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1].replace("&#39;", "'")
+    assert policy.startswith("default-src 'none'; ")
+    script = re.findall(r"<script>(.*?)</script>", text, re.S)
+    assert len(script) == 1
+    digest = base64.b64encode(hashlib.sha256(script[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+
+
+def test_nothing_in_the_page_names_another_place(made):
+    text = made[2].read_text()
+    # Names of XML's namespaces are names, not addresses.
+    named = set(re.findall(r"https?://[^\s\"'<>)]+", text))
+    assert named <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not re.search(r"@import|url\((?!#)", text)
+
+
+def test_ids_in_the_page_are_unique(made):
+    found = re.findall(r'\sid="([^"]+)"', made[2].read_text())
+    assert len(found) == len(set(found))
+    referred = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', made[2].read_text()))
+    assert referred <= set(found)
+
+
+def test_the_same_report_gives_the_same_page(made, tmp_path):
+    leaderboard, entries, page = made
+    again = tmp_path / "again.html"
+    write_page(leaderboard, entries, again)
+    assert again.read_bytes() == page.read_bytes()
+
+
+@given(st.text())
+def test_json_in_a_script_element_cannot_end_it(text):
+    shown = str(script_json([text]))
+    assert not set("<>&") & set(shown)
+    assert json.loads(shown) == [text]
+
+
+def inflated(block):
+    return json.loads(zlib.decompress(base64.b64decode(block), -15))
+
+
+def test_every_sample_is_in_the_browser_with_its_turns(made):
+    _, entries, _ = made
+    entry, browser = entries["atts-0.6"], Browser()
+    records = list(entry.records())
+    add_row(browser, "x", entry, records, {0, 1, 2, 3, 4, 5})
+    assert browser.shown == len(records) == len(browser.lines)
+    blocks = [inflated(block) for block in browser.blocks]
+    for values, record in zip(browser.lines, records, strict=True):
+        line = dict(zip(FIELDS, values, strict=True))
+        assert SampleId(material.TASK, line["doc"], line["repeat"]) == record.id
+        assert line["takeovers"] == sum(d.takeover for d in record.decisions)
+        sample = blocks[line["block"]][line["place"]]
+        texts = [s["text"] for turn in sample["turns"] for s in turn["segments"]]
+        assert sorted(texts) == sorted(s.text for s in record.segments)
+        decided = [turn["decision"]["p"] for turn in sample["turns"] if "decision" in turn]
+        assert decided == [d.p_value for d in record.decisions]
+
+
+def test_what_is_left_out_is_left_out_of_every_row_alike(made):
+    _, entries, _ = made
+    kept = kept_documents(entries, 25)
+    assert set(map(frozenset, kept.values())) == {frozenset({0, 1})}
+    assert kept_documents(entries, 60) == {row: set(range(6)) for row in entries}
+    assert kept_documents(entries, 0) == {row: set() for row in entries}
+
+
+def finished(doc, repeat, turns):
+    return SampleRecord(
+        id=SampleId("t", doc, repeat), strategy="s", text="", finish="eos", turns=turns
+    )
+
+
+def test_accuracy_within_turns_counts_later_samples_as_wrong():
+    samples = [finished(0, 0, 1), finished(0, 1, 3), finished(1, 0, 2), finished(1, 1, 9)]
+    right = {s.id: s.turns != 3 for s in samples[:3]}  # the last one is not graded
+    found = [(w.turns, w.right, w.ended) for w in accuracy_within(samples, right)]
+    # question 0: one of two right from turn 1 on; question 1: right from turn 2 on
+    assert found == [(1, 0.25, 1 / 3), (2, 0.75, 2 / 3), (3, 0.75, 1.0)]
+
+
+def call(n, sent, done, role="draft", kind="draft"):
+    key = CallKey(SampleId("t", 0, n), kind, role, 0)
+    return CallRecord(key=key, request_hash="", sent=sent, done=done)
+
+
+def test_calls_take_the_lowest_free_slot_of_their_lane():
+    calls = [call(0, 0, 3), call(1, 1, 2), call(2, 2, 4), call(3, 3.5, 5)]
+    calls.append(call(4, 1, 2, "target", "score"))
+    found = {bar.sample.repeat: (bar.lane, bar.slot) for bar in timeline(calls)}
+    assert found == {
+        0: ("draft", 0),
+        1: ("draft", 1),
+        2: ("draft", 1),
+        3: ("draft", 0),
+        4: ("score", 0),
+    }
+    assert len(timeline(calls, most=2)) == 2
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 9)), min_size=1, max_size=40))
+def test_calls_on_one_slot_never_overlap(spans):
+    bars = timeline([call(n, sent, sent + long) for n, (sent, long) in enumerate(spans)])
+    assert len(bars) == len(spans)
+    for one, two in itertools.combinations(bars, 2):
+        assert one.slot != two.slot or one.done <= two.sent or two.done <= one.sent
+
+
+def test_memory_is_what_the_engine_told(made):
+    _, entries, _ = made
+    leaderboard = made[0]
+    view, _ = read_row(leaderboard.row("atts-0.3"), entries["atts-0.3"])
+    assert {own.engine for own in view.memory} == {"draft", "target"}
+    assert all(own.told for own in view.memory)
+    with open_run(entries["atts-0.3"].run_dir) as run:
+        told = [figures["kv_usage"] for _, engine, figures in run.metrics() if engine == "draft"]
+    assert [use for _, use in view.memory[0].points] == told
+    assert "told of its KV cache" in memory(view).caption
+
+
+def test_without_figures_of_the_engine_tokens_in_flight_are_counted(tmp_path):
+    material.produce(tmp_path / "run", rate=0.3, metrics_interval=0)
+    entry = material.entry_of(tmp_path / "run")
+    view, _ = read_row(material.row_of("run", entry), entry)
+    assert not any(own.told for own in view.memory)
+    assert "from the ledger" in memory(view).caption
+    with open_run(tmp_path / "run") as run:
+        usages: list[Usage] = [c.usage for c in run.calls() if c.key.role == "draft"]
+    largest = max(u.prompt_tokens + u.completion_tokens for u in usages)
+    draft = next(own for own in view.memory if own.engine == "draft")
+    assert all(0 < use <= flying * largest for flying, use in draft.points)
+    assert max(flying for flying, _ in draft.points) <= 4  # its concurrency
+
+
+def test_figures_say_what_the_run_says(made):
+    leaderboard, entries, _ = made
+    view, records = read_row(leaderboard.row("atts-0.3"), entries["atts-0.3"])
+    decisions = [d for record in records for d in record.decisions]
+    for turn, scored, taken, *_ in rate_by_turn(view).body:
+        own = [d.takeover for d in decisions if d.turn == int(turn)]
+        assert (int(scored), int(taken)) == (len(own), sum(own))
+    calls = sum(totals.calls for record in records for totals in record.calls.values())
+    assert sum(int(line[2]) for line in slots(view).body) == calls
+
+
+def test_a_run_directory_that_is_gone_is_told_and_the_rest_is_shown(made, tmp_path):
+    leaderboard, entries, _ = made
+    lost = msgspec.structs.replace(leaderboard.row("atts-0.3"))
+    names = ("task", "questions", "grades", "texts")
+    kept = {name: getattr(entries["atts-0.3"], name) for name in names}
+    entry = material.Entry(**kept, run_dir=tmp_path / "moved")
+    view, records = read_row(lost, entry)
+    assert records == ()
+    assert "moved: not a run directory" in view.lacks["ledger"]
+    page = tmp_path / "report.html"
+    write_page(material.leaderboard_of([lost], {"atts-0.3": entry}), {"atts-0.3": entry}, page)
+    assert "moved: not a run directory" in page.read_text()
+
+
+def test_figures_for_papers(made, tmp_path):
+    leaderboard, entries, _ = made
+    few = [leaderboard.row("atts-0.3"), leaderboard.row("hf")]
+    board = material.leaderboard_of(few, entries)
+    files = write_page(board, entries, tmp_path / "report.html", figures_dir=tmp_path / "figures")
+    assert files[0] == tmp_path / "report.html"
+    names = {path.name for path in files[1:]}
+    assert {"mock-pareto-tokens.svg", "mock-pareto-tokens.png", "atts-0.3-slots.svg"} <= names
+    assert not any(name.startswith("hf-") for name in names), "nothing to draw is no file"
+    for path in files[1:]:
+        if path.suffix == ".svg":
+            assert "var(--" not in path.read_text()
+            ElementTree.parse(path)
+        else:
+            assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_page_that_cannot_be_written_is_one_clear_line(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    empty = material.leaderboard_of([], {}, tables=())
+    with pytest.raises(SettingError, match=r"report\.html: Is a directory"):
+        write_page(empty, {}, tmp_path / "report.html")
+
+
+def test_a_figure_has_no_colour_of_its_own():
+    def paint(drawing):
+        axes = drawing.axes()
+        (line,) = axes.plot([0, 1], [0, 1], "o-", color=drawing.series(0))
+        drawing.mark(line, "row-1", "<b>1</b> & more")
+
+    svg = themed_svg(paint, label='a "figure"', prefix="x")
+    assert "var(--s0)" in svg
+    assert "#" not in re.sub(r"url\(#[^)]*\)|href=\"#[^\"]*\"", "", svg)
+    root = ElementTree.fromstring(svg)
+    assert root.attrib["aria-label"] == 'a "figure"'
+    marked = [e for e in root.iter() if e.attrib.get("data-row") == "row-1"]
+    assert [e.findtext("{http://www.w3.org/2000/svg}title") for e in marked] == ["<b>1</b> & more"]
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize("theme", ["LIGHT", "DARK"])
+def test_series_colours_are_readable_as_text(theme):
+    from atts_harness.analysis.html import draw
+
+    colours = getattr(draw, theme)
+    paper = luminance(colours["paper"])
+    for name in (*(f"s{n}" for n in range(draw.SERIES)), "ink", "muted"):
+        one, two = sorted((luminance(colours[name]), paper))
+        assert (two + 0.05) / (one + 0.05) >= 4.5, name
+    assert set(colours) == set(LIGHT)
+
+
+@given(st.lists(st.floats(0, 200), max_size=15))
+def test_labels_at_the_ends_of_lines_do_not_touch(heights):
+    placed = labels.spread(heights, 0, 200)
+    assert len(placed) == len(heights)
+    for (want, got), (other_want, other_got) in itertools.combinations(
+        zip(heights, placed, strict=True), 2
+    ):
+        assert abs(got - other_got) >= labels.LINE - 1e-9
+        assert (want < other_want) <= (got < other_got)
+    assert all(-1e-9 <= at <= 200 + 1e-9 for at in placed)
+
+
+def test_labels_beside_points_keep_off_each_other_where_there_is_room():
+    anchors = [(100.0, 100.0), (104.0, 101.0), (108.0, 99.0)]
+    found = labels.beside(anchors, ["one", "two", "three"], (0, 0, 400, 280))
+    boxes = [
+        (x, y, x + len(text) * labels.LETTER, y + labels.LINE)
+        for (x, y), text in zip(found, ["one", "two", "three"], strict=True)
+    ]
+    for (a, b, c, d), (e, f, g, h) in itertools.combinations(boxes, 2):
+        assert c <= e or g <= a or d <= f or h <= b
+
+
+def bare(id_, strategy, **point):
+    return Row(
+        id=id_,
+        label=id_,
+        strategy=strategy,
+        pair=material.PAIR,
+        task="t",
+        point=point,
+        problems=1,
+        repeats=1,
+        samples=1,
+        source=Source(kind="run"),
+    )
+
+
+def test_rows_that_differ_in_numbers_are_points_of_one_series():
+    rows = [
+        bare("target", "target-only"),
+        bare("b", "atts", rate=0.4, on_reject="replace"),
+        bare("c", "atts", rate=0.2, on_reject="continue"),
+        bare("a", "atts", rate=0.1, on_reject="replace"),
+    ]
+    points = points_of(rows)
+    found = [(p.row.id, p.series, p.label) for p in points]
+    assert found == [
+        ("a", 0, "atts replace .1"),
+        ("b", 0, "atts replace .4"),
+        ("c", 1, "atts continue .2"),
+        ("target", 2, "target-only"),
+    ]
+
+
+def test_the_wheel_would_hold_templates_and_scripts():
+    """What git tracks beside the modules is what hatchling packs of a package."""
+    from atts_harness.analysis.html import page
+
+    folder = material.Path(page.__file__).parent / "templates"
+    listed = subprocess.run(
+        ["git", "ls-files", "--error-unmatch", *sorted(str(p) for p in folder.iterdir())],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "not a git repository" in listed.stderr:
+        pytest.skip("not a checkout: what is installed is what there is")
+    assert listed.returncode == 0, listed.stderr
+    assert {"page.html.j2", "page.css", *page.SCRIPTS} <= {p.name for p in folder.iterdir()}
