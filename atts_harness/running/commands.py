@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,33 +50,44 @@ def show_ledger(
             sys.stdout.write(text.decode() + "\n")
             return
         console = Console()
-        console.print(_calls(summary))
+        if summary["calls"]:
+            console.print(_calls(summary))
         for line in _facts(opened, summary):
             console.print(line, highlight=False)
 
 
+COUNTS = ("calls", "failed", "retries")
+TOKENS = {
+    "read": "prompt",
+    "cached": "cached",
+    "computed": "computed",
+    "written": "completion",
+    "scored": "scored",
+    "kept": "kept",
+    "thrown away": "discarded",
+}
+SECONDS = (("queued", "p50"), ("queued", "p99"), ("engine", "p50"), ("engine", "p99"))
+
+
 def _calls(summary: dict[str, Any]) -> Table:
+    """A column for each sort of call: a run has few of them, and a terminal is narrow."""
     from rich.table import Table
 
-    table = Table(title="Calls", title_justify="left")
-    table.add_column("role/kind")
-    titles = ("calls", "failed", "retries", "read", "cached", "written", "scored", "kept")
-    for title in (*titles, "queued p50", "engine p50", "p99"):
-        table.add_column(title, justify="right")
-    for name, account in summary["calls"].items():
-        counts = [account[key] for key in ("calls", "failed", "retries")]
-        tokens = ("prompt", "cached", "completion", "scored", "kept")
-        counts += [account[f"{key}_tokens"] for key in tokens]
-        seconds = [
-            account["queued"].get("p50"),
-            account["engine"].get("p50"),
-            account["engine"].get("p99"),
-        ]
-        table.add_row(
-            name,
-            *(f"{count:,}" for count in counts),
-            *("" if value is None else f"{value:.2f} s" for value in seconds),
-        )
+    accounts = summary["calls"]
+    table = Table("", title="Calls", title_justify="left")
+    for name in accounts:
+        table.add_column(name, justify="right")
+
+    def row(title: str, cells: Iterable[str]) -> None:
+        table.add_row(title, *cells)
+
+    for what in COUNTS:
+        row(what, [f"{account[what]:,}" for account in accounts.values()])
+    for title, what in TOKENS.items():
+        row(f"tokens {title}", [f"{a[f'{what}_tokens']:,}" for a in accounts.values()])
+    for part, quantile in SECONDS:
+        told = [account[part].get(quantile) for account in accounts.values()]
+        row(f"{part}, {quantile}", ["" if t is None else f"{t:.2f} s" for t in told])
     return table
 
 

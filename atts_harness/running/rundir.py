@@ -299,6 +299,7 @@ def sample_row(record: SampleRecord) -> dict[str, Any]:
     totals = CallTotals()
     for own in record.calls.values():
         totals.merge(own)
+    sums = msgspec.to_builtins(totals)
     return {
         "task": record.id.task,
         "doc": record.id.doc,
@@ -308,7 +309,8 @@ def sample_row(record: SampleRecord) -> dict[str, Any]:
         "truncated": record.truncated,
         "turns": record.turns,
         "takeovers": sum(decision.takeover for decision in record.decisions),
-        **msgspec.to_builtins(totals),
+        "failed_calls": sums.pop("failed"),  # the sample's own `failed` is another thing
+        **sums,
         "kept_tokens": sum(record.kept_tokens.values()),
         "started": record.started,
         "ended": record.ended,

@@ -503,6 +503,22 @@ def test_the_ledger_command_writes_a_line_a_call_and_a_line_a_sample(tmp_path, c
     assert one.key.sample == SampleId("mock", 2, 1)
     plain = typer.testing.CliRunner().invoke(app, [str(tmp_path), "--json"])
     assert json.loads(plain.output) == ledger
+    table = typer.testing.CliRunner().invoke(app, [str(tmp_path)], terminal_width=80).output
+    assert "draft/draft" in table
+    assert f"{ledger['calls']['draft/draft']['discarded_tokens']:,}" in table
+    assert "…" not in table
+
+
+def test_a_failed_samples_line_tells_its_error_and_how_many_calls_failed(tmp_path):
+    run_in(tmp_path, engine=MockEngine(faults=FaultPlan({"truncated": 0.5}, seed=3)), retries=0)
+    with open_run(tmp_path) as run:
+        rows = list(run.sample_rows())
+    failed = [row for row in rows if row["failed"] is not None]
+    assert 0 < len(failed) < 12
+    for row in failed:
+        assert row["finish"] == "failed"
+        assert row["failed"].startswith("MalformedReplyError: ")
+        assert row["failed_calls"] >= 1
 
 
 def banked(**options):
