@@ -13,6 +13,7 @@ from typing import Any
 
 from atts_harness import plugins
 from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.generation import all_settings
 from atts_harness.grading.extraction import Kind, has_answer
 from atts_harness.records import SampleId
 from atts_harness.running.hashing import prompt_hash
@@ -113,7 +114,7 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
     order: list[SampleId] = []
     documents = document_ids(requests)
     for request in requests:
-        context, kwargs = request.args[0], request.args[1]
+        context, kwargs = request.args[0], all_settings(request.args[1])
         # A document may ask more than one question; each is a problem of its own.
         task = request.task_name if request.idx == 0 else f"{request.task_name}#{request.idx}"
         key = (task, documents[request.task_name, request.doc_id])
@@ -129,9 +130,9 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
     checked: dict[str, TaskSettings] = {}
     strategies: dict[str, Strategy] = {}
     groups: list[Group] = []
-    for (task, doc), (messages, kwargs, kind) in asked.items():
+    for (task, doc), (messages, given, kind) in asked.items():
         if task not in checked:
-            checked[task] = task_settings(task, kwargs)
+            checked[task] = task_settings(task, given)
             worded = wording_of(task.partition("#")[0])
             provenance = {"task": task, "prompt": framing(messages), "wording": worded}
             strategies[task] = make_strategy(checked[task].values, provenance)

@@ -14,10 +14,12 @@ from lm_eval.api.task import ConfigurableTask
 
 from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import SettingError
+from atts_harness.generation import GenerationSettings
 from atts_harness.grading.extraction import EXTRACTORS, extractors_of
 from atts_harness.grading.grade import metric_names
 from atts_harness.grading.saved import gold_of
 from atts_harness.grading.workers import default
+from atts_tasks.costs import COSTS, costs_of
 from atts_tasks.processing import GRADES, count, process_results, sampled
 
 REPEATS = 16
@@ -52,6 +54,7 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         self._headlines = [name for name in names if name in ("pass@1", f"maj@{config['repeats']}")]
         self._aggregation_list |= {f"{name}_interval": interval for name in self._headlines}
         self._aggregation_list[GRADES] = count
+        self._aggregation_list |= dict(COSTS)
         self._higher_is_better = dict(names)
 
     def download(self, dataset_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
@@ -59,6 +62,13 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         metadata = self.config.metadata or {}
         splits = self.config.custom_dataset(**{**metadata, **(dataset_kwargs or {})})
         self.dataset = {name: _numbered(split) for name, split in splits.items()}
+
+    def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> Any:
+        """As lm-eval's, with options of strategies where other models do not see them."""
+        request = super().construct_requests(doc, ctx, **kwargs)
+        asked, given, *rest = request.arguments
+        request.arguments = (asked, GenerationSettings.of(given), *rest)
+        return request
 
     def apply_filters(self) -> None:
         """Hand every repeat on; grade all documents at once, so that all processors work."""
@@ -70,7 +80,7 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         """Grade one document; see `atts_tasks.processing.process_results`."""
         if "bypass" in self._metric_fn_list:
             return {"bypass": None}
-        figures = process_results(doc, results, self._extractor)
+        figures = process_results(doc, results, self._extractor) | costs_of(results[0])
         return figures | {f"{name}_interval": figures[name] for name in self._headlines}
 
     def _grade_ahead(self) -> None:

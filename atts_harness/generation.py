@@ -1,0 +1,38 @@
+"""A task's generation settings, for models that know strategies and for models that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from atts_harness import plugins
+
+
+class GenerationSettings(dict[str, Any]):
+    """`generation_kwargs` as any lm-eval model takes them; strategies' options stand beside.
+
+    Other models hand every key on to their engine, which refuses what it does not know; so options
+    of strategies are no keys.
+
+    Attributes:
+        strategies: options of strategies, which `all_settings` puts back.
+    """
+
+    strategies: dict[str, Any]
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> GenerationSettings:
+        """Sorted out by what the installed strategies have as options."""
+        known = {
+            name
+            for strategy in plugins.strategies().values()
+            for name in strategy.value.Options.__struct_fields__
+        }
+        made = cls({name: value for name, value in given.items() if name not in known})
+        made.strategies = {name: value for name, value in given.items() if name in known}
+        return made
+
+
+def all_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a request asks for, options of strategies included."""
+    return {**getattr(given, "strategies", {}), **given}

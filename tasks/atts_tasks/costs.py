@@ -1,0 +1,63 @@
+"""What a question's samples cost, as metrics of its task.
+
+lm-eval's table and its loggers (W&B, Trackio) show what tasks aggregate and nothing else, so these
+few stand there; everything is in the results' `config.atts`. Answers of other models carry no
+record and have none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lm_eval.api.metrics import mean
+
+from atts_harness.records import SampleRecord
+
+JUDGED = ("p-value", "policy")
+TAKEOVER = "takeover_rate"
+
+
+def costs_of(answers: str | Sequence[str]) -> dict[str, Any]:
+    """The costs of one question.
+
+    Args:
+        answers: its repeats, or one answer.
+
+    Returns:
+        Means over repeats: tokens computed by either role, turns, seconds; and for strategies that
+        decide, takeovers and judged turns as `takeover_rate`. Empty if an answer has no record.
+    """
+    given = [answers] if isinstance(answers, str) else list(answers)
+    records = [getattr(answer, "record", None) for answer in given]
+    if not records or not all(isinstance(record, SampleRecord) for record in records):
+        return {}
+    known: list[SampleRecord] = [record for record in records if record is not None]
+    count = len(known)
+    found: dict[str, Any] = {
+        "target_tokens": sum(_computed(record, "target") for record in known) / count,
+        "draft_tokens": sum(_computed(record, "draft") for record in known) / count,
+        "turns": sum(record.turns for record in known) / count,
+        "seconds": sum(record.ended - record.started for record in known) / count,
+    }
+    judged = [d.takeover for record in known for d in record.decisions if d.reason in JUDGED]
+    if judged:
+        found[TAKEOVER] = [sum(judged), len(judged)]
+    return found
+
+
+def rate(counts: Sequence[Sequence[int]]) -> float:
+    """Takeovers over judged turns, of all questions together: the realised rate."""
+    return sum(taken for taken, _ in counts) / sum(judged for _, judged in counts)
+
+
+# lm-eval's own mean: the standard error it prints for one is over questions.
+COSTS: Mapping[str, Callable[..., Any]] = {
+    **dict.fromkeys(("target_tokens", "draft_tokens", "turns", "seconds"), mean),
+    TAKEOVER: rate,
+}
+
+
+def _computed(record: SampleRecord, role: str) -> int:
+    own = (totals for name, totals in record.calls.items() if name.startswith(f"{role}/"))
+    return sum(totals.computed_tokens for totals in own)
