@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import random
 import re
 import socket
 import sys
@@ -24,6 +25,7 @@ from atts_harness.errors import (
 
 GRACE_SECONDS = 8.0
 POLL_SECONDS = 0.25
+PORT_TRIES = 64
 LOG_TAIL_BYTES = 65536
 
 
@@ -206,8 +208,17 @@ def check_port(launch: Launch) -> None:
             ) from error
 
 
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST_PORT = 20000
+_given: set[int] = set()
+
+
 def free_port(host: str) -> int:
-    """A port that nobody listens on now.
+    """A port that nobody listens on now, and that nobody is given before its server is up.
+
+    Engines take up to a minute until they listen, and meanwhile open ports of their own. So it is
+    none of those that the system gives out by itself, where it says which those are, and none that
+    this function gave out before.
 
     Raises:
         SettingError: `host` is no address of this machine.
@@ -217,7 +228,21 @@ def free_port(host: str) -> int:
             probe.bind((host, 0))
         except OSError as error:
             raise SettingError(f"host: cannot listen on {host!r}: {error.strerror}") from error
-        return int(probe.getsockname()[1])
+        any_free = int(probe.getsockname()[1])
+    try:
+        below = int(_EPHEMERAL.read_text().split()[0])
+    except OSError:
+        below = 0
+    own = [port for port in range(_LOWEST_PORT, below) if port not in _given]
+    for port in random.sample(own, min(len(own), PORT_TRIES)):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((host, port))
+            except OSError:
+                continue  # somebody's
+        _given.add(port)
+        return port
+    return any_free
 
 
 def explain(launch: Launch, status: int | None, log_start: int = 0) -> str:

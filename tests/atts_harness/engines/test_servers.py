@@ -208,6 +208,18 @@ def test_a_port_in_use_is_told_before_anything_is_started(tmp_path):
             check_port(plan)
 
 
+def test_a_free_port_stays_free_until_its_server_is_up():
+    given = [free_port("127.0.0.1") for _ in range(200)]
+    assert len(set(given)) == len(given)
+    low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    assert not any(low <= port <= high for port in given)
+
+
+def test_a_host_that_is_not_here():
+    with pytest.raises(SettingError, match=r"^host: cannot listen on '192.0.2.1'"):
+        free_port("192.0.2.1")
+
+
 @pytest.mark.parametrize(
     ("line", "setting"),
     [
