@@ -104,6 +104,7 @@ def _row(one: Found, run: RecordedRun | None, task: str, options: Options) -> Lo
             )
         if len(run.sessions()) > 1:
             notes.append(f"resumed {len(run.sessions()) - 1} times: seconds are of all sessions")
+        notes += _caches(run.path)
     cost = _costs(run, results, record, task)
     if cost.speed.shared_with:
         notes.append(
@@ -142,6 +143,30 @@ def _row(one: Found, run: RecordedRun | None, task: str, options: Options) -> Lo
         raise SettingError("zero samples: nothing was generated for this task")
     kept = None if entry is None else replace(entry, run_dir=None if run is None else run.path)
     return Loaded(row, kept)
+
+
+CELL = "cell.json"
+"""What a comparison leaves beside a run about the cell that it was."""
+
+
+class _Cell(msgspec.Struct):
+    caches: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+def _caches(folder: Path) -> list[str]:
+    """What is to be said of prefix caches that an earlier run had filled; empty if nothing is."""
+    path = folder / CELL
+    if not path.is_file():
+        return []
+    try:
+        told = msgspec.json.decode(path.read_bytes(), type=_Cell).caches
+    except (OSError, msgspec.DecodeError) as error:
+        return [f"{CELL} cannot be read: {error}"]
+    return [
+        f"prefix cache of the {role} {how}"
+        for role, how in told.items()
+        if how.startswith("not cleared")
+    ]
 
 
 def _record(run: RecordedRun | None, results: Results | None) -> dict[str, Any]:
