@@ -295,6 +295,15 @@ def _check_calibrate(cell: Cell, source: Source) -> None:
         raise source.error(
             place, f"{cell.row}: calibrate: strategy {cell.strategy} ranks against no bank; drop it"
         )
+    wanted = cell.calibrate
+    assert wanted is not None
+    elsewhere = wanted.split or wanted.metadata or wanted.evaluation_questions
+    if cell.task.limit is None and not elsewhere:
+        raise source.error(
+            place,
+            f"{cell.row}: calibrate: the evaluation takes every question of {cell.task_name}; give "
+            "a limit, or the calibration a split, metadata or evaluation_questions",
+        )
     for name in ("bank", "calibration"):
         if name in cell.settings:
             raise source.error(

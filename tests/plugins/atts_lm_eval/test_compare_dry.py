@@ -122,6 +122,6 @@ def test_metadata_reaches_the_task(dry_run, tmp_path):
     (tmp_path / "tasks" / "rows.py").write_text(rows_py)
     text = YAML.replace("custom_dataset", "metadata: {problems: 5}\ncustom_dataset")
     (tmp_path / "tasks" / "sums.yaml").write_text(text)
-    plan = PLAN.replace("limit: 4", f"metadata: {json.dumps({'problems': 2})}")
+    plan = PLAN.replace("limit: 4", f"limit: 4, metadata: {json.dumps({'problems': 2})}")
     (tmp_path / "plan.yaml").write_text(plan)
     assert rows(dry_run("--no-probe"))["draft-only"] == ["2", "6", "384"]

@@ -94,6 +94,8 @@ WRONG = {
     "bank and calibration": ("{on_reject: replace}", "{bank: b.json}", r"drop bank"),
     "no bank to rank against": ("  - draft-only", "  - {strategy: draft-only, calibrate: true}",
                                 r"draft-only ranks against no bank"),
+    "nothing left to calibrate on": ("limit: 40\n", "\n",
+                                     r"line 20: .*takes every question of sums; give a limit"),
     "settings at odds": ("{on_reject: replace}", "{control: adaptive, rule: reference}",
                          r"replace-rate=0.1-turns=4: rule=reference is the published rule"),
 }  # fmt: skip
