@@ -336,7 +336,8 @@ def test_the_command_hands_on_what_the_run_was_given(folder):
     assert shown.exit_code == 0, shown.output
     assert given == [("t", how)]
     for wrong in ("{", "[]"):
-        shown = CliRunner().invoke(command(documents), ["regrade", str(folder), "--metadata", wrong])
+        args = ["regrade", str(folder), "--metadata", wrong]
+        shown = CliRunner().invoke(command(documents), args)
         assert "--metadata: " in str(shown.exception)
 
 
