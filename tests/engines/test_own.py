@@ -1,7 +1,6 @@
 """What each engine does in its own way, and bad input, on the real server."""
 
 import asyncio
-import socket
 
 import pytest
 
@@ -160,10 +159,3 @@ def test_an_engine_that_is_not_installed(loop, folder, monkeypatch):
 
     with pytest.raises(MissingExtraError, match=rf"pip install 'atts-harness\[{ENGINE}\]'"):
         opened(loop, ENGINE, str(folder), engine_python=sys.executable, devices="cpu")
-
-
-def test_a_port_is_free_again_when_its_server_is_gone(loop):
-    from atts_harness.engines.servers import free_port
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", free_port("127.0.0.1")))
