@@ -50,10 +50,11 @@ def main() -> None:
         made = time.perf_counter()
         write_page(leaderboard, entries, path, options=PageOptions(most_samples=args.samples))
         wrote = time.perf_counter() - made
+        text = args.samples * args.bytes / 1e6
+        size = path.stat().st_size / 1e6
         print(
-            f"{args.samples} samples of {args.bytes} bytes: "
-            f"{args.samples * args.bytes / 1e6:.1f} MB of text (made in {made - began:.1f} s), page {path.stat().st_size / 1e6:.1f} MB, "
-            f"written in {wrote:.1f} s"
+            f"{args.samples} samples of {args.bytes} bytes: {text:.1f} MB of text (made in "
+            f"{made - began:.1f} s), page {size:.1f} MB, written in {wrote:.1f} s"
         )
         for what, seconds, computing in measure(path, browser, args.openings):
             print(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `material`, beside the tests
+sys.path.insert(0, str(Path(__file__).parent))  # for `report_material`, beside the tests
 
 ARGUMENTS = (
     "--no-sandbox",
@@ -22,8 +22,8 @@ ARGUMENTS = (
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    """Leaderboard, entries and the page of `material.rates`, with `leaderboard.json` beside it."""
-    import material
+    """Leaderboard, entries and the page of `report_material.rates`, with `leaderboard.json` beside it."""
+    import report_material as material
 
     from atts_harness.analysis.html.page import write_page
     from atts_harness.analysis.leaderboard_json import write_json

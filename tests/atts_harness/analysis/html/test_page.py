@@ -9,9 +9,9 @@ import subprocess
 import zlib
 from xml.etree import ElementTree
 
-import material
 import msgspec
 import pytest
+import report_material as material
 from hypothesis import given
 from hypothesis import strategies as st
 

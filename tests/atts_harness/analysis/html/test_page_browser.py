@@ -3,9 +3,9 @@
 import json
 import re
 
-import material
 import msgspec
 import pytest
+import report_material as material
 
 from atts_harness.analysis.html.page import PageOptions, write_page
 from atts_harness.analysis.rows import Interval
@@ -363,7 +363,7 @@ def test_beyond_the_cap_the_page_says_how_many_are_left_out_and_where(made, tmp_
 
 def test_a_page_without_rows_or_with_one_problem_says_so(tmp_path, visit):
     empty = tmp_path / "empty.html"
-    write_page(material.leaderboard_of([], {}, tables=(), rows=()), {}, empty)
+    write_page(material.leaderboard_of([], {}, tables=()), {}, empty)
     page = visit(empty)
     assert "There is no row" in page.inner_text("#leaderboard")
     assert "no samples to look at" in page.inner_text("#samples")
