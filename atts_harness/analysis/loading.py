@@ -14,11 +14,12 @@ import msgspec
 from atts_harness.analysis import conditions, costs, flops, graded
 from atts_harness.analysis.entries import Entry
 from atts_harness.analysis.found import Found, Results
-from atts_harness.analysis.rows import Conditions, Interval, Pair, Refusal, Row, Source
+from atts_harness.analysis.rows import Conditions, Flops, Interval, Pair, Refusal, Row, Source
 from atts_harness.analysis.scores import counts, maj_at, pass_at
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.grading.saved import Documents
 from atts_harness.running.prices import Price, parse_price
+from atts_harness.running.provenance import model_identity
 from atts_harness.running.rundir import RecordedRun, open_run
 
 
@@ -117,6 +118,7 @@ def _row(one: Found, run: RecordedRun | None, task: str, options: Options) -> Lo
     scores = _scores(entry, results, planned, task, options.level, notes)
     prices = options.prices or _recorded_prices(record)
     where = run.path if run is not None else one.path
+    estimated = _flops(cost, record, task, options, notes)
     row = Row(
         id="",
         label="",
@@ -133,7 +135,7 @@ def _row(one: Found, run: RecordedRun | None, task: str, options: Options) -> Lo
         calls=cost.calls(),
         speed=cost.speed,
         calibration=costs.calibration_of(own, task, where),
-        flops=_flops(cost, record, options),
+        flops=estimated,
         peak_kv=cost.peak_kv,
         dollars=cost.dollars(prices),
         source=_source(run, results, record, task),
@@ -275,12 +277,23 @@ def _scores(
     }
 
 
-def _flops(cost: costs.Costs, record: Mapping[str, Any], options: Options) -> Any:
+def _flops(
+    cost: costs.Costs, record: Mapping[str, Any], task: str, options: Options, notes: list[str]
+) -> Flops | None:
     roles = [role for role in cost.roles if role in ("draft", "target")]
+    ran = record.get("tasks", {}).get(task, {}).get("provenance") or {}
     sizes = {}
     for role in roles:
         model = record.get("roles", {}).get(role, {}).get("model")
-        size = flops.size_of(model, options.parameters.get(role))
+        given = options.parameters.get(role)
+        if model and ran.get(role) and model_identity(str(model)) != ran[role]:
+            # What lies there now is another model, or nothing: its size says nothing of the run.
+            model = None
+            if given is None:
+                notes.append(
+                    f"the {role} that ran is no longer at its place: --parameters {role}=N"
+                )
+        size = flops.size_of(model, given)
         if size is not None:
             sizes[role] = size
     computed = {role: float(cost.computed(role)) for role in roles}

@@ -53,12 +53,11 @@ def sections(leaderboard: Leaderboard) -> list[Section]:
 
 def _section(leaderboard: Leaderboard, table: Table) -> Section:
     rows = [leaderboard.row(id_) for id_ in table.rows]
-    sheets = [
-        _accuracy(rows, table, leaderboard.level),
-        _cost(rows, table),
-        _calls(rows, table),
-        _speed(rows, table),
-    ]
+    sheets = [_accuracy(rows, table, leaderboard.level)]
+    if any(row.calls for row in rows):
+        sheets += [_cost(rows, table), _calls(rows, table)]
+    if any(row.speed.makespan is not None for row in rows):
+        sheets.append(_speed(rows, table))
     if table.comparisons:
         sheets += _comparisons(leaderboard, table)
     pair = one_pair(rows)

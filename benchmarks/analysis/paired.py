@@ -22,7 +22,7 @@ from atts_harness.analysis.paired import holm, mcnemar, sign_flip_p
 from atts_harness.analysis.statistics import paired_difference
 
 REPEATS = 4
-SIZES = (6, 12, 30, 100)
+SIZES = (6, 12, 30)
 SPREAD = 0.15
 FAMILY = 9
 

@@ -18,6 +18,7 @@ from atts_harness.records import (
     SampleRecord,
 )
 from atts_harness.running.directory import RunDirectory
+from atts_harness.running.provenance import model_identity
 
 DATE = "2026-01-02T03-04-05.000000"
 SAMPLING = {"temperature": 0.8, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
@@ -229,6 +230,7 @@ def make_run(tmp_path):
         calls=True,
         prices=None,
         models=None,
+        identify=False,
         grades=None,
         metrics=(),
         statistics=True,
@@ -247,6 +249,10 @@ def make_run(tmp_path):
             prices=prices or {},
             models=models or {},
         )
+        if identify:
+            record.tasks[task]["provenance"] = {
+                role: model_identity(told["model"]) for role, told in record.roles.items()
+            }
         made = {id_: calls_of(id_, strategy, 0.5 * n) for n, id_ in enumerate(ids)}
         samples = [
             sample_of(id_, strategy, 0.5 * n, long, made[id_])

@@ -6,6 +6,8 @@ import struct
 import pytest
 
 from atts_harness.analysis.flops import ModelSize, attended, estimate, parse_parameters, size_of
+from atts_harness.analysis.leaderboard import report
+from atts_harness.analysis.loading import Options
 from atts_harness.backend import GenerateReply, Usage
 from atts_harness.errors import SettingError
 from atts_harness.records import CallKey, CallRecord, SampleId
@@ -104,3 +106,19 @@ def test_parameters_as_settings():
     for wrong in ("draft", "draft=", "judge=1B", "target=-1", "target=many", "target=nan"):
         with pytest.raises(SettingError, match="expected draft=NUMBER"):
             parse_parameters([wrong])
+
+
+def test_weights_that_are_no_longer_those_that_ran_are_not_counted(make_run, tmp_path):
+    folder = model(tmp_path / "m")
+    weights(folder / "model.safetensors", a=[100])
+    run = make_run("target-only", models={"target": str(folder)}, identify=True)
+    (row,) = report([run]).leaderboard.rows
+    assert row.flops.parameters == {"target": 100.0}
+    assert row.flops.attention == {"target": True}
+    weights(folder / "model.safetensors", a=[200])
+    (row,) = report([run]).leaderboard.rows
+    assert row.flops is None
+    assert "the target that ran is no longer at its place: --parameters target=N" in row.notes
+    (row,) = report([run], Options(parameters={"target": 100.0})).leaderboard.rows
+    assert row.flops.source == {"target": "setting"}
+    assert row.flops.attention == {"target": False}
