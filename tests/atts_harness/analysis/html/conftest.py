@@ -22,7 +22,7 @@ ARGUMENTS = (
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory):
-    """Leaderboard, entries and the page of `report_material.rates`, with `leaderboard.json` beside it."""
+    """What `report_material.rates` makes: leaderboard, entries, page with `leaderboard.json`."""
     import report_material as material
 
     from atts_harness.analysis.html.page import write_page
