@@ -50,6 +50,7 @@ class Servers:
         self._settings = _to_serve(cells)
         self._process: Process | None = None
         self._announced: dict[str, str] = {}
+        self._failure: SettingError | None = None
 
     @property
     def log(self) -> Path:
@@ -65,10 +66,12 @@ class Servers:
         """`model_args` that reach the servers, for a strategy; starts them if need be.
 
         Raises:
-            SettingError: they do not start; says why.
+            SettingError: they do not start; says why. They are tried once, not for every cell.
         """
         if not self._settings:
             return {}
+        if self._failure is not None:
+            raise self._failure
         if self._process is None or self._process.popen.poll() is not None:
             self._start()
         roles = plugins.strategy(strategy).roles
@@ -98,7 +101,8 @@ class Servers:
         while (found := _announcement(self.log, behind)) is None:
             status = self._process.popen.poll()
             if status is not None:
-                raise SettingError(f"servers: {cause(self.log, status)}")
+                self._failure = SettingError(f"servers: {cause(self.log, status)}")
+                raise self._failure
             time.sleep(POLL_SECONDS)
         self._announced = found
         self._say(f"{self._folder.name}: the servers answer, {time.monotonic() - began:.0f} s")

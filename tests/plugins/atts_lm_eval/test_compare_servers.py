@@ -156,9 +156,12 @@ def test_servers_that_died_are_started_again(pair_of, started):
     assert len(started()) == 2
 
 
-def test_servers_that_do_not_start_say_why(pair_of):
-    with pytest.raises(SettingError, match=r"^servers: port: 1 is in use$"):
-        pair_of("atts", port=1).settings("atts")
+def test_servers_that_do_not_start_say_why_and_are_not_tried_again(pair_of, started):
+    pair = pair_of("atts", "draft-only", port=1)
+    for strategy in ("atts", "draft-only"):
+        with pytest.raises(SettingError, match=r"^servers: port: 1 is in use$"):
+            pair.settings(strategy)
+    assert len(started()) == 1
 
 
 @pytest.mark.parametrize(
