@@ -81,7 +81,10 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
             console = Console(width=WIDTH)
         console.print(tables.render(found), highlight=False)
         written = write(made, out, html=html, figures=figures)
-        console.print(f"written: {', '.join(map(str, written))}", highlight=False, soft_wrap=True)
+        drawn = [] if figures is None else [path for path in written if path.parent == figures]
+        files = [str(path) for path in written if path not in drawn]
+        more = [f"{len(drawn)} figures in {figures}"] if drawn else []
+        console.print(f"written: {', '.join(files + more)}", highlight=False, soft_wrap=True)
 
 
 def write(made: Report, out: Path, *, html: bool = True, figures: Path | None = None) -> list[Path]:
