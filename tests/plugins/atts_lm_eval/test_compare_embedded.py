@@ -65,7 +65,7 @@ def place(tmp_path_factory):
 def start(place):
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "atts_harness", "compare", "plan.yaml", "--no-report"],
+        [sys.executable, "-m", "atts_harness", "compare", "plan.yaml"],
         cwd=place,
         env={**os.environ, **offline, "PYTHONPATH": str(place / "site")},
         stdout=subprocess.PIPE,
@@ -118,7 +118,7 @@ def test_ctrl_c_stops_the_cell_and_names_the_command(stopped):
     }
     assert recorded > 0
     assert "to continue: " in printed.splitlines()[-1]
-    assert "compare plan.yaml --no-report" in printed.splitlines()[-1]
+    assert printed.splitlines()[-1].endswith("compare plan.yaml")
 
 
 def test_the_same_command_continues_the_cells_own_journal(continued, stopped, place):
@@ -154,3 +154,11 @@ def test_random_takeover_aims_at_the_rate_that_atts_had(continued, place):
         results = json.loads((place / "out" / state[row]["results"]).read_text())
         figure = results["results"]["atts_chain_easy"]["pass@1,all"]
         assert state[row]["accuracy"] == figure
+
+
+def test_the_report_is_of_the_cells_that_are_done(continued, place):
+    report = place / "out" / "report"
+    board = json.loads((report / "leaderboard.json").read_text())
+    assert {row["strategy"] for row in board["rows"]} == {"atts", "random-takeover"}
+    assert (report / "leaderboard.md").exists()
+    assert str(Path("out/report/leaderboard.md")) in continued[1]
