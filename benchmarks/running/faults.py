@@ -65,7 +65,7 @@ def sorted_books(books: Books) -> Books:
     return {key: sorted(tries) for key, tries in books.items()}
 
 
-async def one_fault(dialect: str, fault: Any, problems: int) -> dict[str, Any]:
+async def one_fault(dialect: str, fault: Any, problems: int, patience: float) -> dict[str, Any]:
     engine = MockEngine(slots=64)
     async with MockServer(engine, dialect) as server:  # type: ignore[arg-type]
         backend = await connect(dialect, server.url)
@@ -79,7 +79,7 @@ async def one_fault(dialect: str, fault: Any, problems: int) -> dict[str, Any]:
             {"draft": backend, "target": backend},
             # Only where it is waited for is the limit short: a busy machine is late, too.
             RunOptions(
-                timeout=5.0 if fault == "timeout" else 120.0, retries=20, metrics_interval=0
+                timeout=patience if fault == "timeout" else 120.0, retries=20, metrics_interval=0
             ),
             journal,
             Observers([ledger.add_call], [], [ledger.add_sample]),
@@ -151,11 +151,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--problems", type=int, default=20)
     parser.add_argument("--gone", type=float, default=60.0)
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=5.0,
+        help="seconds until a reply that never comes is given up; more on a busy machine",
+    )
     given = parser.parse_args()
     bad = False
     for dialect in ("sglang", "vllm"):
         for fault in FAULTS:
-            found = asyncio.run(one_fault(dialect, fault, given.problems))
+            found = asyncio.run(one_fault(dialect, fault, given.problems, given.timeout))
             print(json.dumps(found), flush=True)
             bad |= found["samples_failed"] > 0 or not found["log_and_journal_agree"]
             bad |= not found["log_and_ledger_agree"]
