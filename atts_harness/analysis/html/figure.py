@@ -50,7 +50,7 @@ def lacking(points: Sequence[Point], views: Mapping[str, View], part: str) -> tu
         lacks = views[point.row.id].lacks
         why = lacks.get(part) or lacks.get("ledger") or "no finished sample"
         reasons.setdefault(why, []).append(point.label)
-    return tuple(f"Not shown: {', '.join(names)}: {why}." for why, names in reasons.items())
+    return tuple(f"Not shown: {'; '.join(names)}: {why}." for why, names in reasons.items())
 
 
 def three(value: float | None) -> str:

@@ -46,7 +46,7 @@ def cost(points: Sequence[Point]) -> Figure:
     title = "Cost by kind of call"
     shown = [p for p in points if p.row.calls and p.row.samples]
     missing = tuple(
-        f"Not shown: {', '.join(lacking)}: no record of calls."
+        f"Not shown: {'; '.join(lacking)}: no record of calls."
         for lacking in [[p.label for p in points if p not in shown]]
         if lacking
     )

@@ -72,6 +72,7 @@ class Part:
     low: float
     high: float
     disagree: dict[str, dict[str, float]]
+    common: tuple[str, ...]
 
 
 @dataclass
@@ -195,6 +196,9 @@ def _part(leaderboard: Leaderboard, table: Table, views: Mapping[str, View]) -> 
         figures=[_shown(figure, f"t{number}") for figure in comparing(points, views)],
         low=min(ends, default=0.0),
         high=max(ends, default=1.0),
+        common=tuple(note for note in rows[0].notes if all(note in r.notes for r in rows))
+        if len(rows) > 1
+        else (),
         disagree={row.id: views[row.id].disagree for row in rows if views[row.id].disagree},
     )
 

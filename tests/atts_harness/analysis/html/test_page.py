@@ -318,3 +318,17 @@ def test_the_wheel_would_hold_templates_and_scripts():
         pytest.skip("not a checkout: what is installed is what there is")
     assert listed.returncode == 0, listed.stderr
     assert {"page.html.j2", "page.css", *page.SCRIPTS} <= {p.name for p in folder.iterdir()}
+
+
+def test_what_holds_for_every_row_is_said_once(made, tmp_path):
+    leaderboard, _, _ = made
+    rows = [
+        msgspec.structs.replace(leaderboard.row(id_), notes=("of both", f"of {id_} alone"))
+        for id_ in ("hf", "target")
+    ]
+    page = tmp_path / "report.html"
+    write_page(material.leaderboard_of(rows, {}), {}, page)
+    text = page.read_text()
+    assert text.count("of both") == 1
+    assert "Of every row: of both" in text
+    assert text.count("of hf alone") == text.count("of target alone") == 1
