@@ -109,6 +109,8 @@ def run(
         *(("--model_args", ",".join(f"{k}={v}" for k, v in model_args.items())) * bool(model_args)),
         *("--tasks", TASK, "--apply_chat_template", "--limit", str(problems)),
         *("--metadata", json.dumps({"repeats": repeats})),
+        # As many samples in progress as their caches fit: more would compute contexts again.
+        *("--batch_size", "64"),
         *("--output_path", str(folder), "--log_samples"),
     ]
     console.print(f"[bold]$[/bold] {shlex.join(command)}", highlight=False, soft_wrap=True)

@@ -1,0 +1,37 @@
+"""The shipped banks belong to the shipped weights, tasks and default settings."""
+
+from pathlib import Path
+
+import atts_tasks
+import pytest
+from atts_lm_eval.model import model_class
+from atts_tiny.paths import BANKS, bank_path
+from lm_eval import simple_evaluate
+from lm_eval.tasks import TaskManager
+
+TASKS = ("atts_chain", "atts_chain_easy", "atts_chain_hard", "atts_chain_shifted")
+
+
+def test_there_is_a_bank_for_every_chain_task():
+    assert {path.stem for path in BANKS.glob("*.json")} == set(TASKS)
+    assert [bank_path(task).stem for task in TASKS] == list(TASKS)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_with_default_settings_takes_its_bank(task):
+    # A bank of other weights, another wording or another task would be refused here.
+    manager = TaskManager(
+        include_defaults=False,
+        include_path=str(Path(atts_tasks.__file__).parent),
+        metadata={"repeats": 2},
+    )
+    model = model_class("atts")(preset="tiny-calibrated")
+    try:
+        results = simple_evaluate(
+            model=model, tasks=[task], task_manager=manager, limit=2, bootstrap_iters=0
+        )
+    finally:
+        model.close()
+    statistics = results["config"]["atts"]["statistics"][task]
+    assert (statistics["samples"], statistics["failed"]) == (4, 0)
+    assert statistics["calls"]["target/score"]["calls"] >= 4
