@@ -106,7 +106,8 @@ def produce(strategy, problems=12, **options):
 def test_every_branch_of_speculative_thinking_occurs():
     seen: set[str] = set()
     for problems, options in (
-        (12, {"begin": True, "recap_after_negative_num": 1}),
+        (12, {"begin": True}),
+        (30, {"recap_after_negative_num": 1}),
         (12, {"not_reasoning": True}),
         (30, {}),
     ):
