@@ -58,7 +58,7 @@ def test_every_field_that_a_run_can_tell_reaches_the_comparison():
         {"draft": Engine("d"), "target": Engine("t")},
         options,
         {"draft": Sampling(temperature=0.5), "target": Sampling(temperature=0.6)},
-        {"task": "chain", "prompt": "p"},
+        {"task": "chain", "prompt": "p", "wording": "w"},
     )
     run = of_run(known, "chain")
     unknown = [name for name in Provenance.__struct_fields__ if getattr(run, name) is None]
