@@ -1,4 +1,4 @@
-"""What this package adds: the presets `tiny`, used when no model is named, and `tiny-calibrated`."""
+"""What this package adds: presets `tiny`, used when no model is named, and `tiny-calibrated`."""
 
 from __future__ import annotations
 
