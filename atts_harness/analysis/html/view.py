@@ -20,7 +20,7 @@ from atts_harness.analysis.entries import Entry
 from atts_harness.analysis.rows import Row
 from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import AttsError
-from atts_harness.records import CallRecord, SampleId, SampleRecord
+from atts_harness.records import EXTRACTOR, CallRecord, SampleId, SampleRecord
 from atts_harness.running.rundir import RecordedRun, open_run
 from atts_harness.running.slots import LANES, Lane, lane_of
 
@@ -146,7 +146,12 @@ def _view(
         audited = audit(turns, task=row.task, nominal=nominal_of(run.record, row.task), right=right)
     else:
         lacks["audit"] = "its decisions have no p-values" if turns else "it decides no takeovers"
-    calls = [call for call in run.calls() if call.key.sample.task == row.task and call.reply]
+    # An extractor is neither draft nor target: its calls come after a sample, on no slot of theirs.
+    calls = [
+        call
+        for call in run.calls()
+        if call.key.sample.task == row.task and call.key.role != EXTRACTOR and call.reply
+    ]
     if not calls:
         lacks["ledger"] = "the run directory has no record of calls"
     return View(
