@@ -79,7 +79,7 @@ def _accuracy(rows: Sequence[Row], table: Table, level: float) -> Sheet:
         columns.append((f"pass@{ks}", lambda row: share(row.pass_at.get(ks))))
     if votes:
         columns.append((f"maj@{votes}", lambda row: share(row.maj_at.get(votes))))
-    columns.append(("invalid/trun-\ncated/failed", _endings))
+    columns.append(("invalid/\ntruncated/\nfailed", _endings))
     if any(row.missing for row in rows):
         columns.append(("missing", lambda row: count(row.missing)))
     columns += [

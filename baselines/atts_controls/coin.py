@@ -141,20 +141,26 @@ class RandomTakeover(Strategy):
 
     def __init__(self, options: RandomTakeoverOptions, run: RunInfo) -> None:
         self.options = options
-        self.policy: TakeoverPolicy = _coin(options, run.provenance.get("task"))
+        self.policy: TakeoverPolicy = Coin(options.nominal or 0.0)
+        if options.rate_of is not None:
+            task = run.provenance.get("task")
+            rates = _rates_of(options.rate_of, task)
+            self.policy = Coin(by_task=rates)
+            if task is not None:
+                # From here on it is a rate like any other: reports show it as the nominal one.
+                self.options = msgspec.structs.replace(options, rate=rates[task], rate_of=None)
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
         return await take_turns(sample, ctx, self.options, self.policy)
 
 
-def _coin(options: RandomTakeoverOptions, task: str | None) -> Coin:
-    if options.rate_of is None:
-        return Coin(options.nominal or 0.0)
-    rates = realised_rates(options.rate_of)
+def _rates_of(path: str, task: str | None) -> dict[str, float]:
+    """The realised rate of each task of a run; `task` must be among them."""
+    rates = realised_rates(path)
     if task is not None and task not in rates:
         raise SettingError(
-            f"rate_of={options.rate_of}: has no takeover decisions of task {task}, only of "
+            f"rate_of={path}: has no takeover decisions of task {task}, only of "
             f"{', '.join(sorted(rates))}; give a run of this task, or `rate`"
         )
-    return Coin(by_task=rates)
+    return rates

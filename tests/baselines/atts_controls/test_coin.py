@@ -14,6 +14,7 @@ from atts_controls.coin import (
 from atts_harness.atts import ATTS
 from atts_harness.errors import SettingError
 from atts_harness.records import SampleId
+from atts_harness.strategy import RunInfo
 from atts_harness.testing.play import play
 from atts_harness.testing.scripted import Says
 
@@ -154,5 +155,9 @@ def test_the_realised_rate_of_another_run_is_taken_task_by_task(tmp_path):
         provenance={"task": "played"},
     )
     assert played.took_over() == [True] * 3
+    made = RandomTakeover(
+        RandomTakeoverOptions(rate_of=str(path)), RunInfo(provenance={"task": "played"})
+    )
+    assert made.options.nominal == 1.0
     with pytest.raises(SettingError, match="no takeover decisions of task third, only of other"):
         play(RandomTakeover, {"rate_of": str(path)}, provenance={"task": "third"})
