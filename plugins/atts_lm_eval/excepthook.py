@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import TracebackType
 
 from atts_harness.errors import AttsError
 from atts_lm_eval import ending
 
-COMMAND_LINE = "lm_eval._cli"  # imported by lm-eval's command and by nothing else
+COMMAND_LINE = "lm_eval._cli"  # lm-eval's command imports it, `simple_evaluate` does not
+PROGRAMS = ("lm_eval", "lm-eval", "atts", "atts_harness")
+"""Commands that run it, as scripts or by `python -m`. A process that only imports it is a program
+of its own, and how that ends is not ours to decide."""
 
 
 def install() -> None:
@@ -24,7 +28,7 @@ def install() -> None:
     error it is `ending`'s business.
     `ATTS_TRACEBACK=1` keeps tracebacks.
     """
-    if COMMAND_LINE not in sys.modules or getattr(sys.excepthook, "of_atts", False):
+    if not _is_command() or getattr(sys.excepthook, "of_atts", False):
         return
     ending.install()
     usual = sys.excepthook
@@ -39,3 +43,9 @@ def install() -> None:
 
     hook.of_atts = True  # type: ignore[attr-defined]
     sys.excepthook = hook
+
+
+def _is_command() -> bool:
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.stem
+    return COMMAND_LINE in sys.modules and name in PROGRAMS

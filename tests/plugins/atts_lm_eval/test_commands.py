@@ -73,9 +73,10 @@ def test_a_fault_has_its_traceback_on_request(monkeypatch):
         cli.main()
 
 
-def uncaught(code):
+def uncaught(code, program="/usr/bin/lm_eval"):
     """What an interpreter prints for an uncaught error after our hook is installed."""
-    start = "import lm_eval._cli, atts_lm_eval.excepthook as hook; hook.install(); hook.install();"
+    start = f"import sys; sys.argv[0] = {program!r};"
+    start += "import lm_eval._cli, atts_lm_eval.excepthook as hook; hook.install(); hook.install();"
     return subprocess.run(
         [sys.executable, "-c", start + code], capture_output=True, text=True, check=False
     )
@@ -131,6 +132,17 @@ def test_many_failed_samples_are_counted_and_can_be_tried_again():
     done = uncaught(FAILED.format(failed=25, run_dir="runs/a"))
     assert "t/19/0 and 5 more; the same command with retry_failed=true tries them" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("program", ["/x/lm_eval/__main__.py", "/x/atts", "C:/x/lm-eval.exe"])
+def test_the_command_is_known_by_each_of_its_names(program):
+    assert uncaught(FAILED.format(failed=1, run_dir=None), program).returncode == SAMPLES_FAILED
+
+
+@pytest.mark.parametrize("program", ["/usr/bin/pytest", "/x/ipykernel/__main__.py", ""])
+def test_a_program_that_only_imports_the_command_ends_as_it_likes(program):
+    done = uncaught(FAILED.format(failed=1, run_dir=None), program)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_without_failed_samples_a_run_ends_well():
