@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -56,6 +57,10 @@ def load(spec: BackendSpec) -> Loaded:
     options, name = spec.options, spec.model
     assert isinstance(options, TransformersOptions)
     assert name is not None
+    if name.startswith(("/", "./", "../", "~")) and not Path(name).is_dir():
+        raise SettingError(
+            f"{spec.role}={name}: there is no such folder; give a model's folder or its Hub id"
+        )
     device = _device(options.device)
     tokenizer = _tokenizer(name, options)
     model = _model(spec.role, name, options, device)
