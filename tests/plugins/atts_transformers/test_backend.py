@@ -442,13 +442,14 @@ def test_settings_a_model_cannot_take_are_one_line(
 
 
 def test_a_missing_folder_is_named_with_its_role(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match=r"draft=.*gone: there is no such folder"):
+    with pytest.raises(SettingError, match=r"target=.*gone: there is no such folder"):
         asyncio.run(open_backend(spec(tmp_path / "gone")))
 
 
 def test_a_folder_that_is_no_model_or_has_no_template_is_one_line(
     folder: Path, tmp_path: Path
 ) -> None:
+    (tmp_path / "nothing").mkdir()
     with pytest.raises(SettingError, match="cannot load"):
         asyncio.run(open_backend(spec(tmp_path / "nothing")))
     train_tokenizer(chat_template=None).save_pretrained(tmp_path / "plain")
