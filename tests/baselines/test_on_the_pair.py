@@ -125,14 +125,22 @@ def test_every_branch_of_speculative_thinking_occurs():
     }
 
 
+def judged(**options):
+    """Whether steps were kept, one entry for each that was judged."""
+    return [
+        step["kept"]
+        for record in produce("specreason", think_close="keep", **options)
+        for step in record.notes["judged"]
+    ]
+
+
+def test_steps_are_kept_and_thrown_away_by_the_judges_mean_digit():
+    assert set(judged(judging="average", threshold=6)) == {True, False}
+
+
 @pytest.mark.xfail(
-    strict=True, reason="the embedded target's judge does not tell steps apart yet (model card)"
+    strict=True, reason="the embedded target's likeliest digit is 9 for nearly all (model card)"
 )
-@pytest.mark.parametrize("judging", ["greedy", "average"])
-def test_steps_are_kept_and_thrown_away_by_the_judge(judging):
-    kept = {
-        judged["kept"]
-        for record in produce("specreason", judging=judging)
-        for judged in record.notes["judged"]
-    }
-    assert kept == {True, False}
+def test_steps_are_kept_and_thrown_away_by_the_judges_likeliest_digit():
+    decisions = judged(judging="greedy")
+    assert 0.2 <= sum(decisions) / len(decisions) <= 0.9
