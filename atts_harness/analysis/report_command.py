@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atts_harness.analysis.html import MOST_SAMPLES
 from atts_harness.errors import MissingExtraError, SettingError
 
 if TYPE_CHECKING:
@@ -55,6 +56,10 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         figures: Annotated[
             Path | None, typer.Option(help="write the page's figures here, as SVG and PNG")
         ] = None,
+        samples: Annotated[
+            int,
+            typer.Option(min=0, help="samples whose texts are in report.html, at most"),
+        ] = MOST_SAMPLES,
     ) -> None:
         """Make a leaderboard of runs: tables here, and Markdown, CSV, JSON and a page in OUT."""
         from rich.console import Console
@@ -80,14 +85,21 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         if not console.is_terminal:
             console = Console(width=WIDTH)
         console.print(tables.render(found), highlight=False)
-        written = write(made, out, html=html, figures=figures)
+        written = write(made, out, html=html, figures=figures, samples=samples)
         drawn = [] if figures is None else [path for path in written if path.parent == figures]
         files = [str(path) for path in written if path not in drawn]
         more = [f"{len(drawn)} figures in {figures}"] if drawn else []
         console.print(f"written: {', '.join(files + more)}", highlight=False, soft_wrap=True)
 
 
-def write(made: Report, out: Path, *, html: bool = True, figures: Path | None = None) -> list[Path]:
+def write(
+    made: Report,
+    out: Path,
+    *,
+    html: bool = True,
+    figures: Path | None = None,
+    samples: int = MOST_SAMPLES,
+) -> list[Path]:
     """Write a report's files.
 
     Args:
@@ -95,6 +107,7 @@ def write(made: Report, out: Path, *, html: bool = True, figures: Path | None = 
         out: their folder; made if it is not there.
         html: write `report.html` too.
         figures: folder for the page's figures as files.
+        samples: samples whose texts are in the page, at most.
 
     Returns:
         The paths.
@@ -120,10 +133,10 @@ def write(made: Report, out: Path, *, html: bool = True, figures: Path | None = 
         lacking = [name for name in PAGE_NEEDS if importlib.util.find_spec(name) is None]
         if lacking:
             raise MissingExtraError("report.html (--no-html leaves it out)", "report", lacking[0])
-        from atts_harness.analysis.html.page import write_page
+        from atts_harness.analysis.html.page import PageOptions, write_page
 
-        page = out / "report.html"
-        written += write_page(found, made.entries, page, figures_dir=figures)
+        page, options = out / "report.html", PageOptions(most_samples=samples)
+        written += write_page(found, made.entries, page, figures_dir=figures, options=options)
     return written
 
 

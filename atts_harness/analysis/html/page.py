@@ -23,6 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from atts_harness.analysis.entries import Entry
+from atts_harness.analysis.html import MOST_SAMPLES
 from atts_harness.analysis.html.columns import Column, columns_of
 from atts_harness.analysis.html.draw import DARK, LIGHT, SERIES, css_variables, save, themed_svg
 from atts_harness.analysis.html.figure import Figure
@@ -36,7 +37,6 @@ from atts_harness.errors import SettingError
 from atts_harness.records import SampleRecord
 
 SCRIPTS = ("sort.js", "filter.js", "runs.js", "samples.js", "theme.js")
-MOST_SAMPLES = 5000
 
 
 @dataclass(frozen=True)

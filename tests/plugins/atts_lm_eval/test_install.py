@@ -15,7 +15,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import venv
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +129,28 @@ def build(wheel, tmp_path_factory):
         return environment
 
     return made
+
+
+def test_the_wheel_holds_every_file_of_every_package(wheel):
+    settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    packages = settings["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    wanted = {
+        str(path.relative_to((PROJECT / package).parent))
+        for package in packages
+        for path in (PROJECT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    with zipfile.ZipFile(wheel) as archive:
+        held = set(archive.namelist())
+    assert wanted - held == {"atts_lm_eval/autoload.pth"}  # beside the packages, by another name
+    assert "atts_harness_autoload.pth" in held
+    assert {Path(name).suffix for name in wanted} >= {
+        ".css",
+        ".js",
+        ".json",
+        ".safetensors",
+        ".yaml",
+    }
 
 
 WHEELS = [("wheel", lm_eval) for lm_eval in (INSTALLED, *OTHERS)]

@@ -50,7 +50,13 @@ def test_it_writes_the_page(make_run, tmp_path):
     folder = make_run("atts")
     result = invoke(folder, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.exception
-    assert "<html" in (tmp_path / "out" / "report.html").read_text()
+    whole = (tmp_path / "out" / "report.html").read_text()
+    assert "<html" in whole
+    assert "are left out" not in whole
+    invoke(folder, "--out", tmp_path / "none", "--samples", 0)
+    page = (tmp_path / "none" / "report.html").read_text()
+    assert "0 samples are in this page" in page
+    assert str(folder) in page
 
 
 def test_without_the_extra_the_other_files_are_there(make_run, tmp_path, monkeypatch):
