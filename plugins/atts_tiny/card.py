@@ -92,11 +92,9 @@ def _about(figures: Figures, training: Figures | None) -> str:
     ]
     made = ""
     if training is not None:
-        machine = training["machine"]
         made = (
-            f" They were trained by `make train-tiny` under torch {machine['torch']} on"
-            f" {machine['cpu']}; another version or processor gives other last digits, and the"
-            " script says so."
+            f" They were trained by `make train-tiny` ({_machines(training['stages'])}); another"
+            " version, processor or precision gives other weights, and the script says so."
         )
     return f"""# Model card: the embedded pair
 
@@ -108,6 +106,17 @@ x {figures["repeats"]} samples at temperature {figures["temperature"]} and stand
 `models/evaluation.json`. Intervals are 95 %, over problems.
 
 {_table(["aim", "bound", "measured", "reached"], goals)}"""
+
+
+def _machines(stages: Figures) -> str:
+    """Which stages were trained where."""
+    where: dict[str, list[str]] = {}
+    for name, stage in stages.items():
+        machine, precision = stage["machine"], stage["plan"]["precision"]
+        where.setdefault(f"torch {machine['torch']}, {machine['cpu']}, {precision}", []).append(
+            name
+        )
+    return "; ".join(f"{', '.join(names)}: {place}" for place, names in where.items())
 
 
 def _accuracy(figures: Figures) -> str:

@@ -30,10 +30,11 @@ from atts_tiny.measure import (
     repairs,
     solve,
 )
+from atts_tiny.optimise import describe_machine
 from atts_tiny.paths import MODELS
 from atts_tiny.simulate import bank_of, takeover_run
 from atts_tiny.tokenizer import Codec
-from atts_tiny.train import describe_machine, digest, say
+from atts_tiny.train import digest, say
 
 LEVELS: tuple[LevelName, ...] = ("easy", "hard", "shifted")
 RATES = (0.1, 0.2, 0.4, 0.6)

@@ -134,6 +134,25 @@ def check_step(before: Chain, now: Chain, step: str) -> StepCheck:
     return StepCheck(kind, error, expected, after)
 
 
+def corrected(step: str, base: Chain) -> str:
+    """A written step with its numbers as they should be, in its own words.
+
+    Args:
+        step: A step as written, with or without its blank line.
+        base: What the step works on.
+
+    Raises:
+        ValueError: If it is no step of this language.
+    """
+    found = _STEP.search(step)
+    if found is None or not base.operations:
+        raise ValueError(f"not a step: {step!r}")
+    op, operand = base.operations[0]
+    rest = base.step()
+    words = step[: found.start()], step[found.end(4) : found.start(5)], step[found.end(5) :]
+    return f"{words[0]}{base.start} {op} {operand} = {rest.start}{words[1]}{rest}{words[2]}"
+
+
 def _check_end(kind: Kind, now: Chain, value: int) -> StepCheck:
     if now.operations:
         return StepCheck(kind, "premature", now.step(), None)

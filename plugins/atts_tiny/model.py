@@ -81,6 +81,23 @@ def init_weights(shape: Shape, seed: int, numbers: Sequence[int] = ()) -> Weight
     return weights
 
 
+def deepen(weights: Weights, shape: Shape, seed: int) -> Weights:
+    """The same model with more layers on top, which change nothing yet: what they add is zero.
+
+    Args:
+        weights: Parameters of a model with fewer layers; of its sizes else.
+        shape: The sizes wanted.
+        seed: Of what the new layers look at.
+    """
+    grown = init_weights(shape, seed)
+    for name, tensor in grown.items():
+        if name in weights:
+            tensor.copy_(weights[name])
+        elif name.endswith(("o_proj.weight", "down_proj.weight")):
+            tensor.zero_()
+    return grown
+
+
 def _on_circles(embedding: Tensor, numbers: Sequence[int]) -> None:
     """Adds to the embedding of each integer its place on circles of several periods.
 

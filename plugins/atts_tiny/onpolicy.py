@@ -91,15 +91,29 @@ def _one_of(rng: random.Random, cases: list[Case]) -> list[Case]:
     return [cases[int(rng.random() * len(cases))]] if cases else []
 
 
-def case_example(rng: random.Random, codec: Codec, diet: Diet, case: Case) -> Example:
-    """What the target should do after a case: judge it, or repair it (if wrong) and carry on."""
+def case_example(
+    rng: random.Random, codec: Codec, diet: Diet, case: Case, *, locate: bool = False
+) -> Example:
+    """What the target should do after a case: judge it, or repair it (if wrong) and carry on.
+
+    Args:
+        rng: Of what is left open.
+        codec: The pair's tokenizer.
+        diet: How often it judges, spoils and doubts.
+        case: The case.
+        locate: Whether the tokens of a wrong step are flagged up to the first wrong one; else its
+            end alone is.
+    """
     writer = Writer(rng, codec, case.problem)
     for ids in case.steps[:-1]:
         writer.example.add(ids, PLAIN, START, flag=RIGHT)
     wrong = case.error is not None
     if wrong:
-        # Where in the step the mistake stands is not looked up: the step's end knows of it.
-        writer.example.add(case.steps[-1], SILENT)
+        same = first_mistake(codec, case) if locate else 0
+        writer.example.add(case.steps[-1][:same], SILENT, flag=RIGHT)
+        writer.example.add(case.steps[-1][same:], SILENT)
+        if locate and same < len(case.steps[-1]):
+            writer.example.flags[same - len(case.steps[-1])] = WRONG
         writer.example.flags[-1] = WRONG
     else:
         writer.example.add(case.steps[-1], PLAIN, START, flag=RIGHT)
@@ -114,3 +128,12 @@ def case_example(rng: random.Random, codec: Codec, diet: Diet, case: Case) -> Ex
     if wrong:
         writer.reflect(after_error=True)
     return carry_on(writer, diet)
+
+
+def first_mistake(codec: Codec, case: Case) -> int:
+    """How many tokens of a case's last step are as they would be in the right step."""
+    written = case.steps[-1]
+    right = codec.encode(language.corrected(codec.decode(list(written)), case.before))
+    pairs = zip(written, right, strict=False)
+    end = min(len(written), len(right))
+    return next((place for place, (own, good) in enumerate(pairs) if own != good), end)

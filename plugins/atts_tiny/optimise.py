@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import random
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from atts_tiny.examples import UNKNOWN, Example
 from atts_tiny.model import EPSILON, Shape, Weights, norm, rope_tables, states_by_layer
+from atts_tiny.muon import Muon
 
 READER, READER_BIAS = "proofreader.weight", "proofreader.bias"
 """Parameters of the proof-reading loss; they are no part of the model."""
@@ -38,6 +40,9 @@ class Plan:
         seed: Of weights and examples.
         circles: Whether the integers' embeddings start on circles.
         proofread: Weight of the proof-reading loss (`proofreading_loss`); 0 for none.
+        readers: Layers behind which that loss reads, counted from the last one (-1).
+        wrong: Weight of a wrong token in that loss, where a right one has 1.
+        precision: Type to compute in, by its name in torch.
     """
 
     shape: Shape
@@ -50,9 +55,31 @@ class Plan:
     seed: int = 1
     circles: bool = True
     proofread: float = 0.0
+    readers: tuple[int, ...] = (-2,)
+    wrong: float = 1.0
+    precision: str = "float32"
 
 
 Draw = Callable[[random.Random], Example]
+
+
+def quick_precision() -> str:
+    """The type that this processor trains faster in.
+
+    With AVX-512 that is bfloat16, by about a half; without, bfloat16 is ten times slower.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    return "bfloat16" if capability.startswith("AVX512") else "float32"
+
+
+def describe_machine() -> dict[str, str]:
+    """What the weights may depend on besides the plan."""
+    return {
+        "torch": str(torch.__version__),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
 
 
 def pool_of(draw: Draw, plan: Plan, number: int) -> list[list[Example]]:
@@ -102,8 +129,8 @@ def batch_of(rows: list[Example], pad: int) -> Batch:
 
 
 def loss_of(weights: Weights, plan: Plan, batch: Batch) -> Tensor:
-    """Weighted cross entropy of the next token; the computation runs in bfloat16."""
-    half = {name: tensor.bfloat16() for name, tensor in weights.items()}
+    """Weighted cross entropy of the next token."""
+    half = {name: tensor.to(getattr(torch, plan.precision)) for name, tensor in weights.items()}
     cos, sin = rope_tables(batch.ids.shape[1] - 1)
     layers = states_by_layer(half, plan.shape, batch.ids[:, :-1], cos, sin)
     states = norm(layers[-1], half["model.norm.weight"])
@@ -113,21 +140,35 @@ def loss_of(weights: Weights, plan: Plan, batch: Batch) -> Tensor:
     share = batch.counts[:, 1:][chosen]
     loss = (losses * share).sum() / share.sum()
     if plan.proofread:
-        loss = loss + plan.proofread * proofreading_loss(half, layers[-2], batch.flags[:, :-1])
+        read = [layers[place] for place in plan.readers]
+        loss = loss + plan.proofread * proofreading_loss(
+            half, read, batch.flags[:, :-1], plan.wrong
+        )
     return loss
 
 
-def proofreading_loss(weights: Weights, states: Tensor, flags: Tensor) -> Tensor:
-    """Cross entropy of whether a token is wrong, read off the states behind the last layer but one.
+def proofreading_loss(
+    weights: Weights, layers: list[Tensor], flags: Tensor, wrong: float = 1.0
+) -> Tensor:
+    """Cross entropy of whether a token is wrong, read off the states behind layers below the last.
 
     The next token alone says this too rarely: a judge's digit or a repair follows a few steps only.
-    Told at every token, the model learns to check what it reads, and its last layer can ask those
-    states before it judges or repairs. The reader is thrown away after the training.
+    Told at every token, the model learns to check what it reads, and the layers above can ask those
+    states before they judge or repair. The readers are thrown away after the training.
+
+    Args:
+        weights: Parameters, the readers' among them.
+        layers: For each reader, states (rows, length, hidden).
+        flags: Flags (rows, length), see `atts_tiny.examples.WRONG`.
+        wrong: Weight of a wrong token.
     """
     known = flags != UNKNOWN
-    read = functional.rms_norm(states[known].float(), states.shape[-1:], eps=EPSILON)
-    logits = read @ weights[READER].float() + weights[READER_BIAS].float()
-    return functional.binary_cross_entropy_with_logits(logits, flags[known])
+    read = torch.stack([states[known] for states in layers], dim=1).float()
+    read = functional.rms_norm(read, read.shape[-1:], eps=EPSILON)
+    logits = (read * weights[READER].float()).sum(-1) + weights[READER_BIAS].float()
+    return functional.binary_cross_entropy_with_logits(
+        logits, flags[known][:, None].expand_as(logits), pos_weight=torch.tensor(wrong)
+    )
 
 
 def model_weights(weights: Weights) -> Weights:
@@ -153,18 +194,18 @@ class Training:
         self.pool: tuple[int, list[list[Example]]] | None = None
         self.weights = {name: tensor.clone().requires_grad_() for name, tensor in start.items()}
         if plan.proofread and READER not in self.weights:
-            self.weights[READER] = torch.zeros(plan.shape.hidden, requires_grad=True)
-            self.weights[READER_BIAS] = torch.zeros(1, requires_grad=True)
-        matrices = [
-            tensor
+            shape = (len(plan.readers), plan.shape.hidden)
+            self.weights[READER] = torch.zeros(shape, requires_grad=True)
+            self.weights[READER_BIAS] = torch.zeros(len(plan.readers), requires_grad=True)
+        inside = {
+            name
             for name, tensor in self.weights.items()
-            if tensor.ndim == 2 and "embed" not in name
-        ]
-        others = [
-            tensor for name, tensor in self.weights.items() if tensor.ndim == 1 or "embed" in name
-        ]
+            if tensor.ndim == 2 and "embed" not in name and name != READER
+        }
+        matrices = [tensor for name, tensor in self.weights.items() if name in inside]
+        others = [tensor for name, tensor in self.weights.items() if name not in inside]
         self.optimisers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(matrices, lr=plan.matrix_rate, weight_decay=0.0),
+            Muon(matrices, lr=plan.matrix_rate, precision=getattr(torch, plan.precision)),
             torch.optim.AdamW(others, lr=plan.other_rate, betas=(0.9, 0.95), weight_decay=0.0),
         ]
         self.rates = (plan.matrix_rate, plan.other_rate)
@@ -189,7 +230,7 @@ class Training:
         """Writes a checkpoint; the old one stays until the new one is whole."""
         state = {
             "plan": asdict(self.plan),
-            "torch": str(torch.__version__),
+            "machine": describe_machine(),
             "step": self.step,
             "weights": {name: tensor.detach() for name, tensor in self.weights.items()},
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],

@@ -3,7 +3,8 @@
 Each stage is a fixed number of steps from a seed. First, side by side on one core each, the target
 and two drafts: the one that is shipped and a sparring partner, trained a little longer. Then the
 partner's mistakes are collected and the target learns to repair and judge them; it never meets the
-draft it will be measured with.
+draft it will be measured with. Last the target gets more layers on top: what a result should be is
+known behind its last layer only, and whoever is to doubt a result has to know that before.
 Stop it at any time; the same command goes on from the last checkpoint.
 """
 
@@ -14,7 +15,6 @@ import hashlib
 import json
 import multiprocessing
 import pickle
-import platform
 import random
 import sys
 import time
@@ -26,13 +26,22 @@ from typing import Any
 import torch
 
 from atts_harness.errors import AttsError, SettingError
-from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, Example, draw_example
+from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, Diet, Example, draw_example
 from atts_tiny.measure import Role
-from atts_tiny.model import Shape, Weights, init_weights, save_model
+from atts_tiny.model import Shape, Weights, deepen, init_weights, save_model
 from atts_tiny.onpolicy import Case, case_example, collect_cases
-from atts_tiny.optimise import Draw, Plan, Training, model_weights
+from atts_tiny.optimise import (
+    Draw,
+    Plan,
+    Training,
+    describe_machine,
+    model_weights,
+    quick_precision,
+)
 from atts_tiny.paths import MODELS
 from atts_tiny.tokenizer import Codec
+
+STAGES = ("draft", "sparring", "target", "tuning", "growing")
 
 
 @dataclass(frozen=True)
@@ -45,26 +54,42 @@ class Recipe:
         target: Training of the target from nothing.
         tuning: Training of the target on mistakes.
         problems: Problems on which mistakes are collected.
-        share: Share of those mistakes among the examples of the last stage.
+        growing: Training of the target with more layers on top, on mistakes.
+        share: Share of those mistakes among the examples of the last two stages.
     """
 
     draft: Plan
     sparring: Plan
     target: Plan
     tuning: Plan
+    growing: Plan
     problems: int
     share: float
 
 
-def recipe(vocabulary: int) -> Recipe:
-    """The recipe of the shipped pair."""
+def recipe(vocabulary: int, precision: str | None = None) -> Recipe:
+    """The recipe of the shipped pair, in ``precision`` or what this processor is quick in."""
+    precision = precision or quick_precision()
     large = Shape(5, 4, 128, 256, vocabulary)
     return Recipe(
-        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1200),
-        sparring=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1350),
+        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1200, precision=precision),
+        sparring=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1350, precision=precision),
         # Not annealed: the tuning goes on at the full learning rate.
-        target=Plan(large, steps=2500, flat=1.0, proofread=1.0),
-        tuning=Plan(large, steps=7500, flat=0.4, seed=2, proofread=1.0),
+        target=Plan(large, steps=2500, flat=1.0, proofread=1.0, precision=precision),
+        tuning=Plan(large, steps=7500, flat=0.4, seed=2, proofread=1.0, precision=precision),
+        # A wrong number is known to be wrong two layers below the last one, a wrong step one below.
+        growing=Plan(
+            replace(large, layers=8),
+            steps=3000,
+            flat=0.3,
+            matrix_rate=0.01,
+            other_rate=0.0015,
+            seed=4,
+            proofread=1.0,
+            readers=(-3, -2),
+            wrong=5.0,
+            precision=precision,
+        ),
         problems=6000,
         share=0.6,
     )
@@ -114,11 +139,13 @@ def train(
         state = torch.load(path, weights_only=True)
         difference = _differences(state["plan"], asdict(plan))
         if difference:
-            raise SettingError(f"{path} was trained with {difference}; remove it or use --work")
-        if state["torch"] != torch.__version__:
+            raise SettingError(
+                f"{path} was trained with {difference}; remove it, or use --work or --precision"
+            )
+        if state["machine"] != describe_machine():
             report(
-                f"{name}: checkpoint of torch {state['torch']} goes on under {torch.__version__}; "
-                "the weights will differ in their last digits from a run under one version"
+                f"{name}: checkpoint of {state['machine']} goes on under {describe_machine()}; "
+                "the weights will differ in their last digits from a run under one of them"
             )
         training.restore(state)
         report(f"{name}: step {training.step} of {plan.steps}, from {path}")
@@ -156,12 +183,16 @@ def _alone(names: tuple[str, ...], plans: Recipe, work: Path) -> None:
         sys.exit(str(error))
 
 
-def _finished(name: str, plan: Plan, work: Path) -> Weights:
-    state = torch.load(work / f"{name}.pt", weights_only=True)
-    if state["step"] != plan.steps:
-        raise SettingError(f"{name} stopped at step {state['step']}; run the same command again")
-    weights: Weights = state["weights"]
+def _finished(name: str, work: Path) -> Weights:
+    weights: Weights = _checkpoint(name, work)["weights"]
     return weights
+
+
+def _checkpoint(name: str, work: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(work / f"{name}.pt", weights_only=True)
+    if state["step"] != state["plan"]["steps"]:
+        raise SettingError(f"{name} stopped at step {state['step']}; run the same command again")
+    return state
 
 
 def first_stage(plans: Recipe, work: Path) -> None:
@@ -196,27 +227,38 @@ def cases_of(plans: Recipe, draft: Weights, codec: Codec, work: Path) -> list[Ca
 
 def second_stage(plans: Recipe, codec: Codec, work: Path) -> None:
     """Teaches the target on what the sparring partner writes."""
-    draft = _finished("sparring", plans.sparring, work)
-    target = _finished("target", plans.target, work)
+    draft = _finished("sparring", work)
+    target = _finished("target", work)
     cases = cases_of(plans, draft, codec, work)
     diet = replace(TARGET_DIET, drills=0.05)
-
-    def draw(rng: random.Random) -> Example:
-        if rng.random() < plans.share:
-            return case_example(rng, codec, diet, cases[int(rng.random() * len(cases))])
-        return draw_example(rng, codec, diet)
-
+    draw = _draw_from(cases, plans.share, diet, codec)
     train("tuning", plans.tuning, draw, work, codec, start=target)
 
 
-def describe_machine() -> dict[str, str]:
-    """What the weights may depend on besides the recipe."""
-    return {
-        "torch": str(torch.__version__),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-    }
+def third_stage(plans: Recipe, codec: Codec, work: Path) -> None:
+    """Gives the target layers to check with, and teaches it to."""
+    tuned = model_weights(_finished("tuning", work))
+    # As they would be shipped: this stage can be trained again from a shipped folder.
+    tuned = {name: tensor.half().float() for name, tensor in tuned.items()}
+    cases = cases_of(plans, _finished("sparring", work), codec, work)
+    diet = replace(TARGET_DIET, drills=0.05, judged=0.35)
+    draw = _draw_from(cases, plans.share, diet, codec, locate=True)
+    start = deepen(tuned, plans.growing.shape, plans.growing.seed)
+    train("growing", plans.growing, draw, work, codec, start=start)
+
+
+def _draw_from(
+    cases: list[Case], share: float, diet: Diet, codec: Codec, *, locate: bool = False
+) -> Draw:
+    """Draws cases at their share, and what the diet says else."""
+
+    def draw(rng: random.Random) -> Example:
+        if rng.random() < share:
+            case = cases[int(rng.random() * len(cases))]
+            return case_example(rng, codec, diet, case, locate=locate)
+        return draw_example(rng, codec, diet)
+
+    return draw
 
 
 def digest(folder: Path) -> str:
@@ -228,12 +270,17 @@ def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
     """Writes both folders and how they came about; says whether they equal the shipped ones."""
     for role, stage, plan in (
         ("draft", "draft", plans.draft),
-        ("target", "tuning", plans.tuning),
+        ("target", "growing", plans.growing),
     ):
-        save_model(out / role, model_weights(_finished(stage, plan, work)), plan.shape, codec)
-    record = {
-        "recipe": asdict(plans),
-        "machine": describe_machine(),
+        save_model(out / role, model_weights(_finished(stage, work)), plan.shape, codec)
+    states = {name: _checkpoint(name, work) for name in STAGES}
+    record: dict[str, Any] = {
+        "problems": plans.problems,
+        "share": plans.share,
+        "stages": {
+            name: {"machine": state["machine"], "plan": state["plan"]}
+            for name, state in states.items()
+        },
         "sha256": {role: digest(out / role) for role in ("draft", "target")},
     }
     shipped = MODELS / "training.json"
@@ -242,8 +289,11 @@ def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
         for role in ("draft", "target"):
             same = old["sha256"][role] == record["sha256"][role]
             say(f"{role}: {'equal to' if same else 'differs from'} the shipped weights")
-        if old["machine"] != record["machine"]:
-            say(f"shipped weights: {old['machine']}; these: {record['machine']}")
+        for name, stage in old["stages"].items():
+            own = record["stages"][name]
+            for what in ("machine", "plan"):
+                if difference := _differences(stage[what], json.loads(json.dumps(own[what]))):
+                    say(f"{name}: {what} of the shipped weights has {difference}")
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -252,18 +302,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m atts_tiny.train", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path("build/tiny"), help="checkpoints")
     parser.add_argument("--out", type=Path, help="where the models go (default: WORK/models)")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        help="type to compute in (default: what this processor is quicker in); other weights",
+    )
     options = parser.parse_args(arguments)
     work: Path = options.work
     out: Path = options.out if options.out is not None else work / "models"
     work.mkdir(parents=True, exist_ok=True)
     if torch.cuda.is_available():
-        say("a GPU is present and stays unused: the recipe is defined on a CPU, in bfloat16")
+        say("a GPU is present and stays unused: the recipe is defined on a CPU")
     torch.set_num_threads(1)
     codec = Codec()
-    plans = recipe(codec.size)
+    plans = recipe(codec.size, options.precision)
     try:
         first_stage(plans, work)
         second_stage(plans, codec, work)
+        third_stage(plans, codec, work)
         write_models(plans, codec, work, out)
     except AttsError as error:
         sys.exit(f"train: {error}")

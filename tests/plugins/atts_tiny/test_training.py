@@ -3,8 +3,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, draw_example
-from atts_tiny.model import Shape, init_weights
+from atts_tiny.examples import DRAFT_DIET, RIGHT, TARGET_DIET, UNKNOWN, WRONG, draw_example
+from atts_tiny.language import corrected
+from atts_tiny.model import Shape, deepen, hidden_states, init_weights, rope_tables
+from atts_tiny.muon import Muon, orthogonal
+from atts_tiny.onpolicy import Case, case_example
 from atts_tiny.optimise import (
     POOL,
     READER,
@@ -20,9 +23,13 @@ from atts_tiny.tokenizer import Codec
 from atts_tiny.train import train
 
 from atts_harness.errors import SettingError
+from atts_harness.testing.chain import Chain, ChainProblem, parse_chain
 
 CODEC = Codec()
 PLAN = Plan(Shape(1, 1, 32, 32, CODEC.size), steps=POOL + 3, tokens=300, warmup=2)
+
+
+SIZES = ((32, 32), (64, 32), (32, 64))
 
 
 def draw(rng):
@@ -88,7 +95,7 @@ def test_another_torch_version_goes_on_and_says_so(tmp_path):
     run(tmp_path / "work", stop_at=2)
     path = tmp_path / "work" / "draft.pt"
     state = torch.load(path, weights_only=True)
-    torch.save({**state, "torch": "1.0"}, path)
+    torch.save({**state, "machine": {**state["machine"], "torch": "1.0"}}, path)
     lines = []
     train("draft", PLAN, draw, tmp_path / "work", CODEC, stop_at=3, report=lines.append)
     assert any("1.0" in line and "differ" in line for line in lines)
@@ -101,3 +108,69 @@ def test_pools_are_the_same_whenever_they_are_asked_for():
     assert len(first) == POOL
     assert all(first)
     assert isinstance(random.Random(0).random(), float)
+
+
+def test_a_deepened_model_computes_the_same():
+    small, large = Shape(1, 1, 32, 32, CODEC.size), Shape(3, 1, 32, 32, CODEC.size)
+    weights = init_weights(small, 1)
+    grown = deepen(weights, large, 2)
+    ids, tables = torch.tensor([CODEC.encode("17 + 5 = 22, so 22.")]), rope_tables(64)
+    cos, sin = (table[: ids.shape[1]] for table in tables)
+    assert grown.keys() == init_weights(large, 1).keys()
+    assert grown["model.layers.2.self_attn.q_proj.weight"].any()
+    assert torch.equal(
+        hidden_states(weights, small, ids, cos, sin), hidden_states(grown, large, ids, cos, sin)
+    )
+
+
+def test_muon_steps_are_orthogonal_and_those_of_torch():
+    torch.manual_seed(0)
+    found = torch.linalg.svdvals(orthogonal(torch.randn(3, 32, 64)))
+    assert found.min() > 0.6
+    assert found.max() < 1.3
+    own, theirs = ([torch.zeros(size, requires_grad=True) for size in SIZES] for _ in range(2))
+    optimisers = (
+        Muon(own, lr=0.1, precision=torch.bfloat16),
+        torch.optim.Muon(theirs, lr=0.1, weight_decay=0.0),
+    )
+    for _ in range(3):
+        for a, b in zip(own, theirs, strict=True):
+            a.grad = torch.randn_like(a)
+            b.grad = a.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    for a, b in zip(own, theirs, strict=True):
+        assert (a - b).norm() < 0.03 * b.norm()
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("17 + 5 = 23, so 23 - 8 * 2.", "17 + 5 = "),
+        ("Wait, 17 + 6 = 23, now 23 - 8 * 2.", "Wait, 17 + "),
+        ("17 + 5 = 22, leaving 22 - 8 * 3.", "17 + 5 = 22, leaving 22 - 8 * "),
+        ("17 + 5 = 22, so 22 - 8.", "17 + 5 = 22, so 22 - 8"),
+    ],
+)
+def test_the_first_wrong_token_of_a_step_is_flagged(written, kept):
+    chain = Chain(17, (("+", 5), ("-", 8), ("*", 2)))
+    found = parse_chain(written.rstrip(".").rpartition(", ")[2].partition(" ")[2])
+    case = Case(
+        ChainProblem(chain, f"Compute {chain}.", chain.answer(), "easy"),
+        (tuple(CODEC.encode(written + "\n\n")),),
+        chain,
+        found,
+        "result",
+        1,
+    )
+    example = case_example(random.Random(1), CODEC, TARGET_DIET, case, locate=True)
+    flags = example.flags[len(CODEC.prompt(case.problem.prompt)) :]
+    same, size = len(CODEC.encode(kept)), len(case.steps[0])
+    assert flags[:same] == [RIGHT] * same
+    assert flags[same] == flags[size - 1] == WRONG
+    assert set(flags[same + 1 : size - 1]) <= {UNKNOWN}
+    assert corrected(written, chain).endswith("22 - 8 * 2.")
+    whole = case_example(random.Random(1), CODEC, TARGET_DIET, case)
+    assert whole.ids == example.ids
+    assert whole.weights == example.weights
+    assert whole.flags.count(WRONG) == example.flags.count(WRONG) - 1
