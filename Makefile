@@ -15,8 +15,9 @@ $(STAMP): pyproject.toml scripts/install.sh
 demo: $(STAMP)      ## the main job, offline, on the embedded pair: six strategies, one table
 	$(BIN)/python examples/demo.py
 
+# Two files at a time, each on one core: fixtures of a file are made once.
 test: $(STAMP)      ## everything that needs no engine
-	$(BIN)/python -m pytest --ignore tests/engines
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/engines
 
 lint: $(STAMP)      ## formatter, linter, type checker
 	$(BIN)/ruff format --check .

@@ -44,6 +44,8 @@ class Diet:
         doubt: Chance of a reflection after a right step.
         judged: Share of examples that end in a judging turn.
         drills: Share of examples that are bare arithmetic.
+        sure: Whether a judge gives what is wrong mostly one digit. Spread over several, none of
+            them becomes its likeliest one before it is very sure.
     """
 
     levels: dict[LevelName, float]
@@ -51,6 +53,7 @@ class Diet:
     doubt: float
     judged: float
     drills: float
+    sure: bool = False
 
 
 DRAFT_DIET = Diet({"easy": 0.4, "hard": 0.55, "shifted": 0.05}, 0.06, 0.10, 0.0, 0.0)
@@ -285,10 +288,14 @@ def _place(draw: float, bounds: tuple[float, ...]) -> int:
     return sum(draw >= bound for bound in bounds)
 
 
-def score_of(rng: random.Random, error: language.Error | None, distance: int = 0) -> int:
+def score_of(
+    rng: random.Random, error: language.Error | None, distance: int = 0, *, sure: bool = False
+) -> int:
     """The digit a judge should give: 8-9 if right, 0-3 if wrong, least for the plain mistakes."""
     if error is None:
         return 9 if rng.random() < 0.75 else 8
+    if sure:
+        return 1 if rng.random() < 0.75 else 0
     if error in ("premature", "form") or (error == "result" and distance > 2):
         return below(rng, 2)
     return 1 + below(rng, 3)
@@ -326,24 +333,24 @@ def carry_on(writer: Writer, diet: Diet, cut: int = 0) -> Example:
             if not spoil and rng.random() < 0.15:
                 spoil = rng.random() < 0.4
                 written = writer.reflect(False, spoil)
-            writer.judge(_digit(rng, writer.before, written))
+            writer.judge(_digit(rng, writer.before, written, diet.sure))
             return writer.example
     wrong = cut > 0 and rng.random() < 0.4
     writer.close(wrong and cut == count + 1)
     if cut != count + 1:
         writer.answer(wrong, end=not cut)
     if cut:
-        writer.judge(score_of(rng, "restatement" if wrong else None))
+        writer.judge(score_of(rng, "restatement" if wrong else None, sure=diet.sure))
     return writer.example
 
 
-def _digit(rng: random.Random, base: Chain, step: Written) -> int:
+def _digit(rng: random.Random, base: Chain, step: Written, sure: bool) -> int:
     truth = right_step(base)
     if step == truth:
         return score_of(rng, None)
     if step.right == truth.right and step.result != truth.result:
-        return score_of(rng, "result", abs(step.result - truth.result))
-    return score_of(rng, "restatement")
+        return score_of(rng, "result", abs(step.result - truth.result), sure=sure)
+    return score_of(rng, "restatement", sure=sure)
 
 
 def drill(rng: random.Random, codec: Codec, diet: Diet) -> Example:

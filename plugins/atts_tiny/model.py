@@ -76,20 +76,25 @@ def init_weights(shape: Shape, seed: int, numbers: Sequence[int] = ()) -> Weight
         weights[f"{name}input_layernorm.weight"] = torch.ones(width)
         weights[f"{name}post_attention_layernorm.weight"] = torch.ones(width)
     weights["model.norm.weight"] = torch.ones(width)
-    _look_back(weights, shape)
+    _look_back(weights, 0, range(1, shape.heads + 1))
     _on_circles(weights["model.embed_tokens.weight"], numbers)
     return weights
 
 
-def deepen(weights: Weights, shape: Shape, seed: int) -> Weights:
+def deepen(weights: Weights, layers: int, shape: Shape, seed: int) -> Weights:
     """The same model with more layers on top, which change nothing yet: what they add is zero.
+
+    The first of them looks one token back, where the model has just said what it expects here: its
+    feed-forward block can compare that with the token that stands here.
 
     Args:
         weights: Parameters of a model with fewer layers; of its sizes else.
+        layers: Layers of that model.
         shape: The sizes wanted.
         seed: Of what the new layers look at.
     """
     grown = init_weights(shape, seed)
+    _look_back(grown, layers, [1] * shape.heads)
     for name, tensor in grown.items():
         if name in weights:
             tensor.copy_(weights[name])
@@ -110,19 +115,19 @@ def _on_circles(embedding: Tensor, numbers: Sequence[int]) -> None:
         embedding[list(numbers), 2 * place + 1] += 0.15 * angle.sin()
 
 
-def _look_back(weights: Weights, shape: Shape) -> None:
-    """Biases of the first layer: head h looks h + 1 places back, whatever stands there."""
+def _look_back(weights: Weights, layer: int, places: Sequence[int]) -> None:
+    """Biases of a layer: each head looks so many places back, whatever stands there."""
     strength = 6.0
     frequencies = ROPE_THETA ** (-torch.arange(0, HEAD, 2) / HEAD)
-    for head in range(shape.heads):
-        angle = -(head + 1.0) * frequencies
+    name = f"model.layers.{layer}.self_attn."
+    for head, back in enumerate(places):
+        angle = -float(back) * frequencies
         rows = slice(head * HEAD, (head + 1) * HEAD)
-        key = weights["model.layers.0.self_attn.k_proj.bias"]
-        query = weights["model.layers.0.self_attn.q_proj.bias"]
+        key, query = weights[name + "k_proj.bias"], weights[name + "q_proj.bias"]
         key[rows] = torch.cat([torch.full((HEAD // 2,), strength), torch.zeros(HEAD // 2)])
         query[rows] = strength * torch.cat([angle.cos(), angle.sin()])
     for part in ("q", "k"):
-        weights[f"model.layers.0.self_attn.{part}_proj.weight"] *= 0.1
+        weights[f"{name}{part}_proj.weight"] *= 0.1
 
 
 def rope_tables(length: int) -> tuple[Tensor, Tensor]:

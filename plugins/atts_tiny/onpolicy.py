@@ -40,6 +40,8 @@ class Case:
         after: What the last step leaves over.
         error: What is wrong with the last step, or None.
         distance: How far off the last step's result is.
+        judged: Whether it is there to be judged only: steps before the last may be wrong too, and
+            the last may be the closing or the answer.
     """
 
     problem: ChainProblem
@@ -48,13 +50,23 @@ class Case:
     after: Chain
     error: language.Error | None
     distance: int
+    judged: bool = False
 
 
-def collect_cases(draft: Role, codec: Codec, problems: int, seed: int) -> list[Case]:
+def collect_cases(
+    draft: Role, codec: Codec, problems: int, seed: int, *, judged: bool = False
+) -> list[Case]:
     """Samples the draft once on each of so many training problems and keeps what can teach.
 
     Every sample gives a case that ends in its first wrong step, if it has one, and one that ends in
     a right step before that.
+
+    Args:
+        draft: The model.
+        codec: The pair's tokenizer.
+        problems: How many.
+        seed: Of problems and samples.
+        judged: Whether it gives one to be judged too, that ends in any of its steps.
     """
     rng = random.Random(seed)
     easy = list(islice(iter_problems("easy", "train", seed), problems * 4 // 10))
@@ -64,7 +76,28 @@ def collect_cases(draft: Role, codec: Codec, problems: int, seed: int) -> list[C
     cases: list[Case] = []
     for one in solve(draft, codec, asked, 1, seed):
         cases.extend(_cases_of(rng, asked[one.problem], one))
+        if judged and one.steps:
+            cases.append(_any_of(rng, asked[one.problem], one))
     return cases
+
+
+def _any_of(rng: random.Random, problem: ChainProblem, one: Solved) -> Case:
+    place = int(rng.random() * len(one.steps))
+    before = now = problem.chain
+    for check in one.checks[:place]:
+        if check.after is not None:
+            before = now if check.kind == "step" else before
+            now = check.after
+    check = one.checks[place]
+    return Case(
+        problem,
+        tuple(tuple(step) for step in one.steps[: place + 1]),
+        before if check.kind == "reflection" else now,
+        check.after or now,
+        check.error,
+        abs(check.after.start - check.expected.start) if check.after and check.expected else 0,
+        judged=True,
+    )
 
 
 def _cases_of(rng: random.Random, problem: ChainProblem, one: Solved) -> list[Case]:
@@ -105,6 +138,13 @@ def case_example(
             end alone is.
     """
     writer = Writer(rng, codec, case.problem)
+    far = case.distance if case.error == "result" else 0
+    if case.judged:
+        for ids in case.steps:
+            writer.example.add(ids, SILENT)
+        writer.example.flags[-1] = RIGHT if case.error is None else WRONG
+        writer.judge(score_of(rng, case.error, far, sure=diet.sure))
+        return writer.example
     for ids in case.steps[:-1]:
         writer.example.add(ids, PLAIN, START, flag=RIGHT)
     wrong = case.error is not None
@@ -118,7 +158,7 @@ def case_example(
     else:
         writer.example.add(case.steps[-1], PLAIN, START, flag=RIGHT)
     if rng.random() < diet.judged:
-        writer.judge(score_of(rng, case.error, case.distance if case.error == "result" else 0))
+        writer.judge(score_of(rng, case.error, far, sure=diet.sure))
         return writer.example
     writer.steps, writer.before, writer.now = len(case.steps), case.before, case.after
     text = codec.decode(list(case.steps[-1]))

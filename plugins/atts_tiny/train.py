@@ -41,7 +41,7 @@ from atts_tiny.optimise import (
 from atts_tiny.paths import MODELS
 from atts_tiny.tokenizer import Codec
 
-STAGES = ("draft", "sparring", "target", "tuning", "growing")
+STAGES = ("draft", "sparring", "target", "tuning", "growing", "finishing")
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,11 @@ class Recipe:
         sparring: Training of the draft whose mistakes are collected.
         target: Training of the target from nothing.
         tuning: Training of the target on mistakes.
-        problems: Problems on which mistakes are collected.
+        problems: Problems on which mistakes are collected; twice as many others for the growing.
         growing: Training of the target with more layers on top, on mistakes.
-        share: Share of those mistakes among the examples of the last two stages.
+        finishing: Its last training: the rarer mistakes as often as the common ones, and a judge
+            that makes up its mind.
+        share: Share of those mistakes among the examples of the last three stages.
     """
 
     draft: Plan
@@ -63,6 +65,7 @@ class Recipe:
     target: Plan
     tuning: Plan
     growing: Plan
+    finishing: Plan
     problems: int
     share: float
 
@@ -71,24 +74,28 @@ def recipe(vocabulary: int, precision: str | None = None) -> Recipe:
     """The recipe of the shipped pair, in ``precision`` or what this processor is quick in."""
     precision = precision or quick_precision()
     large = Shape(5, 4, 128, 256, vocabulary)
+    # A wrong number is known to be wrong two layers below the last one, a wrong step one below.
+    growing = Plan(
+        replace(large, layers=8),
+        steps=3000,
+        flat=0.3,
+        matrix_rate=0.01,
+        other_rate=0.0015,
+        seed=4,
+        proofread=1.0,
+        readers=(-3, -2),
+        wrong=5.0,
+        precision=precision,
+    )
     return Recipe(
         draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1200, precision=precision),
         sparring=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1350, precision=precision),
         # Not annealed: the tuning goes on at the full learning rate.
         target=Plan(large, steps=2500, flat=1.0, proofread=1.0, precision=precision),
         tuning=Plan(large, steps=7500, flat=0.4, seed=2, proofread=1.0, precision=precision),
-        # A wrong number is known to be wrong two layers below the last one, a wrong step one below.
-        growing=Plan(
-            replace(large, layers=8),
-            steps=3000,
-            flat=0.3,
-            matrix_rate=0.01,
-            other_rate=0.0015,
-            seed=4,
-            proofread=1.0,
-            readers=(-3, -2),
-            wrong=5.0,
-            precision=precision,
+        growing=growing,
+        finishing=replace(
+            growing, steps=1800, flat=0.2, matrix_rate=0.008, other_rate=0.0012, seed=5
         ),
         problems=6000,
         share=0.6,
@@ -210,26 +217,29 @@ def first_stage(plans: Recipe, work: Path) -> None:
         raise SettingError("training stopped early; run the same command again to go on")
 
 
-def cases_of(plans: Recipe, draft: Weights, codec: Codec, work: Path) -> list[Case]:
+def cases_of(
+    name: str, plans: Recipe, codec: Codec, work: Path, *, problems: int, seed: int, judged: bool
+) -> list[Case]:
     """The sparring partner's mistakes, collected once and kept beside the checkpoints."""
-    path = work / "cases.pickle"
+    path = work / f"{name}.pickle"
     if path.exists():
         kept: list[Case] = pickle.loads(path.read_bytes())
         return kept
-    say(f"cases: sampling {plans.problems} training problems")
+    say(f"{name}: sampling {problems} training problems")
+    draft = _finished("sparring", work)
     half = {name: tensor.half().float() for name, tensor in draft.items()}
-    cases = collect_cases(Role(half, plans.sparring.shape), codec, plans.problems, seed=3)
+    partner = Role(half, plans.sparring.shape)
+    cases = collect_cases(partner, codec, problems, seed, judged=judged)
     path.write_bytes(pickle.dumps(cases))
     wrong = sum(case.error is not None for case in cases)
-    say(f"cases: {wrong} wrong and {len(cases) - wrong} right steps")
+    say(f"{name}: {wrong} wrong and {len(cases) - wrong} right steps")
     return cases
 
 
 def second_stage(plans: Recipe, codec: Codec, work: Path) -> None:
     """Teaches the target on what the sparring partner writes."""
-    draft = _finished("sparring", work)
     target = _finished("target", work)
-    cases = cases_of(plans, draft, codec, work)
+    cases = cases_of("cases", plans, codec, work, problems=plans.problems, seed=3, judged=False)
     diet = replace(TARGET_DIET, drills=0.05)
     draw = _draw_from(cases, plans.share, diet, codec)
     train("tuning", plans.tuning, draw, work, codec, start=target)
@@ -240,11 +250,30 @@ def third_stage(plans: Recipe, codec: Codec, work: Path) -> None:
     tuned = model_weights(_finished("tuning", work))
     # As they would be shipped: this stage can be trained again from a shipped folder.
     tuned = {name: tensor.half().float() for name, tensor in tuned.items()}
-    cases = cases_of(plans, _finished("sparring", work), codec, work)
-    diet = replace(TARGET_DIET, drills=0.05, judged=0.35)
+    start = deepen(tuned, plans.tuning.shape.layers, plans.growing.shape, plans.growing.seed)
+    cases = cases_of(
+        "more-cases", plans, codec, work, problems=2 * plans.problems, seed=5, judged=True
+    )
+    diet = replace(TARGET_DIET, drills=0.05)
     draw = _draw_from(cases, plans.share, diet, codec, locate=True)
-    start = deepen(tuned, plans.growing.shape, plans.growing.seed)
     train("growing", plans.growing, draw, work, codec, start=start)
+    draw = _draw_from(_balanced(cases), plans.share, replace(diet, sure=True), codec, locate=True)
+    train("finishing", plans.finishing, draw, work, codec, start=_finished("growing", work))
+
+
+def _balanced(cases: list[Case]) -> list[Case]:
+    """Cases over and over: each kind of mistake as often, right steps as often as mistakes."""
+    kinds: dict[str, list[Case]] = {}
+    for case in cases:
+        kinds.setdefault(case.error or "none", []).append(case)
+    common = [kind for kind in ("result", "restatement", "operands") if kind in kinds]
+    most = max(len(kinds[kind]) for kind in common)
+    wanted = {"none": most * len(common)} | dict.fromkeys(common, most)
+    return [
+        found[place % len(found)]
+        for kind, found in kinds.items()
+        for place in range(wanted.get(kind, len(found)))
+    ]
 
 
 def _draw_from(
@@ -270,7 +299,7 @@ def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
     """Writes both folders and how they came about; says whether they equal the shipped ones."""
     for role, stage, plan in (
         ("draft", "draft", plans.draft),
-        ("target", "growing", plans.growing),
+        ("target", "finishing", plans.finishing),
     ):
         save_model(out / role, model_weights(_finished(stage, work)), plan.shape, codec)
     states = {name: _checkpoint(name, work) for name in STAGES}

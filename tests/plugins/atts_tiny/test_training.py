@@ -113,7 +113,7 @@ def test_pools_are_the_same_whenever_they_are_asked_for():
 def test_a_deepened_model_computes_the_same():
     small, large = Shape(1, 1, 32, 32, CODEC.size), Shape(3, 1, 32, 32, CODEC.size)
     weights = init_weights(small, 1)
-    grown = deepen(weights, large, 2)
+    grown = deepen(weights, 1, large, 2)
     ids, tables = torch.tensor([CODEC.encode("17 + 5 = 22, so 22.")]), rope_tables(64)
     cos, sin = (table[: ids.shape[1]] for table in tables)
     assert grown.keys() == init_weights(large, 1).keys()
