@@ -138,9 +138,6 @@ def test_steps_are_kept_and_thrown_away_by_the_judges_mean_digit():
     assert set(judged(judging="average", threshold=6)) == {True, False}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the embedded target's likeliest digit is 9 for nearly all (model card)"
-)
 def test_steps_are_kept_and_thrown_away_by_the_judges_likeliest_digit():
     decisions = judged(judging="greedy")
     assert 0.2 <= sum(decisions) / len(decisions) <= 0.9

@@ -1,9 +1,18 @@
 import random
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
-from atts_tiny.examples import DRAFT_DIET, RIGHT, TARGET_DIET, UNKNOWN, WRONG, draw_example
+from atts_tiny.examples import (
+    DRAFT_DIET,
+    RIGHT,
+    TARGET_DIET,
+    UNKNOWN,
+    WRONG,
+    draw_example,
+    score_of,
+)
 from atts_tiny.language import corrected
 from atts_tiny.model import Shape, deepen, hidden_states, init_weights, rope_tables
 from atts_tiny.muon import Muon, orthogonal
@@ -20,7 +29,7 @@ from atts_tiny.optimise import (
     pool_of,
 )
 from atts_tiny.tokenizer import Codec
-from atts_tiny.train import train
+from atts_tiny.train import balanced, mean_of, train
 
 from atts_harness.errors import SettingError
 from atts_harness.testing.chain import Chain, ChainProblem, parse_chain
@@ -174,3 +183,43 @@ def test_the_first_wrong_token_of_a_step_is_flagged(written, kept):
     assert whole.ids == example.ids
     assert whole.weights == example.weights
     assert whole.flags.count(WRONG) == example.flags.count(WRONG) - 1
+
+
+def case_of(error, judged=False):
+    chain = Chain(17, (("+", 5),))
+    problem = ChainProblem(chain, "Compute 17 + 5.", 22, "easy")
+    steps = (tuple(CODEC.encode("17 + 5 = 22, so 22.\n\n")),)
+    return Case(problem, steps, chain, chain.step(), error, 0, judged)
+
+
+def test_balanced_cases_hold_each_mistake_as_often_and_right_steps_as_often_as_mistakes():
+    rare = [case_of("restatement")] * 2 + [case_of("operands")]
+    counts = Counter(
+        case.error for case in balanced([*[case_of("result")] * 5, *rare, *[case_of(None)] * 4])
+    )
+    assert counts == {"result": 5, "restatement": 5, "operands": 5, None: 15}
+
+
+def test_a_sure_judge_gives_what_is_wrong_mostly_one_digit():
+    rng = random.Random(0)
+    sure = Counter(score_of(rng, "result", 1, sure=True) for _ in range(400))
+    unsure = Counter(score_of(rng, "result", 1) for _ in range(400))
+    assert sure.keys() == {0, 1}
+    assert sure[1] > 250
+    assert max(unsure.values()) < 200
+
+
+def test_what_is_there_to_be_judged_teaches_the_digit_alone():
+    example = case_example(random.Random(1), CODEC, TARGET_DIET, case_of("result", judged=True))
+    learnt = [token for token, weight in zip(example.ids, example.weights, strict=True) if weight]
+    assert learnt[0] in CODEC.digits
+    assert learnt[1:] == list(CODEC.encode("<|end|>"))
+    assert example.flags.count(WRONG) == 1
+
+
+def test_the_mean_of_two_models_is_halfway_between_them():
+    shape = Shape(1, 1, 32, 32, CODEC.size)
+    one, other = init_weights(shape, 1), init_weights(shape, 2)
+    name = "model.layers.0.mlp.up_proj.weight"
+    torch.testing.assert_close(2 * mean_of(one, other)[name], one[name] + other[name])
+    assert mean_of(one, one).keys() == one.keys()
