@@ -207,9 +207,13 @@ def open_run(path: str | Path) -> RecordedRun:
     """
     folder = Path(path)
     database = folder / schema.JOURNAL
-    if not database.is_file():
-        there = "is no directory" if not folder.is_dir() else f"holds no {schema.JOURNAL}"
-        raise RunDirError(f"{folder}: not a run directory: it {there}")
+    try:
+        there = database.is_file()
+    except PermissionError as error:
+        raise RunDirError(f"{folder}: no permission to look into it") from error
+    if not there:
+        lacks = f"holds no {schema.JOURNAL}" if folder.is_dir() else "is no directory"
+        raise RunDirError(f"{folder}: not a run directory: it {lacks}")
     try:
         connection = _open(database)
         try:

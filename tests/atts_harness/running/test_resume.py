@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -415,7 +416,8 @@ def test_a_full_disk_is_a_clear_error_and_corrupts_nothing(tmp_path):
 def test_a_directory_without_permission_is_a_clear_error(tmp_path):
     tmp_path.chmod(0o755)
     run_in(tmp_path / "mine")
-    for folder in (tmp_path, *tmp_path.parents[:2]):
+    inside = Path(tempfile.gettempdir())
+    for folder in (tmp_path, *(one for one in tmp_path.parents if inside in one.parents)):
         folder.chmod(0o755)
     become = "os.setuid(65534)\n" if os.getuid() == 0 else ""
     if not become:
@@ -431,7 +433,10 @@ def test_a_directory_without_permission_is_a_clear_error(tmp_path):
         "    try: RunDirectory(Path(sys.argv[1], name)); print('opened')\n"
         "    except RunDirError as error: print(error)\n"
         "run = open_run(Path(sys.argv[1], 'mine')); print(len(list(run.samples())))\n"
+        "try: open_run(Path(sys.argv[1], 'hidden', 'mine')); print('opened')\n"
+        "except RunDirError as error: print(error)\n"
     )
+    (tmp_path / "hidden").mkdir(mode=0o000)
     if not become:
         tmp_path.chmod(0o555)
     try:
@@ -443,8 +448,10 @@ def test_a_directory_without_permission_is_a_clear_error(tmp_path):
         )
     finally:
         tmp_path.chmod(0o755)
+        (tmp_path / "hidden").chmod(0o755)
     lines = done.stdout.splitlines()
-    assert len(lines) == 3, done.stderr
+    assert len(lines) == 4, done.stderr
+    assert lines.pop().endswith("hidden/mine: no permission to look into it")
     assert "no permission to write" in lines[0]
     assert "no permission to write" in lines[1]
     assert lines[2] == "12"  # reading needs no permission to write
