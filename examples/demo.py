@@ -1,7 +1,10 @@
 """ATTS against its controls, on the embedded pair, by stock `lm_eval`; then one table.
 
-Run by `make demo`, offline. Each row is one `lm_eval` command, shown before it runs; everything
+Run by `make demo`, offline. Each row is one `lm_eval` command, shown as it starts; everything
 it leaves lies under `runs/demo/`. What the table shows is read back from lm-eval's own results.
+
+Half of a row's time is the start of `lm_eval`, which keeps one core busy, so two rows run at a
+time, each on half the cores.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,10 @@ from rich.table import Table
 
 TASK = "atts_chain"
 RATE = 0.2
+CORES = os.cpu_count() or 1
+LANES = min(2, CORES)
+
+Results = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -78,31 +86,41 @@ def main() -> None:
     if not console.is_terminal:
         console = Console(width=116)
     shutil.rmtree(args.out, ignore_errors=True)
-    results: dict[str, dict[str, Any]] = {}
-    for row in ROWS:
-        began = time.monotonic()
-        results[row.folder] = run(row, results, args.problems, args.repeats, args.out, console)
-        results[row.folder]["wall"] = time.monotonic() - began
+    started: dict[str, Future[Results]] = {}
+
+    def started_run(row: Row) -> Results:
+        rate = row.rate_of and takeover(started[row.rate_of].result())["realised_rate"]
+        return run(row, rate, args.problems, args.repeats, args.out, console)
+
+    with ThreadPoolExecutor(LANES) as lanes:
+        for row in in_order(ROWS):
+            started[row.folder] = lanes.submit(started_run, row)
+        try:
+            results = {folder: future.result() for folder, future in started.items()}
+        except BaseException:
+            lanes.shutdown(cancel_futures=True)
+            raise
     console.print(table(results))
     console.print(
         f"{args.problems} problems x {args.repeats} samples of {TASK}. Every row answers the same "
         "problems from the same seeds; intervals are\nclustered by question. 'target' counts the "
-        "target's tokens a sample: computed = prefilled, scored and written."
+        "target's tokens a sample: computed = prefilled, scored and written.\n'seconds' is without "
+        "lm_eval's own start"
+        + (", beside another row on the other half of the cores." if LANES > 1 else ".")
     )
 
 
+def in_order(rows: tuple[Row, ...]) -> list[Row]:
+    """The rows as they are started: first those that others take their rate from, last those."""
+    awaited = {row.rate_of for row in rows}
+    return sorted(rows, key=lambda row: (row.folder not in awaited, row.rate_of is not None))
+
+
 def run(
-    row: Row,
-    done: dict[str, dict[str, Any]],
-    problems: int,
-    repeats: int,
-    out: Path,
-    console: Console,
-) -> dict[str, Any]:
-    """Run one row by stock `lm_eval` and read its results file."""
-    model_args = dict(row.args)
-    if row.rate_of:
-        model_args["rate"] = round(takeover(done[row.rate_of])["realised_rate"], 4)
+    row: Row, rate: float | None, problems: int, repeats: int, out: Path, console: Console
+) -> Results:
+    """Run one row by stock `lm_eval`, at a rate of takeover if given, and read its results file."""
+    model_args = row.args | ({} if rate is None else {"rate": round(rate, 4)})
     folder = out / row.folder
     command = [
         *("lm_eval", "--model", row.model),
@@ -116,35 +134,41 @@ def run(
     console.print(f"[bold]$[/bold] {shlex.join(command)}", highlight=False, soft_wrap=True)
     folder.mkdir(parents=True)
     log = folder / "log.txt"
+    began = time.monotonic()
     with log.open("w") as stream:
         status = subprocess.run(
             [str(Path(sys.executable).parent / command[0]), *command[1:]],
             stdout=stream,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"},
+            env=os.environ
+            | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+            | {"OMP_NUM_THREADS": str(CORES // LANES)},
             check=False,
         ).returncode
     if status:
-        console.print(log.read_text()[-3000:], markup=False)
-        sys.exit(f"demo: {row.title} ended with status {status}; the whole log is {log}")
+        raise SystemExit(
+            f"{log.read_text()[-3000:]}\n"
+            f"demo: {row.title} ended with status {status}; the whole log is {log}"
+        )
+    console.print(f"  {row.title}: done after {time.monotonic() - began:.0f} s", highlight=False)
     newest = max(folder.rglob("results_*.json"), key=lambda path: path.stat().st_mtime)
-    loaded: dict[str, Any] = json.loads(newest.read_text())
+    loaded: Results = json.loads(newest.read_text())
     return loaded
 
 
-def statistics(results: dict[str, Any]) -> dict[str, Any]:
+def statistics(results: Results) -> dict[str, Any]:
     """The run statistics that the model put into lm-eval's results."""
     found: dict[str, Any] = results["config"]["atts"]["statistics"][TASK]
     return found
 
 
-def takeover(results: dict[str, Any]) -> dict[str, Any]:
+def takeover(results: Results) -> dict[str, Any]:
     """The takeover rates of a row."""
     found: dict[str, Any] = statistics(results)["takeover"]
     return found
 
 
-def table(results: dict[str, dict[str, Any]]) -> Table:
+def table(results: dict[str, Results]) -> Table:
     """The rows side by side."""
     shown = Table(title=f"{TASK}: draft/target strategies on the embedded pair")
     shown.add_column("strategy", no_wrap=True)

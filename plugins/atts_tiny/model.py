@@ -76,31 +76,9 @@ def init_weights(shape: Shape, seed: int, numbers: Sequence[int] = ()) -> Weight
         weights[f"{name}input_layernorm.weight"] = torch.ones(width)
         weights[f"{name}post_attention_layernorm.weight"] = torch.ones(width)
     weights["model.norm.weight"] = torch.ones(width)
-    _look_back(weights, 0, range(1, shape.heads + 1))
+    look_back(weights, 0, range(1, shape.heads + 1))
     _on_circles(weights["model.embed_tokens.weight"], numbers)
     return weights
-
-
-def deepen(weights: Weights, layers: int, shape: Shape, seed: int) -> Weights:
-    """The same model with more layers on top, which change nothing yet: what they add is zero.
-
-    The first of them looks one token back, where the model has just said what it expects here: its
-    feed-forward block can compare that with the token that stands here.
-
-    Args:
-        weights: Parameters of a model with fewer layers; of its sizes else.
-        layers: Layers of that model.
-        shape: The sizes wanted.
-        seed: Of what the new layers look at.
-    """
-    grown = init_weights(shape, seed)
-    _look_back(grown, layers, [1] * shape.heads)
-    for name, tensor in grown.items():
-        if name in weights:
-            tensor.copy_(weights[name])
-        elif name.endswith(("o_proj.weight", "down_proj.weight")):
-            tensor.zero_()
-    return grown
 
 
 def _on_circles(embedding: Tensor, numbers: Sequence[int]) -> None:
@@ -115,7 +93,7 @@ def _on_circles(embedding: Tensor, numbers: Sequence[int]) -> None:
         embedding[list(numbers), 2 * place + 1] += 0.15 * angle.sin()
 
 
-def _look_back(weights: Weights, layer: int, places: Sequence[int]) -> None:
+def look_back(weights: Weights, layer: int, places: Sequence[int]) -> None:
     """Biases of a layer: each head looks so many places back, whatever stands there."""
     strength = 6.0
     frequencies = ROPE_THETA ** (-torch.arange(0, HEAD, 2) / HEAD)

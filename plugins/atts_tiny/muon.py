@@ -36,7 +36,7 @@ class Muon(torch.optim.Optimizer):
     """Nesterov momentum whose every step has singular values of about one.
 
     Args:
-        parameters: Matrices.
+        parameters: Matrices, or groups of them.
         lr: Learning rate; a matrix with more rows than columns takes larger steps, by the root of
             their ratio.
         momentum: Share of the old momentum that is kept.
@@ -45,7 +45,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        parameters: Iterable[Tensor],
+        parameters: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float,
         momentum: float = 0.95,
         precision: torch.dtype = torch.float32,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import platform
 import random
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,9 @@ from atts_tiny.muon import Muon
 
 READER, READER_BIAS = "proofreader.weight", "proofreader.bias"
 """Parameters of the proof-reading loss; they are no part of the model."""
+
+WRITES = re.compile(r"layers\.(\d+)\..*(?:o_proj|down_proj)\.")
+"""Names of what a layer writes to the stream with."""
 
 POOL = 8
 """Batches that are drawn together and sorted by length, so that little is padding."""
@@ -43,6 +48,12 @@ class Plan:
         readers: Layers behind which that loss reads, counted from the last one (-1).
         wrong: Weight of a wrong token in that loss, where a right one has 1.
         precision: Type to compute in, by its name in torch.
+        grown: Layers on top that `deepen` added.
+        loud: Factor on the learning rates of what those layers write with. Where they begin, the
+            stream has grown to ten thousand; what they wrote at the common rate would stay a
+            hundredth of it, and nothing behind the next norm could read it.
+        code: Last dimensions of the stream, which carry the token's code. What `deepen` laid in for
+            them is not learnt: a small rate would blur it before the layers above could use it.
     """
 
     shape: Shape
@@ -58,6 +69,9 @@ class Plan:
     readers: tuple[int, ...] = (-2,)
     wrong: float = 1.0
     precision: str = "float32"
+    grown: int = 0
+    loud: float = 1.0
+    code: int = 0
 
 
 Draw = Callable[[random.Random], Example]
@@ -187,6 +201,35 @@ def rate_at(plan: Plan, step: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - flat) / (plan.steps - flat)))
 
 
+def loudness(plan: Plan, name: str) -> float:
+    """The factor on the learning rate of a parameter, see `Plan.loud`."""
+    found = WRITES.search(name)
+    old = plan.shape.layers - plan.grown
+    return plan.loud if found is not None and int(found.group(1)) >= old else 1.0
+
+
+def laid_in(plan: Plan, name: str) -> tuple[slice, ...] | None:
+    """Where a parameter is left as `deepen` made it, see `Plan.code`; None for nowhere."""
+    if not plan.code:
+        return None
+    if WRITES.search(name) or name == "model.norm.weight":
+        return (slice(-plan.code, None),)
+    if name == "model.embed_tokens.weight":
+        return (slice(None), slice(-plan.code, None))
+    first = f"model.layers.{plan.shape.layers - plan.grown}."
+    if re.match(re.escape(first) + r"self_attn\.[qkv]_proj", name):
+        return (slice(plan.code),)
+    if re.match(re.escape(first) + r"mlp\.(gate|up)_proj", name):
+        return (slice(2 * plan.code),)
+    return None
+
+
+def _without(place: tuple[slice, ...], gradient: Tensor) -> Tensor:
+    kept = gradient.clone()
+    kept[place] = 0
+    return kept
+
+
 class Training:
     """A model on its way: weights, optimisers and the number of steps done."""
 
@@ -198,13 +241,21 @@ class Training:
             shape = (len(plan.readers), plan.shape.hidden)
             self.weights[READER] = torch.zeros(shape, requires_grad=True)
             self.weights[READER_BIAS] = torch.zeros(len(plan.readers), requires_grad=True)
-        inside = {
-            name
-            for name, tensor in self.weights.items()
-            if tensor.ndim == 2 and "embed" not in name and name != READER
-        }
-        matrices = [tensor for name, tensor in self.weights.items() if name in inside]
-        others = [tensor for name, tensor in self.weights.items() if name not in inside]
+        for name, tensor in self.weights.items():
+            if (rows := laid_in(plan, name)) is not None:
+                tensor.register_hook(partial(_without, rows))  # type: ignore[no-untyped-call]
+        kinds: dict[tuple[bool, float], list[Tensor]] = {}
+        for name, tensor in self.weights.items():
+            inside = tensor.ndim == 2 and "embed" not in name and name != READER
+            kinds.setdefault((inside, loudness(plan, name)), []).append(tensor)
+        matrices, others = (
+            [
+                {"params": tensors, "factor": factor}
+                for (kind, factor), tensors in kinds.items()
+                if kind is inside
+            ]
+            for inside in (True, False)
+        )
         self.optimisers: list[torch.optim.Optimizer] = [
             Muon(matrices, lr=plan.matrix_rate, precision=getattr(torch, plan.precision)),
             torch.optim.AdamW(others, lr=plan.other_rate, betas=(0.9, 0.95), weight_decay=0.0),
@@ -221,7 +272,7 @@ class Training:
         factor = rate_at(self.plan, self.step)
         for optimiser, rate in zip(self.optimisers, self.rates, strict=True):
             for group in optimiser.param_groups:
-                group["lr"] = rate * factor
+                group["lr"] = rate * factor * group["factor"]
             optimiser.step()
             optimiser.zero_grad()
         self.step += 1

@@ -3,10 +3,9 @@
 Each stage is a fixed number of steps from a seed. First, side by side on one core each, the target
 and two drafts: the one that is shipped and a sparring partner, trained a little longer. Then the
 partner's mistakes are collected and the target learns to repair and judge them; it never meets the
-draft it will be measured with. Last the target gets more layers on top: what a result should be is
-known behind its last layer only, and whoever is to doubt a result has to know that before. What is
-shipped is the mean of its last two stages.
-Stop it at any time; the same command goes on from the last checkpoint.
+draft it will be measured with. Last the target gets more layers on top, with what they need to
+compare a token with the one that was expected (`atts_tiny.deepen`). What is shipped is the mean of
+its last two stages. Stop it at any time; the same command goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -27,20 +26,26 @@ from typing import Any
 import torch
 
 from atts_harness.errors import AttsError, SettingError
+from atts_tiny.deepen import deepen, expected_codes, token_codes
 from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, Diet, Example, draw_example
 from atts_tiny.measure import Role
-from atts_tiny.model import Shape, Weights, deepen, init_weights, save_model
+from atts_tiny.model import HEAD, Shape, Weights, init_weights, save_model
 from atts_tiny.onpolicy import Case, case_example, collect_cases
 from atts_tiny.optimise import (
     Draw,
     Plan,
     Training,
+    batch_of,
     describe_machine,
     model_weights,
+    pool_of,
     quick_precision,
 )
 from atts_tiny.paths import MODELS
 from atts_tiny.tokenizer import Codec
+
+FITTED = 4
+"""Pools of batches that the map to the codes of expected tokens is fitted on."""
 
 STAGES = ("draft", "sparring", "target", "tuning", "growing", "finishing")
 
@@ -58,7 +63,8 @@ class Recipe:
         growing: Training of the target with more layers on top, on mistakes.
         finishing: Its last training: the rarer mistakes as often as the common ones, and a judge
             that makes up its mind.
-        share: Share of those mistakes among the examples of the last three stages.
+        share: Share of those mistakes among the examples of the tuning and the growing.
+        late_share: That share in the finishing; the more it is, the less the target solves.
     """
 
     draft: Plan
@@ -69,6 +75,7 @@ class Recipe:
     finishing: Plan
     problems: int
     share: float
+    late_share: float
 
 
 def recipe(vocabulary: int, precision: str | None = None) -> Recipe:
@@ -77,8 +84,8 @@ def recipe(vocabulary: int, precision: str | None = None) -> Recipe:
     large = Shape(5, 4, 128, 256, vocabulary)
     # A wrong number is known to be wrong two layers below the last one, a wrong step one below.
     growing = Plan(
-        replace(large, layers=8),
-        steps=3000,
+        replace(large, layers=8, hidden=128 + HEAD),
+        steps=1800,
         flat=0.3,
         matrix_rate=0.01,
         other_rate=0.0015,
@@ -87,6 +94,9 @@ def recipe(vocabulary: int, precision: str | None = None) -> Recipe:
         readers=(-3, -2),
         wrong=5.0,
         precision=precision,
+        grown=3,
+        loud=16.0,
+        code=HEAD,
     )
     return Recipe(
         draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1200, precision=precision),
@@ -96,10 +106,11 @@ def recipe(vocabulary: int, precision: str | None = None) -> Recipe:
         tuning=Plan(large, steps=7500, flat=0.4, seed=2, proofread=1.0, precision=precision),
         growing=growing,
         finishing=replace(
-            growing, steps=1800, flat=0.2, matrix_rate=0.008, other_rate=0.0012, seed=5
+            growing, steps=1200, flat=0.2, matrix_rate=0.008, other_rate=0.0012, seed=5
         ),
         problems=6000,
         share=0.6,
+        late_share=0.35,
     )
 
 
@@ -251,14 +262,24 @@ def third_stage(plans: Recipe, codec: Codec, work: Path) -> None:
     tuned = model_weights(_finished("tuning", work))
     # As they would be shipped: this stage can be trained again from a shipped folder.
     tuned = {name: tensor.half().float() for name, tensor in tuned.items()}
-    start = deepen(tuned, plans.tuning.shape.layers, plans.growing.shape, plans.growing.seed)
     cases = cases_of(
         "more-cases", plans, codec, work, problems=2 * plans.problems, seed=5, judged=True
     )
     diet = replace(TARGET_DIET, drills=0.05)
     draw = _draw_from(cases, plans.share, diet, codec, locate=True)
+    codes = token_codes(tuned, plans.growing.seed)
+    batches = [
+        batch_of(rows, codec.pad)
+        for number in range(FITTED)
+        for rows in pool_of(draw, plans.growing, number)
+    ]
+    expected = expected_codes(tuned, plans.tuning.shape, codes, batches)
+    start = deepen(
+        tuned, plans.tuning.shape, plans.growing.shape, codes, expected, plans.growing.seed
+    )
     train("growing", plans.growing, draw, work, codec, start=start)
-    draw = _draw_from(balanced(cases), plans.share, replace(diet, sure=True), codec, locate=True)
+    even, sure = balanced(cases), replace(diet, sure=True)
+    draw = _draw_from(even, plans.late_share, sure, codec, locate=True)
     train("finishing", plans.finishing, draw, work, codec, start=_finished("growing", work))
 
 
@@ -314,6 +335,7 @@ def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
     record: dict[str, Any] = {
         "problems": plans.problems,
         "share": plans.share,
+        "late_share": plans.late_share,
         "stages": {
             name: {"machine": state["machine"], "plan": state["plan"]}
             for name, state in states.items()
@@ -355,6 +377,7 @@ def main(arguments: list[str] | None = None) -> None:
     plans = recipe(codec.size, options.precision)
     try:
         first_stage(plans, work)
+        torch.set_num_threads(2)  # the first stage had two processes; the number decides digits
         second_stage(plans, codec, work)
         third_stage(plans, codec, work)
         write_models(plans, codec, work, out)

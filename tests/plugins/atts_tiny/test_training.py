@@ -14,7 +14,7 @@ from atts_tiny.examples import (
     score_of,
 )
 from atts_tiny.language import corrected
-from atts_tiny.model import Shape, deepen, hidden_states, init_weights, rope_tables
+from atts_tiny.model import Shape, init_weights
 from atts_tiny.muon import Muon, orthogonal
 from atts_tiny.onpolicy import Case, case_example
 from atts_tiny.optimise import (
@@ -117,19 +117,6 @@ def test_pools_are_the_same_whenever_they_are_asked_for():
     assert len(first) == POOL
     assert all(first)
     assert isinstance(random.Random(0).random(), float)
-
-
-def test_a_deepened_model_computes_the_same():
-    small, large = Shape(1, 1, 32, 32, CODEC.size), Shape(3, 1, 32, 32, CODEC.size)
-    weights = init_weights(small, 1)
-    grown = deepen(weights, 1, large, 2)
-    ids, tables = torch.tensor([CODEC.encode("17 + 5 = 22, so 22.")]), rope_tables(64)
-    cos, sin = (table[: ids.shape[1]] for table in tables)
-    assert grown.keys() == init_weights(large, 1).keys()
-    assert grown["model.layers.2.self_attn.q_proj.weight"].any()
-    assert torch.equal(
-        hidden_states(weights, small, ids, cos, sin), hidden_states(grown, large, ids, cos, sin)
-    )
 
 
 def test_muon_steps_are_orthogonal_and_those_of_torch():
