@@ -92,7 +92,9 @@ async def cancellation(bench: Bench) -> None:
         )
     (neighbour,) = await asyncio.gather(kept, return_exceptions=True)
     if isinstance(neighbour, BaseException):
-        require(False, f"a request beside cancelled ones raised {type(neighbour).__name__}: {neighbour}")
+        require(
+            False, f"a request beside cancelled ones raised {type(neighbour).__name__}: {neighbour}"
+        )
     else:
         bench.require_greedy(context, neighbour.ids, "beside cancelled requests")
     await _alive(bench, "cancelled requests")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import itertools
-import uuid
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -34,7 +32,14 @@ from atts_harness.engines.options import EngineOptions, open_tokenizer
 from atts_harness.engines.replies import decoder
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
-from atts_sglang.wire import Reply, generate_payload, read_generate, read_score, score_payload
+from atts_sglang.wire import (
+    Reply,
+    generate_payload,
+    read_generate,
+    read_score,
+    request_ids,
+    score_payload,
+)
 
 T = TypeVar("T")
 GENERATE = decoder(Reply)
@@ -101,7 +106,7 @@ class SGLangBackend(EngineBackend):
         self._server: dict[str, Any] = {"url": http.url, "managed": server is not None}
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._tempered = True
-        self._rids = map(f"{uuid.uuid4().hex}-{{}}".format, itertools.count())
+        self._rids = request_ids()
         self._prefers_low: bool | None = (
             info.schedule_low_priority_values_first if info.enable_priority_scheduling else None
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import uuid
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -44,6 +46,14 @@ class Reply(msgspec.Struct):
 
     meta_info: MetaInfo
     output_ids: list[int] = []
+
+
+def request_ids() -> Iterator[str]:
+    """Endless request ids, none of which another one begins with.
+
+    SGLang aborts every request whose id begins with the one that is to be aborted.
+    """
+    return map(f"{uuid.uuid4().hex}-{{}}.".format, itertools.count())
 
 
 def generate_payload(

@@ -1,8 +1,17 @@
 """SGLang's `/generate`: what is sent, and replies as a real server gave them."""
 
+from itertools import islice, pairwise
+
 import msgspec
 import pytest
-from atts_sglang.wire import Reply, generate_payload, read_generate, read_score, score_payload
+from atts_sglang.wire import (
+    Reply,
+    generate_payload,
+    read_generate,
+    read_score,
+    request_ids,
+    score_payload,
+)
 
 from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
 from atts_harness.engines.replies import decode
@@ -169,3 +178,12 @@ def test_the_last_id_of_a_vocabulary_is_told_as_0():
     assert read_score(told, asked, 88).logprobs == (-7.9, -8.8, -4.6)
     with pytest.raises(MalformedReplyError):
         read_score(told, asked, 89)
+
+
+def test_no_request_id_begins_with_another_for_that_would_abort_both():
+    made = list(islice(request_ids(), 1200))
+    other = next(request_ids())
+    assert len(set(made)) == 1200
+    # What begins with an id stands right behind it when they are sorted.
+    assert not any(b.startswith(a) for a, b in pairwise(sorted(made)))
+    assert not other.startswith(made[0][:8])
