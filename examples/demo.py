@@ -111,9 +111,16 @@ def main() -> None:
 
 
 def in_order(rows: tuple[Row, ...]) -> list[Row]:
-    """The rows as they are started: first those that others take their rate from, last those."""
+    """The rows as they are started: first those that others wait for, last the shortest."""
     awaited = {row.rate_of for row in rows}
-    return sorted(rows, key=lambda row: (row.folder not in awaited, row.rate_of is not None))
+    return sorted(
+        rows,
+        key=lambda row: (
+            row.folder not in awaited,
+            row.model == "draft-only",
+            row.rate_of is not None,
+        ),
+    )
 
 
 def run(
