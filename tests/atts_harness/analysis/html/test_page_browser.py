@@ -175,6 +175,10 @@ def test_comparisons_show_the_differences_of_the_json(made, visit):
     expected = [pair.difference.value for pair in leaderboard.tables[0].comparisons]
     assert [float(value) for value, _ in shown] == expected
     assert [text for _, text in shown] == [f"{v:+.3f}".replace("-", "−") for v in expected]
+    verdicts = page.locator("#comparisons td[data-key=verdict]").all_inner_texts()
+    for said, pair in zip(verdicts, leaderboard.tables[0].comparisons, strict=True):
+        decided = "better" if pair.difference.value > 0 else "worse"
+        assert said == (decided if pair.distinguishable else pair.words)
 
 
 def sample_lines(page):
