@@ -14,8 +14,9 @@ from torch import Tensor
 
 from atts_transformers.packed import Work
 
-# Attention layers keep the one, pure state-space models the other.
-CACHE_NAMES = ("past_key_values", "cache_params")
+# The first from transformers 5.24 on; its outputs answer to the older names too, but the models take
+# nothing by them. Before that, attention layers kept the second and state-space models the third.
+CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 
 
 class PlainRunner:
@@ -30,9 +31,7 @@ class PlainRunner:
 
     divisible = False
 
-    def __init__(
-        self, model: Any, cache_name: str = CACHE_NAMES[0], *, stepwise: bool = False
-    ) -> None:
+    def __init__(self, model: Any, cache_name: str, *, stepwise: bool = False) -> None:
         self.model = model
         self._stepwise = stepwise
         self._cache_name = cache_name
