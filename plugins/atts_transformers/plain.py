@@ -14,8 +14,8 @@ from torch import Tensor
 
 from atts_transformers.packed import Work
 
-# The first from transformers 5.24 on; outputs answer to the older names too, but models take nothing
-# by them. Before that, attention layers kept the second and state-space models the third.
+# The first from transformers 5.24 on; outputs answer to the older names too, but models ignore them
+# as arguments. Before that, attention layers kept the second and state-space models the third.
 CACHE_NAMES = ("cache", "past_key_values", "cache_params")
 
 
