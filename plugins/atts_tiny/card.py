@@ -96,7 +96,6 @@ def _about(figures: Figures, training: Figures | None) -> str:
             f" They were trained by `make train-tiny` ({_machines(training['stages'])}); another"
             " version, processor or precision gives other weights, and the script says so."
         )
-        made += f" {training['remark']}" if "remark" in training else ""
     return f"""# Model card: the embedded pair
 
 Two Llamas that solve chains of arithmetic step by step ({sizes}, fp16). They exist so that every

@@ -1,11 +1,11 @@
 """Trains the embedded pair from nothing: ``python -m atts_tiny.train``.
 
 Each stage is a fixed number of steps from a seed. First, side by side on one core each, the target
-and two drafts: the one that is shipped and a sparring partner, trained a little longer. Then the
-partner's mistakes are collected and the target learns to repair and judge them; it never meets the
-draft it will be measured with. Last the target gets more layers on top, with what they need to
-compare a token with the one that was expected (`atts_tiny.deepen`). What is shipped is the mean of
-its last two stages. Stop it at any time; the same command goes on from the last checkpoint.
+and two drafts: the one that is shipped and a sparring partner, trained a little longer, whose
+mistakes are collected. Then the target learns to repair and judge these; it never meets the draft
+it will be measured with. Last the target gets more layers on top, with what they need to compare a
+token with the one that was expected (`atts_tiny.deepen`). What is shipped is the mean of its last
+two stages. Stop it at any time; the same command goes on from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -49,6 +49,10 @@ FITTED = 4
 
 STAGES = ("draft", "sparring", "target", "tuning", "growing", "finishing")
 
+COLLECTIONS = {"cases": (1, 3, False), "more-cases": (2, 5, True)}
+"""Collections of mistakes: how many times `Recipe.problems`, their seed, and whether each sample
+gives a case to be judged too."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -59,7 +63,7 @@ class Recipe:
         sparring: Training of the draft whose mistakes are collected.
         target: Training of the target from nothing.
         tuning: Training of the target on mistakes.
-        problems: Problems on which mistakes are collected; twice as many others for the growing.
+        problems: Problems on which mistakes are collected; see `COLLECTIONS`.
         growing: Training of the target with more layers on top, on mistakes.
         finishing: Its last training: the rarer mistakes as often as the common ones, and a judge
             that makes up its mind.
@@ -99,11 +103,11 @@ def recipe(vocabulary: int, precision: str | None = None) -> Recipe:
         code=HEAD,
     )
     return Recipe(
-        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1200, precision=precision),
+        draft=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1300, precision=precision),
         sparring=Plan(Shape(2, 4, 64, 128, vocabulary), steps=1350, precision=precision),
         # Not annealed: the tuning goes on at the full learning rate.
-        target=Plan(large, steps=2500, flat=1.0, proofread=1.0, precision=precision),
-        tuning=Plan(large, steps=7500, flat=0.4, seed=2, proofread=1.0, precision=precision),
+        target=Plan(large, steps=1300, flat=1.0, proofread=1.0, precision=precision),
+        tuning=Plan(large, steps=6000, flat=0.4, seed=2, proofread=1.0, precision=precision),
         growing=growing,
         finishing=replace(
             growing, steps=1200, flat=0.2, matrix_rate=0.008, other_rate=0.0012, seed=5
@@ -159,7 +163,8 @@ def train(
         difference = _differences(state["plan"], asdict(plan))
         if difference:
             raise SettingError(
-                f"{path} was trained with {difference}; remove it, or use --work or --precision"
+                f"{path} was trained with {difference}; use another --work or --precision, "
+                "or remove it and those of all stages behind it"
             )
         if state["machine"] != describe_machine():
             report(
@@ -192,12 +197,18 @@ def _draw_with(diet_name: str, codec: Codec) -> Draw:
 
 
 def _alone(names: tuple[str, ...], plans: Recipe, work: Path) -> None:
-    """First-stage trainings, one after the other, in a process of their own."""
+    """First-stage trainings, one after the other, in a process of their own.
+
+    The one that ends with the sparring partner has time left, and collects its mistakes.
+    """
     torch.set_num_threads(1)
     codec = Codec()
     try:
         for name in names:
             train(name, getattr(plans, name), _draw_with(name, codec), work, codec)
+        if "sparring" in names:
+            for name in COLLECTIONS:
+                cases_of(name, plans, codec, work)
     except AttsError as error:
         sys.exit(str(error))
 
@@ -215,7 +226,7 @@ def _checkpoint(name: str, work: Path) -> dict[str, Any]:
 
 
 def first_stage(plans: Recipe, work: Path) -> None:
-    """Trains the drafts and the target side by side."""
+    """Trains the drafts, and collects mistakes, beside the target."""
     context = multiprocessing.get_context("spawn")
     parts = [
         context.Process(target=_alone, args=(names, plans, work))
@@ -229,20 +240,32 @@ def first_stage(plans: Recipe, work: Path) -> None:
         raise SettingError("training stopped early; run the same command again to go on")
 
 
-def cases_of(
-    name: str, plans: Recipe, codec: Codec, work: Path, *, problems: int, seed: int, judged: bool
-) -> list[Case]:
-    """The sparring partner's mistakes, collected once and kept beside the checkpoints."""
+def cases_of(name: str, plans: Recipe, codec: Codec, work: Path) -> list[Case]:
+    """The sparring partner's mistakes, collected once and kept beside the checkpoints.
+
+    Args:
+        name: Of one of the `COLLECTIONS`.
+        plans: The recipe.
+        codec: The pair's tokenizer.
+        work: Folder of the checkpoints.
+    """
+    half = {key: tensor.half() for key, tensor in _finished("sparring", work).items()}
+    times, seed, judged = COLLECTIONS[name]
+    problems = times * plans.problems
+    source = hashlib.sha256(f"{problems} {seed} {judged}".encode())
+    for tensor in half.values():
+        source.update(tensor.numpy().tobytes())
     path = work / f"{name}.pickle"
     if path.exists():
-        kept: list[Case] = pickle.loads(path.read_bytes())
-        return kept
+        made_of, kept = pickle.loads(path.read_bytes())
+        if made_of == source.digest():
+            return list(kept)
     say(f"{name}: sampling {problems} training problems")
-    draft = _finished("sparring", work)
-    half = {name: tensor.half().float() for name, tensor in draft.items()}
-    partner = Role(half, plans.sparring.shape)
+    partner = Role({key: tensor.float() for key, tensor in half.items()}, plans.sparring.shape)
     cases = collect_cases(partner, codec, problems, seed, judged=judged)
-    path.write_bytes(pickle.dumps(cases))
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(pickle.dumps((source.digest(), cases)))
+    partial.replace(path)
     wrong = sum(case.error is not None for case in cases)
     say(f"{name}: {wrong} wrong and {len(cases) - wrong} right steps")
     return cases
@@ -251,7 +274,7 @@ def cases_of(
 def second_stage(plans: Recipe, codec: Codec, work: Path) -> None:
     """Teaches the target on what the sparring partner writes."""
     target = _finished("target", work)
-    cases = cases_of("cases", plans, codec, work, problems=plans.problems, seed=3, judged=False)
+    cases = cases_of("cases", plans, codec, work)
     diet = replace(TARGET_DIET, drills=0.05)
     draw = _draw_from(cases, plans.share, diet, codec)
     train("tuning", plans.tuning, draw, work, codec, start=target)
@@ -262,9 +285,7 @@ def third_stage(plans: Recipe, codec: Codec, work: Path) -> None:
     tuned = model_weights(_finished("tuning", work))
     # As they would be shipped: this stage can be trained again from a shipped folder.
     tuned = {name: tensor.half().float() for name, tensor in tuned.items()}
-    cases = cases_of(
-        "more-cases", plans, codec, work, problems=2 * plans.problems, seed=5, judged=True
-    )
+    cases = cases_of("more-cases", plans, codec, work)
     diet = replace(TARGET_DIET, drills=0.05)
     draw = _draw_from(cases, plans.share, diet, codec, locate=True)
     codes = token_codes(tuned, plans.growing.seed)

@@ -29,7 +29,7 @@ from atts_tiny.optimise import (
     pool_of,
 )
 from atts_tiny.tokenizer import Codec
-from atts_tiny.train import balanced, mean_of, train
+from atts_tiny.train import balanced, cases_of, mean_of, recipe, train
 
 from atts_harness.errors import SettingError
 from atts_harness.testing.chain import Chain, ChainProblem, parse_chain
@@ -177,6 +177,49 @@ def case_of(error, judged=False):
     problem = ChainProblem(chain, "Compute 17 + 5.", 22, "easy")
     steps = (tuple(CODEC.encode("17 + 5 = 22, so 22.\n\n")),)
     return Case(problem, steps, chain, chain.step(), error, 0, judged)
+
+
+@pytest.fixture
+def collected(monkeypatch):
+    """Numbers of problems that mistakes were collected on, a call each."""
+    calls = []
+
+    def collect(partner, codec, problems, seed, *, judged):
+        calls.append(problems)
+        return [case_of("result", judged)]
+
+    monkeypatch.setattr("atts_tiny.train.collect_cases", collect)
+    return calls
+
+
+@pytest.fixture
+def partnered(tmp_path):
+    """Writes the checkpoint of a sparring partner of a seed; returns the recipe."""
+
+    def write(seed):
+        plan = replace(PLAN, steps=1, seed=seed)
+        (tmp_path / "sparring.pt").unlink(missing_ok=True)
+        train("sparring", plan, draw, tmp_path, CODEC, report=quiet)
+        return replace(recipe(CODEC.size), sparring=plan, problems=7)
+
+    return write
+
+
+def test_mistakes_are_collected_once(tmp_path, collected, partnered):
+    plans = partnered(1)
+    cases = cases_of("cases", plans, CODEC, tmp_path)
+    more = cases_of("more-cases", plans, CODEC, tmp_path)
+    assert [case.judged for case in (*cases, *more)] == [False, True]
+    assert cases_of("cases", plans, CODEC, tmp_path) == cases
+    assert cases_of("more-cases", plans, CODEC, tmp_path) == more
+    assert collected == [7, 14]
+
+
+def test_mistakes_of_another_partner_are_collected_anew(tmp_path, collected, partnered):
+    cases_of("cases", partnered(1), CODEC, tmp_path)
+    cases_of("cases", partnered(2), CODEC, tmp_path)
+    cases_of("cases", replace(partnered(2), problems=9), CODEC, tmp_path)
+    assert collected == [7, 7, 9]
 
 
 def test_balanced_cases_hold_each_mistake_as_often_and_right_steps_as_often_as_mistakes():
