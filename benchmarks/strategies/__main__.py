@@ -34,7 +34,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "benchmark-strategies.md"
 def main() -> None:
     """Run every row and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--problems", type=int, default=60)
+    parser.add_argument("--problems", type=int, default=80)
     parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--live", type=int, default=16, help="samples in progress at a time")
     parser.add_argument("--level", default="mixed", help="easy, hard, shifted or mixed")
