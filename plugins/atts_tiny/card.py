@@ -216,5 +216,5 @@ LIMITS = """## Limits
   to the models.
 - The judge was trained on one question, word for word: the one in `atts_tiny.language`.
 - The target learnt to judge and repair on the mistakes of a sparring partner: a draft of the same
-  kind, trained a little longer than the shipped one. It is a better judge of such drafts than of
-  others."""
+  shape and the same seed as the shipped one, trained a little longer. It never met the shipped one,
+  but that is a near relation: other drafts it may judge worse than the figures say."""
