@@ -124,6 +124,21 @@ def _one_of(rng: random.Random, cases: list[Case]) -> list[Case]:
     return [cases[int(rng.random() * len(cases))]] if cases else []
 
 
+def balanced(cases: list[Case]) -> list[Case]:
+    """Cases over and over: each kind of mistake as often, right steps as often as mistakes."""
+    kinds: dict[str, list[Case]] = {}
+    for case in cases:
+        kinds.setdefault(case.error or "none", []).append(case)
+    common = [kind for kind in ("result", "restatement", "operands") if kind in kinds]
+    most = max(len(kinds[kind]) for kind in common)
+    wanted = {"none": most * len(common)} | dict.fromkeys(common, most)
+    return [
+        found[place % len(found)]
+        for kind, found in kinds.items()
+        for place in range(wanted.get(kind, len(found)))
+    ]
+
+
 def case_example(
     rng: random.Random, codec: Codec, diet: Diet, case: Case, *, locate: bool = False
 ) -> Example:

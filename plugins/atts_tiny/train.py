@@ -30,7 +30,7 @@ from atts_tiny.deepen import deepen, expected_codes, token_codes
 from atts_tiny.examples import DRAFT_DIET, TARGET_DIET, Diet, Example, draw_example
 from atts_tiny.measure import Role
 from atts_tiny.model import HEAD, Shape, Weights, init_weights, save_model
-from atts_tiny.onpolicy import Case, case_example, collect_cases
+from atts_tiny.onpolicy import Case, balanced, case_example, collect_cases
 from atts_tiny.optimise import (
     Draw,
     Plan,
@@ -302,21 +302,6 @@ def third_stage(plans: Recipe, codec: Codec, work: Path) -> None:
     even, sure = balanced(cases), replace(diet, sure=True)
     draw = _draw_from(even, plans.late_share, sure, codec, locate=True)
     train("finishing", plans.finishing, draw, work, codec, start=_finished("growing", work))
-
-
-def balanced(cases: list[Case]) -> list[Case]:
-    """Cases over and over: each kind of mistake as often, right steps as often as mistakes."""
-    kinds: dict[str, list[Case]] = {}
-    for case in cases:
-        kinds.setdefault(case.error or "none", []).append(case)
-    common = [kind for kind in ("result", "restatement", "operands") if kind in kinds]
-    most = max(len(kinds[kind]) for kind in common)
-    wanted = {"none": most * len(common)} | dict.fromkeys(common, most)
-    return [
-        found[place % len(found)]
-        for kind, found in kinds.items()
-        for place in range(wanted.get(kind, len(found)))
-    ]
 
 
 def _draw_from(

@@ -16,7 +16,7 @@ from atts_tiny.examples import (
 from atts_tiny.language import corrected
 from atts_tiny.model import Shape, init_weights
 from atts_tiny.muon import Muon, orthogonal
-from atts_tiny.onpolicy import Case, case_example
+from atts_tiny.onpolicy import Case, balanced, case_example
 from atts_tiny.optimise import (
     POOL,
     READER,
@@ -29,7 +29,7 @@ from atts_tiny.optimise import (
     pool_of,
 )
 from atts_tiny.tokenizer import Codec
-from atts_tiny.train import balanced, cases_of, mean_of, recipe, train
+from atts_tiny.train import cases_of, mean_of, recipe, train
 
 from atts_harness.errors import SettingError
 from atts_harness.testing.chain import Chain, ChainProblem, parse_chain
