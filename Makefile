@@ -31,10 +31,10 @@ docs: $(STAMP)      ## regenerate the tables that the documentation quotes
 	$(BIN)/python -m benchmarks --docs
 
 train-tiny: $(STAMP)  ## train the embedded pair from nothing
-	$(BIN)/python -m atts_tiny.train
+	$(BIN)/python -m training.tiny.train
 
 eval-tiny: $(STAMP)   ## measure the embedded pair and write its model card
-	$(BIN)/python -m atts_tiny.evaluate
+	$(BIN)/python -m training.tiny.evaluate
 
 bench-strategies: $(STAMP)  ## every strategy on the embedded pair at one budget: a page of the docs
 	$(BIN)/python -m benchmarks.strategies

@@ -17,7 +17,7 @@ from atts_harness.errors import SettingError
 from atts_harness.records import DecisionRecord
 
 if TYPE_CHECKING:
-    from atts_harness.running.rundir import RecordedRun
+    from atts_harness.journal.reader import RecordedRun
 
 logger = logging.getLogger("atts_harness.conformal")
 
@@ -97,7 +97,7 @@ def bank_from_run(
         SettingError: no such task, or no scores.
         RunDirError: no run there, or an unfinished one.
     """
-    from atts_harness.running.rundir import open_run
+    from atts_harness.journal.reader import open_run
 
     with open_run(path) as run:
         if not partial:

@@ -19,9 +19,9 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
-from atts_harness.engines.figures import parse_figures
 from atts_harness.engines.guards import check_generate, check_score
 from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.metrics import parse_figures
 from atts_harness.engines.options import EngineOptions, request_headers
 from atts_harness.engines.servers import Launch, Server, start
 from atts_harness.errors import (

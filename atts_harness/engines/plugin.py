@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 @hookimpl
 def atts_cli(app: typer.Typer) -> None:
     """Add `serve-models`, `doctor` and `warmup`."""
-    from atts_harness.engines.commands import add_commands
+    from atts_harness.engines.doctor.command import add_commands
 
     add_commands(app)

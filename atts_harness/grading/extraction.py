@@ -24,7 +24,7 @@ Extractor = Callable[[str, Kind], str | None]
 
 THINK_END = "</think>"
 LLM = "llm"
-"""Not a rule but a call to a model, made when the sample ends: `atts_harness.grading.llm`."""
+"""Not a rule but a call to a model, made when the sample ends: `atts_harness.judging.llm`."""
 
 _OPENER = re.compile(r"\\(?:boxed|fbox)\s*$")
 _BRACES = re.compile(r"\\[{}\\]|[{}]")

@@ -17,11 +17,11 @@ from atts_harness.errors import (
     ContextLengthError,
     MalformedReplyError,
 )
+from atts_harness.journal.contract import Journal, replayed
+from atts_harness.journal.hashing import Request, request_hash
 from atts_harness.records import CallKey, CallRecord, Fault
 from atts_harness.running.clock import Clock
 from atts_harness.running.engine import Engine
-from atts_harness.running.hashing import Request, request_hash
-from atts_harness.running.journal import Journal, replayed
 from atts_harness.running.slots import lane_of
 
 logger = logging.getLogger("atts_harness.running")

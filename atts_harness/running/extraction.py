@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from atts_harness.backend import Backend, GenerateReply, GenerateRequest, Sampling
 from atts_harness.errors import AttsError, BackendError, EngineGoneError
 from atts_harness.grading.extraction import LLM, Kind, extractors_of
-from atts_harness.grading.llm import MOST_REPLY_TOKENS, endpoint, extract_answer, extract_request
+from atts_harness.judging.llm import MOST_REPLY_TOKENS, endpoint, extract_answer, extract_request
 from atts_harness.records import EXTRACTOR, CallKey, SampleRecord
 from atts_harness.running.client import Calls, failure_of
 from atts_harness.running.engine import Engine
@@ -36,7 +36,7 @@ def open_extractor(options: RunOptions) -> Backend | None:
     """
     if LLM not in extractors_of(options.extractor):
         return None
-    from atts_harness.grading.endpoint import EndpointBackend
+    from atts_harness.judging.endpoint import EndpointBackend
 
     return EndpointBackend(endpoint(), options.timeout)
 

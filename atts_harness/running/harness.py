@@ -25,12 +25,12 @@ from atts_harness.errors import (
     ContextLengthError,
     SettingError,
 )
+from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.provenance import run_provenance
+from atts_harness.ledger.prices import prices_of
 from atts_harness.records import RunRecord, SampleRecord
-from atts_harness.running.directory import RunDirectory
 from atts_harness.running.extraction import open_extractor
 from atts_harness.running.observers import Observers
-from atts_harness.running.prices import prices_of
-from atts_harness.running.provenance import run_provenance
 from atts_harness.running.session import RunSummary, Session
 from atts_harness.settings import Settings
 from atts_harness.strategy import Group, RunInfo, Strategy

@@ -18,6 +18,7 @@ from atts_harness.errors import (
     TooManyFailuresError,
 )
 from atts_harness.grading.extraction import LLM
+from atts_harness.journal.contract import Journal
 from atts_harness.records import EXTRACTOR, SampleId, SampleRecord
 from atts_harness.running.client import Calls
 from atts_harness.running.clock import Clock
@@ -26,7 +27,6 @@ from atts_harness.running.control import Control
 from atts_harness.running.engine import Engine
 from atts_harness.running.extraction import Extraction
 from atts_harness.running.gate import Gate
-from atts_harness.running.journal import Journal
 from atts_harness.running.observers import Observers
 from atts_harness.running.slots import Slots, lanes_of
 from atts_harness.settings import RunOptions

@@ -19,15 +19,15 @@ from atts_harness.errors import (
     RunIncompleteError,
     RunInterruptedError,
 )
+from atts_harness.journal.contract import Journal, MemoryJournal
+from atts_harness.journal.directory import RunDirectory
+from atts_harness.ledger.prices import prices_of
+from atts_harness.ledger.sums import Ledger
 from atts_harness.records import CallRecord, RunRecord, SampleId, SampleRecord
 from atts_harness.running.control import Control
-from atts_harness.running.directory import RunDirectory
 from atts_harness.running.interrupts import command_line, handled, resume_hint
-from atts_harness.running.journal import Journal, MemoryJournal
-from atts_harness.running.ledger import Ledger
 from atts_harness.running.logs import logged
 from atts_harness.running.observers import Observers
-from atts_harness.running.prices import prices_of
 from atts_harness.running.progress import Tally, shown
 from atts_harness.running.scheduler import run_groups
 from atts_harness.running.slots import lanes_of

@@ -25,7 +25,7 @@ from atts_harness.backend import (
     Usage,
 )
 from atts_harness.errors import BackendUnavailableError, MalformedReplyError
-from atts_harness.running.hashing import request_hash
+from atts_harness.journal.hashing import request_hash
 from atts_harness.testing.mock_faults import Entry, Fault, FaultPlan, request_key
 from atts_harness.testing.mock_latency import Law, Work, fixed
 from atts_harness.testing.scripted import ByteTokenizer

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from atts_harness.backend import Backend, Role
+from atts_harness.journal.contract import Journal, MemoryJournal
 from atts_harness.records import CallRecord, SampleId, SampleRecord
-from atts_harness.running.journal import Journal, MemoryJournal
 from atts_harness.running.scheduler import Observers, run_groups
 from atts_harness.settings import RunOptions, struct_from
 from atts_harness.strategy import Group, Problem, RunInfo, Sample, Strategy

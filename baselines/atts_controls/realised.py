@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from atts_harness.errors import SettingError
-from atts_harness.running import schema
+from atts_harness.journal import schema
 
 JUDGED = ("p-value", "policy")
 

@@ -18,7 +18,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from atts_harness.analysis.paired import holm, mcnemar, sign_flip_p
+from atts_harness.analysis.leaderboard.paired import holm, mcnemar, sign_flip_p
 from atts_harness.analysis.statistics import paired_difference
 
 REPEATS = 4

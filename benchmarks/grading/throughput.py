@@ -26,8 +26,8 @@ from golds import golds, rewrites
 
 from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Sampled, grade_question, question_metrics
-from atts_harness.grading.saved import PUBLISHED, read
 from atts_harness.grading.workers import Grader
+from atts_harness.results.saved import PUBLISHED, read
 
 REPEATS = 16
 EXPLOSIVE = [

@@ -22,11 +22,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from atts_harness.analysis.entries import Entry, Question
 from atts_harness.analysis.html.page import PageOptions, write_page
-from atts_harness.analysis.rows import Interval, Leaderboard, Pair, Row, Source, Table
+from atts_harness.analysis.leaderboard.rows import Interval, Leaderboard, Pair, Row, Source, Table
 from atts_harness.grading.grade import Grade
 from atts_harness.records import SampleId
+from atts_harness.results.entries import Entry, Question
 
 TASK = "made-up"
 PER_ROW, REPEATS = 500, 4

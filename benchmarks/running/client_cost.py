@@ -29,9 +29,9 @@ import aiohttp
 import msgspec
 
 from atts_harness.backend import Backend, BackendSpec, GenerateRequest, ScoreRequest
+from atts_harness.journal.directory import RunDirectory
+from atts_harness.ledger.sums import Ledger
 from atts_harness.records import RunRecord
-from atts_harness.running.directory import RunDirectory
-from atts_harness.running.ledger import Ledger
 from atts_harness.running.observers import Observers
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions

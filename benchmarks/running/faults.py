@@ -19,9 +19,9 @@ from typing import Any
 import aiohttp
 
 from atts_harness.backend import Backend, BackendSpec
+from atts_harness.journal.contract import MemoryJournal
+from atts_harness.ledger.sums import Ledger
 from atts_harness.running.control import Control
-from atts_harness.running.journal import MemoryJournal
-from atts_harness.running.ledger import Ledger
 from atts_harness.running.observers import Observers
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions

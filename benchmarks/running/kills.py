@@ -24,9 +24,9 @@ from pathlib import Path
 import msgspec
 
 from atts_harness.errors import RunDirError
+from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.reader import open_run
 from atts_harness.records import RunRecord, SampleRecord
-from atts_harness.running.directory import RunDirectory
-from atts_harness.running.rundir import open_run
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.testing.mock_engine import MockBackend, MockEngine

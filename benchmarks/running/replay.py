@@ -19,7 +19,7 @@ from pathlib import Path
 from schedules import Step, barrier, bound
 
 from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, Usage
-from atts_harness.running.journal import MemoryJournal
+from atts_harness.journal.contract import MemoryJournal
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Context, Outcome, Sample, StrategyOptions

@@ -17,10 +17,10 @@ import time
 from pathlib import Path
 
 from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, Usage
+from atts_harness.journal.directory import RunDirectory
+from atts_harness.ledger.sums import Ledger
 from atts_harness.records import CallRecord, RunRecord
 from atts_harness.running.control import Control
-from atts_harness.running.directory import RunDirectory
-from atts_harness.running.ledger import Ledger
 from atts_harness.running.observers import Observers
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from atts_harness.conformal.calibrate_command import CalibrationRun
+from atts_harness.conformal.command import CalibrationRun
 from atts_harness.errors import SettingError
 
 log = logging.getLogger("lm_eval.atts")

@@ -15,8 +15,8 @@ from atts_harness import plugins
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.generation import all_settings
 from atts_harness.grading.extraction import Kind, has_answer
+from atts_harness.journal.hashing import prompt_hash
 from atts_harness.records import SampleId
-from atts_harness.running.hashing import prompt_hash
 from atts_harness.settings import Settings, TaskSampling
 from atts_harness.strategy import Group, Problem, Sample, Strategy
 from atts_harness.transcript import Message, Prompt

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @hookimpl
 def atts_cli(app: typer.Typer) -> None:
     """Add `atts lm-eval`, `atts calibrate` and `atts compare`."""
-    from atts_harness.conformal.calibrate_command import calibrate_command
+    from atts_harness.conformal.command import calibrate_command
     from atts_lm_eval import commands
     from atts_lm_eval.calibrate import run_task
     from atts_lm_eval.compare.command import compare

@@ -8,8 +8,8 @@ from typing import Any
 
 from atts_harness import plugins
 from atts_harness.errors import SettingError
-from atts_harness.grading.saved import PROMPTS
-from atts_harness.running.hashing import prompt_hash
+from atts_harness.journal.hashing import prompt_hash
+from atts_harness.results.saved import PROMPTS
 from atts_harness.transcript import Message
 
 FEWSHOT_SEED = 1234
@@ -30,7 +30,7 @@ def of_task(
 
     Returns:
         The documents, each with the digests of the prompts that a run makes of it, with and without
-        `--apply_chat_template`, under `atts_harness.grading.saved.PROMPTS`.
+        `--apply_chat_template`, under `atts_harness.results.saved.PROMPTS`.
 
     Raises:
         SettingError: no such task, or its data cannot be loaded.

@@ -21,8 +21,8 @@ def atts_task_dirs() -> Iterable[Path]:
 @hookimpl
 def atts_cli(app: typer.Typer) -> None:
     """Add `atts regrade` and `atts report`, which need to know the tasks' golds."""
-    from atts_harness.analysis.regrade_command import regrade_command
-    from atts_harness.analysis.report_command import report_command
+    from atts_harness.analysis.leaderboard.command import report_command
+    from atts_harness.analysis.regrade.command import regrade_command
     from atts_tasks.documents import of_task
 
     regrade_command(app, of_task)

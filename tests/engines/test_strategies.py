@@ -14,7 +14,7 @@ from lm_eval.api.registry import get_model
 from lm_eval.tasks import TaskManager
 
 from atts_harness import plugins
-from atts_harness.running.rundir import open_run
+from atts_harness.journal.reader import open_run
 from atts_harness.running.seeds import call_seed
 from atts_harness.settings import RunOptions
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from atts_harness.analysis.html.figure import short
-from atts_harness.analysis.rows import Interval, Row
+from atts_harness.analysis.leaderboard.rows import Interval, Row
 
 Value = float | int | str | None
 

@@ -12,7 +12,7 @@ from atts_harness.analysis.html.draw import INK, Drawing, Painter
 from atts_harness.analysis.html.figure import Figure, lacking, room, short
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.view import View
-from atts_harness.analysis.rows import Row
+from atts_harness.analysis.leaderboard.rows import Row
 
 
 def waiting(points: Sequence[Point], views: Mapping[str, View]) -> Figure:

@@ -12,7 +12,7 @@ from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import MARKERS, MUTED, Drawing
 from atts_harness.analysis.html.figure import Figure, ends, short, three
 from atts_harness.analysis.html.series import Point
-from atts_harness.analysis.rows import Row
+from atts_harness.analysis.leaderboard.rows import Row
 
 Measure = Callable[[Row], float | None]
 

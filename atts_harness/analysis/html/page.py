@@ -22,7 +22,6 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from atts_harness.analysis.entries import Entry
 from atts_harness.analysis.html import MOST_SAMPLES
 from atts_harness.analysis.html.columns import Column, columns_of
 from atts_harness.analysis.html.draw import DARK, LIGHT, SERIES, css_variables, save, themed_svg
@@ -32,9 +31,10 @@ from atts_harness.analysis.html.figures_run import of_run
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import Point, points_of
 from atts_harness.analysis.html.view import View, read_row
-from atts_harness.analysis.rows import Leaderboard, Row, Table
+from atts_harness.analysis.leaderboard.rows import Leaderboard, Row, Table
 from atts_harness.errors import SettingError
 from atts_harness.records import SampleRecord
+from atts_harness.results.entries import Entry
 
 SCRIPTS = ("sort.js", "filter.js", "runs.js", "samples.js", "theme.js")
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from atts_harness.analysis.entries import Entry
 from atts_harness.grading.grade import Grade
 from atts_harness.records import DecisionRecord, SampleId, SampleRecord, SegmentRecord
+from atts_harness.results.entries import Entry
 
 LONGEST_ANSWER = 80
 """Characters of an answer in the index; the sample has all of it."""

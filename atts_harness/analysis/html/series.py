@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atts_harness.analysis.rows import Row
+from atts_harness.analysis.leaderboard.rows import Row
 
 REFERENCES = ("draft-only", "target-only", "random-takeover", "synchronous")
 """Rows to compare with: they come last, so that the methods have the first colours."""

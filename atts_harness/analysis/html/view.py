@@ -13,15 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from atts_harness.analysis.audit import Audit, audit
-from atts_harness.analysis.audit_load import nominal_of
-from atts_harness.analysis.audit_turns import turns_of
-from atts_harness.analysis.entries import Entry
-from atts_harness.analysis.rows import Row
+from atts_harness.analysis.audit.audit import Audit, audit
+from atts_harness.analysis.audit.loading import nominal_of
+from atts_harness.analysis.audit.turns import turns_of
+from atts_harness.analysis.leaderboard.rows import Row
 from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import AttsError
+from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.records import EXTRACTOR, CallRecord, SampleId, SampleRecord
-from atts_harness.running.rundir import RecordedRun, open_run
+from atts_harness.results.entries import Entry
 from atts_harness.running.slots import LANES, Lane, lane_of
 
 MOST_BARS = 1500

@@ -45,7 +45,7 @@ def compare(
     Every cell is an `lm_eval` command in a process and a folder of its own. The same command again
     runs what is missing or failed.
     """
-    from atts_harness.conformal.calibrate_command import parse_model_args
+    from atts_harness.conformal.command import parse_model_args
     from atts_lm_eval.compare.cells import expand
     from atts_lm_eval.compare.order import in_order
     from atts_lm_eval.compare.plan import read_plan
@@ -114,8 +114,9 @@ def _run(
 
 def _report(status: Status, folder: Path, show: Show) -> None:
     """The report of the cells that are done, as `atts report` makes it."""
-    from atts_harness.analysis import leaderboard, tables
-    from atts_harness.analysis.report_command import write
+    from atts_harness.analysis.leaderboard import build as leaderboard
+    from atts_harness.analysis.leaderboard.command import write
+    from atts_harness.analysis.leaderboard.outputs import tables
     from atts_harness.errors import MissingExtraError
 
     done = [folder / cell.folder for cell in status.cells if cell.state == "done"]

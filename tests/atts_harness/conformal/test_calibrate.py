@@ -8,10 +8,10 @@ from typer.testing import CliRunner
 
 from atts_harness.conformal import CalibrationOptions, Provenance, make_policy, read_bank
 from atts_harness.conformal.calibrate import bank_from_decisions, bank_from_run, by_turn, too_small
-from atts_harness.conformal.calibrate_command import calibrate_command, parse_model_args
+from atts_harness.conformal.command import calibrate_command, parse_model_args
 from atts_harness.errors import RunDirError, SettingError
+from atts_harness.journal.directory import RunDirectory
 from atts_harness.records import DecisionRecord, RunRecord, SampleId, SampleRecord
-from atts_harness.running.directory import RunDirectory
 from atts_harness.strategy import RunInfo
 
 MADE = Provenance(task="t", draft="small", target="large", stop=("\n\n",), draft_tokens=96)

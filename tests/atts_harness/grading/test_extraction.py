@@ -118,7 +118,7 @@ def test_letter_of_takes_one_letter_only():
 
 
 def test_the_published_rule_gives_the_published_answers(shared):
-    from atts_harness.grading.saved import PUBLISHED_REGEX, read
+    from atts_harness.results.saved import PUBLISHED_REGEX, read
 
     questions = read(shared / "traces" / "atts_math500_ct0.jsonl.gz")
     samples = [s for q in questions for s in q.samples.values()]

@@ -9,9 +9,9 @@ from atts_harness import plugins
 from atts_harness.errors import JournalMismatchError, SettingError, UnknownSettingError
 from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Sampled, grade_question, question_metrics
+from atts_harness.journal.reader import open_run
 from atts_harness.running.extraction import NOT_EXTRACTED
 from atts_harness.running.harness import Harness
-from atts_harness.running.rundir import open_run
 from atts_harness.settings import parse_settings
 from atts_harness.testing import mock_plugin
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups

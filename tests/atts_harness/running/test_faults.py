@@ -6,10 +6,10 @@ from collections import Counter
 import pytest
 
 from atts_harness.errors import EngineGoneError
+from atts_harness.journal.contract import MemoryJournal
+from atts_harness.ledger.sums import Ledger
 from atts_harness.running.client import LONGEST_WAIT
 from atts_harness.running.control import Control
-from atts_harness.running.journal import MemoryJournal
-from atts_harness.running.ledger import Ledger
 from atts_harness.running.observers import Observers
 from atts_harness.testing.mock_engine import MockEngine
 from atts_harness.testing.mock_faults import FAULTS, FaultPlan, request_key

@@ -11,8 +11,8 @@ from atts_harness.errors import (
     RunInterruptedError,
     TooManyFailuresError,
 )
+from atts_harness.journal.contract import MemoryJournal
 from atts_harness.running.control import Control
-from atts_harness.running.journal import MemoryJournal
 from atts_harness.running.observers import Observers
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions

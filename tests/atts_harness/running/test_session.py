@@ -22,9 +22,9 @@ from atts_harness.errors import (
     TooManyFailuresError,
 )
 from atts_harness.hookspecs import hookimpl
+from atts_harness.journal.reader import open_run
 from atts_harness.running import interrupts, logs, progress
 from atts_harness.running.harness import Harness
-from atts_harness.running.rundir import open_run
 from atts_harness.settings import parse_settings
 from atts_harness.testing import mock_plugin
 from atts_harness.testing.mock_faults import FaultPlan

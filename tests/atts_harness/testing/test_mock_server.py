@@ -14,7 +14,7 @@ from atts_harness.errors import (
     ContextLengthError,
     MalformedReplyError,
 )
-from atts_harness.running.hashing import request_hash
+from atts_harness.journal.hashing import request_hash
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.testing.mock_faults import FAULTS, FaultPlan, request_key
 from atts_harness.testing.mock_latency import fixed

@@ -7,8 +7,8 @@ import pytest
 from atts_controls.realised import realised_rates
 
 from atts_harness.errors import SettingError
+from atts_harness.journal.directory import RunDirectory
 from atts_harness.records import DecisionRecord, RunRecord, SampleId
-from atts_harness.running.directory import RunDirectory
 
 
 def record(tmp_path, *decisions):

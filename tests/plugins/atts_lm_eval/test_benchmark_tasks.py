@@ -10,10 +10,10 @@ from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
 from atts_harness import plugins
-from atts_harness.analysis.regrade import regrade
+from atts_harness.analysis.regrade.regrade import regrade
 from atts_harness.errors import SettingError
-from atts_harness.grading.saved import read
-from atts_harness.running.rundir import open_run
+from atts_harness.journal.reader import open_run
+from atts_harness.results.saved import read
 
 TASK = "atts_chain"
 CHOSEN = [0, 2, 5]

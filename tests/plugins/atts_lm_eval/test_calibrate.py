@@ -11,7 +11,7 @@ from lm_eval.tasks import TaskManager
 from typer.testing import CliRunner
 
 from atts_harness.conformal import read_bank
-from atts_harness.conformal.calibrate_command import calibrate_command
+from atts_harness.conformal.command import calibrate_command
 from atts_harness.errors import SettingError
 from atts_harness.testing.scripted import Says, ScriptedBackend
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from atts_harness.running.rundir import open_run
+from atts_harness.journal.reader import open_run
 
 pytest.importorskip("torch", reason="real models need the extra `transformers`")
 pytest.importorskip("transformers", reason="real models need the extra `transformers`")

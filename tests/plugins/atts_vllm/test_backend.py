@@ -13,7 +13,7 @@ from atts_vllm.options import VLLMOptions
 from atts_vllm.plugin import KIND
 
 from atts_harness.backend import BackendSpec, GenerateRequest, Sampling, ScoreRequest
-from atts_harness.engines.examine import examine
+from atts_harness.engines.doctor.examine import examine
 from atts_harness.testing.conformance_folder import train_tokenizer
 
 WINDOW = 512

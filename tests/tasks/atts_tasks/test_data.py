@@ -11,7 +11,7 @@ from atts_tasks.prompts import ask
 
 from atts_harness.analysis.statistics import pass_at_k
 from atts_harness.errors import SettingError
-from atts_harness.grading.saved import gold_of
+from atts_harness.results.saved import gold_of
 
 
 def documents(benchmark, subset=None):
@@ -50,7 +50,7 @@ def test_published_subsets(data):
 
 
 def test_the_hundred_of_seed_42_are_the_published_ones(shared, monkeypatch):
-    from atts_harness.grading.saved import read
+    from atts_harness.results.saved import read
 
     monkeypatch.setenv("ATTS_DATA_DIR", str(shared / "benchmarks"))
     published = read(shared / "traces" / "atts_math500_ct0.jsonl.gz")

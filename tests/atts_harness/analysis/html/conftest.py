@@ -26,7 +26,7 @@ def made(tmp_path_factory):
     import report_material as material
 
     from atts_harness.analysis.html.page import write_page
-    from atts_harness.analysis.leaderboard_json import write_json
+    from atts_harness.analysis.leaderboard.outputs.json_file import write_json
 
     folder = tmp_path_factory.mktemp("rates")
     leaderboard, entries = material.rates(folder)

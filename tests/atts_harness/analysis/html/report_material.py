@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 
 from atts_harness import plugins
-from atts_harness.analysis.entries import Entry, Question
-from atts_harness.analysis.rows import (
+from atts_harness.analysis.leaderboard.rows import (
     Calls,
     Comparison,
     Flops,
@@ -27,9 +26,10 @@ from atts_harness.analysis.rows import (
 )
 from atts_harness.analysis.statistics import clustered_mean, clustered_ratio, paired_difference
 from atts_harness.grading.grade import Grade
+from atts_harness.journal.reader import open_run
 from atts_harness.records import SampleId, SampleRecord
+from atts_harness.results.entries import Entry, Question
 from atts_harness.running.harness import Harness
-from atts_harness.running.rundir import open_run
 from atts_harness.settings import parse_settings
 from atts_harness.testing import mock_plugin
 from atts_harness.testing.mock_runs import make_groups

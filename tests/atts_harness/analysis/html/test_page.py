@@ -22,11 +22,11 @@ from atts_harness.analysis.html.page import script_json, write_page
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import points_of
 from atts_harness.analysis.html.view import accuracy_within, read_row, timeline
-from atts_harness.analysis.rows import Row, Source
+from atts_harness.analysis.leaderboard.rows import Row, Source
 from atts_harness.backend import Usage
 from atts_harness.errors import SettingError
+from atts_harness.journal.reader import open_run
 from atts_harness.records import CallKey, CallRecord, SampleId, SampleRecord
-from atts_harness.running.rundir import open_run
 
 
 def test_the_policy_forbids_every_load_and_names_the_page_own_script(made):

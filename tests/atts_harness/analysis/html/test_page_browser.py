@@ -8,7 +8,7 @@ import pytest
 import report_material as material
 
 from atts_harness.analysis.html.page import PageOptions, write_page
-from atts_harness.analysis.rows import Interval
+from atts_harness.analysis.leaderboard.rows import Interval
 from atts_harness.records import SampleId
 
 BOARD = "#leaderboard table.board"

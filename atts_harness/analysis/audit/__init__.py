@@ -1,0 +1,1 @@
+"""Whether takeover control held in a run."""

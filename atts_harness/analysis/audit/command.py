@@ -1,0 +1,48 @@
+"""`atts audit RUN`. Imports numpy and the rest only when it is called."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from atts_harness.hookspecs import hookimpl
+
+
+@hookimpl
+def atts_cli(app: typer.Typer) -> None:
+    """Add `atts audit`."""
+    audit_command(app)
+
+
+def audit_command(app: typer.Typer) -> None:
+    """Add `atts audit`."""
+    app.command("audit")(show_audit)
+
+
+def show_audit(
+    run: Annotated[Path, typer.Argument(help="run directory, or a published trace (.jsonl.gz)")],
+    task: Annotated[str | None, typer.Option(help="only this task")] = None,
+    samples: Annotated[
+        list[Path] | None,
+        typer.Option(help="lm-eval's sample log of the run (samples_*.jsonl), for its grades"),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="plain data instead of tables")] = False,
+) -> None:
+    """Audit a run's takeover control: realised against nominal rates, and what they are worth."""
+    import msgspec
+    from rich.console import Console
+
+    from atts_harness.analysis.audit.loading import audit_path
+    from atts_harness.analysis.audit.tables import render
+
+    audits = audit_path(run, task=task, samples=samples or ())
+    if json:
+        data = msgspec.json.format(msgspec.json.encode(audits), indent=2)
+        sys.stdout.write(data.decode() + "\n")
+        return
+    console = Console()
+    for found in audits:
+        console.print(render(found))

@@ -1,0 +1,136 @@
+"""The audit as tables for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from atts_harness.analysis.audit.audit import Audit, Band, Rate, Uniformity
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def render(audit: Audit) -> RenderableType:
+    """The audit as tables."""
+    nominal = "none" if audit.nominal is None else f"{audit.nominal:.3g}"
+    parts: list[RenderableType] = [
+        Text(
+            f"{audit.task}: {audit.samples} samples of {audit.questions} questions, "
+            f"nominal rate {nominal}",
+            style="bold",
+        ),
+        _rates(audit),
+    ]
+    if audit.uniformity:
+        parts.append(_uniformity(audit.uniformity))
+    parts.extend(Text(line) for line in _facts(audit))
+    if audit.signal:
+        parts.append(_signal(audit))
+    return Group(*parts)
+
+
+def _rates(audit: Audit) -> Table:
+    table = Table("turns", "scored", "taken", "questions", "rate", "95 %", "off")
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    sections: list[tuple[Iterable[Rate | None], float | None]] = [
+        ([audit.overall], audit.nominal),
+        (audit.turns, audit.nominal),
+        (audit.groups[2:], audit.nominal),
+        (audit.phases, audit.nominal),
+        (audit.answering, audit.nominal),
+        ([audit.dependence.after_takeover, audit.dependence.after_none], None),
+    ]
+    for section, nominal in sections:
+        for row in section:
+            if row is not None:
+                table.add_row(*_rate_row(row, nominal))
+        table.add_section()
+    return table
+
+
+def _rate_row(row: Rate, nominal: float | None) -> tuple[str | Text, ...]:
+    off: str | Text = ""
+    if nominal is not None:
+        outside = row.rate.low is not None and not row.rate.low <= nominal <= (row.rate.high or 1)
+        off = Text(f"{row.rate.value - nominal:+.3f}", style="red" if outside else "")
+    counts = (str(row.scored), str(row.takeovers), str(row.questions))
+    return row.name, *counts, f"{row.rate.value:.3f}", _band(row.rate), off
+
+
+def _uniformity(rows: Iterable[Uniformity]) -> Table:
+    table = Table("p-values", "n", "KS", "95 %", "chance", "0 to 1")
+    for row in rows:
+        table.add_row(
+            row.name,
+            str(row.count),
+            f"{row.ks.value:.3f}",
+            _band(row.ks),
+            f"{row.independent:.3f}",
+            _histogram(row.bins),
+        )
+    return table
+
+
+def _facts(audit: Audit) -> Iterable[str]:
+    effects, problems = audit.effects, audit.problems
+    if effects.takeovers:
+        yield (
+            f"takeovers: {effects.takeovers}; wrote nothing {effects.empty} "
+            f"({effects.empty_after_answer} behind an answer), gave the first answer "
+            f"{effects.supplied}, another one {effects.changed}, left it {effects.kept}, no "
+            f"answer yet {effects.open}"
+        )
+    if effects.effective:
+        yield f"effective (the answer changed): {_share(effects.effective.rate)}"
+    if effects.answering_without_effect:
+        yield (
+            f"of {effects.answering} takeovers of drafts with an answer it stands in "
+            f"{_share(effects.answering_without_effect.rate)}"
+        )
+    if problems.first_turn_quantiles is not None:
+        low, middle, high = problems.first_turn_quantiles
+        yield (
+            f"rate of single problems on turn 0: {low:.2f} / {middle:.2f} / {high:.2f} "
+            f"(10, 50, 90 %); never {problems.never:.0%}, nine times in ten or more "
+            f"{problems.always:.0%}"
+        )
+    if audit.thresholds is not None:
+        least, mean, most = audit.thresholds
+        yield f"thresholds used: {least:.3g} to {most:.3g}, mean {mean:.3g}"
+    for reason, count in audit.apart.items():
+        yield f"counted apart: {count} takeovers for {reason}"
+
+
+def _signal(audit: Audit) -> Table:
+    title = "AUC of the score for wrong answers (0.5 is chance)"
+    table = Table("score", "pooled", "95 %", "within question", "95 %", title=title)
+    for row in audit.signal:
+        table.add_row(
+            row.score,
+            *_auc(row.pooled, row.pooled_low, row.pooled_high),
+            *_auc(row.within, row.within_low, row.within_high),
+        )
+    return table
+
+
+def _auc(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    if value is None:
+        return "-", "-"
+    return f"{value:.3f}", "-" if low is None or high is None else f"{low:.3f}–{high:.3f}"
+
+
+def _band(band: Band) -> str:
+    return "-" if band.low is None or band.high is None else f"{band.low:.3f}–{band.high:.3f}"
+
+
+def _share(band: Band) -> str:
+    return f"{band.value:.1%} ({_band(band)})"
+
+
+def _histogram(bins: Iterable[float]) -> str:
+    """Ten blocks; a uniform sample's are all of one height."""
+    return "".join(BLOCKS[min(len(BLOCKS) - 1, int(share * 30))] for share in bins)

@@ -1,0 +1,1 @@
+"""The leaderboard: rows that may stand side by side, and how they compare."""

@@ -1,0 +1,167 @@
+"""`atts report RUN_OR_RESULTS...`: the command around `atts_harness.analysis.leaderboard.build`."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from atts_harness.analysis.html import MOST_SAMPLES
+from atts_harness.errors import MissingExtraError, SettingError
+
+if TYPE_CHECKING:
+    from atts_harness.analysis.leaderboard.build import Report
+    from atts_harness.analysis.leaderboard.rows import Leaderboard
+    from atts_harness.ledger.prices import Price
+    from atts_harness.results.saved import Documents
+
+WIDTH = 120
+PAGE_NEEDS = ("jinja2", "matplotlib")
+
+
+def report_command(app: typer.Typer, documents: Documents | None = None) -> None:
+    """Add `atts report`.
+
+    Args:
+        app: the `atts` command.
+        documents: from a task's name to its documents; without it a run directory that has no
+            sample logs cannot be graded, for it does not hold the golds.
+    """
+
+    @app.command("report")
+    def report(
+        paths: Annotated[
+            list[Path],
+            typer.Argument(help="run directories, lm-eval results, or folders with any of them"),
+        ],
+        out: Annotated[Path, typer.Option(help="folder of the report's files")] = Path("report"),
+        force: Annotated[
+            bool,
+            typer.Option(
+                "--force", help="put rows together that differ, and unfinished runs; marked"
+            ),
+        ] = False,
+        prices: Annotated[
+            list[str] | None,
+            typer.Option(help="dollars per million tokens, ROLE=IN/OUT or ROLE=IN/CACHED/OUT"),
+        ] = None,
+        parameters: Annotated[
+            list[str] | None,
+            typer.Option(help="parameters for FLOPs where no weights are here: target=32B"),
+        ] = None,
+        level: Annotated[float, typer.Option(help="confidence of the intervals")] = 0.95,
+        html: Annotated[bool, typer.Option(help="write report.html too")] = True,
+        figures: Annotated[
+            Path | None, typer.Option(help="write the page's figures here, as SVG and PNG")
+        ] = None,
+        samples: Annotated[
+            int,
+            typer.Option(min=0, help="samples whose texts are in report.html, at most"),
+        ] = MOST_SAMPLES,
+    ) -> None:
+        """Make a leaderboard of runs: tables here, and Markdown, CSV, JSON and a page in OUT."""
+        from rich.console import Console
+
+        from atts_harness.analysis.leaderboard import build as leaderboard
+        from atts_harness.analysis.leaderboard.flops import parse_parameters
+        from atts_harness.analysis.leaderboard.loading import Options
+        from atts_harness.analysis.leaderboard.outputs import tables
+
+        if not 0 < level < 1:
+            raise SettingError(f"--level {level}: must lie between 0 and 1, such as 0.95")
+        options = Options(
+            level=level,
+            force=force,
+            prices=parse_prices(prices or ()),
+            parameters=parse_parameters(parameters or ()),
+            documents=documents,
+        )
+        made = leaderboard.report(paths, options)
+        found = made.leaderboard
+        if not found.rows:
+            raise SettingError(nothing(found))
+        console = Console()
+        if not console.is_terminal:
+            console = Console(width=WIDTH)
+        console.print(tables.render(found), highlight=False)
+        written = write(made, out, html=html, figures=figures, samples=samples)
+        drawn = [] if figures is None else [path for path in written if path.parent == figures]
+        files = [str(path) for path in written if path not in drawn]
+        more = [f"{len(drawn)} figures in {figures}"] if drawn else []
+        console.print(f"written: {', '.join(files + more)}", highlight=False, soft_wrap=True)
+
+
+def write(
+    made: Report,
+    out: Path,
+    *,
+    html: bool = True,
+    figures: Path | None = None,
+    samples: int = MOST_SAMPLES,
+) -> list[Path]:
+    """Write a report's files.
+
+    Args:
+        made: the report.
+        out: their folder; made if it is not there.
+        html: write `report.html` too.
+        figures: folder for the page's figures as files.
+        samples: samples whose texts are in the page, at most.
+
+    Returns:
+        The paths.
+
+    Raises:
+        SettingError: the folder cannot be written, or a package for the page is not installed;
+            then the other files are there.
+    """
+    from atts_harness.analysis.leaderboard.outputs import tables
+    from atts_harness.analysis.leaderboard.outputs.json_file import write_json
+
+    found = made.leaderboard
+    paths = {name: out / f"leaderboard.{name}" for name in ("md", "csv", "json")}
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        paths["md"].write_text(tables.markdown(found), encoding="utf-8")
+        paths["csv"].write_text(tables.csv_text(found), encoding="utf-8")
+        write_json(found, paths["json"])
+    except OSError as error:
+        raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error
+    written = list(paths.values())
+    if html or figures is not None:
+        lacking = [name for name in PAGE_NEEDS if importlib.util.find_spec(name) is None]
+        if lacking:
+            raise MissingExtraError("report.html (--no-html leaves it out)", "report", lacking[0])
+        from atts_harness.analysis.html.page import PageOptions, write_page
+
+        page, options = out / "report.html", PageOptions(most_samples=samples)
+        written += write_page(found, made.entries, page, figures_dir=figures, options=options)
+    return written
+
+
+def parse_prices(texts: list[str] | tuple[str, ...]) -> dict[str, Price]:
+    """`draft=0.1/0.4` and the like, by role.
+
+    Raises:
+        SettingError: not of this form.
+    """
+    from atts_harness.ledger.prices import parse_price
+
+    found: dict[str, Price] = {}
+    for text in (part.strip() for whole in texts for part in whole.split(",") if part.strip()):
+        role, equals, price = text.partition("=")
+        if not equals or role not in ("draft", "target", "extractor"):
+            raise SettingError(
+                f"--prices {text!r}: expected draft=IN/OUT or target=IN/OUT in dollars per million "
+                "tokens, such as target=1/4"
+            )
+        found[role] = parse_price(f"--prices {role}", price)
+    return found
+
+
+def nothing(found: Leaderboard) -> str:
+    """Why there is no row, in one line for each thing that was given."""
+    reasons = "\n".join(f"  {refusal.path}: {refusal.reason}" for refusal in found.refused)
+    return f"nothing to report:\n{reasons}"

@@ -1,0 +1,200 @@
+"""How much a row computed, as an estimate: 2 x parameters a token, and attention over the context.
+
+Parameters are counted in the model's own weight files where they are on this machine, else they are
+a setting; always so for a mixture of experts, which computes with a part of its weights, and for
+packed quantised weights. Nothing is guessed from a model's name.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from atts_harness.analysis.leaderboard.rows import Flops
+from atts_harness.errors import SettingError
+from atts_harness.records import CallRecord
+
+MOST_HEADER = 100_000_000
+EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
+SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
+FILES = ("config.json", "model.safetensors", "model.safetensors.index.json")
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What an estimate needs to know of a model.
+
+    Attributes:
+        parameters: that a token is computed with.
+        source: `weights` (counted in the files) or `setting`.
+        attention: FLOPs of one token's attention for each token before it; None: not known.
+    """
+
+    parameters: float
+    source: str
+    attention: float | None = None
+
+
+def size_of(model: str | None, given: float | None = None) -> ModelSize | None:
+    """The size of a model.
+
+    Args:
+        model: a folder, or a hub id that is in the local cache. Nothing is downloaded.
+        given: its parameters, as a setting; wins.
+
+    Returns:
+        None if it cannot be known here.
+    """
+    files = _files(model) if model else {}
+    config = _json(files.get("config.json"))
+    attention = _attention(config)
+    if given is not None:
+        return ModelSize(given, "setting", attention)
+    if any(config.get(name) for name in (*EXPERTS, "quantization_config")):
+        return None  # not every weight works on every token, or several are packed in one number
+    counted = _counted(files)
+    return None if counted is None else ModelSize(float(counted), "weights", attention)
+
+
+def estimate(
+    computed: Mapping[str, float],
+    samples: int,
+    sizes: Mapping[str, ModelSize],
+    pairs: Mapping[str, float] | None = None,
+) -> Flops | None:
+    """FLOPs a sample.
+
+    Args:
+        computed: tokens computed in all, by role.
+        samples: of which they are.
+        sizes: by role; roles without one are left out.
+        pairs: by role the (token, token before it) pairs of all its calls, from `attended`; None
+            where the calls are not known, and the estimate is without attention.
+
+    Returns:
+        None if no role's size is known, or nothing was computed.
+    """
+    known = {role: size for role, size in sizes.items() if role in computed}
+    if not known or not samples:
+        return None
+    by_role, attention = {}, {}
+    for role, size in known.items():
+        flops = 2 * size.parameters * computed[role]
+        attention[role] = size.attention is not None and pairs is not None
+        if size.attention is not None and pairs is not None:
+            flops += size.attention * pairs.get(role, 0.0)
+        by_role[role] = flops / samples
+    return Flops(
+        total=sum(by_role.values()) if set(known) == set(computed) else None,
+        by_role=by_role,
+        parameters={role: size.parameters for role, size in known.items()},
+        source={role: size.source for role, size in known.items()},
+        attention=attention,
+    )
+
+
+def attended(calls: Iterable[CallRecord]) -> dict[str, float]:
+    """By role the number of (token, token before it) pairs that its calls computed.
+
+    A call that computes positions c to n of its context adds n(n+1)/2 - c(c+1)/2.
+    """
+    pairs: dict[str, float] = {}
+    for call in calls:
+        usage = call.usage
+        if usage is None:
+            continue
+        first = usage.cached_tokens or 0
+        last = usage.prompt_tokens + usage.completion_tokens
+        own = (last * (last + 1) - first * (first + 1)) / 2
+        pairs[call.key.role] = pairs.get(call.key.role, 0.0) + own
+    return pairs
+
+
+def parse_parameters(texts: Iterable[str]) -> dict[str, float]:
+    """`draft=1.5B` and `target=32e9` as numbers by role.
+
+    Raises:
+        SettingError: not of this form, or not positive.
+    """
+    found: dict[str, float] = {}
+    for text in (part for whole in texts for part in whole.split(",") if part.strip()):
+        role, equals, number = text.strip().partition("=")
+        unit = SUFFIXES.get(number[-1:].lower(), 1.0)
+        try:
+            value = float(number[:-1] if unit != 1.0 else number) * unit
+        except ValueError:
+            value = 0.0
+        if not equals or role not in ("draft", "target") or not 0 < value < 1e18:
+            raise SettingError(
+                f"--parameters {text!r}: expected draft=NUMBER or target=NUMBER, such as "
+                "draft=1.5B or target=32e9"
+            )
+        found[role] = value
+    return found
+
+
+def _files(model: str) -> dict[str, Path]:
+    folder = Path(model)
+    if (folder / "config.json").is_file():
+        return {name: folder / name for name in FILES if (folder / name).is_file()}
+    try:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        return {}
+    try:
+        found = {name: try_to_load_from_cache(model, name) for name in FILES}
+    except HFValidationError:  # a served name or a path of another machine
+        return {}
+    return {name: Path(path) for name, path in found.items() if isinstance(path, str)}
+
+
+def _json(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        loaded = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path}: cannot be read: {error}") from error
+    return loaded if isinstance(loaded, dict) else {}
+
+
+def _attention(config: Mapping[str, Any]) -> float | None:
+    """Scores and weighted values: 2 x 2 x width, in every layer."""
+    layers, heads = config.get("num_hidden_layers"), config.get("num_attention_heads")
+    hidden = config.get("hidden_size")
+    if not (isinstance(layers, int) and isinstance(heads, int) and isinstance(hidden, int)):
+        return None
+    width = heads * int(config.get("head_dim") or hidden // heads)
+    return 4.0 * layers * width
+
+
+def _counted(files: Mapping[str, Path]) -> int | None:
+    """Numbers in the weight files, by their headers alone; shared tensors are stored once."""
+    index = files.get("model.safetensors.index.json")
+    if index is not None:
+        names = sorted(set(_json(index).get("weight_map", {}).values()))
+        parts = [index.parent / name for name in names]
+    else:
+        parts = [files["model.safetensors"]] if "model.safetensors" in files else []
+    if not parts or not all(part.is_file() for part in parts):
+        return None
+    return sum(_numbers(part) for part in parts)
+
+
+def _numbers(path: Path) -> int:
+    with path.open("rb") as stream:
+        head = stream.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else MOST_HEADER + 1
+        if length > MOST_HEADER:
+            raise SettingError(f"{path}: not a safetensors file; give --parameters")
+        try:
+            header: dict[str, Any] = json.loads(stream.read(length))
+        except ValueError as error:
+            raise SettingError(f"{path}: not a safetensors file; give --parameters") from error
+    return sum(prod(told["shape"]) for name, told in header.items() if name != "__metadata__")

@@ -1,0 +1,1 @@
+"""The leaderboard written out, one output a module."""

@@ -1,0 +1,43 @@
+"""`leaderboard.json`, written and read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from atts_harness.analysis.leaderboard.rows import FORMAT, VERSION, Leaderboard
+from atts_harness.errors import SettingError
+
+
+def write_json(leaderboard: Leaderboard, path: Path) -> None:
+    """Write `leaderboard.json`."""
+    text = msgspec.json.format(msgspec.json.encode(leaderboard, order="deterministic"), indent=1)
+    path.write_bytes(text + b"\n")
+
+
+def read_json(path: Path) -> Leaderboard:
+    """Read a `leaderboard.json`.
+
+    Raises:
+        SettingError: it is not one, or of a version that is not known here.
+    """
+    try:
+        raw = path.read_bytes()
+        head = msgspec.json.decode(raw, type=_Head)
+    except (OSError, msgspec.DecodeError) as error:
+        raise SettingError(f"{path}: not a leaderboard.json: {error}") from error
+    if head.format != FORMAT or head.version != VERSION:
+        raise SettingError(
+            f"{path}: is {head.format or 'unknown'} version {head.version}, this reads {FORMAT} "
+            f"version {VERSION}; run `atts report` again on the runs"
+        )
+    try:
+        return msgspec.json.decode(raw, type=Leaderboard)
+    except msgspec.DecodeError as error:
+        raise SettingError(f"{path}: not a leaderboard.json: {error}") from error
+
+
+class _Head(msgspec.Struct):
+    format: str = ""
+    version: int = 0

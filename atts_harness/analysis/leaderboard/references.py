@@ -1,0 +1,92 @@
+"""Which row another is measured against; and speed-ups, like with like."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from atts_harness.analysis.leaderboard.conditions import MODEL
+from atts_harness.analysis.leaderboard.rows import Row
+
+
+def with_speedups(rows: Sequence[Row]) -> list[Row]:
+    """The rows of a table, with speed-ups where there is a row to compare with.
+
+    Like with like: the same models on the same engines, the same concurrency settings, the same
+    number of samples, and the same tasks at the same time.
+    """
+    done = []
+    for row in rows:
+        timed = [other for other in rows if _alike(row, other)]
+        alone = nearest(row, [other for other in timed if other.strategy == "target-only"])
+        barrier = nearest(row, [other for other in timed if other.strategy == "synchronous"])
+        speed = msgspec.structs.replace(
+            row.speed,
+            speedup_target_only=_ratio(alone, row),
+            speedup_synchronous=_ratio(barrier, row),
+            target_only=alone.id if alone else None,
+            synchronous=barrier.id if barrier else None,
+        )
+        done.append(msgspec.structs.replace(row, speed=speed))
+    return done
+
+
+def nearest(row: Row, others: Sequence[Row]) -> Row | None:
+    """The row to measure another against.
+
+    Args:
+        row: which.
+        others: rows of the strategy to measure against, whatever their models.
+
+    Returns:
+        Of those with the row's models the one nearest in what a takeover does, in realised takeover
+        rate and in target tokens, the first of equals. None if there is none, or if the row has
+        one model only and the others with it do not agree on the other model.
+    """
+    fitting = [other for other in others if _fits(row, other)]
+    if len({(other.pair.draft, other.pair.target) for other in fitting}) != 1:
+        return None
+    return min(fitting, key=lambda other: _distance(row, other))
+
+
+def _fits(row: Row, other: Row) -> bool:
+    """Whether both have the same models, as far as both have them."""
+    for role in ("draft", "target"):
+        mine, its = _model(row, role), _model(other, role)
+        if None not in (mine, its) and mine != its:
+            return False
+    return True
+
+
+def _model(row: Row, role: str) -> tuple[str, str | None] | None:
+    name: str | None = getattr(row.pair, role)
+    if name is None or MODEL in row.conditions.sampling:  # another lm-eval model has no roles
+        return None
+    return name, getattr(row.pair, f"{role}_engine")
+
+
+def _distance(row: Row, other: Row) -> tuple[float, float, float]:
+    mine, its = row.options.get("on_reject"), other.options.get("on_reject")
+    rates = [r.takeover.realised.value for r in (row, other) if r.takeover and r.takeover.realised]
+    tokens = [r.tokens.target_computed or 0.0 for r in (row, other)]
+    return (
+        float(None not in (mine, its) and mine != its),
+        abs(rates[0] - rates[1]) if len(rates) == 2 else 0.0,
+        abs(tokens[0] - tokens[1]),
+    )
+
+
+def _alike(row: Row, other: Row) -> bool:
+    mine, its = row.speed, other.speed
+    return (
+        bool(mine.makespan and its.makespan)
+        and (mine.concurrency, mine.shared_with) == (its.concurrency, its.shared_with)
+        and row.samples == other.samples
+    )
+
+
+def _ratio(reference: Row | None, row: Row) -> float | None:
+    if reference is None or not reference.speed.makespan or not row.speed.makespan:
+        return None
+    return reference.speed.makespan / row.speed.makespan

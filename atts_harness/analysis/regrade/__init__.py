@@ -1,0 +1,1 @@
+"""Grading saved runs again without generating."""

@@ -1,0 +1,149 @@
+"""`atts regrade`: the command around `atts_harness.analysis.regrade.regrade`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from atts_harness.errors import SettingError
+
+if TYPE_CHECKING:
+    from atts_harness.analysis.regrade.regrade import Calls, TaskGrades
+
+_MOST_NAMED = 10
+
+
+def regrade_command(
+    app: typer.Typer, documents: Callable[..., Sequence[Mapping[str, Any]]] | None = None
+) -> None:
+    """Add `atts regrade`.
+
+    Args:
+        app: the `atts` command.
+        documents: from a task's name, the run's `system_instruction` and its `metadata` to the
+            task's documents (`atts_harness.results.saved.Documents`); without it a run directory
+            that has no sample logs cannot be graded, for it does not hold the golds.
+    """
+
+    @app.command("regrade")
+    def regrade(
+        run: Annotated[Path, typer.Argument(help="Run directory, sample logs, or traces.")],
+        extractor: Annotated[
+            str, typer.Option(help="Whose answer counts: boxed, last_expression, regex, llm.")
+        ] = "boxed",
+        judge: Annotated[
+            str | None, typer.Option(help="A model that judges every answer, beside the grader.")
+        ] = None,
+        repeats: Annotated[int | None, typer.Option(help="Samples a question should have.")] = None,
+        system_instruction: Annotated[
+            str | None,
+            typer.Option(help="As the run had it; for a run directory without sample logs."),
+        ] = None,
+        metadata: Annotated[
+            str, typer.Option(help="As the run had it (JSON); for a run directory likewise.")
+        ] = "{}",
+        out: Annotated[
+            Path | None, typer.Option(help="Where results go; default: beside the run.")
+        ] = None,
+        dry_run: Annotated[
+            bool, typer.Option("--dry-run", help="Call no model and write nothing.")
+        ] = False,
+    ) -> None:
+        """Grade a saved run again without generating; original answers stay."""
+        from atts_harness.analysis.regrade import regrade as logic
+        from atts_harness.grading.extraction import LLM
+        from atts_harness.results.saved import read
+
+        known = None
+        if documents is not None:
+            given = {"system_instruction": system_instruction, "metadata": _object(metadata)}
+            known = partial(documents, **given)
+        questions = read(run, known, repeats)
+        folder = out or (run if run.is_dir() else run.parent)
+        console = Console()
+        needed = logic.calls_needed(questions, extractor)
+        if dry_run:
+            if needed or judge:
+                judged = sum(len(q.samples) for q in questions) if judge else 0
+                console.print(
+                    f"dry run: {needed} calls to extract and at most {judged} to judge would "
+                    "be made"
+                )
+            if extractor == LLM and needed:
+                return
+        asks = (needed > 0 and not dry_run, judge is not None and not dry_run)
+        results = logic.regrade(
+            questions,
+            extractor,
+            calls=_calls(None, folder / "llm-extractions.jsonl") if asks[0] else None,
+            judge=_calls(judge, folder / f"judged-{_plain(judge)}.jsonl") if asks[1] else None,
+        )
+        for result in results:
+            _show(console, result)
+        if not dry_run:
+            head, body = logic.write(results, folder)
+            console.print(f"written: {head} and {body.name}")
+
+
+def _calls(model: str | None, file: Path) -> Calls:
+    from atts_harness.analysis.regrade.regrade import Calls
+    from atts_harness.judging.llm import ask, endpoint
+
+    where = endpoint()
+    client = where.client()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return Calls(lambda request: ask(client, model or where.model, request), file)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingError(f"--metadata: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise SettingError("--metadata: must be a JSON object")
+    return found
+
+
+def _plain(name: str | None) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-." else "-" for sign in name or "")
+
+
+def _show(console: Console, result: TaskGrades) -> None:
+    samples = sum(len(own) for own in result.grades)
+    title = f"{result.task}: {len(result.questions)} questions, {samples} samples"
+    table = Table(title=f"{title}, extractor {result.extractor}")
+    for name in ("figure", "value", "stderr", "95 % interval"):
+        table.add_column(name, justify="left" if name == "figure" else "right")
+    for name, found in result.figures.items():
+        table.add_row(name, *_cells(found))
+    table.add_section()
+    for name, found in result.extractors.items():
+        table.add_row(f"pass@1 by {name}", *_cells(found))
+    console.print(table)
+    if result.judged is not None:
+        console.print(
+            "judge: right {right:.4f}, differs from the grader {differs:.4f}, unknown "
+            "{unknown:.4f}".format(**result.judged)
+        )
+    if result.missing:
+        named = ", ".join(f"{key}/{repeat}" for key, repeat in result.missing[:_MOST_NAMED])
+        more = len(result.missing) - _MOST_NAMED
+        console.print(
+            f"{len(result.missing)} samples are missing and count as wrong: {named}"
+            + (f" and {more} more" if more > 0 else "")
+        )
+
+
+def _cells(found: dict[str, float | None]) -> tuple[str, str, str]:
+    value, stderr, low, high = (found[key] for key in ("value", "stderr", "low", "high"))
+    if stderr is None or low is None or high is None:
+        return f"{value:.4f}", "", ""
+    return f"{value:.4f}", f"{stderr:.4f}", f"[{low:.4f}, {high:.4f}]"

@@ -1,0 +1,207 @@
+"""`atts calibrate`: a bank from a task, or from a run that is there already.
+
+The command line is here; what runs a task comes from the plugin that can (it needs lm-eval), and is
+handed to `calibrate_command`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from atts_harness.conformal.bankfile import Bank, write_bank
+from atts_harness.conformal.calibrate import bank_from_run, by_turn, too_small
+from atts_harness.conformal.pvalues import scores_needed
+from atts_harness.errors import SettingError
+
+
+@dataclass(frozen=True)
+class CalibrationRun:
+    """What to run to get calibration scores.
+
+    Attributes:
+        task: lm-eval task.
+        run_dir: where it is recorded, and resumed from.
+        model_args: settings of the run to calibrate for.
+        split: another split of the task's data set.
+        questions: at most so many.
+        evaluated: how many of the task's first documents the evaluation takes; None: all.
+        evaluation_questions: take these very documents.
+        metadata: as lm-eval's `--metadata`.
+        turns: score the first so many turns; 1 costs no takeovers.
+        system_instruction: as lm-eval's.
+        chat_template: as lm-eval's `--apply_chat_template`.
+        include_path: as lm-eval's.
+    """
+
+    task: str
+    run_dir: Path
+    model_args: dict[str, Any] = field(default_factory=dict)
+    split: str | None = None
+    questions: int | None = None
+    evaluated: int | None = None
+    evaluation_questions: bool = False
+    metadata: dict[str, Any] = field(default_factory=dict)
+    turns: int | None = None
+    system_instruction: str | None = None
+    chat_template: bool = True
+    include_path: Path | None = None
+
+
+LiveRun = Callable[[CalibrationRun], str]
+"""Runs a task to its end in `run_dir`; returns where its questions are from, in words.
+
+Raises SettingError, and what a run raises when it is interrupted; it can then be resumed.
+"""
+
+
+def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
+    """Add `atts calibrate`; without `live` it makes banks from runs only."""
+
+    def calibrate(
+        out: Annotated[Path, typer.Argument(help="the bank to write: .json or .npz")],
+        from_run: Annotated[
+            Path | None, typer.Option(help="take the scores of this run directory; runs nothing")
+        ] = None,
+        task: Annotated[str | None, typer.Option(help="lm-eval task")] = None,
+        model_args: Annotated[
+            str, typer.Option(help="settings of the run to calibrate for, as --model_args")
+        ] = "",
+        split: Annotated[
+            str | None, typer.Option(help="another split of the task's data set (train, ...)")
+        ] = None,
+        questions: Annotated[int | None, typer.Option(min=1, help="at most so many")] = None,
+        repeats: Annotated[int | None, typer.Option(min=1, help="samples a question")] = None,
+        evaluated: Annotated[
+            int | None,
+            typer.Option(
+                min=1, help="the evaluation takes the first N documents (its --limit): use others"
+            ),
+        ] = None,
+        evaluation_questions: Annotated[
+            bool, typer.Option(help="calibrate on the evaluation's own questions")
+        ] = False,
+        turns: Annotated[
+            int | None, typer.Option(min=1, help="score the first N turns; 1: no takeovers")
+        ] = None,
+        run_dir: Annotated[
+            Path | None, typer.Option(help="where the run is kept and resumed; default OUT.run")
+        ] = None,
+        metadata: Annotated[str, typer.Option(help="as lm-eval's --metadata (JSON)")] = "{}",
+        system_instruction: Annotated[str | None, typer.Option(help="as lm-eval's")] = None,
+        apply_chat_template: Annotated[bool, typer.Option(help="as lm-eval's")] = True,
+        include_path: Annotated[Path | None, typer.Option(help="as lm-eval's")] = None,
+        partial: Annotated[
+            bool, typer.Option(help="accept a run that is not finished (leans to short samples)")
+        ] = False,
+    ) -> None:
+        """Make a bank of scores to rank a run's turns against.
+
+        Takes other questions than the evaluation's unless told otherwise; an interrupted
+        calibration is resumed by the same command.
+        """
+        _check_suffix(out)
+        if from_run is not None:
+            bank = bank_from_run(from_run, task, turns=turns, partial=partial)
+            _write(bank, out, from_run)
+            return
+        if live is None or task is None:
+            raise SettingError("give --task TASK to run one, or --from-run RUN to use a run")
+        folder = run_dir or out.with_name(out.name + ".run")
+        request = CalibrationRun(
+            task=task,
+            run_dir=folder,
+            model_args=parse_model_args(model_args),
+            split=split,
+            questions=questions,
+            evaluated=evaluated,
+            evaluation_questions=evaluation_questions,
+            metadata=_metadata(metadata, repeats),
+            turns=turns,
+            system_instruction=system_instruction,
+            chat_template=apply_chat_template,
+            include_path=include_path,
+        )
+        origin = live(request)
+        bank = bank_from_run(
+            folder, turns=turns, evaluation_questions=evaluation_questions, split=origin
+        )
+        _write(bank, out, folder)
+
+    app.command("calibrate")(calibrate)
+
+
+def parse_model_args(text: str) -> dict[str, Any]:
+    """`key=value,key=value` (values stay text), or a JSON object, as lm-eval's command has it.
+
+    Raises:
+        SettingError: a part without `=`, or JSON that breaks off.
+    """
+    if text.lstrip().startswith("{"):
+        return _json_object("--model-args", text)
+    args: dict[str, Any] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise SettingError(f"--model-args: {part!r} is not key=value")
+        args[name] = value
+    return args
+
+
+def _metadata(text: str, repeats: int | None) -> dict[str, Any]:
+    found = _json_object("--metadata", text)
+    return found if repeats is None else {**found, "repeats": repeats}
+
+
+def _json_object(option: str, text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingError(f"{option}: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise SettingError(f"{option}: must be a JSON object")
+    return found
+
+
+def _check_suffix(out: Path) -> None:
+    if out.suffix not in (".json", ".npz"):
+        raise SettingError(f"{out}: a bank is .json or .npz")
+    if not out.parent.is_dir():
+        raise SettingError(f"{out}: there is no folder {out.parent}")
+
+
+def _write(bank: Bank, out: Path, run: Path) -> None:
+    write_bank(bank, out)
+    console = Console()
+    rows = by_turn(bank)
+    rate = bank.rate or 0.0
+    small = {row.turn for row in too_small(rows, rate)}
+    table = Table("turn", "scores", "questions", "least rate", "", title=f"bank {out}")
+    for row in rows:
+        note = f"fewer than {scores_needed(rate)}" if row.turn in small else ""
+        counts = (str(row.scores), str(row.questions))
+        table.add_row(str(row.turn), *counts, f"{row.least_rate:.4f}", note)
+    console.print(table)
+    console.print(_cost(run))
+
+
+def _cost(run: Path) -> Table:
+    """What the scores cost: calibration is target work like any other."""
+    from atts_harness.journal.reader import open_run
+
+    with open_run(run) as recorded:
+        ledger = recorded.ledger()
+    title = f"cost of the run: {ledger.seconds:.1f} s"
+    table = Table("calls", "number", "computed tokens", "generated", "scored", title=title)
+    for name, account in sorted(ledger.accounts.items()):
+        totals = account.totals
+        counts = (totals.calls, totals.computed_tokens, totals.completion_tokens)
+        table.add_row(name, *map(str, counts), str(totals.scored_tokens))
+    return table

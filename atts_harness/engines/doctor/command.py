@@ -1,0 +1,328 @@
+"""`atts serve-models`, `atts doctor` and `atts warmup`."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atts_harness import plugins
+from atts_harness.errors import BackendError, SettingError, UnknownSettingError
+
+if TYPE_CHECKING:
+    from atts_harness.backend import Backend as OpenBackend
+    from atts_harness.backend import BackendKind, BackendSpec
+    from atts_harness.engines.backend import EngineBackend
+    from atts_harness.engines.kind import EngineKind, Finding
+
+COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
+
+Urls = Annotated[list[str], typer.Argument(help="addresses of running servers")]
+Settings = Annotated[
+    list[str],
+    typer.Argument(
+        help="settings as in model_args: backend=sglang,draft=...,target_devices=1+2, or JSON"
+    ),
+]
+Tokenizer = Annotated[
+    str | None, typer.Option(help="folder or hub id of the served model's tokenizer")
+]
+Backend = Annotated[str | None, typer.Option(help="vllm, sglang or openai; default: recognised")]
+MaxLength = Annotated[int | None, typer.Option(help="context window, if the server tells none")]
+
+
+def serve_models(
+    settings: Settings,
+    run_dir: Annotated[Path, typer.Option(help="folder for the servers' logs")] = Path(
+        "runs/servers"
+    ),
+) -> None:
+    """Start the servers of a draft and a target, alone, for several runs to share.
+
+    Ends them on Ctrl-C or SIGTERM, and when one of them dies.
+    """
+    specs = _specs(settings, run_dir)
+    raise typer.Exit(asyncio.run(_serve(specs)))
+
+
+def doctor(
+    urls: Urls,
+    backend: Backend = None,
+    tokenizer: Tokenizer = None,
+    max_length: MaxLength = None,
+) -> None:
+    """Examine running servers: what they are, what they can do, and what to do about it."""
+    given = {"tokenizer": tokenizer, "max_length": max_length}
+    worst = 0
+    for url in urls:
+        worst |= asyncio.run(_doctor(url, backend, given))
+    raise typer.Exit(worst)
+
+
+def warmup(
+    urls: Annotated[list[str] | None, typer.Argument(help="servers to warm up")] = None,
+    backend: Backend = None,
+    tokenizer: Tokenizer = None,
+    max_length: MaxLength = None,
+    engine_python: Annotated[
+        str | None, typer.Option(help="Python of the environment that holds the engine")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="most requests at once")] = 32,
+    fetch: Annotated[bool, typer.Option(help="fetch FlashInfer's kernels where a GPU is")] = True,
+) -> None:
+    """Check FlashInfer and its kernels, and warm running servers up before anything is timed."""
+    status = _installation(backend, engine_python, fetch=fetch)
+    given = {"tokenizer": tokenizer, "max_length": max_length}
+    for url in urls or []:
+        asyncio.run(_warm(url, backend, given, batch))
+    raise typer.Exit(status)
+
+
+async def _serve(specs: Sequence[BackendSpec]) -> int:
+    from atts_harness.engines.backend import EngineBackend
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    opening = _begin(specs)
+    waiting = asyncio.create_task(stop.wait())
+    opened: list[EngineBackend] = []
+    try:
+        # The first failure ends the others: nobody waits minutes for half a pair.
+        left = set(opening)
+        while left and not stop.is_set():
+            done, _ = await asyncio.wait({*left, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {waiting}:
+                left.discard(task)
+                backend = task.result()
+                assert isinstance(backend, EngineBackend)
+                opened.append(backend)
+        if not stop.is_set():
+            _announce(specs, [task.result() for task in opening])
+        while not stop.is_set():
+            dead = [b.server for b in opened if b.server is not None and b.server.dead]
+            if dead:
+                raise SettingError(dead[0].explain())
+            await asyncio.wait({waiting}, timeout=1)
+        return 0
+    finally:
+        for task in opening:
+            task.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
+        await asyncio.gather(*(backend.aclose() for backend in opened))
+        waiting.cancel()
+
+
+def _begin(specs: Sequence[BackendSpec]) -> list[asyncio.Task[OpenBackend]]:
+    """Start the servers side by side, but one after the other on a device that they share.
+
+    While an engine starts it measures the device's free memory, and takes what another one is
+    just taking for its own.
+    """
+    from atts_harness.engines.managed import devices_of
+
+    begun: list[tuple[set[str], asyncio.Task[OpenBackend]]] = []
+    for spec in specs:
+        devices = set(devices_of(spec))
+        earlier = [task for others, task in begun if others & devices]
+        begun.append((devices, asyncio.create_task(_open_after(earlier, spec))))
+    return [task for _, task in begun]
+
+
+async def _open_after(
+    earlier: Sequence[asyncio.Task[OpenBackend]], spec: BackendSpec
+) -> OpenBackend:
+    if earlier:
+        await asyncio.wait(earlier)
+    return await plugins.backend(spec.kind).open(spec)
+
+
+def _announce(specs: Sequence[BackendSpec], opened: Sequence[Any]) -> None:
+    parts = []
+    for spec, backend in zip(specs, opened, strict=True):
+        log = backend.server.launch.log
+        typer.echo(f"{spec.role}: {spec.kind} at {backend.http.url} (log: {log})")
+        parts += [f"{spec.role}_backend={spec.kind}", f"{spec.role}_url={backend.http.url}"]
+        parts += [f"{spec.role}={spec.model}"]
+    typer.echo("--model_args " + ",".join(parts))
+
+
+def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec]:
+    """What is to be served; a role that is not named is not."""
+    import dataclasses
+
+    from atts_harness.settings import ROLES, parse_settings
+
+    given: dict[str, Any] = {}
+    for text in settings:
+        given |= _settings_of(text)
+    named = [role for role in ROLES if role in given] or list(ROLES)
+    for role in named:
+        _check_servable(role, given)
+    if len(named) == 1:
+        # A strategy that uses this role alone, so that nothing is asked of the other one.
+        alone = (n for n, s in plugins.strategies().items() if tuple(s.value.roles) == (named[0],))
+        given.setdefault("strategy", next(alone, "atts"))
+    plan = parse_settings(given)
+    specs = [dataclasses.replace(plan.roles[role], run_dir=str(run_dir)) for role in named]
+    return list(dict.fromkeys(specs))
+
+
+def _settings_of(text: str) -> dict[str, Any]:
+    """`name=value,name=value`, or a JSON object, whose values may hold commas."""
+    import msgspec
+
+    if text.lstrip().startswith("{"):
+        try:
+            return msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise SettingError(f"settings: not a JSON object: {error}") from error
+    found: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, sign, value = part.partition("=")
+        if not sign:
+            raise SettingError(f"{part}: write NAME=VALUE")
+        found[name.strip()] = value
+    return found
+
+
+def _check_servable(role: str, given: Mapping[str, Any]) -> None:
+    name = given.get(f"{role}_backend") or given.get("backend") or "transformers"
+    if "port" not in plugins.backend(name).options.__struct_fields__:
+        raise SettingError(f"{role}_backend: {name} has no server to start; choose vllm or sglang")
+    url = next((key for key in ("url", f"{role}_url") if key in given), None)
+    if url is not None:
+        raise SettingError(f"{url}: this command starts servers; leave it out")
+
+
+async def _doctor(url: str, name: str | None, given: Mapping[str, Any]) -> int:
+    from atts_harness.engines.doctor.examine import examine
+
+    typer.secho(url, bold=True)
+    failed = 0
+    async for backend, model in _opened(url, name, given):
+        async for finding in examine(backend, model):
+            failed |= finding.level == "error"
+            _show(finding)
+    return failed
+
+
+async def _warm(url: str, name: str | None, given: Mapping[str, Any], batch: int) -> None:
+    from atts_harness.engines.doctor.warm import warm_up
+
+    typer.secho(url, bold=True)
+    async for backend, _ in _opened(url, name, given):
+        async for grade in warm_up(backend, batch):
+            typer.echo(
+                f"  {grade.kind}: {grade.batch} x {grade.context} tokens: "
+                f"first {grade.first:.2f} s, again {grade.second:.2f} s"
+            )
+
+
+async def _opened(
+    url: str, name: str | None, given: Mapping[str, Any]
+) -> AsyncIterator[tuple[EngineBackend, str]]:
+    """The backend of a running server and the name of its model; closed afterwards."""
+    from atts_harness.backend import BackendSpec
+    from atts_harness.engines.backend import EngineBackend
+    from atts_harness.settings import struct_from
+
+    kind = await _kind(url, name)
+    fields = kind.options.__struct_fields__
+    values = {k: v for k, v in given.items() if v is not None and k in fields}
+    options = struct_from(kind.options, {"url": url, **values}, where=kind.name)
+    backend = await kind.open(BackendSpec(kind.name, None, options))
+    assert isinstance(backend, EngineBackend)
+    try:
+        yield backend, backend.served_model
+    finally:
+        await backend.aclose()
+
+
+async def _kind(url: str, name: str | None) -> BackendKind:
+    """The backend for a server: the named one, or that of the engine that answers there."""
+    from atts_harness.engines.http import EngineHttp
+
+    if name is not None:
+        return plugins.backend(name)
+    http = EngineHttp(url)
+    try:
+        for engine in sorted(_engines().values(), key=lambda kind: not kind.specific):
+            if await engine.recognise(http):
+                return plugins.backend(engine.name)
+    except BackendError as error:
+        raise SettingError(f"url: nothing answers at {url} ({error})") from error
+    finally:
+        await http.aclose()
+    raise SettingError(f"url: {url} is no engine that is known here; name it with --backend")
+
+
+def _engines() -> dict[str, EngineKind]:
+    found = plugins.manager().hook.atts_engines()
+    return {engine.name: engine for engines in found for engine in engines}
+
+
+def _installation(name: str | None, python: str | None, *, fetch: bool) -> int:
+    """FlashInfer in the environments of the engines; status 1 if something does not fit."""
+    import os
+    import sys
+
+    from atts_harness.engines.doctor import flashinfer
+    from atts_harness.engines.kind import Finding
+    from atts_harness.engines.managed import visible_devices
+
+    gpu = bool(visible_devices())
+    engines = [e for e in _engines().values() if e.package and name in (None, e.name)]
+    if name is not None and not engines and name not in _engines():
+        raise UnknownSettingError(name, _engines(), where="backend")
+    failed, seen = 0, 0
+    for engine in engines:
+        variable = engine.python_variable or ""
+        where = python or os.environ.get(variable) or sys.executable
+        installed = flashinfer.look(where, engine.package)
+        if installed.engine is None and name is None and python is None:
+            continue  # this engine is not in use here
+        seen += 1
+        typer.secho(f"{installed.engine or engine.name} ({where})", bold=True)
+        for finding in flashinfer.judge(installed, gpu=gpu):
+            failed |= finding.level == "error"
+            _show(finding)
+        version = installed.versions.get("flashinfer-python")
+        pin = version or _pinned(installed.pins)
+        if pin is None:
+            continue
+        command = "python -m " + " ".join(flashinfer.precompile(pin))
+        if gpu and version and fetch:
+            found = flashinfer.fetch(where, version)
+        else:
+            why = "no GPU here" if not gpu else "not asked to" if version else "not installed"
+            found = Finding("note", "kernels", f"{why}: would run `{command}`")
+        failed |= found.level == "error"
+        _show(found)
+    if not seen:
+        typer.echo("no engine is installed here; name its environment with --engine-python")
+    return int(failed)
+
+
+def _pinned(requirement: str) -> str | None:
+    """The version of `name[extra]==version`."""
+    _, sign, version = requirement.partition("==")
+    return version.split(";")[0].strip() if sign else None
+
+
+def _show(finding: Finding) -> None:
+    level = typer.style(f"{finding.level:7}", fg=COLOURS[finding.level])
+    remedy = f"\n          -> {finding.remedy}" if finding.remedy else ""
+    typer.echo(f"  {level} {finding.subject}: {finding.text}{remedy}")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the three commands."""
+    app.command("serve-models")(serve_models)
+    app.command("doctor")(doctor)
+    app.command("warmup")(warmup)

@@ -1,0 +1,1 @@
+"""What a run leaves on disk: its journal, its run directory, and what reads them."""

@@ -1,0 +1,147 @@
+"""The journal contract, and the one that lives in memory.
+
+A journal holds every call's reply and every decision of a run under a key that is never call
+order. A recorded call is answered from it; the first unrecorded one goes to the engine.
+
+Records become durable in the order in which they were made, never with a gap: whatever a record
+depends on was recorded before it. So a run that dies loses the last few at most, and what is left
+is a state in which the run really was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from atts_harness.errors import JournalMismatchError
+from atts_harness.journal.hashing import difference
+from atts_harness.records import CallKey, CallRecord, DecisionRecord, SampleId, SampleRecord
+
+
+class Journal(Protocol):
+    """Durable record of a run."""
+
+    @property
+    def elapsed(self) -> float:
+        """What the run's clock showed at the last record of earlier sessions, in seconds."""
+        ...
+
+    def recorded(self) -> Iterable[CallRecord | SampleRecord]:
+        """Every call and every finished sample of earlier sessions."""
+        ...
+
+    def call(self, key: CallKey) -> CallRecord | None:
+        """The recorded call, if there is one."""
+        ...
+
+    async def record_call(self, record: CallRecord) -> None:
+        """Record a call; committed soon, and before anything recorded after it."""
+        ...
+
+    def decision(self, sample: SampleId, turn: int) -> DecisionRecord | None:
+        """The recorded decision, if there is one."""
+        ...
+
+    def record_decision(self, record: DecisionRecord) -> None:
+        """Record a decision; committed no later than any call recorded after it."""
+        ...
+
+    def decisions(self) -> Iterable[DecisionRecord]:
+        """All recorded decisions, in the order in which they were made."""
+        ...
+
+    def sample(self, sample: SampleId) -> SampleRecord | None:
+        """The finished sample, if it is recorded."""
+        ...
+
+    async def record_sample(self, record: SampleRecord) -> None:
+        """Record a finished sample; committed when this returns."""
+        ...
+
+    def record_metrics(self, at: float, engine: str, values: dict[str, float]) -> None:
+        """Record an engine's own figures."""
+        ...
+
+    def close(self) -> None:
+        """Commit what is left and let go."""
+        ...
+
+
+class MemoryJournal:
+    """Keeps everything in memory; for runs without a run directory.
+
+    Args:
+        keep: whether the calls of finished samples are kept, too; else memory stays flat.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self.elapsed = 0.0
+        self.metrics: list[tuple[float, str, dict[str, float]]] = []
+        self._keep = keep
+        self._calls: dict[SampleId, dict[CallKey, CallRecord]] = {}
+        self._decisions: dict[SampleId, dict[int, DecisionRecord]] = {}
+        self._samples: dict[SampleId, SampleRecord] = {}
+
+    def recorded(self) -> Iterable[CallRecord | SampleRecord]:
+        """Every call and every finished sample that is kept."""
+        return [*self.calls(), *self._samples.values()]
+
+    def call(self, key: CallKey) -> CallRecord | None:
+        """The recorded call, if there is one."""
+        return self._calls.get(key.sample, {}).get(key)
+
+    async def record_call(self, record: CallRecord) -> None:
+        """Record a call."""
+        self._calls.setdefault(record.key.sample, {})[record.key] = record
+
+    def calls(self) -> list[CallRecord]:
+        """All recorded calls that are kept, by sample."""
+        return [record for calls in self._calls.values() for record in calls.values()]
+
+    def decision(self, sample: SampleId, turn: int) -> DecisionRecord | None:
+        """The recorded decision, if there is one."""
+        return self._decisions.get(sample, {}).get(turn)
+
+    def record_decision(self, record: DecisionRecord) -> None:
+        """Record a decision."""
+        self._decisions.setdefault(record.sample, {})[record.turn] = record
+
+    def decisions(self) -> Iterable[DecisionRecord]:
+        """All recorded decisions, in the order in which they were made."""
+        known = [record for turns in self._decisions.values() for record in turns.values()]
+        return sorted(known, key=lambda record: record.sequence)
+
+    def sample(self, sample: SampleId) -> SampleRecord | None:
+        """The finished sample, if it is recorded."""
+        return self._samples.get(sample)
+
+    async def record_sample(self, record: SampleRecord) -> None:
+        """Record a finished sample."""
+        self._samples[record.id] = record
+        if not self._keep:
+            self._calls.pop(record.id, None)
+
+    def record_metrics(self, at: float, engine: str, values: dict[str, float]) -> None:
+        """Record an engine's own figures."""
+        self.metrics.append((at, engine, values))
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def replayed(record: CallRecord, request_hash: str) -> CallRecord:
+    """`record`, if it is of the very request that is asked now.
+
+    Raises:
+        JournalMismatchError: the request differs from the recorded one; names what differs.
+    """
+    if record.request_hash != request_hash:
+        key = record.key
+        what = difference(record.request_hash, request_hash)
+        raise JournalMismatchError(
+            f"run_dir: the {key.kind} call of turn {key.turn} (sample {key.sample.task}/"
+            f"{key.sample.doc}/{key.sample.repeat}) differs from the recorded one in: {what}; "
+            "use the settings, models and prompts of the recorded run, another run_dir, or "
+            "resume=false to start afresh"
+        )
+    return record

@@ -1,0 +1,254 @@
+"""The journal of a run directory: SQLite in WAL mode, written by a thread of its own.
+
+The run's loop hands over encoded rows and goes on; the thread commits them together, about every
+20 ms. Rows are committed in the order in which they were handed over. A commit survives the death
+of the process; against power loss only what was checkpointed is promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from atts_harness.errors import RunDirError
+from atts_harness.journal import schema
+from atts_harness.records import CallKey, CallRecord, DecisionRecord, SampleId, SampleRecord
+
+COMMIT_SECONDS = 0.02
+MOST_WAITING = 10_000  # rows; a disk that cannot keep up slows the run down, not fills the memory
+
+INSERT_CALL = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+INSERT_DECISION = "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)"
+# Again when an answer is extracted later.
+INSERT_SAMPLE = "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?)"
+INSERT_METRICS = "INSERT INTO metrics VALUES (?, ?, ?)"
+OF_SAMPLE = "WHERE task = ? AND doc = ? AND repeat = ?"
+
+Row = tuple[str, Sequence[Any]]
+
+
+class SqliteJournal:
+    """A `Journal` on disk. Made by `atts_harness.journal.reader.RunDir`, which checks and locks.
+
+    Args:
+        path: of an existing database.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._reader = connect(path)
+        self._begun = self._samples_with("calls") | self._samples_with("decisions")
+        self._finished = self._samples_with("samples")
+        self._calls: dict[SampleId, dict[CallKey, CallRecord]] = {}
+        self._turns: dict[SampleId, dict[int, DecisionRecord]] = {}
+        self.elapsed = self._last_time()
+        self._rows: list[Row] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._error: RunDirError | None = None
+        self._told = False  # whether the run was told of the error
+        self._closing = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._write, name="atts-journal", daemon=True)
+        self._thread.start()
+
+    def recorded(self) -> Iterator[CallRecord | SampleRecord]:
+        """Every call and every finished sample of earlier sessions."""
+        for (blob,) in self._reader.execute("SELECT record FROM calls"):
+            yield schema.decode_call(blob)
+        for (blob,) in self._reader.execute("SELECT record FROM samples"):
+            yield schema.decode_sample(blob)
+
+    def call(self, key: CallKey) -> CallRecord | None:
+        """The recorded call, if there is one."""
+        if key.sample not in self._begun:
+            return None
+        return self._recorded_calls(key.sample).get(key)
+
+    async def record_call(self, record: CallRecord) -> None:
+        """Record a call; committed soon, and before anything recorded after it.
+
+        Raises:
+            RunDirError: the journal can no longer be written.
+        """
+        key = record.key
+        place = (*_columns(key.sample), key.kind, key.role, key.turn, key.attempt)
+        self._put(INSERT_CALL, (*place, record.done, schema.encode(record)))
+        if len(self._rows) > MOST_WAITING:
+            await self._committed()
+
+    def decision(self, sample: SampleId, turn: int) -> DecisionRecord | None:
+        """The recorded decision, if there is one."""
+        if sample not in self._begun:
+            return None
+        known = self._turns.get(sample)
+        if known is None:
+            query = f"SELECT record FROM decisions {OF_SAMPLE}"
+            rows = self._reader.execute(query, _columns(sample))
+            records = [schema.decode_decision(blob) for (blob,) in rows]
+            known = self._turns[sample] = {record.turn: record for record in records}
+        return known.get(turn)
+
+    def record_decision(self, record: DecisionRecord) -> None:
+        """Record a decision; committed no later than any call recorded after it."""
+        row = (record.sequence, *_columns(record.sample), record.turn, schema.encode(record))
+        self._put(INSERT_DECISION, row)
+
+    def decisions(self) -> Iterable[DecisionRecord]:
+        """All recorded decisions, in the order in which they were made."""
+        for (blob,) in self._reader.execute("SELECT record FROM decisions ORDER BY sequence"):
+            yield schema.decode_decision(blob)
+
+    def sample(self, sample: SampleId) -> SampleRecord | None:
+        """The finished sample, if it is recorded."""
+        if sample not in self._finished:
+            return None
+        query = f"SELECT record FROM samples {OF_SAMPLE}"
+        row = self._reader.execute(query, _columns(sample)).fetchone()
+        return schema.decode_sample(row[0])
+
+    async def record_sample(self, record: SampleRecord) -> None:
+        """Record a finished sample; committed when this returns.
+
+        Raises:
+            RunDirError: the journal can no longer be written.
+        """
+        failed = record.failed is not None
+        row = (*_columns(record.id), failed, record.ended, schema.encode(record))
+        self._put(INSERT_SAMPLE, row)
+        self._calls.pop(record.id, None)
+        self._turns.pop(record.id, None)
+        await self._committed()
+
+    def record_metrics(self, at: float, engine: str, values: dict[str, float]) -> None:
+        """Record an engine's own figures."""
+        self._put(INSERT_METRICS, (at, engine, schema.encode(values)))
+
+    def close(self) -> None:
+        """Commit what is left and let go.
+
+        Raises:
+            RunDirError: something could not be written and nobody was told yet.
+        """
+        self._closing.set()
+        with self._changed:
+            self._changed.notify()
+        self._thread.join()
+        self._reader.close()
+        if self._error is not None and not self._told:
+            raise self._error
+
+    def _put(self, statement: str, row: Sequence[Any]) -> None:
+        self._raise_error()
+        with self._changed:
+            self._rows.append((statement, row))
+            if len(self._rows) == 1:
+                self._changed.notify()
+
+    async def _committed(self) -> None:
+        """Wait until everything handed over so far is committed."""
+        self._raise_error()
+        self._loop = asyncio.get_running_loop()
+        done = self._loop.create_future()
+        with self._changed:
+            self._waiting.append(done)
+            self._changed.notify()
+        await done
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            self._told = True
+            raise self._error
+
+    def _write(self) -> None:
+        try:
+            connection = connect(self._path)
+        except sqlite3.Error as error:
+            self._fail(schema.explain(error, self._path), [])
+            return
+        try:
+            while self._write_some(connection):
+                pass
+        finally:
+            connection.close()
+
+    def _write_some(self, connection: sqlite3.Connection) -> bool:
+        with self._changed:
+            while not (self._rows or self._waiting or self._closing.is_set()):
+                self._changed.wait()
+        self._closing.wait(COMMIT_SECONDS)  # what comes meanwhile is committed together
+        with self._changed:
+            closing = self._closing.is_set()
+            rows, self._rows = self._rows, []
+            waiting, self._waiting = self._waiting, []
+        try:
+            with connection:  # one transaction: all of it or nothing
+                connection.execute("BEGIN")
+                for statement, row in rows:
+                    connection.execute(statement, row)
+        except sqlite3.Error as error:
+            self._fail(schema.explain(error, self._path), waiting)
+            return False
+        self._tell(waiting, None)
+        return not closing
+
+    def _fail(self, error: RunDirError, waiting: list[asyncio.Future[None]]) -> None:
+        with self._changed:
+            self._error = error
+            waiting = waiting + self._waiting
+            self._waiting = []
+            self._told = self._told or bool(waiting)
+        self._tell(waiting, error)
+
+    def _tell(self, waiting: list[asyncio.Future[None]], error: RunDirError | None) -> None:
+        if waiting and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_resolve, waiting, error)
+
+    def _recorded_calls(self, sample: SampleId) -> dict[CallKey, CallRecord]:
+        known = self._calls.get(sample)
+        if known is None:
+            rows = self._reader.execute(f"SELECT record FROM calls {OF_SAMPLE}", _columns(sample))
+            records = [schema.decode_call(blob) for (blob,) in rows]
+            known = self._calls[sample] = {record.key: record for record in records}
+        return known
+
+    def _samples_with(self, table: str) -> set[SampleId]:
+        rows = self._reader.execute(f"SELECT DISTINCT task, doc, repeat FROM {table}")
+        return {SampleId(*row) for row in rows}
+
+    def _last_time(self) -> float:
+        query = (
+            "SELECT max((SELECT coalesce(max(done), 0) FROM calls),"
+            " (SELECT coalesce(max(ended), 0) FROM samples))"
+        )
+        return float(self._reader.execute(query).fetchone()[0])
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a database for this module's way of writing.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _columns(sample: SampleId) -> tuple[str, int, int]:
+    return (sample.task, sample.doc, sample.repeat)
+
+
+def _resolve(waiting: list[asyncio.Future[None]], error: RunDirError | None) -> None:
+    for done in waiting:
+        if done.done():
+            continue  # its sample was cancelled meanwhile
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

@@ -1,0 +1,1 @@
+"""The model that extracts or judges answers, behind an endpoint."""

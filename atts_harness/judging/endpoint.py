@@ -1,0 +1,97 @@
+"""The `llm` extractor as a backend: its calls are limited, retried and recorded as all are.
+
+Chat endpoints take and give text, and a call is recorded as ids: here they are the text's UTF-8
+bytes. Tokens are counted as the endpoint counts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, ScoreReply, Usage
+from atts_harness.errors import BadRequestError
+from atts_harness.judging.llm import MOST_REPLY_TOKENS, Endpoint, ask_async
+from atts_harness.tokenizer import Ids
+
+if TYPE_CHECKING:
+    from atts_harness.backend import ScoreRequest
+    from atts_harness.transcript import Message
+
+LONGEST_REQUEST = 1 << 20
+
+
+class Utf8:
+    """Text as its bytes; a `Tokenizer` whose template is the words themselves."""
+
+    fingerprint = "utf-8"
+    template_fingerprint = "none"
+    vocab_size = 256
+    named: Mapping[str, int] = {}
+    eos_ids: frozenset[int] = frozenset()
+
+    def encode(self, text: str) -> Ids:
+        """The bytes of a text; half a surrogate pair becomes a question mark."""
+        return tuple(text.encode(errors="replace"))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of bytes; bad ones become U+FFFD."""
+        return bytes(ids).decode(errors="replace")
+
+    def render(self, messages: Sequence[Message]) -> Ids:
+        """The messages' words, a blank line between them: the endpoint has a template itself."""
+        return self.encode("\n\n".join(message.content for message in messages))
+
+    def render_tail(self, messages: Sequence[Message], prefill: str = "") -> Ids:
+        """As `render`, behind a blank line."""
+        return self.encode("\n\n") + self.render(messages) + self.encode(prefill)
+
+
+class EndpointBackend:
+    """A chat endpoint that answers one user message, greedily; a `Backend` without scores.
+
+    Args:
+        endpoint: which.
+        timeout: seconds a call may take.
+
+    Raises:
+        MissingExtraError: the `openai` package is not installed.
+    """
+
+    max_length = LONGEST_REQUEST
+    capabilities = Capabilities(scores=False, scores_read_cache=False, seeds=False, top_logprobs=0)
+
+    def __init__(self, endpoint: Endpoint, timeout: float) -> None:
+        self.tokenizer = Utf8()
+        self._endpoint = endpoint
+        self._client = endpoint.async_client(timeout)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Which model; where it is reached is no part of what it is."""
+        return {"engine": "openai-chat", "model": self._endpoint.model}
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        """The endpoint's reply to the request's text.
+
+        Raises:
+            BackendError: typed as `atts_harness.judging.llm.ask` says.
+        """
+        asked = self.tokenizer.decode(request.ids)
+        text, usage = await ask_async(self._client, self._endpoint.model, asked)
+        return GenerateReply(
+            ids=self.tokenizer.encode(text),
+            ending="eos" if usage["completion_tokens"] < MOST_REPLY_TOKENS else "length",
+            usage=Usage(**usage),
+        )
+
+    async def score(self, request: ScoreRequest) -> ScoreReply:
+        """Never.
+
+        Raises:
+            BadRequestError: always; chat endpoints do not score.
+        """
+        raise BadRequestError("a chat endpoint gives no log-probabilities of prompt tokens")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.close()

@@ -1,0 +1,1 @@
+"""What a run costs: sums over its calls, and prices."""

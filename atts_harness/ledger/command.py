@@ -1,0 +1,108 @@
+"""`atts ledger RUN`: what a run cost, and its calls and samples as JSON lines."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atts_harness.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from atts_harness.journal.reader import RecordedRun
+
+
+@hookimpl
+def atts_cli(app: typer.Typer) -> None:
+    """Add `atts ledger`."""
+    app.command("ledger")(show_ledger)
+
+
+def show_ledger(
+    run: Annotated[Path, typer.Argument(help="run directory")],
+    calls: Annotated[
+        Path | None, typer.Option(help="write a line of JSON for each call to this file")
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help="write a line of JSON for each sample to this file")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="plain data instead of tables")] = False,
+) -> None:
+    """Show what a run cost so far: tokens, seconds, faults, use of slots."""
+    import msgspec
+    from rich.console import Console
+
+    from atts_harness.journal.reader import open_run, write_lines
+
+    with open_run(run) as opened:
+        if calls is not None:
+            write_lines(calls, opened.rows())
+        if samples is not None:
+            write_lines(samples, opened.sample_rows())
+        summary = opened.ledger().summary()
+        if json:
+            text = msgspec.json.format(msgspec.json.encode(summary), indent=2)
+            sys.stdout.write(text.decode() + "\n")
+            return
+        console = Console()
+        if summary["calls"]:
+            console.print(_calls(summary))
+        for line in _facts(opened, summary):
+            console.print(line, highlight=False)
+
+
+COUNTS = ("calls", "failed", "retries")
+TOKENS = {
+    "read": "prompt",
+    "cached": "cached",
+    "computed": "computed",
+    "written": "completion",
+    "scored": "scored",
+    "kept": "kept",
+    "thrown away": "discarded",
+}
+SECONDS = (("queued", "p50"), ("queued", "p99"), ("engine", "p50"), ("engine", "p99"))
+
+
+def _calls(summary: dict[str, Any]) -> Table:
+    """A column for each sort of call: a run has few of them, and a terminal is narrow."""
+    from rich.table import Table
+
+    accounts = summary["calls"]
+    table = Table("", title="Calls", title_justify="left")
+    for name in accounts:
+        table.add_column(name, justify="right")
+
+    def row(title: str, cells: Iterable[str]) -> None:
+        table.add_row(title, *cells)
+
+    for what in COUNTS:
+        row(what, [f"{account[what]:,}" for account in accounts.values()])
+    for title, what in TOKENS.items():
+        row(f"tokens {title}", [f"{a[f'{what}_tokens']:,}" for a in accounts.values()])
+    for part, quantile in SECONDS:
+        told = [account[part].get(quantile) for account in accounts.values()]
+        row(f"{part}, {quantile}", ["" if t is None else f"{t:.2f} s" for t in told])
+    return table
+
+
+def _facts(run: RecordedRun, summary: dict[str, Any]) -> list[str]:
+    samples, missing = summary["samples"], len(run.missing())
+    lines = [
+        f"{samples.get('finished', 0)} samples finished, {samples.get('failed', 0)} failed, "
+        f"{missing} missing, in {summary['seconds']:.1f} s",
+    ]
+    for lane, use in summary["slots"].items():
+        if use["busy_seconds"]:
+            lines.append(f"{lane}: {use['bound']} slots, {use['idle_share']:.0%} idle")
+    ratio = summary["intensity"]["ratio"]
+    if ratio is not None:
+        lines.append(f"time in engines over time waiting for others: {ratio:.2f}")
+    for role, dollars in summary["cost"].items():
+        lines.append(f"{role}: ${dollars:.2f}")
+    return lines

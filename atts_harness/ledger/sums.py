@@ -1,0 +1,238 @@
+"""The ledger: what a run's calls cost, in tokens, seconds and dollars.
+
+It is a sum over the journal's records, made while the run goes or from a run directory later; the
+two agree. Seconds are the run's own clock; tokens are the engines' own counts.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from atts_harness.ledger.prices import Price
+from atts_harness.records import EXTRACTOR, Asked, CallRecord, CallTotals, SampleRecord
+from atts_harness.running.slots import LANES, Lane, lane_of
+
+PERCENTILES = (50, 90, 95, 99)
+
+
+class Distribution:
+    """Values and their percentiles; 8 bytes a value."""
+
+    def __init__(self) -> None:
+        self._values = array("d")
+
+    def add(self, value: float) -> None:
+        """Count one in."""
+        self._values.append(value)
+
+    def summary(self) -> dict[str, float]:
+        """Count, mean, percentiles (nearest rank) and maximum; empty if there are no values."""
+        if not self._values:
+            return {}
+        ordered = sorted(self._values)
+        count = len(ordered)
+        ranks = {f"p{p}": ordered[min(count - 1, -(-p * count // 100) - 1)] for p in PERCENTILES}
+        return {"count": count, "mean": sum(ordered) / count, **ranks, "max": ordered[-1]}
+
+
+@dataclass
+class Account:
+    """The calls of one role and kind.
+
+    Attributes:
+        totals: sums.
+        faults: failed tries, by the error's type.
+        kept: generated tokens that became part of a sample.
+        discarded: generated tokens that were thrown away by the strategy.
+        queued: seconds between asking and the last try, failed tries left out.
+        engine: seconds of the last try.
+        first_token: seconds to the first token, where the engine tells.
+    """
+
+    totals: CallTotals = field(default_factory=CallTotals)
+    faults: Counter[str] = field(default_factory=Counter)
+    kept: int = 0
+    discarded: int = 0
+    queued: Distribution = field(default_factory=Distribution)
+    engine: Distribution = field(default_factory=Distribution)
+    first_token: Distribution = field(default_factory=Distribution)
+
+    def summary(self) -> dict[str, Any]:
+        """All of it, as plain data."""
+        return {
+            **msgspec.to_builtins(self.totals),
+            "kept_tokens": self.kept,
+            "discarded_tokens": self.discarded,
+            "faults": dict(sorted(self.faults.items())),
+            "queued": self.queued.summary(),
+            "engine": self.engine.summary(),
+            "first_token": self.first_token.summary(),
+        }
+
+
+class Ledger:
+    """Sums of a run; feed it every call and every finished sample.
+
+    Args:
+        slots: bound of calls in flight, by lane, for the idle share.
+        prices: dollars per million tokens, by role.
+    """
+
+    def __init__(
+        self,
+        slots: Mapping[Lane, int] | None = None,
+        prices: Mapping[Asked, Price] | None = None,
+    ) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.samples: Counter[str] = Counter()
+        self.latency = Distribution()
+        self.engines: dict[str, dict[str, Distribution]] = {}
+        self.gathered_seconds = 0.0
+        self.last = 0.0
+        self._slots = dict(slots or {})
+        self._prices = dict(prices or {})
+        self._busy: dict[Lane, float] = dict.fromkeys(LANES, 0.0)
+        self._first: float | None = None
+
+    def add_call(self, record: CallRecord) -> None:
+        """Count a call in, failed tries included."""
+        key = record.key
+        account = self._account(f"{key.role}/{key.kind}")
+        account.totals.add(record)
+        lost = 0.0
+        for fault in record.faults:
+            account.faults[fault.error] += 1
+            lost += fault.done - fault.sent
+        answered = 0.0 if record.reply is None else record.done - record.sent
+        waited = record.done - record.queued - lost - answered
+        account.queued.add(max(0.0, waited))
+        if record.usage is not None:
+            account.engine.add(answered)
+            if record.usage.time_to_first_token is not None:
+                account.first_token.add(record.usage.time_to_first_token)
+        if key.role == EXTRACTOR:
+            return  # it comes when a sample is done: a cost, but no part of the strategy's time
+        self._busy[lane_of(key.role, key.kind)] += lost + answered
+        self._first = record.queued if self._first is None else min(self._first, record.queued)
+        self.last = max(self.last, record.done)
+
+    def add_sample(self, record: SampleRecord) -> None:
+        """Count a finished sample in."""
+        self.samples["finished" if record.failed is None else "failed"] += 1
+        self.samples["truncated"] += record.truncated
+        self.latency.add(record.ended - record.started)
+        self.gathered_seconds += record.waited_seconds
+        self.last = max(self.last, record.ended)
+        for segment in record.segments:
+            account = self.accounts.get(f"{segment.author}/{segment.kind}")
+            if account is None:
+                continue  # inserted text, or a segment that a strategy renamed
+            if segment.kept:
+                account.kept += segment.tokens
+            else:
+                account.discarded += segment.tokens
+
+    def add_figures(self, at: float, engine: str, figures: Mapping[str, float]) -> None:
+        """Count in what an engine told of itself: `kv_usage`, `running`, `waiting`, ..."""
+        known = self.engines.setdefault(engine, {})
+        for name, value in figures.items():
+            known.setdefault(name, Distribution()).add(value)
+
+    @property
+    def seconds(self) -> float:
+        """From the first call asked for to the last record."""
+        return max(0.0, self.last - (self._first or 0.0))
+
+    def summary(self) -> dict[str, Any]:
+        """The run's sums, as plain data that JSON can hold."""
+        return {
+            "seconds": self.seconds,
+            "samples": dict(self.samples),
+            "sample_latency": self.latency.summary(),
+            "calls": {name: a.summary() for name, a in sorted(self.accounts.items())},
+            "throughput": self._throughput(),
+            "slots": self._slot_use(),
+            "intensity": self._intensity(),
+            "engines": {
+                engine: {name: told.summary() for name, told in sorted(figures.items())}
+                for engine, figures in sorted(self.engines.items())
+            },
+            "cost": self._cost(),
+        }
+
+    def _account(self, name: str) -> Account:
+        account = self.accounts.get(name)
+        if account is None:
+            account = self.accounts[name] = Account()
+        return account
+
+    def _throughput(self) -> dict[str, float]:
+        """Per second, by role: tokens written and computed, calls; and finished samples."""
+        seconds = self.seconds
+        if not seconds:
+            return {}
+        rates: dict[str, float] = {"samples": sum(self._done()) / seconds}
+        for name, account in self.accounts.items():
+            role = name.partition("/")[0]
+            for what, amount in (
+                ("calls", account.totals.calls),
+                ("written_tokens", account.totals.completion_tokens),
+                ("computed_tokens", account.totals.computed_tokens),
+            ):
+                known = rates.get(f"{role}_{what}", 0.0)
+                rates[f"{role}_{what}"] = known + amount / seconds
+        return rates
+
+    def _done(self) -> Iterable[int]:
+        return (self.samples["finished"], self.samples["failed"])
+
+    def _slot_use(self) -> dict[str, dict[str, float]]:
+        """By lane: its bound, the seconds its slots were held, and the share they were idle."""
+        use: dict[str, dict[str, float]] = {}
+        for lane, bound in self._slots.items():
+            there = bound * self.seconds
+            idle = 1 - self._busy[lane] / there if there else 0.0
+            use[lane] = {"bound": bound, "busy_seconds": self._busy[lane], "idle_share": idle}
+        return use
+
+    def _intensity(self) -> dict[str, float | None]:
+        """The paper's asynchronous arithmetic intensity, r = T_c / (T_m + T_s).
+
+        T_c is the time that samples' requests spend in the engines. T_s is the time that samples
+        wait for others: for siblings (`gathered`) and for slots (`queued`). T_m, the time an
+        engine moves memory instead of computing, cannot be told from outside: it is in T_c.
+        """
+        own = [a.totals for n, a in self.accounts.items() if n.partition("/")[0] != EXTRACTOR]
+        computing = sum(totals.engine_seconds for totals in own)
+        queued = sum(totals.queued_seconds for totals in own)
+        waiting = queued + self.gathered_seconds
+        return {
+            "computing_seconds": computing,
+            "queued_seconds": queued,
+            "gathered_seconds": self.gathered_seconds,
+            "ratio": computing / waiting if waiting else None,
+        }
+
+    def _cost(self) -> dict[str, float]:
+        """Dollars by role, for the roles with a price."""
+        cost: dict[str, float] = {}
+        for name, account in self.accounts.items():
+            role = name.partition("/")[0]
+            for priced, price in self._prices.items():
+                if priced == role:
+                    cost[role] = cost.get(role, 0.0) + price.of(account.totals)
+        return cost
+
+
+def waiting_ratio(record: SampleRecord) -> float | None:
+    """One sample's r = T_c / T_s (see `Ledger`); None if it never waited."""
+    computing = sum(totals.engine_seconds for totals in record.calls.values())
+    queued = sum(totals.queued_seconds for totals in record.calls.values())
+    waiting = queued + record.waited_seconds
+    return computing / waiting if waiting else None

@@ -1,0 +1,1 @@
+"""What runs and other programs leave behind, as typed values."""

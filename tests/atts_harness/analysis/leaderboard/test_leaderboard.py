@@ -1,0 +1,423 @@
+"""From runs to rows, tables and comparisons."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from atts_harness.analysis.leaderboard.build import report
+from atts_harness.analysis.leaderboard.loading import Options
+from atts_harness.analysis.leaderboard.outputs import tables
+from atts_harness.analysis.leaderboard.outputs.json_file import read_json, write_json
+from atts_harness.analysis.leaderboard.rows import INDISTINCT, Leaderboard
+from atts_harness.analysis.statistics import clustered_mean, pass_at_k
+from atts_harness.errors import SettingError
+from atts_harness.ledger.prices import Price
+
+DATA = Path(__file__).parent / "data"
+STRATEGIES = ("draft-only", "target-only", "random-takeover", "atts", "synchronous")
+CHANCES = {"draft-only": 0.3, "target-only": 0.8, "random-takeover": 0.4, "atts": 0.7}
+
+
+def right_of(chance):
+    return lambda doc, repeat: (doc * 7 + repeat * 3) % 10 < chance * 10
+
+
+@pytest.fixture
+def five(make_run):
+    """The five rows that every comparison should have."""
+    folders = {
+        name: make_run(name, right_of(CHANCES.get(name, 0.5)), long=2.0 + n, problems=10)
+        for n, name in enumerate(STRATEGIES)
+    }
+    return folders["atts"].parent
+
+
+def by_strategy(leaderboard):
+    return {row.strategy: row for row in leaderboard.rows if not row.oracle}
+
+
+def shown(leaderboard, width=120):
+    console = Console(width=width, file=io.StringIO())
+    console.print(tables.render(leaderboard))
+    return console.file.getvalue()
+
+
+def test_a_row_has_what_its_run_says(five):
+    row = by_strategy(report([five]).leaderboard)["atts"]
+    assert (row.problems, row.repeats, row.samples) == (10, 4, 40)
+    rights = [[right_of(0.7)(d, r) for r in range(4)] for d in range(10)]
+    shares = [sum(own) / 4 for own in rights]
+    expected = clustered_mean(shares, range(10), bounds=(0, 1))
+    assert (row.pass_1.value, row.pass_1.low, row.pass_1.high) == (
+        expected.value,
+        expected.low,
+        expected.high,
+    )
+    assert row.pass_at["4"].value == pytest.approx(
+        sum(pass_at_k(4, sum(own), 4) for own in rights) / 10
+    )
+    assert row.maj_at["4"].value == sum(sum(own) > 2 for own in rights) / 10
+    assert "16" not in row.pass_at
+    assert row.takeover.nominal == 0.5
+    assert (row.takeover.realised.value, row.takeover.judged) == (0.5, 40)
+    # two of four samples are taken over: 40 scored at 20 + 20 uncached, 20 at 5 written
+    assert row.tokens.target_computed == 20 + 5 / 2
+    assert row.tokens.target_written == 5 / 2
+    assert row.tokens.draft_computed == 30
+    assert row.calls["target/takeover"].per_sample == 0.5
+    assert row.speed.latency_p50 == row.speed.latency_p95 == 5.0
+    assert row.speed.makespan == 39 * 0.5 + 5.0
+    assert row.flops is None
+    assert row.dollars == {}
+    assert row.peak_kv == {}
+
+
+def test_results_without_their_run_say_the_same_where_they_know(make_run):
+    with_run = make_run("atts", name="with")
+    alone = make_run("atts", name="alone", journal=False)
+    one, two = (report([folder]).leaderboard.rows[0] for folder in (with_run, alone))
+    assert (two.source.kind, two.source.run_dir) == ("results", None)
+    for name in ("pass_at", "maj_at", "tokens", "calls", "conditions"):
+        assert getattr(one, name) == getattr(two, name), name
+    assert one.takeover.realised.value == two.takeover.realised.value
+    assert two.takeover.realised.low is None  # single decisions are in the run only
+    assert two.speed.latency_p95 is None
+
+
+def test_speedups_are_against_rows_of_the_same_concurrency(five, make_run):
+    rows = by_strategy(report([five]).leaderboard)
+    alone, barrier, atts = (rows[n] for n in ("target-only", "synchronous", "atts"))
+    assert atts.speed.speedup_target_only == pytest.approx(
+        alone.speed.makespan / atts.speed.makespan
+    )
+    assert atts.speed.speedup_synchronous == pytest.approx(
+        barrier.speed.makespan / atts.speed.makespan
+    )
+    assert atts.speed.synchronous == barrier.id
+    assert alone.speed.speedup_target_only == 1.0
+    make_run("atts", name="wide", problems=10, prices={"draft_concurrency": 7}, seed=2)
+    wide = next(
+        row
+        for row in report([five]).leaderboard.rows
+        if row.speed.concurrency.get("draft_concurrency") == 7
+    )
+    assert wide.speed.speedup_target_only is None
+    assert wide.speed.target_only is None
+
+
+def test_every_strategy_is_compared_once_with_each_reference(five):
+    board = report([five]).leaderboard
+    (table,) = board.tables
+    pairs = [
+        (board.row(c.row).strategy, board.row(c.reference).strategy) for c in table.comparisons
+    ]
+    assert {reference for _, reference in pairs} == {"target-only", "random-takeover", "atts"}
+    assert len(pairs) == len({frozenset(pair) for pair in pairs}) == 9
+    assert ("atts", "target-only") in pairs
+    assert ("draft-only", "atts") in pairs
+    one = next(c for c in table.comparisons if c.words.startswith("worse than target-only"))
+    assert one.family == 9
+    assert one.p <= one.p_adjusted <= min(1.0, 9 * one.p)
+    assert one.simultaneous.low < one.difference.low
+    assert one.simultaneous.level == pytest.approx(1 - 0.05 / 9)
+    assert one.distinguishable
+
+
+def test_the_difference_is_that_of_the_rows(five):
+    board = report([five]).leaderboard
+    for comparison in board.tables[0].comparisons:
+        row, reference = board.row(comparison.row), board.row(comparison.reference)
+        difference = row.pass_1.value - reference.pass_1.value
+        assert comparison.difference.value == pytest.approx(difference)
+        assert (comparison.problems, comparison.samples) == (10, 40)
+
+
+def test_oracles_are_the_better_of_two_and_marked_everywhere(five):
+    board = report([five]).leaderboard
+    oracles = {row.label: row for row in board.rows if row.oracle}
+    assert set(oracles) == {"oracle, per sample", "oracle, per problem"}
+    draft, target = right_of(0.3), right_of(0.8)
+    either = [draft(d, r) or target(d, r) for d in range(10) for r in range(4)]
+    best = [max(sum(f(d, r) for r in range(4)) for f in (draft, target)) for d in range(10)]
+    assert oracles["oracle, per sample"].pass_1.value == sum(either) / 40
+    assert oracles["oracle, per problem"].pass_1.value == sum(best) / 40
+    assert not any(c for c in board.tables[0].comparisons if "oracle" in c.row + c.reference)
+    assert all(row.tokens.target_computed is None for row in oracles.values())
+    assert "oracle, per sample †" in shown(board)
+    assert "oracle, per sample †" in tables.markdown(board)
+    lines = list(csv.DictReader(io.StringIO(tables.csv_text(board))))
+    assert [line["oracle"] for line in lines].count("True") == 2
+    assert "gold answers in hand" in shown(board)
+
+
+def test_no_oracle_without_both_models_alone(make_run):
+    folder = make_run("draft-only")
+    make_run("atts")
+    assert not any(row.oracle for row in report([folder.parent]).leaderboard.rows)
+
+
+def test_operating_points_are_in_the_labels(make_run):
+    folder = make_run("atts", name="a", options={"rate": 0.2, "on_reject": "replace", "turns": 5})
+    make_run("atts", name="b", options={"rate": 0.4, "on_reject": "replace", "turns": 5})
+    make_run("atts", name="c", options={"rate": 0.4, "on_reject": "replace", "turns": 5}, seed=7)
+    rows = report([folder.parent]).leaderboard.rows
+    assert sorted(row.label for row in rows) == [
+        "atts rate=0.2 replace",
+        "atts rate=0.4 replace [seed 1234]",
+        "atts rate=0.4 replace [seed 7]",
+    ]
+    assert rows[0].point.keys() == {"rate"}
+    assert len({row.id for row in rows}) == 3
+    (warning,) = report([folder.parent]).leaderboard.warnings
+    assert "different seeds (7, 1234)" in warning
+
+
+def test_a_run_is_one_row_however_often_it_is_given(make_run):
+    folder = make_run("atts")
+    results = next(folder.glob("results_*.json"))
+    board = report([folder, results, folder.parent]).leaderboard
+    assert len(board.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("told", "note"),
+    [
+        ('{"caches": {"draft": "cleared"}}', None),
+        (
+            '{"caches": {"target": "not cleared: no way is known"}, "name": "x"}',
+            "prefix cache of the target not cleared: no way is known",
+        ),
+        ("{", "cell.json cannot be read: Input data was truncated"),
+    ],
+)
+def test_a_cache_that_a_comparison_could_not_clear_is_noted(make_run, told, note):
+    folder = make_run("atts")
+    (folder / "cell.json").write_text(told)
+    (row,) = report([folder]).leaderboard.rows
+    assert [n for n in row.notes if "cache" in n or "cell.json" in n] == ([note] if note else [])
+
+
+def test_of_several_results_of_one_run_the_newest_counts(make_run):
+    folder = make_run("atts", right_of(0.5))
+    for kind in ("results_", "samples_t_"):
+        old = next(folder.glob(f"{kind}*"))
+        shutil.copy(old, old.with_name(old.name.replace("2026-01", "2025-01")))
+    (row,) = report([folder]).leaderboard.rows
+    assert "2026-01" in row.source.results
+    assert "1 older results of the same run left out" in row.notes
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"version": 2.0}, "task version 1.0, there 2.0"),
+        ({"wording": "Q: {{prompt}}"}, "prompt (task wording"),
+        ({"temperature": 0.6}, "sampling: draft temperature 0.8, there 0.6"),
+        ({"budget": 50}, "budget 100, there 50"),
+        ({"problems": 4}, "6 questions, there 4, of which 4 are the same"),
+        (
+            {"asked": lambda doc: {"prompt": f"Find {doc}.", "answer": str(doc)}},
+            "two tasks under one name: 6 of 6 questions",
+        ),
+    ],
+)
+def test_rows_that_differ_are_not_side_by_side(make_run, changed, words):
+    folder = make_run("atts", name="a", **changed)
+    make_run("target-only", name="b", **changed)
+    make_run("draft-only", name="c")
+    board = report([folder.parent]).leaderboard
+    first, second = board.tables
+    assert len(first.rows) == 2
+    assert len(second.rows) == 1
+    assert first.differs == ()
+    assert words.split(",")[0] in " ".join(second.differs)
+    assert words.split(", ")[-1].split("there ")[-1] in " ".join(second.differs)
+    assert second.comparisons == ()
+    assert "not beside the first table" in shown(board)
+
+    forced = report([folder.parent], Options(force=True)).leaderboard
+    (table,) = forced.tables
+    assert forced.forced
+    (marked,) = table.marks
+    assert forced.row(marked).strategy == "draft-only"
+    assert "draft-only * is not comparable" in shown(forced, 200)
+    assert "draft-only \\*" in tables.markdown(forced)
+
+
+def test_different_questions_are_never_paired_by_number(make_run):
+    folder = make_run("target-only", name="a")
+    make_run("draft-only", name="b", asked=lambda doc: {"prompt": "?", "answer": f"1{doc}"})
+    (table,) = report([folder.parent], Options(force=True)).leaderboard.tables
+    assert table.comparisons == ()
+
+
+def test_other_repeats_may_stand_side_by_side_and_are_paired_on_the_shared_ones(make_run):
+    folder = make_run("target-only", right_of(0.6), repeats=4)
+    make_run("draft-only", right_of(0.4), repeats=2)
+    board = report([folder.parent]).leaderboard
+    (comparison,) = board.tables[0].comparisons
+    assert (comparison.problems, comparison.samples) == (6, 12)
+    assert "6x4" in shown(board)
+
+
+def test_one_problem_has_no_interval_and_says_so(make_run):
+    folder = make_run("target-only", problems=1)
+    make_run("draft-only", problems=1)
+    board = report([folder.parent]).leaderboard
+    assert all(row.pass_1.low is None for row in board.rows)
+    assert board.tables[0].comparisons[0].distinguishable is None
+    assert "one problem: no interval" in shown(board)
+    assert "one problem: no interval" in tables.markdown(board)
+
+
+def test_prices_flops_and_memory_where_they_are_known(make_run):
+    folder = make_run(
+        "atts", metrics=[(1.0, "target", {"kv_usage": 0.25}), (2.0, "target", {"kv_usage": 0.5})]
+    )
+    options = Options(
+        prices={"target": Price(1.0, 0.5, 4.0)}, parameters={"draft": 10.0, "target": 100.0}
+    )
+    (row,) = report([folder], options).leaderboard.rows
+    # 24 scores of 20 fresh and 10 cached, 12 takeovers of 30 cached and 5 written
+    dollars = 24 * (20 * 1 + 10 * 0.5) + 12 * (30 * 0.5 + 5 * 4)
+    assert row.dollars == {"target": pytest.approx(dollars / 1e6)}
+    assert row.flops.by_role["draft"] == 2 * 10 * 30
+    assert row.flops.by_role["target"] == 2 * 100 * (20 + 5 / 2)
+    assert row.flops.source == {"draft": "setting", "target": "setting"}
+    assert row.peak_kv == {"target": 0.5}
+    text = shown(report([folder], options).leaderboard)
+    assert "FLOPs are without attention" in text
+    assert "peak KV" in text
+
+
+def test_a_runs_own_prices_count_where_none_are_given(make_run):
+    folder = make_run("target-only", prices={"target_price": "1/4"})
+    (row,) = report([folder]).leaderboard.rows
+    assert row.dollars == {"target": pytest.approx(24 * (10 + 40 * 4) / 1e6)}
+
+
+def test_the_cost_of_a_bank_is_that_of_its_run(make_run, tmp_path):
+    make_run("atts", name="bank.json.run")
+    folder = make_run(
+        "atts",
+        options={"rate": 0.5, "calibration": "auto", "bank": str(tmp_path / "runs" / "bank.json")},
+    )
+    make_run("atts", name="lost", options={"rate": 0.5, "calibration": "file", "bank": "gone.json"})
+    make_run("atts", name="online", options={"rate": 0.5, "calibration": "auto", "bank": None})
+    board = report([folder.parent]).leaderboard
+    assert len(board.rows) == 3  # the calibration is a cost, no row
+    found = {row.source.run_dir.rpartition("/")[2]: row.calibration for row in board.rows}
+    assert found["atts"].target_tokens == 24 * 20 + 12 * 5
+    assert found["atts"].draft_tokens == 24 * 30
+    assert found["atts"].seconds > 0
+    assert found["lost"].target_tokens is None
+    assert found["online"].source == "online"
+
+
+def test_results_of_another_model_stand_beside_ours():
+    board = report([DATA]).leaderboard
+    (table,) = board.tables
+    rows = by_strategy(board)
+    assert set(rows) == {"hf", "atts"}
+    assert rows["hf"].pass_1.value == 0.625
+    assert rows["hf"].invalid == 0
+    assert rows["hf"].truncated is None
+    assert rows["hf"].takeover is None
+    assert rows["hf"].tokens.target_computed is None
+    assert rows["hf"].conditions.template == rows["atts"].conditions.template == "chat"
+    assert rows["hf"].conditions.prompt == rows["atts"].conditions.prompt
+    assert "not recorded, so not compared: min_p, top_k" in " ".join(rows["hf"].notes)
+    told = json.loads(next((DATA / "atts").glob("results_*.json")).read_text())
+    means = told["config"]["atts"]["statistics"]["atts_chain"]["tokens_per_sample"]
+    assert rows["atts"].tokens.target_computed == means["target_computed"]
+    assert rows["atts"].tokens.kept == means["kept"]
+    (comparison,) = table.comparisons
+    assert (comparison.problems, comparison.samples) == (4, 8)
+    assert comparison.words == INDISTINCT
+
+
+def test_a_raw_prompt_is_another_prompt(tmp_path):
+    shutil.copytree(DATA, tmp_path / "data")
+    file = next((tmp_path / "data" / "hf").glob("results_*.json"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": None}))
+    first, second = report([tmp_path]).leaderboard.tables
+    assert "prompt template" in " ".join(second.differs + first.differs)
+
+
+def test_samples_that_nobody_graded_are_graded_here(make_run):
+    folder = make_run("target-only", journal=False)
+    log = next(folder.glob("samples_*.jsonl"))
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    for row in rows:
+        row.pop("graded")
+        row["resps"] = [[f"\\boxed{{{row['doc']['answer']}}}"] * 3 + ["no answer"]]
+    log.write_text("\n".join(map(json.dumps, rows)))
+    (row,) = report([folder]).leaderboard.rows
+    assert row.pass_1.value == 0.75
+    assert row.invalid == 6
+    assert any("graded for this report" in note for note in row.notes)
+
+
+def test_results_without_a_sample_log_keep_what_lm_eval_counted(make_run):
+    folder = make_run("target-only", log=False, journal=False)
+    (row,) = report([folder]).leaderboard.rows
+    assert (row.pass_1.value, row.pass_1.low, row.pass_1.high) == (0.5, 0.2, 0.8)
+    assert (row.problems, row.repeats) == (6, 4)
+    assert "not compared" in " ".join(row.notes)
+
+
+def test_json_is_read_back_as_it_was_written(five, tmp_path):
+    board = report([five]).leaderboard
+    write_json(board, tmp_path / "leaderboard.json")
+    assert read_json(tmp_path / "leaderboard.json") == board
+    plain = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert (plain["format"], plain["version"]) == ("atts-leaderboard", 1)
+    (tmp_path / "new.json").write_text(json.dumps(plain | {"version": 99}))
+    with pytest.raises(SettingError, match="is atts-leaderboard version 99, this reads"):
+        read_json(tmp_path / "new.json")
+    (tmp_path / "no.json").write_text("[1")
+    with pytest.raises(SettingError, match=r"not a leaderboard\.json"):
+        read_json(tmp_path / "no.json")
+
+
+def test_the_csv_has_the_jsons_figures(five):
+    board = report([five]).leaderboard
+    lines = {line["id"]: line for line in csv.DictReader(io.StringIO(tables.csv_text(board)))}
+    assert len(lines) == len(board.rows)
+    for row in board.rows:
+        line = lines[row.id]
+        assert float(line["pass@1"]) == row.pass_1.value
+        computed = row.tokens.target_computed
+        assert line["target_computed_tokens"] == ("" if computed is None else str(computed))
+        assert line["flops_estimate"] == ""
+
+
+def test_tables_fit_120_columns_and_have_every_word(five):
+    board = report([five]).leaderboard
+    text = shown(board)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 120
+    assert INDISTINCT in text
+    assert "…" not in text
+    for row in board.rows:
+        assert row.label in text
+
+
+def test_names_are_no_markup(make_run):
+    folder = make_run("atts", models={"draft": "a|b", "target": "[bold]x[/bold]<script>"})
+    make_run("target-only", models={"target": "other"})
+    board = report([folder.parent]).leaderboard
+    assert "[bold]x[/bold]<script>" in shown(board, 300)
+    markdown = tables.markdown(board)
+    assert "a\\|b" in markdown
+    assert "<script>" not in markdown.replace("\\<", "")
+
+
+def test_the_schema_describes_itself():
+    schema = msgspec.json.schema(Leaderboard)
+    assert {"Row", "Table", "Comparison", "Interval"} <= schema["$defs"].keys()

@@ -1,0 +1,366 @@
+"""Grading saved runs again."""
+
+import asyncio
+import gzip
+import json
+
+import msgspec
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from atts_harness.analysis.regrade.command import regrade_command
+from atts_harness.analysis.regrade.regrade import Calls, calls_needed, regrade, summary, write
+from atts_harness.errors import BackendUnavailableError, SettingError, UnknownSettingError
+from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.hashing import prompt_hash
+from atts_harness.records import RunRecord, SampleId, SampleRecord
+from atts_harness.results.saved import MISSING, PROMPTS, read
+from atts_harness.transcript import Message
+
+
+def trace(question, repeat, turns, gold="12", answer="12"):
+    return {
+        "sample": 0,
+        "question_index": 0,
+        "repeat": repeat,
+        "question_id": question,
+        "question": "?",
+        "gold": gold,
+        "answer": answer,
+        "answer_regex": "invalid",
+        "duration_s": 1.0,
+        "turns": turns,
+    }
+
+
+def turn(number, draft, target=None):
+    found = {"turn": number, "draft": draft, "ppl": 1.5, "percentile": 0.1}
+    return found if target is None else {**found, "target": target}
+
+
+@pytest.fixture
+def traces(tmp_path):
+    """Two questions with three repeats; the second's middle one is not there, and out of order."""
+    lines = [
+        trace("q2", 2, [turn(0, r"\boxed{5}")], gold="5", answer="5"),
+        trace("q1", 0, [turn(0, "so", " we get"), turn(1, r"\boxed{12}")]),
+        trace("q1", 2, [turn(0, "no idea")], answer="invalid"),
+        trace("q1", 1, [turn(0, r"\boxed{\frac{24}{2}}")], answer="wrong by hand"),
+        trace("q2", 0, [turn(0, "Answer: 5")], gold="5", answer="5"),
+    ]
+    path = tmp_path / "run.jsonl.gz"
+    with gzip.open(path, "wt", encoding="utf-8") as out:
+        out.writelines(json.dumps(line) + "\n" for line in lines)
+    return path
+
+
+def test_samples_are_matched_by_question_and_repeat_and_a_missing_one_is_wrong(traces):
+    (result,) = regrade(read(traces))
+    assert [q.id for q in result.questions] == ["q2", "q1"]
+    right = [[grade.right for grade in own] for own in result.grades]
+    assert right == [[False, False, True], [True, True, False]]
+    assert result.missing == [("q2", 1)]
+    assert result.grades[0][1].failed == MISSING
+    assert result.figures["pass@1"]["value"] == 0.5
+    assert result.extractors["published"]["value"] == 0.5
+    assert result.extractors["last_expression"]["value"] == pytest.approx(2 / 3)
+    assert result.extractors["published_regex"]["value"] == 0.0
+
+
+def test_transcripts_are_joined_as_published(traces):
+    q1 = read(traces)[1]
+    assert q1.samples[0].text == "so\n\n we get\n\n\\boxed{12}"
+
+
+def test_more_repeats_can_be_demanded(traces):
+    (result,) = regrade(read(traces, repeats=4))
+    assert result.missing == [("q2", 1), ("q2", 3), ("q1", 3)]
+    assert result.figures["pass@1"]["value"] == 3 / 8
+
+
+def test_originals_stay_and_results_go_beside(traces, tmp_path):
+    before = traces.read_bytes()
+    head, body = write(regrade(read(traces)), tmp_path / "out")
+    rows = [json.loads(line) for line in body.read_text().splitlines()]
+    assert len(rows) == 6
+    edited = next(row for row in rows if row["question"] == "q1" and row["repeat"] == 1)
+    assert edited["original"] == "wrong by hand"
+    assert edited["answer"] == r"\frac{24}{2}"
+    assert edited["right"] is True
+    assert json.loads(head.read_text())["run"]["missing"] == [["q2", 1]]
+    assert traces.read_bytes() == before
+
+
+def test_a_doubled_sample_is_refused(tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_text((json.dumps(trace("q", 0, [turn(0, "x")])) + "\n") * 2)
+    with pytest.raises(SettingError, match="question q, repeat 0 is there twice"):
+        read(path)
+
+
+def log_row(number, texts, **more):
+    return {
+        "doc_id": number,
+        "doc": {"question": "?", "answer": f"so\n#### {number}"},
+        "target": str(number),
+        "arguments": [],
+        "resps": [texts],
+        "filtered_resps": [texts[0]],
+        "filter": "strict-match",
+        "exact_match": 0.0,
+        **more,
+    }
+
+
+def test_plain_sample_logs_of_other_models(tmp_path):
+    log = tmp_path / "model" / "samples_gsm8k_2026-11-22T10-00-00.000000.jsonl"
+    log.parent.mkdir()
+    older = log.with_name("samples_gsm8k_2026-11-21T10-00-00.000000.jsonl")
+    older.write_text(json.dumps(log_row(9, ["no"])) + "\n")
+    rows = [
+        log_row(3, ["The answer is 3."]),
+        log_row(4, ["The answer is 5."]),
+        # The same document under another filter holds the same texts.
+        log_row(3, ["The answer is 3."], filter="flexible-extract"),
+    ]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (result,) = regrade(read(tmp_path), "last_expression")
+    assert result.task == "gsm8k"
+    assert [q.id for q in result.questions] == ["3", "4"]
+    assert result.figures["pass@1"]["value"] == 0.5
+
+
+def test_logs_of_our_tasks_bring_records_and_golds(tmp_path):
+    doc = {"id": "a", "question": "?", "gold": "$1$,$2$", "kind": "maths", "several": True,
+           "tolerance": None, "unit": None, "choices": []}  # fmt: skip
+    graded = [
+        {"answer": "1, 2", "answers": {"boxed": "1, 2", "llm": "2, 1"}, "truncated": False,
+         "failed": ""},
+        {"answer": None, "answers": {"boxed": None, "llm": None}, "truncated": True, "failed": ""},
+        {"answer": None, "answers": {}, "truncated": False, "failed": "timeout"},
+    ]  # fmt: skip
+    row = log_row(0, [r"\boxed{2, 1}", "cut", ""], doc=doc, graded=graded)
+    (tmp_path / "samples_atts_x_2026.jsonl").write_text(json.dumps(row) + "\n")
+    (result,) = regrade(read(tmp_path), "llm")
+    assert result.task == "atts_x"
+    assert [g.right for g in result.grades[0]] == [True, False, False]
+    assert result.figures["truncated"]["value"] == pytest.approx(1 / 3)
+    assert result.figures["failed"]["value"] == pytest.approx(1 / 3)
+    assert result.questions[0].original == {0: "1, 2", 1: None, 2: None}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", "", "empty"),
+        ("a.jsonl", "{", "line 1 is not JSON"),
+        ("a.jsonl", "[]\n", "not an object"),
+        ("a.jsonl", '{"x": 1}\n', "neither an lm-eval sample log nor published traces"),
+    ],
+)
+def test_files_that_are_no_runs(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(SettingError, match=message):
+        read(tmp_path / name)
+
+
+def test_an_empty_folder(tmp_path):
+    with pytest.raises(SettingError, match="nothing to grade"):
+        read(tmp_path)
+
+
+class Model:
+    """Replies by the end of the text; counts what it is asked."""
+
+    def __init__(self, reply):
+        self.reply = reply
+        self.asked = []
+
+    def __call__(self, request):
+        self.asked.append(request)
+        found = self.reply(request)
+        if found is None:
+            raise BackendUnavailableError("down")
+        return found, {"prompt_tokens": 10, "completion_tokens": 2}
+
+
+def test_a_models_extraction_is_asked_once_and_kept(traces, tmp_path):
+    model = Model(lambda request: "ANSWER: 12" if "idea" in request else "ANSWER: NONE")
+    assert calls_needed(read(traces), "llm") == 5
+    assert calls_needed(read(traces), "boxed") == 0
+    calls = Calls(model, tmp_path / "calls.jsonl")
+    (result,) = regrade(read(traces), "llm", calls=calls)
+    assert (calls.made, calls.tokens, calls.failed) == (5, 60, 0)
+    assert [g.right for g in result.grades[1]] == [False, False, True]
+    assert result.figures["invalid"]["value"] == pytest.approx(4 / 6)
+    again = Calls(model, tmp_path / "calls.jsonl")
+    (second,) = regrade(read(traces), "llm", calls=again)
+    assert again.made == 0
+    assert summary([second]) == summary([result])
+
+
+def test_calls_that_fail_are_errors_of_grading_and_not_wrong_answers(traces):
+    calls = Calls(Model(lambda request: None if "idea" in request else "no form at all"))
+    (result,) = regrade(read(traces), "llm", calls=calls)
+    assert calls.failed == 5
+    assert result.figures["grading_error"]["value"] == pytest.approx(5 / 6)
+    assert result.figures["pass@1"]["value"] == 0.0
+
+
+def test_a_judge_stands_beside_the_grader_and_changes_nothing(traces):
+    judge = Calls(Model(lambda request: "SAME" if r"\frac" in request else "DIFFERENT"))
+    (result,) = regrade(read(traces), judge=judge)
+    assert result.figures["pass@1"]["value"] == 0.5
+    assert result.judged == {
+        "right": pytest.approx(1 / 6),
+        "differs": pytest.approx(2 / 6),
+        "unknown": 0.0,
+    }
+
+
+def test_an_unknown_extractor_is_named(traces):
+    with pytest.raises(UnknownSettingError, match="boxed"):
+        regrade(read(traces), "box")
+
+
+def command(documents=None):
+    app = Typer()
+    app.callback()(lambda: None)
+    regrade_command(app, documents)
+    return app
+
+
+def test_the_command_shows_figures_and_names_missing_samples(traces, tmp_path):
+    out = tmp_path / "out"
+    shown = CliRunner().invoke(command(), ["regrade", str(traces), "--out", str(out)])
+    assert shown.exit_code == 0, shown.output
+    assert "pass@1 by last_expression" in shown.output
+    assert "1 samples are missing and count as wrong: q2/1" in shown.output
+    assert sorted(path.name for path in out.iterdir()) == [
+        "regraded-boxed.json",
+        "regraded-boxed.jsonl",
+    ]
+
+
+def test_a_dry_run_calls_no_model_and_writes_nothing(traces, tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    args = ["regrade", str(traces), "--extractor", "llm", "--judge", "m", "--dry-run"]
+    shown = CliRunner().invoke(command(), args)
+    assert shown.exit_code == 0, shown.output
+    assert "5 calls to extract and at most 5 to judge" in " ".join(shown.output.split())
+    assert [path.name for path in tmp_path.iterdir()] == [traces.name]
+
+
+def test_a_model_without_an_endpoint_is_told_at_once(traces, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    shown = CliRunner().invoke(command(), ["regrade", str(traces), "--extractor", "llm"])
+    assert isinstance(shown.exception, SettingError)
+    assert "OPENAI_API_KEY is not set" in str(shown.exception)
+
+
+def asked(question, **fields):
+    """A document as its task hands it over, with the digest of the prompt it is asked by."""
+    return {**fields, PROMPTS: [prompt_hash([Message("user", question)])]}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A run directory: two questions, two repeats each, one of them without a sample."""
+    directory = RunDirectory(tmp_path / "run")
+    words = {0: "What is 7?", 1: "What is 8?"}
+    plan = {
+        SampleId("t", doc, repeat): prompt_hash([Message("user", text)])
+        for doc, text in words.items()
+        for repeat in range(2)
+    }
+    journal = directory.journal(RunRecord(strategy="s"), plan)
+
+    async def record():
+        texts = {(0, 0): r"\boxed{7}", (0, 1): "cut", (1, 1): r"\boxed{8}"}
+        for (doc, repeat), text in texts.items():
+            await journal.record_sample(
+                SampleRecord(
+                    id=SampleId("t", doc, repeat),
+                    strategy="s",
+                    text=text,
+                    finish="eos",
+                    truncated=text == "cut",
+                )
+            )
+
+    asyncio.run(record())
+    journal.close()
+    directory.close()
+    return tmp_path / "run"
+
+
+SEVEN = asked("What is 7?", id="seven", gold="7")
+EIGHT = asked("What is 8?", id="eight", gold="8")
+NINE = asked("What is 9?", id="nine", gold="9")
+
+
+@pytest.mark.parametrize("documents", [[SEVEN, EIGHT], [NINE, EIGHT, SEVEN]])
+def test_a_run_directory(folder, documents):
+    """A journal holds texts and no golds: those come from the task's documents, by their words."""
+    (result,) = regrade(read(folder, lambda task: documents))
+    assert [q.id for q in result.questions] == ["seven", "eight"]
+    assert [[g.right for g in own] for own in result.grades] == [[True, False], [False, True]]
+    assert result.missing == [("eight", 0)]
+    assert result.grades[0][1].truncated is True
+
+
+@pytest.mark.parametrize(
+    ("documents", "message"),
+    [
+        ([SEVEN], "1 of 2 questions of the run, the first of them document 1, are not asked in"),
+        ([EIGHT, NINE], "the first of them document 0, .* --system-instruction if it had one"),
+        ([SEVEN, EIGHT, {**SEVEN, "gold": "6"}], "asked in the same words and have different"),
+    ],
+)
+def test_documents_that_are_not_the_runs_are_refused(folder, documents, message):
+    with pytest.raises(SettingError, match=message):
+        read(folder, lambda task: documents)
+
+
+def test_the_command_hands_on_what_the_run_was_given(folder):
+    given = []
+
+    def documents(task, **how):
+        given.append((task, how))
+        return [SEVEN, EIGHT]
+
+    how = {"system_instruction": "Think.", "metadata": {"repeats": 2}}
+    args = ["--system-instruction", "Think.", "--metadata", '{"repeats": 2}']
+    shown = CliRunner().invoke(command(documents), ["regrade", str(folder), *args])
+    assert shown.exit_code == 0, shown.output
+    assert given == [("t", how)]
+    for wrong in ("{", "[]"):
+        args = ["regrade", str(folder), "--metadata", wrong]
+        shown = CliRunner().invoke(command(documents), args)
+        assert "--metadata: " in str(shown.exception)
+
+
+def test_a_run_directory_needs_documents(folder):
+    with pytest.raises(SettingError, match="needs its tasks' documents"):
+        read(folder)
+
+
+def test_the_published_traces(shared):
+    questions = read(shared / "traces" / "atts_math500_ct0.jsonl.gz")
+    assert (len(questions), sum(len(q.samples) for q in questions)) == (100, 1600)
+    (result,) = regrade(questions)
+    found = {name: figures["value"] for name, figures in result.extractors.items()}
+    # The default without a model is as good as the published extraction by one.
+    assert abs(found["boxed"] - found["published"]) <= 0.005
+    assert found["published"] == pytest.approx(0.826, abs=0.005)
+    assert found["regex"] == found["published_regex"] < 0.75
+    assert result.figures["oracle_any@16"]["value"] == pytest.approx(0.97)
+    assert result.missing == []
+
+
+def test_rows_are_plain_data(traces):
+    from atts_harness.analysis.regrade.regrade import rows
+
+    found = list(rows(regrade(read(traces))))
+    assert msgspec.json.decode(msgspec.json.encode(found)) == found

@@ -1,0 +1,145 @@
+"""The commands around servers, as far as they need no engine."""
+
+import asyncio
+
+import pytest
+from typer.testing import CliRunner
+
+from atts_harness.backend import BackendSpec
+from atts_harness.cli import build_app
+from atts_harness.engines import managed
+from atts_harness.engines.doctor import command as commands
+from atts_harness.engines.doctor import flashinfer
+from atts_harness.errors import SettingError, UnknownSettingError
+
+
+@pytest.fixture
+def atts():
+    app = build_app()
+
+    def run(*arguments):
+        return CliRunner().invoke(app, list(arguments))
+
+    return run
+
+
+def error_of(result):
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SettingError), result.exception
+    assert "\n" not in str(result.exception)
+    return str(result.exception)
+
+
+def test_a_doctor_that_finds_nobody(atts):
+    assert error_of(atts("doctor", "http://127.0.0.1:1")).startswith("url: nothing answers at")
+    told = error_of(atts("doctor", "http://127.0.0.1:1", "--backend", "vllm"))
+    assert told.startswith("target_url: no usable vllm server at http://127.0.0.1:1")
+
+
+def test_a_backend_that_does_not_exist(atts):
+    result = atts("doctor", "http://127.0.0.1:1", "--backend", "vlm")
+    assert isinstance(result.exception, UnknownSettingError)
+    assert "vllm" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("backend", "backend: write NAME=VALUE"),
+        ('{"backend": "vllm"', "settings: not a JSON object"),
+        ('{"backend": "openai", "target": "a,b"}', "target_backend: openai has no server"),
+        ("backend=openai,target=a/b,target_url=http://h:1", "target_backend: openai has no server"),
+        ("backend=transformers,target=a/b", "target_backend: transformers has no server"),
+        ("backend=vllm,target=/no/such/folder", "target: there is no model folder"),
+        (
+            "backend=sglang,target=a/b,target_url=http://h:1",
+            "target_url: this command starts servers",
+        ),
+    ],
+)
+def test_servers_that_cannot_be_started(atts, tmp_path, settings, message):
+    assert error_of(atts("serve-models", settings, "--run-dir", str(tmp_path))).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("devices", "together"), [("cpu", True), ("0", True), ("1", False), ("1+0", False)]
+)
+def test_servers_that_share_a_device_start_one_after_the_other(monkeypatch, devices, together):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    managed.visible_devices.cache_clear()
+    specs = [
+        BackendSpec("engine", "m", managed.ManagedOptions(devices=given), role)
+        for role, given in (("draft", "1"), ("target", devices))
+    ]
+    seen = []
+
+    class Kind:
+        async def open(self, spec):
+            seen.append(f"{spec.role} begins")
+            await asyncio.sleep(0)
+            seen.append(f"{spec.role} is up")
+
+    async def main():
+        await asyncio.gather(*commands._begin(specs))
+
+    monkeypatch.setattr(commands.plugins, "backend", lambda name: Kind())
+    asyncio.run(main())
+    managed.visible_devices.cache_clear()
+    assert (seen[1] == "target begins") == together
+    assert sorted(seen) == ["draft begins", "draft is up", "target begins", "target is up"]
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Pretend that an engine's environment holds something, on a machine with or without GPUs."""
+
+    def pretend(gpus, **versions):
+        told = flashinfer.Installed(
+            {name.replace("_", "-"): version for name, version in versions.items()},
+            "flashinfer_python==0.7.2",
+            "sglang 0.5.23",
+        )
+        monkeypatch.setattr(flashinfer, "look", lambda python, package: told)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+        managed.visible_devices.cache_clear()
+
+    yield pretend
+    managed.visible_devices.cache_clear()
+
+
+def test_without_a_gpu_the_warm_up_says_what_it_would_do(atts, installed):
+    installed("")
+    result = atts("warmup", "--backend", "sglang")
+    assert result.exit_code == 0, result.output
+    assert "without a GPU not needed" in result.output
+    assert "would run `python -m flashinfer download-kernels`" in result.output
+
+
+def test_kernels_that_do_not_fit_are_an_error_with_a_remedy(atts, installed):
+    installed("0", flashinfer_python="0.7.2", flashinfer_cubin="0.7.1", torch="2.13.0+cu130")
+    result = atts("warmup", "--backend", "sglang", "--no-fetch")
+    assert result.exit_code == 1
+    assert "does not belong to flashinfer-python 0.7.2" in result.output
+    assert "-> pip install 'flashinfer-cubin==0.7.2'" in result.output
+
+
+def test_kernels_are_fetched_where_a_gpu_is(atts, installed, monkeypatch):
+    installed("0", flashinfer_python="0.6.3", torch="2.13.0+cu130")
+    commands = []
+
+    def run(command, **_):
+        commands.append(command[1:])
+        raise OSError("no network")
+
+    monkeypatch.setattr(flashinfer.subprocess, "run", run)
+    result = atts("warmup", "--backend", "sglang")
+    assert commands == [["-m", "flashinfer", "download-cubin"]]
+    assert result.exit_code == 1
+    assert "no network" in result.output
+
+
+def test_no_engine_is_said(atts, monkeypatch):
+    monkeypatch.setattr(flashinfer, "look", lambda python, package: flashinfer.Installed({}))
+    result = atts("warmup")
+    assert result.exit_code == 0
+    assert "no engine is installed here" in result.output

@@ -1,0 +1,1 @@
+"""Trains and measures the embedded pair; see CONTRIBUTING.md."""
