@@ -82,6 +82,10 @@ class MalformedReplyError(BackendError):
     retryable = True
 
 
+class CutReplyError(BackendError):
+    """A model's reply that reached its token limit; asking again would cut it again."""
+
+
 class BackendTimeoutError(BackendError):
     """No reply within the time limit: retryable."""
 

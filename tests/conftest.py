@@ -10,7 +10,8 @@ import pytest
 class FakeEndpoint(http.server.ThreadingHTTPServer):
     """A chat endpoint on this machine: answers the n-th request with `replies[n]`, then the last.
 
-    A reply is (status, text); `answer`, a function of the request's message, goes before them.
+    A reply is (status, text) or (status, text, finish reason); a text of bytes is the whole body.
+    `answer`, a function of the request's message, goes before them.
     """
 
     daemon_threads = True
@@ -39,9 +40,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         server.seen.append((self.path, self.headers.get("Authorization"), request))
         if server.hang:
             server.delay.wait(20)
-        status, text = server.replies[min(len(server.seen), len(server.replies)) - 1]
+        status, text, *finish = server.replies[min(len(server.seen), len(server.replies)) - 1]
         if server.answer is not None:
             status, text = server.answer(request["messages"][0]["content"])
+        finish = finish[0] if finish else "stop"
         body = {
             "id": "x",
             "object": "chat.completion",
@@ -50,13 +52,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             "choices": [
                 {
                     "index": 0,
-                    "finish_reason": "stop",
+                    "finish_reason": finish,
                     "message": {"role": "assistant", "content": text},
                 }
             ],
             "usage": {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14},
         }
-        data = json.dumps(body if status == 200 else {"error": {"message": text}}).encode()
+        if isinstance(text, bytes):
+            data = text
+        else:
+            data = json.dumps(body if status == 200 else {"error": {"message": text}}).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, ScoreReply, Usage
 from atts_harness.errors import BadRequestError
-from atts_harness.judging.llm import MOST_REPLY_TOKENS, Endpoint, ask_async
+from atts_harness.judging.llm import Endpoint, ask_async, final_words
 from atts_harness.tokenizer import Ids
 
 if TYPE_CHECKING:
@@ -77,11 +77,15 @@ class EndpointBackend:
             BackendError: typed as `atts_harness.judging.llm.ask` says.
         """
         asked = self.tokenizer.decode(request.ids)
-        text, usage = await ask_async(self._client, self._endpoint.model, asked)
+        reply = await ask_async(self._client, self._endpoint.model, asked)
+        if not reply.text:
+            final_words(reply.text, cut=reply.cut)  # all of it went into hidden thinking: raises
         return GenerateReply(
-            ids=self.tokenizer.encode(text),
-            ending="eos" if usage["completion_tokens"] < MOST_REPLY_TOKENS else "length",
-            usage=Usage(**usage),
+            ids=self.tokenizer.encode(reply.text),
+            ending="length" if reply.cut else "eos",
+            usage=Usage(
+                prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens
+            ),
         )
 
     async def score(self, request: ScoreRequest) -> ScoreReply:

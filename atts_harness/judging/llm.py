@@ -8,17 +8,21 @@ for lm-eval writes model arguments into its results.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
 
 from atts_harness.errors import (
     BackendError,
     BackendTimeoutError,
     BackendUnavailableError,
     BadRequestError,
+    CutReplyError,
     MalformedReplyError,
     MissingExtraError,
     SettingError,
@@ -30,7 +34,8 @@ if TYPE_CHECKING:
 
 TAIL = 6000
 """Characters of a text's end that are shown to the model: final answers stand at the end."""
-MOST_REPLY_TOKENS = 256
+MOST_REPLY_TOKENS = 4096
+"""Of one reply, its thinking included; a reply that reaches it is cut and is never read."""
 
 _EXTRACT = (
     "Below is the end of somebody's work on {what}. Copy the final answer it arrives at, exactly "
@@ -47,7 +52,21 @@ _JUDGE = (
     "answer to one problem? Other notation, units left out and other order of a set's members "
     "are no difference; another value, even nearly the same, is. Reply with 'SAME' or 'DIFFERENT'."
 )
-_ANSWER = re.compile(r"ANSWER:[ \t]*(.*)")
+_ANSWER = re.compile(r"([*_`]*)ANSWER:(.*)")
+_MOST_SHOWN = 300
+_FINISHED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
+_CUT = frozenset({"length", "max_tokens"})
+_THOUGHTS = (
+    ("<think>", "</think>"),
+    ("<thinking>", "</thinking>"),
+    ("<thought>", "</thought>"),
+    ("<reasoning>", "</reasoning>"),
+    ("<seed:think>", "</seed:think>"),
+    ("[THINK]", "[/THINK]"),
+    ("◁think▷", "◁/think▷"),
+    ("<|channel|>analysis", "<|channel|>final<|message|>"),
+)
+"""How models mark their thinking in a reply that the server has not split: begin, end."""
 
 
 @dataclass(frozen=True)
@@ -132,26 +151,61 @@ def extract_request(text: str, kind: Kind = "maths") -> str:
     return _EXTRACT.format(what=_WHAT[kind], text=text[-TAIL:])
 
 
-def extract_answer(reply: str, kind: Kind = "maths") -> str | None:
+def final_words(reply: str, *, cut: bool) -> str:
+    """What a reply says behind its thinking.
+
+    Args:
+        reply: of a model.
+        cut: whether it reached its token limit.
+
+    Raises:
+        CutReplyError: it was cut, so its last words are not its answer.
+        MalformedReplyError: it ends within its thinking.
+    """
+    if cut:
+        raise CutReplyError(
+            f"the reply was cut at its limit of {MOST_REPLY_TOKENS} tokens, thinking included"
+        )
+    for begin, end in _THOUGHTS:
+        reply = reply.rpartition(end)[2]
+        if begin in reply:
+            raise MalformedReplyError(f"the reply ends within its thinking ({begin})")
+    return reply
+
+
+def extract_answer(reply: str, kind: Kind = "maths", *, cut: bool) -> str | None:
     """The answer in a model's reply.
 
     Args:
         reply: to `extract_request`.
         kind: what is asked for.
+        cut: whether the reply reached its token limit.
 
     Returns:
         The answer, None if the text states none.
 
     Raises:
+        CutReplyError: the reply was cut.
         MalformedReplyError: the reply is not in the form asked for.
     """
-    found = _ANSWER.findall(reply)
-    if not found:
-        raise MalformedReplyError(f"llm extractor: no 'ANSWER:' in the reply: {reply[:80]!r}")
-    answer = str(found[-1]).strip()
-    if not answer or answer.upper().rstrip(".") == "NONE":
+    words = final_words(reply, cut=cut)
+    lines = _ANSWER.findall(words)
+    if not lines:
+        raise MalformedReplyError(f"no 'ANSWER:' in the reply: {words.strip()[:80]!r}")
+    mark, rest = lines[-1]
+    answer = str(rest).strip()
+    if mark:  # **ANSWER:** 5, or **ANSWER: 5**
+        answer = answer.removeprefix(mark[::-1]).removesuffix(mark[::-1]).strip()
+    if not answer:
+        raise MalformedReplyError("nothing stands behind 'ANSWER:' on its line")
+    if answer.upper().rstrip(".") == "NONE":
         return None
-    return letter_of(answer) if kind == "choice" else answer
+    if kind != "choice":
+        return answer
+    letter = letter_of(answer)
+    if letter is None:
+        raise MalformedReplyError(f"'ANSWER:' names none of A, B, C, D: {answer[:80]!r}")
+    return letter
 
 
 def judge_request(answer: str, gold: str) -> str:
@@ -159,55 +213,76 @@ def judge_request(answer: str, gold: str) -> str:
     return _JUDGE.format(answer=answer, gold=gold)
 
 
-def judge_verdict(reply: str) -> bool:
+def judge_verdict(reply: str, *, cut: bool) -> bool:
     """Whether a judge's reply says that the answers are the same.
 
+    Args:
+        reply: to `judge_request`.
+        cut: whether the reply reached its token limit.
+
     Raises:
+        CutReplyError: the reply was cut.
         MalformedReplyError: it says neither.
     """
-    word = reply.strip().upper().strip(".'\"*")
+    words = final_words(reply, cut=cut).strip()
+    word = words.upper().strip(".'\"*")
     if word not in ("SAME", "DIFFERENT"):
-        raise MalformedReplyError(f"judge: neither SAME nor DIFFERENT: {reply[:80]!r}")
+        raise MalformedReplyError(f"judge: neither SAME nor DIFFERENT: {words[:80]!r}")
     return word == "SAME"
 
 
-def ask(client: openai.OpenAI, model: str, request: str) -> tuple[str, dict[str, int]]:
+@dataclass(frozen=True)
+class ChatReply:
+    """What a chat endpoint replied.
+
+    Attributes:
+        text: the message's content; may be empty where it was cut.
+        cut: whether it reached its token limit.
+        prompt_tokens: as the endpoint counts them; 0 where it does not tell.
+        completion_tokens: likewise, thinking included.
+    """
+
+    text: str
+    cut: bool = False
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+def ask(client: openai.OpenAI, model: str, request: str) -> ChatReply:
     """Make one call, greedily.
 
     Args:
-        client: of the `openai` package, or anything with its `chat.completions.create`.
+        client: of the `openai` package.
         model: which model.
         request: the user's message.
 
     Returns:
-        The reply's text, and its usage: `prompt_tokens` and `completion_tokens`.
+        The reply, also one that was cut: its tokens are paid for.
 
     Raises:
         BackendTimeoutError: no reply in time, tries again included.
         BackendUnavailableError: not reachable or overloaded.
-        BadRequestError: refused: a wrong key, an unknown model.
-        MalformedReplyError: a reply without text.
+        BadRequestError: refused: a wrong key, an unknown model, a filter.
+        MalformedReplyError: a reply without text, or no chat completion at all.
     """
     import openai
 
     try:
-        reply = client.chat.completions.create(**_asked(model, request))
+        reply = client.chat.completions.with_raw_response.create(**_asked(model, request))
     except openai.OpenAIError as error:
         raise _typed(error, model) from error
-    return _read(reply, model)
+    return _read(reply.content, model)
 
 
-async def ask_async(
-    client: openai.AsyncOpenAI, model: str, request: str
-) -> tuple[str, dict[str, int]]:
+async def ask_async(client: openai.AsyncOpenAI, model: str, request: str) -> ChatReply:
     """As `ask`, in an event loop."""
     import openai
 
     try:
-        reply = await client.chat.completions.create(**_asked(model, request))
+        reply = await client.chat.completions.with_raw_response.create(**_asked(model, request))
     except openai.OpenAIError as error:
         raise _typed(error, model) from error
-    return _read(reply, model)
+    return _read(reply.content, model)
 
 
 def _asked(model: str, request: str) -> dict[str, Any]:
@@ -216,7 +291,7 @@ def _asked(model: str, request: str) -> dict[str, Any]:
         "model": model,
         "messages": messages,
         "temperature": 0.0,
-        "max_tokens": MOST_REPLY_TOKENS,
+        "max_completion_tokens": MOST_REPLY_TOKENS,  # reasoning models refuse `max_tokens`
     }
 
 
@@ -226,28 +301,68 @@ def _typed(error: openai.OpenAIError, model: str) -> BackendError:
     if isinstance(error, openai.APITimeoutError):
         return BackendTimeoutError(f"{model}: no reply in time")
     if isinstance(error, openai.APIConnectionError):
-        return BackendUnavailableError(f"{model}: {error}")
+        return BackendUnavailableError(f"{model}: {_words(error)}")
     if isinstance(error, openai.RateLimitError | openai.InternalServerError):
-        return BackendUnavailableError(f"{model}: {error}", _retry_after(error))
+        return BackendUnavailableError(f"{model}: {_words(error)}", _retry_after(error))
     if isinstance(error, openai.APIStatusError):
-        return BadRequestError(f"{model}: refused: {error}")
-    return MalformedReplyError(f"{model}: {error}")
+        return BadRequestError(f"{model}: refused: {_words(error)}")
+    return MalformedReplyError(f"{model}: {_words(error)}")
+
+
+def _words(error: Exception) -> str:
+    """An error's message on one line; a server may put a whole page into it."""
+    words = " ".join(str(error).split())
+    return words if len(words) <= _MOST_SHOWN else words[: _MOST_SHOWN - 1] + "…"
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:
     try:
-        return max(0.0, float(error.response.headers.get("Retry-After", "")))
+        seconds = float(error.response.headers.get("Retry-After", ""))
     except ValueError:
         return None  # not said, or as a date
+    return seconds if 0.0 <= seconds < math.inf else None
 
 
-def _read(reply: Any, model: str) -> tuple[str, dict[str, int]]:
-    text = reply.choices[0].message.content if reply.choices else None
-    if not text:
-        raise MalformedReplyError(f"{model}: a reply without text")
-    usage = reply.usage
-    counts = {
-        "prompt_tokens": usage.prompt_tokens if usage else 0,
-        "completion_tokens": usage.completion_tokens if usage else 0,
-    }
-    return text, counts
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 53)]
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Message
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: _Count = 0
+    completion_tokens: _Count = 0
+
+
+class _Completion(msgspec.Struct):
+    choices: Annotated[list[_Choice], msgspec.Meta(min_length=1)]
+    usage: _Usage | None = None
+
+
+_COMPLETION = msgspec.json.Decoder(_Completion)
+
+
+def _read(body: bytes, model: str) -> ChatReply:
+    # Read from the bytes: the package hands on whatever JSON it gets, and HTML as a string.
+    try:
+        found = _COMPLETION.decode(body)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        shown = body[:80].decode(errors="replace")
+        raise MalformedReplyError(f"{model}: no chat completion ({error}): {shown!r}") from error
+    choice, usage = found.choices[0], found.usage or _Usage()
+    finish = choice.finish_reason
+    cut = finish in _CUT or (finish is None and usage.completion_tokens >= MOST_REPLY_TOKENS)
+    if not cut and finish is not None and finish not in _FINISHED:
+        raise BadRequestError(f"{model}: the reply ended by {finish!r}, so it is no whole answer")
+    if not choice.message.content and not cut:
+        why = f": {choice.message.refusal[:80]!r}" if choice.message.refusal else ""
+        raise MalformedReplyError(f"{model}: a reply without text{why}")
+    text = choice.message.content or ""
+    return ChatReply(text, cut, usage.prompt_tokens, usage.completion_tokens)

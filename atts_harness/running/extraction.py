@@ -23,6 +23,9 @@ from atts_harness.settings import RunOptions
 logger = logging.getLogger("atts_harness.running")
 
 JUDGE = "judge"
+FORM = 1
+"""The form of the request, in place of a turn: another form is another call, and a run of an
+earlier release (256 tokens a reply) can be continued."""
 NOT_EXTRACTED = "llm extraction"
 """The note in the record of a sample whose answer no model could extract: why."""
 
@@ -69,12 +72,13 @@ class Extraction:
             max_tokens=MOST_REPLY_TOKENS,
             sampling=Sampling(temperature=0.0),
         )
-        key = CallKey(record.id, JUDGE, EXTRACTOR, 0)
+        key = CallKey(record.id, JUDGE, EXTRACTOR, FORM)
         try:
             call = await self.calls.make(self.engine, key, request)
             if not isinstance(call.reply, GenerateReply):
                 raise failure_of(call)
-            answer = extract_answer(tokenizer.decode(call.reply.ids), kind)
+            said = tokenizer.decode(call.reply.ids)
+            answer = extract_answer(said, kind, cut=call.reply.ending == "length")
         except (BackendError, EngineGoneError) as error:
             self._note(record, error)
         else:

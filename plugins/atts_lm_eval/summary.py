@@ -26,7 +26,7 @@ def summary(
         By task: counts of samples by state and ending; tokens a sample, by who computed or wrote
         them; takeover rates; sums of calls by "role/kind"; seconds from the first sample's start
         to the last one's end; where a model extracted, of how many samples, and for how many that
-        failed (its cost is in the run's ledger).
+        failed, and why (its cost is in the run's ledger).
     """
     by_task: dict[str, list[SampleRecord]] = {}
     for record in records:
@@ -56,9 +56,14 @@ def _of_task(records: list[SampleRecord], nominal: float | None) -> dict[str, An
 
 
 def _extraction(records: list[SampleRecord]) -> dict[str, Any]:
-    failed = sum(NOT_EXTRACTED in record.notes for record in records)
+    notes = [record.notes[NOT_EXTRACTED] for record in records if NOT_EXTRACTED in record.notes]
     done = sum(LLM in record.answers for record in records)
-    return {"llm_extraction": {"extracted": done, "failed": failed}} if done or failed else {}
+    if not done and not notes:
+        return {}
+    sums: dict[str, Any] = {"extracted": done, "failed": len(notes)}
+    if notes:
+        sums["why"] = dict(sorted(Counter(note.partition(":")[0] for note in notes).items()))
+    return {"llm_extraction": sums}
 
 
 def takeover_rates(decisions: list[DecisionRecord], nominal: float | None) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from rich.table import Table
 from atts_harness.errors import SettingError
 
 if TYPE_CHECKING:
-    from atts_harness.analysis.regrade.regrade import Calls, TaskGrades
+    from atts_harness.analysis.regrade.regrade import TaskGrades
+    from atts_harness.judging.calls import Calls
 
 _MOST_NAMED = 10
 
@@ -79,27 +80,28 @@ def regrade_command(
             if extractor == LLM and needed:
                 return
         asks = (needed > 0 and not dry_run, judge is not None and not dry_run)
-        results = logic.regrade(
-            questions,
-            extractor,
-            calls=_calls(None, folder / "llm-extractions.jsonl") if asks[0] else None,
-            judge=_calls(judge, folder / f"judged-{_plain(judge)}.jsonl") if asks[1] else None,
-        )
+        calls = _calls(None, folder / "llm-extractions.jsonl") if asks[0] else None
+        judging = _calls(judge, folder / f"judged-{_plain(judge)}.jsonl") if asks[1] else None
+        results = logic.regrade(questions, extractor, calls=calls, judge=judging)
         for result in results:
             _show(console, result)
+        for what, made in (("extraction", calls), ("judge", judging)):
+            if made is not None:
+                console.print(f"{what}: {made.words()}", markup=False)
         if not dry_run:
             head, body = logic.write(results, folder)
             console.print(f"written: {head} and {body.name}")
 
 
 def _calls(model: str | None, file: Path) -> Calls:
-    from atts_harness.analysis.regrade.regrade import Calls
+    from atts_harness.judging.calls import Calls
     from atts_harness.judging.llm import ask, endpoint
 
     where = endpoint()
     client = where.client()
     file.parent.mkdir(parents=True, exist_ok=True)
-    return Calls(lambda request: ask(client, model or where.model, request), file)
+    name = model or where.model
+    return Calls(lambda request: ask(client, name, request), file, name)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -7,9 +7,10 @@ of their own.
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from atts_harness.errors import BackendError
 from atts_harness.grading.extraction import LLM, check_extractor
 from atts_harness.grading.grade import Grade, Sampled, grade_question, question_metrics
 from atts_harness.grading.workers import Grader, default
+from atts_harness.judging.calls import Calls
 from atts_harness.judging.llm import (
     extract_answer,
     extract_request,
@@ -28,53 +30,6 @@ from atts_harness.judging.llm import (
     judge_verdict,
 )
 from atts_harness.results.saved import PUBLISHED, PUBLISHED_REGEX, Question
-
-Ask = Callable[[str], tuple[str, dict[str, int]]]
-"""Sends a request to a model; returns the reply's text and its usage."""
-
-
-@dataclass
-class Calls:
-    """Calls to a model, each made once: replies are kept in a file as they come.
-
-    Attributes:
-        ask: makes a call.
-        file: where replies are kept, or None.
-        made: calls made now.
-        tokens: prompt and completion tokens of those.
-        failed: calls that failed for good; what they were for counts as an error.
-    """
-
-    ask: Ask
-    file: Path | None = None
-    made: int = 0
-    tokens: int = 0
-    failed: int = 0
-    _known: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.file is not None and self.file.is_file():
-            for line in self.file.read_text(encoding="utf-8").splitlines():
-                row = json.loads(line)
-                self._known[row["request"]] = row["reply"]
-
-    def reply(self, request: str) -> str | None:
-        """The reply to a request, None if the call failed for good."""
-        key = hashlib.blake2b(request.encode(), digest_size=16).hexdigest()
-        if key in self._known:
-            return self._known[key]
-        self.made += 1
-        try:
-            text, usage = self.ask(request)
-        except BackendError:
-            self.failed += 1
-            return None
-        self.tokens += sum(usage.values())
-        self._known[key] = text
-        if self.file is not None:
-            with self.file.open("a", encoding="utf-8") as out:
-                out.write(json.dumps({"request": key, "reply": text, "usage": usage}) + "\n")
-        return text
 
 
 @dataclass
@@ -91,6 +46,7 @@ class TaskGrades:
         missing: (question id, repeat) of samples that are not there.
         judged: the judge's share of right samples and of samples on which it and the grader
             differ, or None.
+        failed_calls: calls to models that gave no answer or opinion, by why.
     """
 
     task: str
@@ -101,6 +57,7 @@ class TaskGrades:
     extractors: dict[str, dict[str, float | None]]
     missing: list[tuple[str, int]]
     judged: dict[str, float] | None = None
+    failed_calls: dict[str, int] = field(default_factory=dict)
 
 
 def regrade(
@@ -142,6 +99,7 @@ def _task(
     judge: Calls | None,
     grader: Grader | None,
 ) -> TaskGrades:
+    before = _failures(calls, judge)
     samples = [_extracted(question, extractor, calls) for question in questions]
     grades = [
         grade_question(own, question.gold, extractor, grader)
@@ -157,6 +115,7 @@ def _task(
     names += [key for key in partly if key not in names]
     missing = [(question.id, repeat) for question in questions for repeat in question.missing()]
     others = sorted({key for own in grades for grade in own for key in grade.answers})
+    judged = _judged(questions, grades, judge) if judge is not None else None
     return TaskGrades(
         name,
         extractor,
@@ -165,8 +124,13 @@ def _task(
         {key: _estimate([own[key] for own in metrics if key in own]) for key in names},
         {key: _pass_at_1(questions, grades, key, grader) for key in others},
         missing,
-        _judged(questions, grades, judge) if judge is not None else None,
+        judged,
+        dict(sorted((_failures(calls, judge) - before).items())),
     )
+
+
+def _failures(*of: Calls | None) -> Counter[str]:
+    return sum((calls.failed for calls in of if calls is not None), Counter())
 
 
 def _extracted(question: Question, extractor: str, calls: Calls | None) -> list[Sampled]:
@@ -175,18 +139,17 @@ def _extracted(question: Question, extractor: str, calls: Calls | None) -> list[
     if extractor != LLM or calls is None:
         return samples
     done = []
+    kind = question.gold.kind
     for sample in samples:
         if LLM in sample.answers or sample.failed:
             done.append(sample)
             continue
-        reply = calls.reply(extract_request(sample.text, question.gold.kind))
-        if reply is None:
-            done.append(sample)
-            continue
         try:
-            answer = extract_answer(reply, question.gold.kind)
+            answer = calls.read(
+                extract_request(sample.text, kind),
+                lambda reply: extract_answer(reply.text, kind, cut=reply.cut),
+            )
         except BackendError:
-            calls.failed += 1
             done.append(sample)
             continue
         known = {**sample.answers, LLM: answer}
@@ -224,12 +187,12 @@ def _judged(
             count += 1
             if grade.answer is None:
                 continue
-            reply = judge.reply(judge_request(grade.answer, question.gold.text))
-            try:
-                same = None if reply is None else judge_verdict(reply)
-            except BackendError:
-                judge.failed += 1
-                same = None
+            same: bool | None = None
+            with contextlib.suppress(BackendError):  # counted by why, and as unknown
+                same = judge.read(
+                    judge_request(grade.answer, question.gold.text),
+                    lambda reply: judge_verdict(reply.text, cut=reply.cut),
+                )
             unknown += same is None
             right += same is True
             differs += same is not None and same != grade.right
@@ -259,6 +222,7 @@ def summary(results: Sequence[TaskGrades]) -> dict[str, Any]:
             "pass@1_by_extractor": result.extractors,
             "missing": result.missing,
             "judge": result.judged,
+            "failed_calls": result.failed_calls,
         }
         for result in results
     }

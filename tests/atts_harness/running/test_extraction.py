@@ -10,6 +10,7 @@ from atts_harness.errors import JournalMismatchError, SettingError, UnknownSetti
 from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Sampled, grade_question, question_metrics
 from atts_harness.journal.reader import open_run
+from atts_harness.running import extraction
 from atts_harness.running.extraction import NOT_EXTRACTED
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
@@ -127,7 +128,10 @@ def test_it_can_be_added_to_a_finished_run(chat_endpoint, tmp_path, share):
 @pytest.mark.parametrize(
     ("reply", "error"),
     [((401, "no such key"), "BadRequestError"), ((200, "It is 5."), "MalformedReplyError"),
-     ((200, ""), "MalformedReplyError"), ((429, "later"), "BackendUnavailableError")],
+     ((200, ""), "MalformedReplyError"), ((429, "later"), "BackendUnavailableError"),
+     ((200, "<think>so ANSWER: 5", "length"), "CutReplyError"),
+     ((200, "", "length"), "CutReplyError"), ((200, b"<html>"), "MalformedReplyError"),
+     ((200, "ANSWER: 5", "content_filter"), "BadRequestError")],
 )  # fmt: skip
 def test_a_failure_is_noted_and_counted_and_no_answer(chat_endpoint, tmp_path, reply, error):
     chat_endpoint.replies = [reply]
@@ -159,6 +163,20 @@ def test_failed_extractions_are_tried_again_where_that_is_wanted(chat_endpoint, 
     again, _ = produce(extractor="llm", run_dir=str(tmp_path), retry_failed=True)
     assert [record.answers for record in again] == [{"llm": "5"}] * SAMPLES
     assert all(NOT_EXTRACTED not in record.notes for record in again)
+
+
+def test_a_run_of_an_earlier_release_is_continued_with_another_request(
+    chat_endpoint, tmp_path, monkeypatch
+):
+    """It had asked for 256 tokens; what it recorded is neither used nor in the way."""
+    chat_endpoint.replies = [(200, "so ANSWER: 6", "length")]
+    with monkeypatch.context() as earlier:
+        earlier.setattr(extraction, "FORM", 0)
+        earlier.setattr(extraction, "MOST_REPLY_TOKENS", 256)
+        produce(extractor="llm", run_dir=str(tmp_path))
+    chat_endpoint.replies = [(200, "ANSWER: 5")]
+    again, _ = produce(extractor="llm", run_dir=str(tmp_path))
+    assert [record.answers for record in again] == [{"llm": "5"}] * SAMPLES
 
 
 def test_a_busy_endpoint_is_asked_again(chat_endpoint):

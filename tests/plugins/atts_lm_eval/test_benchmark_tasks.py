@@ -128,4 +128,5 @@ def test_extractions_that_failed_are_counted_in_the_results(pair, evaluate, chat
     assert results["config"]["atts"]["statistics"][TASK]["llm_extraction"] == {
         "extracted": 0,
         "failed": 4,
+        "why": {"BadRequestError": 4},
     }

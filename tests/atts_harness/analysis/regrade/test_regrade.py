@@ -10,10 +10,12 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from atts_harness.analysis.regrade.command import regrade_command
-from atts_harness.analysis.regrade.regrade import Calls, calls_needed, regrade, summary, write
+from atts_harness.analysis.regrade.regrade import calls_needed, regrade, summary, write
 from atts_harness.errors import BackendUnavailableError, SettingError, UnknownSettingError
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.hashing import prompt_hash
+from atts_harness.judging.calls import Calls
+from atts_harness.judging.llm import ChatReply
 from atts_harness.records import RunRecord, SampleId, SampleRecord
 from atts_harness.results.saved import MISSING, PROMPTS, read
 from atts_harness.transcript import Message
@@ -182,7 +184,7 @@ class Model:
         found = self.reply(request)
         if found is None:
             raise BackendUnavailableError("down")
-        return found, {"prompt_tokens": 10, "completion_tokens": 2}
+        return found if isinstance(found, ChatReply) else ChatReply(found, False, 10, 2)
 
 
 def test_a_models_extraction_is_asked_once_and_kept(traces, tmp_path):
@@ -191,7 +193,7 @@ def test_a_models_extraction_is_asked_once_and_kept(traces, tmp_path):
     assert calls_needed(read(traces), "boxed") == 0
     calls = Calls(model, tmp_path / "calls.jsonl")
     (result,) = regrade(read(traces), "llm", calls=calls)
-    assert (calls.made, calls.tokens, calls.failed) == (5, 60, 0)
+    assert (calls.made, calls.tokens, calls.failed.total()) == (5, 60, 0)
     assert [g.right for g in result.grades[1]] == [False, False, True]
     assert result.figures["invalid"]["value"] == pytest.approx(4 / 6)
     again = Calls(model, tmp_path / "calls.jsonl")
@@ -203,9 +205,24 @@ def test_a_models_extraction_is_asked_once_and_kept(traces, tmp_path):
 def test_calls_that_fail_are_errors_of_grading_and_not_wrong_answers(traces):
     calls = Calls(Model(lambda request: None if "idea" in request else "no form at all"))
     (result,) = regrade(read(traces), "llm", calls=calls)
-    assert calls.failed == 5
+    assert calls.failed == {"BackendUnavailableError": 1, "MalformedReplyError": 4}
+    assert result.failed_calls == calls.failed
+    assert summary([result])[result.task]["failed_calls"] == result.failed_calls
+    assert "5 failed (BackendUnavailableError 1, MalformedReplyError 4; such as:" in calls.words()
     assert result.figures["grading_error"]["value"] == pytest.approx(5 / 6)
     assert result.figures["pass@1"]["value"] == 0.0
+
+
+def test_a_reply_that_was_cut_is_an_error_now_and_when_it_is_read_again(traces, tmp_path):
+    def thinks(request):
+        return ChatReply("<think>ANSWER: 12, or", "idea" not in request, 10, 4096)
+
+    for _ in range(2):
+        calls = Calls(Model(thinks), tmp_path / "calls.jsonl")
+        (result,) = regrade(read(traces), "llm", calls=calls)
+        assert calls.failed == {"CutReplyError": 4, "MalformedReplyError": 1}
+        assert result.figures["grading_error"]["value"] == pytest.approx(5 / 6)
+    assert calls.made == 0  # what is paid for is not paid again
 
 
 def test_a_judge_stands_beside_the_grader_and_changes_nothing(traces):
