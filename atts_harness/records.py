@@ -21,6 +21,8 @@ Asked = Role | Literal["extractor"]
 """Who is asked: a role of the strategy, or the model that extracts answers when samples end."""
 
 Reason = Literal["p-value", "policy", "score-failed", "empty-draft"]
+JUDGED: frozenset[Reason] = frozenset({"p-value", "policy"})
+"""Reasons of decisions that a policy made; the others are takeovers that nobody judged."""
 
 
 class SampleId(msgspec.Struct, frozen=True, order=True):
@@ -83,6 +85,38 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
         return None if self.reply is None else self.reply.usage
 
 
+class ReplyFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reply cost, without what it says."""
+
+    usage: Usage
+
+
+class CallFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """A `CallRecord` without request and reply: what it cost, and when.
+
+    A recorded call takes some 20 kB in memory, its figures less than 1 kB. Whoever adds up calls
+    takes either (`CountedCall`).
+    """
+
+    key: CallKey
+    reply: ReplyFigures | None = None
+    error: str | None = None
+    retries: int = 0
+    queued: float = 0.0
+    sent: float = 0.0
+    done: float = 0.0
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def usage(self) -> Usage | None:
+        """The reply's usage; None for a call that failed for good."""
+        return None if self.reply is None else self.reply.usage
+
+
+CountedCall = CallRecord | CallFigures
+"""A call as far as sums need it."""
+
+
 class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One takeover decision.
 
@@ -112,6 +146,14 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     bank_size: int = 0
     bank: str = ""
     sequence: int = 0
+
+    @property
+    def judged(self) -> bool:
+        """Whether a policy decided; False for takeovers that are counted apart.
+
+        A failed score and an empty draft are not judged, and stay out of the realised rate.
+        """
+        return self.reason in JUDGED
 
 
 class SegmentRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +187,7 @@ class CallTotals(msgspec.Struct, kw_only=True):
     queued_seconds: float = 0.0
     engine_seconds: float = 0.0
 
-    def add(self, record: CallRecord) -> None:
+    def add(self, record: CountedCall) -> None:
         """Count one call in."""
         self.calls += 1
         self.retries += record.retries
@@ -167,17 +209,15 @@ class CallTotals(msgspec.Struct, kw_only=True):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class SampleRecord(msgspec.Struct, kw_only=True):
-    """A finished sample.
+class SampleFigures(msgspec.Struct, kw_only=True):
+    """A finished sample without its texts: how it ended, its decisions and its sums.
 
     Attributes:
         id: task, doc, repeat.
         strategy: its name.
-        text: the kept text, what the grader sees.
         finish: why it ended.
         truncated: it ended for want of turns, budget or context without an answer.
         failed: the error that ended it for good; the sample is graded wrong and counted apart.
-        segments: kept and discarded text, in order.
         decisions: takeover decisions, in order of turns.
         calls: sums by "role/kind", of the strategy's calls.
         kept_tokens: by author.
@@ -191,11 +231,9 @@ class SampleRecord(msgspec.Struct, kw_only=True):
 
     id: SampleId
     strategy: str
-    text: str
     finish: Finish
     truncated: bool = False
     failed: str | None = None
-    segments: list[SegmentRecord] = msgspec.field(default_factory=list)
     decisions: list[DecisionRecord] = msgspec.field(default_factory=list)
     calls: dict[str, CallTotals] = msgspec.field(default_factory=dict)
     kept_tokens: dict[str, int] = msgspec.field(default_factory=dict)
@@ -205,6 +243,18 @@ class SampleRecord(msgspec.Struct, kw_only=True):
     waited_seconds: float = 0.0
     answers: dict[str, str | None] = msgspec.field(default_factory=dict)
     notes: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class SampleRecord(SampleFigures, kw_only=True):
+    """A finished sample.
+
+    Attributes:
+        text: the kept text, what the grader sees.
+        segments: kept and discarded text, in order.
+    """
+
+    text: str
+    segments: list[SegmentRecord] = msgspec.field(default_factory=list)
 
 
 class RunRecord(msgspec.Struct, kw_only=True):

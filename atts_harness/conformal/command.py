@@ -195,9 +195,10 @@ def _write(bank: Bank, out: Path, run: Path) -> None:
 def _cost(run: Path) -> Table:
     """What the scores cost: calibration is target work like any other."""
     from atts_harness.journal.reader import open_run
+    from atts_harness.ledger.recorded import ledger_of
 
     with open_run(run) as recorded:
-        ledger = recorded.ledger()
+        ledger = ledger_of(recorded)
     title = f"cost of the run: {ledger.seconds:.1f} s"
     table = Table("calls", "number", "computed tokens", "generated", "scored", title=title)
     for name, account in sorted(ledger.accounts.items()):

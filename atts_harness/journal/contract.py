@@ -15,7 +15,14 @@ from typing import Protocol
 
 from atts_harness.errors import JournalMismatchError
 from atts_harness.journal.hashing import difference
-from atts_harness.records import CallKey, CallRecord, DecisionRecord, SampleId, SampleRecord
+from atts_harness.records import (
+    CallKey,
+    CallRecord,
+    CountedCall,
+    DecisionRecord,
+    SampleId,
+    SampleRecord,
+)
 
 
 class Journal(Protocol):
@@ -26,7 +33,7 @@ class Journal(Protocol):
         """What the run's clock showed at the last record of earlier sessions, in seconds."""
         ...
 
-    def recorded(self) -> Iterable[CallRecord | SampleRecord]:
+    def recorded(self) -> Iterable[CountedCall | SampleRecord]:
         """Every call and every finished sample of earlier sessions."""
         ...
 
@@ -82,7 +89,7 @@ class MemoryJournal:
         self._decisions: dict[SampleId, dict[int, DecisionRecord]] = {}
         self._samples: dict[SampleId, SampleRecord] = {}
 
-    def recorded(self) -> Iterable[CallRecord | SampleRecord]:
+    def recorded(self) -> Iterable[CountedCall | SampleRecord]:
         """Every call and every finished sample that is kept."""
         return [*self.calls(), *self._samples.values()]
 

@@ -21,6 +21,7 @@ from typing import IO, Any
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
 from atts_harness.journal.identity import brief, differences
+from atts_harness.journal.rows import Rows
 from atts_harness.journal.sqlite import SqliteJournal, connect
 from atts_harness.records import EXTRACTOR, RunRecord, SampleId
 
@@ -89,7 +90,8 @@ class RunDirectory:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     _begin(connection, record, plan, retry_failed)
-                    self._session = _begin_session(connection, command)
+                    elapsed = Rows(connection, self.database).last_time()
+                    self._session = _begin_session(connection, command, elapsed)
                 except BaseException:
                     connection.execute("ROLLBACK")
                     raise
@@ -222,12 +224,7 @@ def _forget_failed(connection: sqlite3.Connection) -> None:
         connection.execute(f"DELETE FROM samples {where}", key)
 
 
-def _begin_session(connection: sqlite3.Connection, command: str) -> int:
-    query = (
-        "SELECT max((SELECT coalesce(max(done), 0) FROM calls),"
-        " (SELECT coalesce(max(ended), 0) FROM samples))"
-    )
-    (elapsed,) = connection.execute(query).fetchone()
+def _begin_session(connection: sqlite3.Connection, command: str, elapsed: float) -> int:
     began = datetime.now(UTC).isoformat(timespec="seconds")
     cursor = connection.execute(
         "INSERT INTO sessions (began, elapsed, command, state) VALUES (?, ?, ?, 'running')",

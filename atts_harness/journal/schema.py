@@ -14,9 +14,11 @@ import msgspec
 from atts_harness.errors import RunDirError
 from atts_harness.records import (
     SCHEMA_VERSION,
+    CallFigures,
     CallRecord,
     DecisionRecord,
     RunRecord,
+    SampleFigures,
     SampleRecord,
 )
 
@@ -55,8 +57,10 @@ CREATE TABLE metrics (at REAL NOT NULL, engine TEXT NOT NULL, figures BLOB NOT N
 
 encode = msgspec.msgpack.Encoder().encode
 decode_call = msgspec.msgpack.Decoder(CallRecord).decode
+decode_call_figures = msgspec.msgpack.Decoder(CallFigures).decode
 decode_decision = msgspec.msgpack.Decoder(DecisionRecord).decode
 decode_sample = msgspec.msgpack.Decoder(SampleRecord).decode
+decode_sample_figures = msgspec.msgpack.Decoder(SampleFigures).decode
 decode_run = msgspec.msgpack.Decoder(RunRecord).decode
 
 

@@ -16,7 +16,15 @@ from typing import Any
 
 from atts_harness.errors import RunDirError
 from atts_harness.journal import schema
-from atts_harness.records import CallKey, CallRecord, DecisionRecord, SampleId, SampleRecord
+from atts_harness.journal.rows import Rows
+from atts_harness.records import (
+    CallFigures,
+    CallKey,
+    CallRecord,
+    DecisionRecord,
+    SampleId,
+    SampleRecord,
+)
 
 COMMIT_SECONDS = 0.02
 MOST_WAITING = 10_000  # rows; a disk that cannot keep up slows the run down, not fills the memory
@@ -26,13 +34,12 @@ INSERT_DECISION = "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)"
 # Again when an answer is extracted later.
 INSERT_SAMPLE = "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_METRICS = "INSERT INTO metrics VALUES (?, ?, ?)"
-OF_SAMPLE = "WHERE task = ? AND doc = ? AND repeat = ?"
 
 Row = tuple[str, Sequence[Any]]
 
 
 class SqliteJournal:
-    """A `Journal` on disk. Made by `atts_harness.journal.reader.RunDir`, which checks and locks.
+    """A `Journal` on disk. Made by `RunDirectory.journal`, which checks and locks.
 
     Args:
         path: of an existing database.
@@ -41,11 +48,12 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reader = connect(path)
-        self._begun = self._samples_with("calls") | self._samples_with("decisions")
-        self._finished = self._samples_with("samples")
+        self._recorded = Rows(self._reader, path)
+        self._begun = {*self._recorded.keys("calls"), *self._recorded.keys("decisions")}
+        self._finished = set(self._recorded.keys("samples"))
         self._calls: dict[SampleId, dict[CallKey, CallRecord]] = {}
         self._turns: dict[SampleId, dict[int, DecisionRecord]] = {}
-        self.elapsed = self._last_time()
+        self.elapsed = self._recorded.last_time()
         self._rows: list[Row] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._error: RunDirError | None = None
@@ -56,12 +64,10 @@ class SqliteJournal:
         self._thread = threading.Thread(target=self._write, name="atts-journal", daemon=True)
         self._thread.start()
 
-    def recorded(self) -> Iterator[CallRecord | SampleRecord]:
+    def recorded(self) -> Iterator[CallFigures | SampleRecord]:
         """Every call and every finished sample of earlier sessions."""
-        for (blob,) in self._reader.execute("SELECT record FROM calls"):
-            yield schema.decode_call(blob)
-        for (blob,) in self._reader.execute("SELECT record FROM samples"):
-            yield schema.decode_sample(blob)
+        yield from self._recorded.records("calls", schema.decode_call_figures)
+        yield from self._recorded.records("samples", schema.decode_sample)
 
     def call(self, key: CallKey) -> CallRecord | None:
         """The recorded call, if there is one."""
@@ -87,9 +93,7 @@ class SqliteJournal:
             return None
         known = self._turns.get(sample)
         if known is None:
-            query = f"SELECT record FROM decisions {OF_SAMPLE}"
-            rows = self._reader.execute(query, _columns(sample))
-            records = [schema.decode_decision(blob) for (blob,) in rows]
+            records = self._recorded.records("decisions", schema.decode_decision, sample=sample)
             known = self._turns[sample] = {record.turn: record for record in records}
         return known.get(turn)
 
@@ -100,16 +104,13 @@ class SqliteJournal:
 
     def decisions(self) -> Iterable[DecisionRecord]:
         """All recorded decisions, in the order in which they were made."""
-        for (blob,) in self._reader.execute("SELECT record FROM decisions ORDER BY sequence"):
-            yield schema.decode_decision(blob)
+        return self._recorded.records("decisions", schema.decode_decision)
 
     def sample(self, sample: SampleId) -> SampleRecord | None:
         """The finished sample, if it is recorded."""
         if sample not in self._finished:
             return None
-        query = f"SELECT record FROM samples {OF_SAMPLE}"
-        row = self._reader.execute(query, _columns(sample)).fetchone()
-        return schema.decode_sample(row[0])
+        return next(self._recorded.records("samples", schema.decode_sample, sample=sample), None)
 
     async def record_sample(self, record: SampleRecord) -> None:
         """Record a finished sample; committed when this returns.
@@ -211,21 +212,9 @@ class SqliteJournal:
     def _recorded_calls(self, sample: SampleId) -> dict[CallKey, CallRecord]:
         known = self._calls.get(sample)
         if known is None:
-            rows = self._reader.execute(f"SELECT record FROM calls {OF_SAMPLE}", _columns(sample))
-            records = [schema.decode_call(blob) for (blob,) in rows]
+            records = self._recorded.records("calls", schema.decode_call, sample=sample)
             known = self._calls[sample] = {record.key: record for record in records}
         return known
-
-    def _samples_with(self, table: str) -> set[SampleId]:
-        rows = self._reader.execute(f"SELECT DISTINCT task, doc, repeat FROM {table}")
-        return {SampleId(*row) for row in rows}
-
-    def _last_time(self) -> float:
-        query = (
-            "SELECT max((SELECT coalesce(max(done), 0) FROM calls),"
-            " (SELECT coalesce(max(ended), 0) FROM samples))"
-        )
-        return float(self._reader.execute(query).fetchone()[0])
 
 
 def connect(path: Path) -> sqlite3.Connection:

@@ -37,14 +37,15 @@ def show_ledger(
     import msgspec
     from rich.console import Console
 
-    from atts_harness.journal.reader import open_run, write_lines
+    from atts_harness.journal.reader import open_run
+    from atts_harness.ledger.recorded import call_rows, ledger_of, sample_rows, write_lines
 
     with open_run(run) as opened:
         if calls is not None:
-            write_lines(calls, opened.rows())
+            write_lines(calls, call_rows(opened))
         if samples is not None:
-            write_lines(samples, opened.sample_rows())
-        summary = opened.ledger().summary()
+            write_lines(samples, sample_rows(opened))
+        summary = ledger_of(opened).summary()
         if json:
             text = msgspec.json.format(msgspec.json.encode(summary), indent=2)
             sys.stdout.write(text.decode() + "\n")

@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
+from atts_harness.lanes import LANES, Lane, lane_of
 from atts_harness.ledger.prices import Price
-from atts_harness.records import EXTRACTOR, Asked, CallRecord, CallTotals, SampleRecord
-from atts_harness.running.slots import LANES, Lane, lane_of
+from atts_harness.records import EXTRACTOR, Asked, CallTotals, CountedCall, SampleRecord
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -100,7 +100,7 @@ class Ledger:
         self._busy: dict[Lane, float] = dict.fromkeys(LANES, 0.0)
         self._first: float | None = None
 
-    def add_call(self, record: CallRecord) -> None:
+    def add_call(self, record: CountedCall) -> None:
         """Count a call in, failed tries included."""
         key = record.key
         account = self._account(f"{key.role}/{key.kind}")

@@ -19,10 +19,10 @@ from atts_harness.errors import (
 )
 from atts_harness.journal.contract import Journal, replayed
 from atts_harness.journal.hashing import Request, request_hash
+from atts_harness.lanes import lane_of
 from atts_harness.records import CallKey, CallRecord, Fault
 from atts_harness.running.clock import Clock
 from atts_harness.running.engine import Engine
-from atts_harness.running.slots import lane_of
 
 logger = logging.getLogger("atts_harness.running")
 

@@ -18,6 +18,7 @@ from atts_harness.backend import (
 from atts_harness.errors import ContextLengthError
 from atts_harness.ids import join
 from atts_harness.journal.hashing import Request
+from atts_harness.lanes import priority_of
 from atts_harness.records import (
     CallKey,
     CallRecord,
@@ -32,7 +33,6 @@ from atts_harness.running.client import Calls, failure_of
 from atts_harness.running.engine import Engine
 from atts_harness.running.gate import Gate
 from atts_harness.running.seeds import call_seed, uniform
-from atts_harness.running.slots import priority_of
 from atts_harness.strategy import (
     Generation,
     Outcome,

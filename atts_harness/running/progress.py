@@ -98,7 +98,7 @@ class Tally:
                 written.popleft()
 
     def _decision(self, record: DecisionRecord) -> None:
-        if record.reason in ("p-value", "policy"):  # others are counted apart
+        if record.judged:  # others are counted apart
             self.judged += 1
             self.taken += record.takeover
 

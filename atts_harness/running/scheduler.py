@@ -19,6 +19,7 @@ from atts_harness.errors import (
 )
 from atts_harness.grading.extraction import LLM
 from atts_harness.journal.contract import Journal
+from atts_harness.lanes import lanes_of
 from atts_harness.records import EXTRACTOR, SampleId, SampleRecord
 from atts_harness.running.client import Calls
 from atts_harness.running.clock import Clock
@@ -28,7 +29,7 @@ from atts_harness.running.engine import Engine
 from atts_harness.running.extraction import Extraction
 from atts_harness.running.gate import Gate
 from atts_harness.running.observers import Observers
-from atts_harness.running.slots import Slots, lanes_of
+from atts_harness.running.slots import Slots
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Group, Outcome, Problem, Sample
 

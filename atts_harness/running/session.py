@@ -21,16 +21,16 @@ from atts_harness.errors import (
 )
 from atts_harness.journal.contract import Journal, MemoryJournal
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.lanes import lanes_of
 from atts_harness.ledger.prices import prices_of
 from atts_harness.ledger.sums import Ledger
-from atts_harness.records import CallRecord, RunRecord, SampleId, SampleRecord
+from atts_harness.records import RunRecord, SampleId, SampleRecord
 from atts_harness.running.control import Control
 from atts_harness.running.interrupts import command_line, handled, resume_hint
 from atts_harness.running.logs import logged
 from atts_harness.running.observers import Observers
 from atts_harness.running.progress import Tally, shown
 from atts_harness.running.scheduler import run_groups
-from atts_harness.running.slots import lanes_of
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Group
 
@@ -180,12 +180,12 @@ class Session:
         """Earlier sessions' calls and samples belong to the run, too."""
         wanted = {sample.id for group in self.groups for sample in group.samples}
         for record in journal.recorded():
-            if isinstance(record, CallRecord):
-                ledger.add_call(record)
-            else:
+            if isinstance(record, SampleRecord):
                 ledger.add_sample(record)
                 if record.id in wanted:
                     tally.resumed(1, int(record.failed is not None))
+            else:
+                ledger.add_call(record)
 
     def _close(self, journal: Journal, ledger: Ledger, control: Control) -> None:
         self.summary.ledger = ledger.summary()

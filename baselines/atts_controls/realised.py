@@ -1,23 +1,28 @@
-"""The realised takeover rate of another run, task by task."""
+"""The share of written drafts that another run's target really took over, task by task.
+
+A turn whose score failed was judged by nobody and taken over all the same, so it counts: a control
+that is to take over as often has to. An empty draft does not count, for the control hands empty
+drafts to the target by itself. Reports show the share among judged turns as `takeover_rate`; the
+two differ where scores failed.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from atts_harness.errors import SettingError
-from atts_harness.journal import schema
+from atts_harness.errors import JournalError, SettingError
+from atts_harness.journal.reader import open_run
 
-JUDGED = ("p-value", "policy")
+EMPTY = "empty-draft"
 
 
 class _Takeover(msgspec.Struct):
-    realised_rate: float | None = None
+    judged_turns: int = 0
+    takeovers: int = 0
+    counted_apart: dict[str, int] = {}
 
 
 class _Statistics(msgspec.Struct):
@@ -37,20 +42,18 @@ class _Results(msgspec.Struct):
 
 
 def realised_rates(path: str) -> dict[str, float]:
-    """Takeovers among the turns that were judged, in [0, 1], by task.
-
-    Turns that went to the target without being judged (a failed score, an empty draft) are left
-    out, as everywhere.
+    """Turns taken over among turns with a draft, in [0, 1], by task.
 
     Args:
         path: a run directory, or the results JSON that lm-eval wrote of a run.
 
     Raises:
-        SettingError: nothing of the kind stands there, or the run judged no turn.
+        SettingError: nothing of the kind stands there, the run is not finished, or it decided no
+            turn.
     """
     place = Path(path)
-    if (place / schema.JOURNAL).is_file():
-        rates = _of_journal(place / schema.JOURNAL)
+    if place.is_dir():
+        rates = _of_run(place)
     elif place.is_file():
         rates = _of_results(place)
     else:
@@ -58,7 +61,7 @@ def realised_rates(path: str) -> dict[str, float]:
             f"rate_of={path}: is neither a run directory nor a results file of lm-eval"
         )
     if not rates:
-        raise SettingError(f"rate_of={path}: the run judged no turn, so it has no realised rate")
+        raise SettingError(f"rate_of={path}: the run decided no turn, so it has no realised rate")
     return rates
 
 
@@ -69,28 +72,26 @@ def _of_results(path: Path) -> dict[str, float]:
         raise SettingError(
             f"rate_of={path}: is no results file of a run of this harness: {error}"
         ) from error
-    rates = {task: of.takeover.realised_rate for task, of in found.config.atts.statistics.items()}
-    return {task: rate for task, rate in rates.items() if rate is not None}
+    rates = {}
+    for task, statistics in found.config.atts.statistics.items():
+        counts = statistics.takeover
+        # Every one of them was taken over.
+        apart = sum(count for why, count in counts.counted_apart.items() if why != EMPTY)
+        if turns := counts.judged_turns + apart:
+            rates[task] = (counts.takeovers + apart) / turns
+    return rates
 
 
-def _of_journal(path: Path) -> dict[str, float]:
-    judged: Counter[str] = Counter()
+def _of_run(path: Path) -> dict[str, float]:
+    turns: Counter[str] = Counter()
     taken: Counter[str] = Counter()
-    for blob in _decisions(path):
-        record = schema.decode_decision(blob)
-        if record.reason in JUDGED:
-            judged[record.sample.task] += 1
-            taken[record.sample.task] += record.takeover
-    return {task: taken[task] / count for task, count in judged.items()}
-
-
-def _decisions(path: Path) -> list[bytes]:
     try:
-        with contextlib.closing(
-            sqlite3.connect(path.absolute().as_uri() + "?mode=ro", uri=True)
-        ) as base:
-            schema.check(base, path)
-            rows: list[tuple[Any]] = base.execute("SELECT record FROM decisions").fetchall()
-    except sqlite3.Error as error:
-        raise SettingError(f"rate_of={path}: cannot be read: {error}") from error
-    return [blob for (blob,) in rows]
+        with open_run(path) as run:
+            run.require_complete()
+            for decision in run.decisions():
+                if decision.reason != EMPTY:
+                    turns[decision.sample.task] += 1
+                    taken[decision.sample.task] += decision.takeover
+    except JournalError as error:
+        raise SettingError(f"rate_of: {error}") from error
+    return {task: taken[task] / count for task, count in turns.items()}

@@ -51,10 +51,7 @@ class Measured:
     def realised_rate(self) -> float | None:
         """Takeovers among judged turns."""
         judged = [
-            decision
-            for record in self.records
-            for decision in record.decisions
-            if decision.reason in ("p-value", "policy")
+            decision for record in self.records for decision in record.decisions if decision.judged
         ]
         return sum(d.takeover for d in judged) / len(judged) if judged else None
 

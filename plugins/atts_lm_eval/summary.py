@@ -72,8 +72,8 @@ def takeover_rates(decisions: list[DecisionRecord], nominal: float | None) -> di
     A takeover that nobody judged (a failed score, an empty draft) is counted apart and stays out
     of the realised rate.
     """
-    judged = [d for d in decisions if d.reason in ("p-value", "policy")]
-    apart = Counter(d.reason for d in decisions if d.reason not in ("p-value", "policy"))
+    judged = [d for d in decisions if d.judged]
+    apart = Counter(d.reason for d in decisions if not d.judged)
     taken = sum(d.takeover for d in judged)
     return {
         "nominal_rate": nominal,

@@ -14,7 +14,6 @@ from lm_eval.api.metrics import mean
 
 from atts_harness.records import SampleRecord
 
-JUDGED = ("p-value", "policy")
 TAKEOVER = "takeover_rate"
 
 
@@ -40,7 +39,7 @@ def costs_of(answers: str | Sequence[str]) -> dict[str, Any]:
         "turns": sum(record.turns for record in known) / count,
         "seconds": sum(record.ended - record.started for record in known) / count,
     }
-    judged = [d.takeover for record in known for d in record.decisions if d.reason in JUDGED]
+    judged = [d.takeover for record in known for d in record.decisions if d.judged]
     if judged:
         found[TAKEOVER] = [sum(judged), len(judged)]
     return found

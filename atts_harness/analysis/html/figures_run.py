@@ -7,7 +7,7 @@ from matplotlib.ticker import MaxNLocator
 from atts_harness.analysis.html.draw import INK, MUTED, PAPER, Drawing
 from atts_harness.analysis.html.figure import Figure, short
 from atts_harness.analysis.html.view import Memory, View
-from atts_harness.running.slots import LANES, Lane
+from atts_harness.lanes import LANES, Lane
 
 MOST_LANE = 64
 """Slots of a lane that are drawn apart; more are drawn thinner."""

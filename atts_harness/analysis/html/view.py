@@ -20,9 +20,9 @@ from atts_harness.analysis.leaderboard.rows import Row
 from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import AttsError
 from atts_harness.journal.reader import RecordedRun, open_run
+from atts_harness.lanes import LANES, Lane, lane_of
 from atts_harness.records import EXTRACTOR, CallRecord, SampleId, SampleRecord
 from atts_harness.results.entries import Entry
-from atts_harness.running.slots import LANES, Lane, lane_of
 
 MOST_BARS = 1500
 MOMENTS = 300

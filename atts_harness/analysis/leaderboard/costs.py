@@ -24,9 +24,9 @@ from atts_harness.analysis.statistics import clustered_ratio
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.ledger.prices import Price
+from atts_harness.ledger.recorded import ledger_of
 from atts_harness.records import CallTotals, DecisionRecord
 
-JUDGED = ("p-value", "policy")
 CONCURRENCY = (
     *("draft_concurrency", "score_concurrency", "takeover_concurrency"),
     *("target_concurrency", "engine_concurrency", "live_samples"),
@@ -221,7 +221,7 @@ def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibra
         return Calibration(source=source, bank=str(bank))
     try:
         with open_run(folder) as run:
-            ledger = run.ledger()
+            ledger = ledger_of(run)
     except AttsError:  # the bank outlives its run; what that cost is then not known
         return Calibration(source=source, bank=str(bank))
     computed = dict.fromkeys(("draft", "target"), 0)
@@ -241,10 +241,10 @@ def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibra
 def _takeover(decisions: Sequence[DecisionRecord], nominal: float | None) -> Takeover | None:
     if not decisions:
         return None
-    judged = [d for d in decisions if d.reason in JUDGED]
+    judged = [d for d in decisions if d.judged]
     apart: dict[str, int] = {}
     for d in decisions:
-        if d.reason not in JUDGED:
+        if not d.judged:
             apart[d.reason] = apart.get(d.reason, 0) + 1
     taken = [float(d.takeover) for d in judged]
     realised = None

@@ -26,6 +26,7 @@ from atts_harness.journal import schema
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger import command as commands
+from atts_harness.ledger.recorded import ledger_of, sample_rows
 from atts_harness.records import RunRecord, SampleId
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
@@ -499,7 +500,7 @@ def test_the_ledger_command_writes_a_line_a_call_and_a_line_a_sample(tmp_path, c
     with open_run(tmp_path) as run:
         assert len(calls) == len(list(run.calls()))
         kept = sum(sum(sample.kept_tokens.values()) for sample in run.samples())
-        ledger = run.ledger().summary()
+        ledger = ledger_of(run).summary()
         one = next(run.calls(SampleId("mock", 2, 1)))
     assert sum(row["kept_tokens"] for row in calls) == kept > 0
     assert sum(row["kept_tokens"] for row in samples) == kept
@@ -520,7 +521,7 @@ def test_the_ledger_command_writes_a_line_a_call_and_a_line_a_sample(tmp_path, c
 def test_a_failed_samples_line_tells_its_error_and_how_many_calls_failed(tmp_path):
     run_in(tmp_path, engine=MockEngine(faults=FaultPlan({"truncated": 0.5}, seed=3)), retries=0)
     with open_run(tmp_path) as run:
-        rows = list(run.sample_rows())
+        rows = list(sample_rows(run))
     failed = [row for row in rows if row["failed"] is not None]
     assert 0 < len(failed) < 12
     for row in failed:

@@ -10,6 +10,7 @@ from atts_harness.errors import JournalMismatchError, SettingError, UnknownSetti
 from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Sampled, grade_question, question_metrics
 from atts_harness.journal.reader import open_run
+from atts_harness.ledger.recorded import ledger_of
 from atts_harness.running import extraction
 from atts_harness.running.extraction import NOT_EXTRACTED
 from atts_harness.running.harness import Harness
@@ -62,7 +63,7 @@ def test_its_cost_is_in_the_ledger_under_its_kind_and_nowhere_else(chat_endpoint
     assert all(CALLS not in record.calls for record in records)
     assert set(summary.ledger["slots"]) == {"draft", "score", "takeover"}
     with open_run(tmp_path) as run:
-        again = run.ledger().summary()
+        again = ledger_of(run).summary()
     assert again["calls"][CALLS] == account
     assert again["intensity"] == summary.ledger["intensity"]
 

@@ -21,7 +21,10 @@ from atts_harness.testing.scripted import Says
 
 def results(**rates):
     """An lm-eval results file, as far as it matters."""
-    statistics = {task: {"takeover": {"realised_rate": rate}} for task, rate in rates.items()}
+    statistics = {
+        task: {"takeover": {"judged_turns": 10, "takeovers": round(10 * rate)}}
+        for task, rate in rates.items()
+    }
     return json.dumps({"results": {}, "config": {"atts": {"statistics": statistics}}})
 
 

@@ -27,6 +27,7 @@ from atts_harness.analysis.leaderboard.rows import (
 from atts_harness.analysis.statistics import clustered_mean, clustered_ratio, paired_difference
 from atts_harness.grading.grade import Grade
 from atts_harness.journal.reader import open_run
+from atts_harness.ledger.recorded import ledger_of
 from atts_harness.records import SampleId, SampleRecord
 from atts_harness.results.entries import Entry, Question
 from atts_harness.running.harness import Harness
@@ -131,7 +132,7 @@ def row_of(id_: str, entry: Entry, strategy: str = "atts", **fields) -> Row:
 
 def _of_run(entry: Entry) -> dict:
     with open_run(entry.run_dir) as run:
-        ledger, samples = run.ledger().summary(), list(run.samples())
+        ledger, samples = ledger_of(run).summary(), list(run.samples())
     count = len(samples)
     names = set(Calls.__struct_fields__)
     calls = {
