@@ -15,7 +15,7 @@ from atts_harness.backend import Backend, GenerateReply, GenerateRequest, Sampli
 from atts_harness.errors import AttsError, BackendError, EngineGoneError
 from atts_harness.grading.extraction import LLM, Kind, extractors_of
 from atts_harness.judging.llm import MOST_REPLY_TOKENS, endpoint, extract_answer, extract_request
-from atts_harness.records import EXTRACTOR, CallKey, SampleRecord
+from atts_harness.records import EXTRACTOR, NOT_EXTRACTED, CallKey, SampleRecord
 from atts_harness.running.client import Calls, failure_of
 from atts_harness.running.engine import Engine
 from atts_harness.settings import RunOptions
@@ -26,8 +26,6 @@ JUDGE = "judge"
 FORM = 1
 """The form of the request, in place of a turn: another form is another call, and a run of an
 earlier release (256 tokens a reply) can be continued."""
-NOT_EXTRACTED = "llm extraction"
-"""The note in the record of a sample whose answer no model could extract: why."""
 
 
 def open_extractor(options: RunOptions) -> Backend | None:

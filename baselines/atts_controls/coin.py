@@ -74,13 +74,16 @@ class RandomTakeoverOptions(TurnOptions, frozen=True, kw_only=True):
 
     rate: Annotated[
         float | None,
-        msgspec.Meta(description="share of turns that the target takes over (0.4)"),
+        msgspec.Meta(
+            description="share of turns with a draft that the target takes over (0.4); empty "
+            "drafts, which it takes over as well, are not counted"
+        ),
     ] = None
     rate_of: Annotated[
         str | None,
         msgspec.Meta(
-            description="in place of `rate`: a run directory or lm-eval results file, whose "
-            "realised rate of each task is taken"
+            description="in place of `rate`: a run directory or lm-eval results file; of each task "
+            "the share of turns that was really taken over is used, failed scores included"
         ),
     ] = None
 
@@ -156,7 +159,7 @@ class RandomTakeover(Strategy):
 
 
 def _rates_of(path: str, task: str | None) -> dict[str, float]:
-    """The realised rate of each task of a run; `task` must be among them."""
+    """The rate of each task of a run; `task` must be among them."""
     rates = realised_rates(path)
     if task is not None and task not in rates:
         raise SettingError(

@@ -8,25 +8,18 @@ two differ where scores failed.
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import msgspec
 
 from atts_harness.errors import JournalError, SettingError
 from atts_harness.journal.reader import open_run
-
-EMPTY = "empty-draft"
-
-
-class _Takeover(msgspec.Struct):
-    judged_turns: int = 0
-    takeovers: int = 0
-    counted_apart: dict[str, int] = {}
+from atts_harness.ledger.statistics import TakeoverCount
+from atts_harness.records import TakeoverStatistics
 
 
 class _Statistics(msgspec.Struct):
-    takeover: _Takeover
+    takeover: TakeoverStatistics
 
 
 class _Run(msgspec.Struct):
@@ -53,45 +46,36 @@ def realised_rates(path: str) -> dict[str, float]:
     """
     place = Path(path)
     if place.is_dir():
-        rates = _of_run(place)
+        found = _of_run(place)
     elif place.is_file():
-        rates = _of_results(place)
+        found = _of_results(place)
     else:
         raise SettingError(
             f"rate_of={path}: is neither a run directory nor a results file of lm-eval"
         )
+    rates = {task: rate for task, of in found.items() if (rate := of.drawn_rate) is not None}
     if not rates:
         raise SettingError(f"rate_of={path}: the run decided no turn, so it has no realised rate")
     return rates
 
 
-def _of_results(path: Path) -> dict[str, float]:
+def _of_results(path: Path) -> dict[str, TakeoverStatistics]:
     try:
         found = msgspec.json.decode(path.read_bytes(), type=_Results)
     except (OSError, msgspec.DecodeError) as error:
         raise SettingError(
             f"rate_of={path}: is no results file of a run of this harness: {error}"
         ) from error
-    rates = {}
-    for task, statistics in found.config.atts.statistics.items():
-        counts = statistics.takeover
-        # Every one of them was taken over.
-        apart = sum(count for why, count in counts.counted_apart.items() if why != EMPTY)
-        if turns := counts.judged_turns + apart:
-            rates[task] = (counts.takeovers + apart) / turns
-    return rates
+    return {task: of.takeover for task, of in found.config.atts.statistics.items()}
 
 
-def _of_run(path: Path) -> dict[str, float]:
-    turns: Counter[str] = Counter()
-    taken: Counter[str] = Counter()
+def _of_run(path: Path) -> dict[str, TakeoverStatistics]:
+    counts: dict[str, TakeoverCount] = {}
     try:
         with open_run(path) as run:
             run.require_complete()
             for decision in run.decisions():
-                if decision.reason != EMPTY:
-                    turns[decision.sample.task] += 1
-                    taken[decision.sample.task] += decision.takeover
+                counts.setdefault(decision.sample.task, TakeoverCount()).add(decision)
     except JournalError as error:
         raise SettingError(f"rate_of: {error}") from error
-    return {task: taken[task] / count for task, count in turns.items()}
+    return {task: count.statistics() for task, count in counts.items()}

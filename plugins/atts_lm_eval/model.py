@@ -14,6 +14,7 @@ from lm_eval.utils import simple_parse_args_string
 
 from atts_harness import plugins
 from atts_harness.errors import SettingError
+from atts_harness.ledger.statistics import by_task
 from atts_harness.records import SampleRecord
 from atts_harness.running.harness import Harness
 from atts_harness.strategy import Strategy
@@ -23,7 +24,6 @@ from atts_lm_eval.answer import Answer
 from atts_lm_eval.launch import refuse_many_processes, said, settings_for
 from atts_lm_eval.planning import make_plan
 from atts_lm_eval.prompts import ChatPrompt
-from atts_lm_eval.summary import summary
 
 if TYPE_CHECKING:
     from lm_eval.api.instance import Instance
@@ -167,7 +167,7 @@ class AttsLM(LM):  # type: ignore[misc]
         return {
             "atts": {
                 **(self._run or msgspec.to_builtins(self.harness.record([]))),
-                "statistics": summary(self._records, self._nominal),
+                "statistics": msgspec.to_builtins(by_task(self._records, self._nominal)),
                 "run": msgspec.to_builtins(self.harness.summary),
             }
         }

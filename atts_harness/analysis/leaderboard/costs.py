@@ -25,7 +25,8 @@ from atts_harness.errors import AttsError, SettingError
 from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.ledger.prices import Price
 from atts_harness.ledger.recorded import ledger_of
-from atts_harness.records import CallTotals, DecisionRecord
+from atts_harness.ledger.statistics import TakeoverCount, computed_tokens, tokens_per_sample
+from atts_harness.records import CallTotals, DecisionRecord, TakeoverStatistics, TaskStatistics
 
 CONCURRENCY = (
     *("draft_concurrency", "score_concurrency", "takeover_concurrency"),
@@ -64,22 +65,14 @@ class Costs:
 
     def computed(self, role: str) -> int:
         """Tokens that a role computed, in all."""
-        return sum(t.computed_tokens for t in self._of(role))
+        return computed_tokens(self.totals, role)
 
     def tokens(self) -> Tokens:
         """A sample; a role that was never called computed nothing, which is known."""
         if not self.samples or not self.totals:
             return Tokens()
-        written = {
-            role: sum(t.completion_tokens for t in self._of(role)) for role in ("draft", "target")
-        }
-        return Tokens(
-            draft_computed=self.computed("draft") / self.samples,
-            draft_written=written["draft"] / self.samples,
-            target_computed=self.computed("target") / self.samples,
-            target_written=written["target"] / self.samples,
-            kept=None if self.kept is None else self.kept / self.samples,
-        )
+        found = tokens_per_sample(self.totals, self.samples, self.kept)
+        return Tokens(**msgspec.structs.asdict(found))
 
     def calls(self) -> dict[str, Calls]:
         """By "role/kind"."""
@@ -153,34 +146,28 @@ def of_statistics(record: Mapping[str, Any], task: str) -> Costs:
     Raises:
         SettingError: there are none.
     """
-    found = record.get("statistics", {}).get(task)
-    if not found:
+    told = record.get("statistics", {}).get(task)
+    if not told:
         raise SettingError(f"no ledger: config.atts.statistics has nothing of task {task}")
-    totals = {name: msgspec.convert(t, CallTotals) for name, t in found["calls"].items()}
-    rates, seconds = found["takeover"], found["seconds"]
-    realised = rates["realised_rate"]
+    try:
+        found = msgspec.convert(told, TaskStatistics)
+    except msgspec.ValidationError as error:
+        raise SettingError(f"config.atts.statistics of task {task}: {error}") from error
+    rates, seconds, kept = found.takeover, found.seconds, found.tokens_per_sample.kept
     tasks = sorted(record["statistics"])
     ledger = record.get("run", {}).get("ledger", {})
     # The run's ledger has all its tasks in one: what is not of this one is not known.
     alone = ledger if len(tasks) == 1 else {}
     engines = ledger.get("engines", {})
     return Costs(
-        totals=totals,
-        samples=found["samples"],
-        kept=found["tokens_per_sample"]["kept"] * found["samples"],
-        turns=found["turns_per_sample"],
-        takeover=Takeover(
-            nominal=rates["nominal_rate"],
-            realised=None if realised is None else Interval(value=realised),
-            judged=rates["judged_turns"],
-            takeovers=rates["takeovers"],
-            apart=rates["counted_apart"],
-        )
-        if rates["judged_turns"] or rates["counted_apart"]
-        else None,
+        totals=found.calls,
+        samples=found.samples,
+        kept=None if kept is None else kept * found.samples,
+        turns=found.turns_per_sample,
+        takeover=_rates(rates, None) if rates.decided_turns else None,
         speed=Speed(
             makespan=seconds,
-            samples_per_second=found["samples"] / seconds if seconds else None,
+            samples_per_second=found.samples / seconds if seconds else None,
             latency_p50=alone.get("sample_latency", {}).get("p50"),
             latency_p95=alone.get("sample_latency", {}).get("p95"),
             computing_over_waiting=alone.get("intensity", {}).get("ratio"),
@@ -241,25 +228,30 @@ def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibra
 def _takeover(decisions: Sequence[DecisionRecord], nominal: float | None) -> Takeover | None:
     if not decisions:
         return None
-    judged = [d for d in decisions if d.judged]
-    apart: dict[str, int] = {}
+    count = TakeoverCount()
     for d in decisions:
-        if not d.judged:
-            apart[d.reason] = apart.get(d.reason, 0) + 1
-    taken = [float(d.takeover) for d in judged]
+        count.add(d)
+    taken = [float(d.takeover) for d in decisions if d.judged]
     realised = None
-    if judged:
-        found = clustered_ratio(taken, [1.0] * len(judged), [d.sample.doc for d in judged])
+    if taken:
+        questions = [d.sample.doc for d in decisions if d.judged]
+        found = clustered_ratio(taken, [1.0] * len(taken), questions)
         if len(set(taken)) == 1:  # no spread to take an interval from
             realised = Interval(value=found.value)
         else:
             realised = interval_of(found, ends=(0.0, 1.0))
+    return _rates(count.statistics(nominal), realised)
+
+
+def _rates(found: TakeoverStatistics, realised: Interval | None) -> Takeover:
+    if realised is None and found.realised_rate is not None:
+        realised = Interval(value=found.realised_rate)
     return Takeover(
-        nominal=nominal,
+        nominal=found.nominal_rate,
         realised=realised,
-        judged=len(judged),
-        takeovers=int(sum(taken)),
-        apart=dict(sorted(apart.items())),
+        judged=found.judged_turns,
+        takeovers=found.takeovers,
+        apart=found.counted_apart,
     )
 
 

@@ -11,8 +11,8 @@ from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Sampled, grade_question, question_metrics
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.recorded import ledger_of
+from atts_harness.records import NOT_EXTRACTED
 from atts_harness.running import extraction
-from atts_harness.running.extraction import NOT_EXTRACTED
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
 from atts_harness.testing import mock_plugin

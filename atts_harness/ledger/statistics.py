@@ -1,0 +1,161 @@
+"""What the samples of a task amount to, counted one sample at a time.
+
+lm-eval's results, the leaderboard and the controls all take their sums from here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from atts_harness.grading.extraction import LLM
+from atts_harness.records import (
+    NOT_EXTRACTED,
+    CallTotals,
+    DecisionRecord,
+    ExtractionStatistics,
+    SampleFigures,
+    TakeoverStatistics,
+    TaskStatistics,
+    TokensPerSample,
+)
+
+
+class TakeoverCount:
+    """Counts decisions."""
+
+    def __init__(self) -> None:
+        self._judged = 0
+        self._taken = 0
+        self._apart: Counter[str] = Counter()
+
+    def add(self, decision: DecisionRecord) -> None:
+        """Count one in."""
+        if decision.judged:
+            self._judged += 1
+            self._taken += decision.takeover
+        else:
+            self._apart[decision.reason] += 1
+
+    def statistics(self, nominal: float | None = None) -> TakeoverStatistics:
+        """The counts so far.
+
+        Args:
+            nominal: the rate that was asked for.
+        """
+        return TakeoverStatistics(
+            nominal_rate=nominal,
+            realised_rate=self._taken / self._judged if self._judged else None,
+            judged_turns=self._judged,
+            takeovers=self._taken,
+            counted_apart=dict(sorted(self._apart.items())),
+        )
+
+
+class TaskCount:
+    """Counts the finished samples of one task; nothing of a sample is kept."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.takeover = TakeoverCount()
+        self._problems: set[int] = set()
+        self._failed = self._truncated = self._turns = self._kept = 0
+        self._finish: Counter[str] = Counter()
+        self._calls: dict[str, CallTotals] = {}
+        self._extracted = 0
+        self._not_extracted: Counter[str] = Counter()
+        self._first, self._last = float("inf"), float("-inf")
+
+    def add(self, record: SampleFigures) -> None:
+        """Count one in."""
+        self.samples += 1
+        self._problems.add(record.id.doc)
+        self._failed += record.failed is not None
+        self._truncated += record.truncated
+        self._turns += record.turns
+        self._kept += sum(record.kept_tokens.values())
+        self._finish[record.finish] += 1
+        for decision in record.decisions:
+            self.takeover.add(decision)
+        for name, totals in record.calls.items():
+            self._calls.setdefault(name, CallTotals()).merge(totals)
+        self._extracted += LLM in record.answers
+        if NOT_EXTRACTED in record.notes:
+            self._not_extracted[str(record.notes[NOT_EXTRACTED]).partition(":")[0]] += 1
+        self._first = min(self._first, record.started)
+        self._last = max(self._last, record.ended)
+
+    def statistics(self, nominal: float | None = None) -> TaskStatistics:
+        """The counts so far.
+
+        Args:
+            nominal: the takeover rate that was asked for; None for a strategy without one.
+
+        Raises:
+            ValueError: no sample was counted.
+        """
+        if not self.samples:
+            raise ValueError("statistics of no samples")
+        asked = self._extracted or self._not_extracted
+        return TaskStatistics(
+            problems=len(self._problems),
+            samples=self.samples,
+            failed=self._failed,
+            truncated=self._truncated,
+            finish=dict(sorted(self._finish.items())),
+            turns_per_sample=self._turns / self.samples,
+            takeover=self.takeover.statistics(nominal),
+            llm_extraction=ExtractionStatistics(
+                extracted=self._extracted,
+                failed=self._not_extracted.total(),
+                why=dict(sorted(self._not_extracted.items())),
+            )
+            if asked
+            else None,
+            tokens_per_sample=tokens_per_sample(self._calls, self.samples, self._kept),
+            calls=dict(sorted(self._calls.items())),
+            seconds=self._last - self._first,
+        )
+
+
+def by_task(
+    records: Iterable[SampleFigures], nominal: Mapping[str, float | None]
+) -> dict[str, TaskStatistics]:
+    """Statistics of finished samples by their task.
+
+    Args:
+        records: finished samples.
+        nominal: by task the takeover rate that was asked for, None for a strategy without one.
+    """
+    counts: dict[str, TaskCount] = {}
+    for record in records:
+        counts.setdefault(record.id.task, TaskCount()).add(record)
+    return {task: count.statistics(nominal.get(task)) for task, count in counts.items()}
+
+
+def computed_tokens(calls: Mapping[str, CallTotals], role: str) -> int:
+    """Tokens that a role computed, of sums by "role/kind"."""
+    return sum(t.computed_tokens for name, t in calls.items() if name.startswith(f"{role}/"))
+
+
+def tokens_per_sample(
+    calls: Mapping[str, CallTotals], samples: int, kept: float | None
+) -> TokensPerSample:
+    """Mean tokens a sample.
+
+    Args:
+        calls: sums over the samples by "role/kind".
+        samples: how many.
+        kept: kept tokens of all samples, None if they are not known.
+    """
+
+    def written(role: str) -> int:
+        return sum(t.completion_tokens for name, t in calls.items() if name.startswith(f"{role}/"))
+
+    return TokensPerSample(
+        draft_computed=computed_tokens(calls, "draft") / samples,
+        draft_written=written("draft") / samples,
+        target_computed=computed_tokens(calls, "target") / samples,
+        target_written=written("target") / samples,
+        kept=None if kept is None else kept / samples,
+    )
