@@ -12,8 +12,10 @@ not among those that lm-eval is about to read.
 
 The line in the start-up file, read from left to right: nothing if the finder is there already (a
 start-up file may run twice), nothing if `ATTS_NO_AUTOLOAD=1`, else a finder whose only work is to
-compare a name. It asks for `atts_lm_eval` before importing it, for an editable install may have
-lost its folder; the rest of it is a string so that nobody pays for compiling it.
+compare a name. It asks other finders for nothing but their type, so that none of them can make it
+fail. The rest of it is a string so that nobody pays for compiling it: it hands over to `find_spec`,
+and whatever goes wrong there (an editable install without its folder, a package that is half
+removed, a broken one, one that ends the process) is one line, and lm-eval loads as always.
 """
 
 from __future__ import annotations
@@ -40,12 +42,13 @@ log = logging.getLogger("lm_eval.atts")  # under lm-eval's logger: its handlers 
 def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
     """The spec that the other finders give, with a loader that extends the module at the end."""
     for finder in list(sys.meta_path):
-        if getattr(finder, "name", None) == FINDER:
-            continue
-        spec = finder.find_spec(name, path, target)
+        find = None if _is_the_finder(finder) else getattr(finder, "find_spec", None)
+        spec: ModuleSpec | None = None if find is None else find(name, path, target)
         if spec is not None:
-            if spec.loader is not None:
+            if hasattr(spec.loader, "exec_module"):
                 spec.loader = _ExtendingLoader(spec.loader, EXTENSIONS[name])
+            else:
+                log.warning("atts-harness is not available in %s: its loader is unknown", name)
             return spec
     return None
 
@@ -61,7 +64,7 @@ def install() -> None:
 
 def start_up_file_ran() -> bool:
     """Whether the finder is on `sys.meta_path`."""
-    return any(getattr(finder, "name", None) == FINDER for finder in sys.meta_path)
+    return any(map(_is_the_finder, sys.meta_path))
 
 
 def upstream_loads_models() -> bool:
@@ -146,7 +149,8 @@ class _ExtendingLoader(importlib.abc.Loader):
         self._extend = extend
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        created: ModuleType | None = self._loader.create_module(spec)
+        create = getattr(self._loader, "create_module", None)
+        created: ModuleType | None = None if create is None else create(spec)
         return created
 
     def exec_module(self, module: ModuleType) -> None:
@@ -157,6 +161,8 @@ class _ExtendingLoader(importlib.abc.Loader):
         _guarded(self._extend, module)
 
     def __getattr__(self, name: str) -> Any:
+        if name == "_loader":  # of a copy, before it has its attributes
+            raise AttributeError(name)
         return getattr(self._loader, name)
 
 
@@ -164,14 +170,22 @@ def _find_extended(name: str, path: Any = None, target: Any = None) -> ModuleSpe
     return find_spec(name, path, target) if name in EXTENSIONS else None
 
 
+def _is_the_finder(finder: object) -> bool:
+    return type(finder) is SimpleNamespace and vars(finder).get("name") == FINDER
+
+
 def _guarded(extend: Callable[[ModuleType], None], module: ModuleType) -> None:
-    """A fault of ours must not take `--model hf` away from anybody; it is told, not raised."""
+    """A fault of ours must not take `--model hf` away from anybody; it is told, not raised.
+
+    A package that ends the process when it is imported is such a fault.
+    """
     try:
         extend(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.warning(
-            "atts-harness is not available in %s: %s (ATTS_NO_AUTOLOAD=1 switches it off)",
+            "atts-harness is not available in %s: %s: %s (ATTS_NO_AUTOLOAD=1 switches it off)",
             module.__name__,
+            type(error).__name__,
             error,
         )
 

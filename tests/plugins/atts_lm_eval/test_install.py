@@ -50,6 +50,10 @@ class Environment:
         return self.root / "bin" / "python"
 
     @property
+    def base(self) -> Path:
+        return self.root / "base"
+
+    @property
     def site(self) -> Path:
         (site,) = self.root.glob("lib/python*/site-packages")
         return site
@@ -202,6 +206,50 @@ def test_models_and_tasks_are_found_and_lm_evals_own_stay(environment):
 def test_it_can_be_switched_off(from_wheel):
     done = from_wheel.run("-c", LOOK, ATTS_NO_AUTOLOAD="1")
     assert "no model for this name found" in done.stderr
+
+
+LM_EVALS_OWN = """
+import lm_eval.models
+from lm_eval.api.registry import get_model, model_registry
+assert "hf" in model_registry and get_model("dummy").__name__ == "DummyLM"
+print("atts" in model_registry)
+"""
+
+
+@pytest.mark.parametrize("flags", [(), ("-I",), ("-E",), ("-P",)])
+def test_both_are_found_however_python_is_started(from_wheel, flags):
+    done = from_wheel.run(*flags, "-c", LM_EVALS_OWN)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_without_site_lm_evals_own_are_found(from_wheel):
+    by_hand = f"import sys; sys.path[:0] = [{str(from_wheel.site)!r}, {str(from_wheel.base)!r}]\n"
+    done = from_wheel.run("-S", "-c", by_hand + LM_EVALS_OWN)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("atts_lm_eval/bridge.py", None),
+        ("atts_lm_eval/bridge.py", "import sys; sys.exit(7)"),
+        ("atts_harness/plugins.py", None),
+        ("atts_harness/plugins.py", "import sys; sys.exit(7)"),
+    ],
+)
+@pytest.mark.parametrize("flags", [(), ("-I",)])
+def test_a_damaged_installation_takes_no_model_of_lm_evals_away(from_wheel, file, text, flags):
+    path = from_wheel.site / file
+    aside = path.with_suffix(".aside")
+    path.rename(aside)
+    try:
+        if text is not None:
+            path.write_text(text)
+        done = from_wheel.run(*flags, "-B", "-c", LM_EVALS_OWN)
+    finally:
+        aside.replace(path)
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
+    assert "atts-harness is not available in lm_eval.models" in done.stderr
 
 
 def test_the_stock_command_evaluates(from_wheel, tmp_path):
