@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
+from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import Tokenizer
 from atts_harness.transcript import Ending
 
@@ -149,8 +150,35 @@ class Backend(Protocol):
         """What it can do."""
         ...
 
-    def describe(self) -> Mapping[str, Any]:
-        """Identity for records and provenance: engine, version, model, revision, dtype, ..."""
+    @property
+    def identity(self) -> ModelIdentity:
+        """Who answered when it was opened."""
+        ...
+
+    async def identify(self) -> ModelIdentity:
+        """Who answers now: asked after anything that may have been a restart.
+
+        A model in this process stays what it is, and answers `identity`.
+
+        Raises:
+            BackendError: it cannot be reached.
+        """
+        ...
+
+    async def ping(self) -> None:
+        """See whether the engine is there. A model in this process always is.
+
+        Raises:
+            BackendError: it is not, or not now.
+        """
+        ...
+
+    async def metrics(self) -> Mapping[str, float]:
+        """The engine's own figures; see `atts_harness.engines.metrics`. Empty: it tells none.
+
+        Raises:
+            BackendError: it cannot be reached, or what it says is no figure.
+        """
         ...
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
@@ -164,6 +192,26 @@ class Backend(Protocol):
     async def aclose(self) -> None:
         """Let go of everything, servers this backend started included."""
         ...
+
+
+class InProcess:
+    """Base of backends whose model is in this process: it is there, and stays what it is."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Who answers."""
+        raise NotImplementedError
+
+    async def identify(self) -> ModelIdentity:
+        """Who answers now: still the same."""
+        return self.identity
+
+    async def ping(self) -> None:
+        """Nothing to see: the model is there."""
+
+    async def metrics(self) -> Mapping[str, float]:
+        """None."""
+        return {}
 
 
 class BackendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

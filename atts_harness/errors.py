@@ -122,5 +122,9 @@ class TooManyFailuresError(RunIncompleteError):
     """More samples failed for good than `max_failures` allows."""
 
 
+class ModelChangedError(RunIncompleteError):
+    """An engine serves another model than when the run began; none of its replies is taken."""
+
+
 class EngineGoneError(RunIncompleteError):
     """An engine did not come back within `engine_timeout`."""

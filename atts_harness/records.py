@@ -269,11 +269,11 @@ class RunRecord(msgspec.Struct, kw_only=True):
         strategy: its name.
         options: the strategy's options as used.
         settings: the run's settings as used.
-        roles: `Backend.describe()` of each role.
+        roles: the `ModelIdentity` of each role, as plain data.
         tasks: by task: number of problems, repeats, generation settings.
         environment: versions of what matters.
         started_at: wall-clock time, ISO 8601, UTC.
-        extractor: what `Backend.describe` says of the `llm` extractor; empty if there is none.
+        extractor: the `ModelIdentity` of the `llm` extractor; empty if there is none.
     """
 
     schema: int = SCHEMA_VERSION

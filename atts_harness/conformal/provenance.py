@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from atts_harness.errors import SettingError
+from atts_harness.identity import changes, read_identity
+
+logger = logging.getLogger("atts_harness.conformal")
 
 _NAMED = 3
 
@@ -21,8 +25,10 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         prompt: fingerprint of the prompts' frame: their roles and the system's words.
         wording: fingerprint of how the task words its prompts (not of single questions): template,
             description, few-shot examples. Banks of early releases do not have it.
-        draft: the draft model.
+        draft: the draft model, by name and a short digest.
         target: the target model.
+        draft_identity: the draft's `ModelIdentity`, as plain data; early banks do not have it.
+        target_identity: the target's.
         draft_template: fingerprint of the draft's tokenizer and chat template.
         target_template: fingerprint of the target's.
         score_template: `chat` or `raw`.
@@ -42,6 +48,8 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     wording: str | None = None
     draft: str | None = None
     target: str | None = None
+    draft_identity: dict[str, Any] | None = None
+    target_identity: dict[str, Any] | None = None
     draft_template: str | None = None
     target_template: str | None = None
     score_template: str | None = None
@@ -63,6 +71,8 @@ MEANING = {
     "target_template": "the target's tokenizer or chat template",
 }
 """What a fingerprint stands for, in messages."""
+
+IDENTITIES = frozenset({"draft_identity", "target_identity"})
 
 LATER_TURNS = frozenset({"target_temperature", "target_tokens", "on_reject"})
 """Fields that first drafts do not depend on."""
@@ -107,9 +117,23 @@ def check(bank: Provenance, run: Provenance, where: str, *, first_turns_only: bo
         SettingError: names the first differences.
     """
     differences = []
+    compared = set()
+    for role in ("draft", "target"):
+        theirs, ours = getattr(bank, f"{role}_identity"), getattr(run, f"{role}_identity")
+        if theirs is None or ours is None:
+            continue
+        compared |= {role, f"{role}_identity"}
+        for change in changes(read_identity(theirs), read_identity(ours)):
+            if change.level == "decides":
+                values = f"{change.before} in the bank, {change.after} in the run"
+                differences.append(f"the {role}'s {change.name} is {values}")
+            elif change.level == "warns":
+                logger.warning("bank=%s: the %s's %s", where, role, change)
     for name in Provenance.__struct_fields__:
         theirs, ours = getattr(bank, name), getattr(run, name)
-        if theirs is None or ours is None or (first_turns_only and name in LATER_TURNS):
+        if name in compared or name in IDENTITIES or None in (theirs, ours):
+            continue
+        if first_turns_only and name in LATER_TURNS:
             continue
         if theirs != ours:
             what = f" ({MEANING[name]})" if name in MEANING else ""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,6 +21,7 @@ from atts_harness.engines.guards import check_generate, check_score
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.metrics import parse_figures
 from atts_harness.engines.options import EngineOptions, request_headers
+from atts_harness.engines.served import SAMPLE_TEXT, Served, identity_of
 from atts_harness.engines.servers import Launch, Server, start
 from atts_harness.errors import (
     AttsError,
@@ -31,11 +30,11 @@ from atts_harness.errors import (
     BadRequestError,
     SettingError,
 )
+from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import Tokenizer
 
 T = TypeVar("T")
-# Plain text only: names of special tokens mean different things to `encode` and to a server.
-SAMPLE_TEXT = "Solve 12 + 3 = 15.\n\nSo the answer is \\boxed{15}. Über naïve façades, 東京, Ω ≠ ∞."
+LEAST_PROBED = -30.0  # a probability of zero is minus infinity, of which there is no mean
 
 
 class EngineBackend:
@@ -45,8 +44,12 @@ class EngineBackend:
         http: connections to the server.
         tokenizer: the served model's.
         max_length: context window in tokens.
-        model: name under which the server knows it.
+        served: what the server said of itself.
+        ask: asks it again.
         server: the process, if it is ours.
+
+    Attributes:
+        identity: who answered when it was opened.
     """
 
     def __init__(
@@ -54,15 +57,19 @@ class EngineBackend:
         http: EngineHttp,
         tokenizer: Tokenizer,
         max_length: int,
-        model: str,
+        served: Served,
+        ask: Callable[[], Awaitable[Served]],
         server: Server | None = None,
     ) -> None:
         self.http = http
         self.tokenizer = tokenizer
         self.max_length = max_length
-        self.served_model = model
+        self.served_model = served.name
         self.capabilities = Capabilities()
         self.server = server
+        managed = server is not None
+        self.identity = identity_of(served, tokenizer, max_length, managed=managed)
+        self._ask = ask
         self._chores: set[asyncio.Task[None]] = set()
 
     def guard(self, request: GenerateRequest | ScoreRequest, reserve: int = 0) -> None:
@@ -119,16 +126,52 @@ class EngineBackend:
         """The engine's own figures; see `figures`. Empty where the server tells none.
 
         Raises:
-            BackendError: it cannot be reached.
+            BackendError: it cannot be reached, or what it says is no figure.
         """
         try:
-            return parse_figures((await self.http.exchange("GET", "/metrics")).decode())
+            return parse_figures(await self.http.exchange("GET", "/metrics"))
         except BadRequestError:
             return {}  # served without metrics, or behind a router
 
-    def describe(self) -> Mapping[str, Any]:
-        """Identity of what is served."""
-        raise NotImplementedError
+    async def identify(self) -> ModelIdentity:
+        """Ask the server again who it is, and have it score the probe's text again.
+
+        Raises:
+            BackendError: it cannot be reached.
+        """
+        served = await self._ask()
+        window = min(self.max_length, served.window or self.max_length)
+        told = identity_of(served, self.tokenizer, window, managed=self.server is not None)
+        # Asked every time: weights can be exchanged in a server that runs on under its name.
+        return msgspec.structs.replace(told, probe=await self.probe(), server=self.identity.server)
+
+    async def settle(self, **server: Any) -> None:
+        """Complete the identity of a backend that has just been opened.
+
+        Args:
+            server: where the server is reached, and what it was found to do.
+
+        Raises:
+            BackendError: it does not score.
+        """
+        where = {"url": self.http.url, "managed": self.server is not None, **server}
+        self.identity = msgspec.structs.replace(
+            self.identity, probe=await self.probe(), server=where
+        )
+
+    async def probe(self) -> tuple[float, ...] | None:
+        """Log-probabilities of a fixed text: another model under the same name gives others.
+
+        None where the server cannot score.
+
+        Raises:
+            BackendError: it cannot be reached, or does not answer as it should.
+        """
+        if not self.capabilities.scores:
+            return None
+        ids = self.tokenizer.encode(SAMPLE_TEXT)
+        reply = await self.score(ScoreRequest(ids=ids, start=1))
+        return tuple(round(max(value, LEAST_PROBED), 4) for value in reply.logprobs)
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`."""
@@ -198,79 +241,3 @@ def unreachable(spec: BackendSpec, http: EngineHttp, error: BackendError) -> Set
         f"{spec.role}_url: no usable {spec.kind} server at {http.url} ({error}); start one with "
         "`atts serve-models`, or look at it with `atts doctor`"
     )
-
-
-def check_model(spec: BackendSpec, http: EngineHttp, served: Sequence[str]) -> None:
-    """Make sure that the server has the model that was asked for.
-
-    Args:
-        spec: names the model, if it does.
-        http: where it is served.
-        served: every name and path under which the server knows its model.
-
-    Raises:
-        SettingError: it serves another one.
-    """
-    options = spec.options
-    assert isinstance(options, EngineOptions)
-    wanted = options.served_model_name or spec.model
-    if wanted is None or any(_same_model(wanted, name) for name in served):
-        return
-    raise SettingError(
-        f"{spec.role}_url: {http.url} serves {' or '.join(served) or 'nothing'}, not {wanted}; "
-        f"correct the URL, or give {spec.role}_served_model_name if it is the same model"
-    )
-
-
-def _same_model(wanted: str, name: str) -> bool:
-    if wanted == name or _hub_name(wanted) == _hub_name(name):
-        return True
-    return Path(wanted).is_dir() and Path(wanted).resolve() == Path(name).resolve()
-
-
-def _hub_name(name: str) -> str:
-    """Last part of a hub id or of a path, which is what a copy of a model keeps."""
-    cached = re.search(r"models--[^/]*?--([^/]+)", name)
-    return (cached.group(1) if cached else name.rstrip("/").rpartition("/")[2]).lower()
-
-
-def check_tokenizer(spec: BackendSpec, tokenizer: Tokenizer, theirs: Sequence[int]) -> None:
-    """Make sure that the local tokenizer is the server's.
-
-    Args:
-        spec: whose.
-        tokenizer: the local one.
-        theirs: ids that the server makes of `SAMPLE_TEXT`, without special tokens.
-
-    Raises:
-        SettingError: they differ.
-    """
-    ours = tokenizer.encode(SAMPLE_TEXT)
-    if tuple(theirs[-len(ours) :]) == ours and len(theirs) - len(ours) in (0, 1):
-        return  # one more: some servers put the beginning of the text before it
-    at = next(
-        (n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
-        min(len(ours), len(theirs)),
-    )
-    raise SettingError(
-        f"{spec.role}_tokenizer: the local tokenizer is not the server's (token {at} of a sample "
-        f"text differs); give the served model's own with {spec.role}_tokenizer=FOLDER_OR_HUB_ID"
-    )
-
-
-def check_window(spec: BackendSpec, served: int) -> int:
-    """The context window to use: the server's, or a smaller one that was asked for.
-
-    Raises:
-        SettingError: more was asked for than is served.
-    """
-    options = spec.options
-    assert isinstance(options, EngineOptions)
-    if options.max_length is None:
-        return served
-    if options.max_length > served and options.url is not None:
-        raise SettingError(
-            f"{spec.role}_max_length: the server's window is {served} tokens, less than the "
-            f"{options.max_length} asked for; lower it, or serve a longer context"
-        )
-    return min(options.max_length, served)

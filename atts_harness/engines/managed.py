@@ -90,20 +90,27 @@ def with_defaults(given: list[str], defaults: dict[str, Any]) -> list[str]:
     return [*flags(usual), *given]
 
 
+def given_flags(options: object) -> dict[str, str]:
+    """An engine's `server_args` by name, without dashes; a bare flag is an empty text."""
+    given = flags(getattr(options, "server_args", None))
+    found: dict[str, str] = {}
+    for place, flag in enumerate(given):
+        if not flag.startswith("-"):
+            continue
+        name, told, value = flag.partition("=")
+        following = given[place + 1 : place + 2]
+        bare = not following or following[0].startswith("--")
+        name = name.lstrip("-").replace("_", "-")
+        found[name] = value if told else "" if bare else following[0]
+    return found
+
+
 def speculative(options: object) -> dict[str, str]:
     """The flags of token-level speculative decoding among an engine's `server_args`, by name.
 
     Empty for a server that somebody else started: vLLM's does not tell.
     """
-    given = flags(getattr(options, "server_args", None))
-    found: dict[str, str] = {}
-    for place, flag in enumerate(given):
-        name, told, value = flag.partition("=")
-        if flag.startswith("--") and "speculative" in name:
-            following = given[place + 1 : place + 2]
-            bare = not following or following[0].startswith("--")
-            found[name.removeprefix("--")] = value if told else "" if bare else following[0]
-    return found
+    return {name: value for name, value in given_flags(options).items() if "speculative" in name}
 
 
 @functools.cache

@@ -6,7 +6,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+from typing import TYPE_CHECKING
+
+from atts_harness.errors import BackendError, MalformedReplyError
+
+if TYPE_CHECKING:
+    from atts_harness.engines.http import EngineHttp
 
 # What the Prometheus names of vLLM 0.32 and SGLang 0.5.23 end in. A figure that an engine does
 # not have is left out, never 0.
@@ -25,24 +32,55 @@ NAMES = {
     "sglang:cached_tokens_total": "cached_tokens",
     "sglang:generation_tokens_total": "generation_tokens",
 }
+STARTED = "process_start_time_seconds"
 SHARES = frozenset({"kv_usage"})
 _LINE = re.compile(r"^([\w:]+)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
 
 
-def parse_figures(text: str) -> dict[str, float]:
+def parse_figures(content: bytes) -> dict[str, float]:
     """The figures in a Prometheus text.
 
     Where a server has several lines of one name (data-parallel ranks, label sets), counts add up
     and of shares the largest counts.
+
+    Raises:
+        MalformedReplyError: it is no text, or a figure is no finite number.
     """
     found: dict[str, float] = {}
-    for name, value in _LINE.findall(text):
+    for name, value in _lines(content):
         ours = NAMES.get(name)
         if ours is None:
             continue
-        number = float(value)
+        number = _number(name, value)
         if ours in SHARES:
             found[ours] = max(found.get(ours, 0.0), number)
         else:
             found[ours] = found.get(ours, 0.0) + number
     return found
+
+
+async def process_start(http: EngineHttp) -> str | None:
+    """When the server's process started, in seconds since 1970, where its `/metrics` tell it."""
+    try:
+        lines = _lines(await http.exchange("GET", "/metrics"))
+    except BackendError:
+        return None
+    told = [value for name, value in lines if name == STARTED]
+    return told[0] if len(told) == 1 else None
+
+
+def _lines(content: bytes) -> list[tuple[str, str]]:
+    try:
+        return _LINE.findall(content.decode())
+    except UnicodeDecodeError as error:
+        raise MalformedReplyError(f"/metrics: not a text: {error}") from error
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise MalformedReplyError(f"/metrics: {name} is {value[:40]!r}, which is no number")
+    return number

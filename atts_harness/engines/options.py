@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -99,7 +100,7 @@ def open_tokenizer(spec: BackendSpec, served: str | None) -> HuggingFaceTokenize
     """
     options = spec.options
     assert isinstance(options, EngineOptions)
-    path = options.tokenizer or spec.model or served
+    path = options.tokenizer or _loadable(spec.model, served)
     if path is None:
         raise SettingError(
             f"{spec.role}_tokenizer: the server does not say which model it serves; give a folder "
@@ -117,3 +118,11 @@ def open_tokenizer(spec: BackendSpec, served: str | None) -> HuggingFaceTokenize
         raise SettingError(
             f"{spec.role}_tokenizer: {error} (give the served model's own as a folder or hub id)"
         ) from error
+
+
+def _loadable(model: str | None, served: str | None) -> str | None:
+    """Which name to load by: a folder, else a hub id, else whatever there is."""
+    names = [name for name in (model, served) if name]
+    folders = [name for name in names if Path(name).expanduser().is_dir()]
+    ids = [name for name in names if name.count("/") == 1]
+    return next(iter([*folders, *ids, *names]), None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import socket
 import sqlite3
@@ -20,10 +21,12 @@ from typing import IO, Any
 
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
-from atts_harness.journal.identity import brief, differences
+from atts_harness.journal.identity import brief, differences, warnings
 from atts_harness.journal.rows import Rows
 from atts_harness.journal.sqlite import SqliteJournal, connect
 from atts_harness.records import EXTRACTOR, RunRecord, SampleId
+
+logger = logging.getLogger("atts_harness.journal")
 
 _held: set[Path] = set()  # POSIX locks do not hold off the process that has them
 
@@ -179,11 +182,14 @@ def _begin(
         connection.execute("INSERT INTO run VALUES (?)", (schema.encode(record),))
     else:
         recorded = schema.decode_run(row[0])
-        if found := differences(recorded, schema.decode_run(schema.encode(record))):
+        asked = schema.decode_run(schema.encode(record))
+        if found := differences(recorded, asked):
             raise JournalMismatchError(
                 f"run_dir: the directory holds another run: {brief(found)}; use the recorded "
                 "settings, another run_dir, or resume=false to start afresh"
             )
+        for warning in warnings(recorded, asked):
+            logger.warning("run_dir: resumed with a difference: %s", warning)
         recorded.tasks |= record.tasks
         recorded.extractor = record.extractor or recorded.extractor
         connection.execute("UPDATE run SET record = ?", (schema.encode(recorded),))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from atts_harness.identity import Change, changes, read_identity
 from atts_harness.records import RunRecord
 
 # How fast, how patiently and how visibly a run proceeds, and by which names its models go
-# (`Backend.describe` identifies them); none of it is in a reply.
+# (`ModelIdentity` says what they are); none of it is in a reply.
 FREE_SETTINGS = frozenset(
     {
         *("run_dir", "resume", "retry_failed", "progress", "preset"),
@@ -18,13 +19,6 @@ FREE_SETTINGS = frozenset(
         *("retries", "timeout", "sample_timeout", "engine_timeout", "stall_timeout"),
         *("max_failures", "metrics_interval", "draft_price", "target_price"),
         *("backend", "draft_backend", "target_backend", "draft", "target"),
-    }
-)
-# Where an engine is reached and how it does its work, not what it is.
-FREE_OF_A_ROLE = frozenset(
-    {
-        *("url", "host", "port", "pid", "server", "log", "managed"),
-        *("seeds", "priorities", "scores_read_cache", "score_route", "tempered_logprobs"),
     }
 )
 # How much of a task is asked for: a run may be continued with more or fewer documents. What its
@@ -45,9 +39,30 @@ def differences(recorded: RunRecord, asked: RunRecord) -> list[str]:
             before[f"task {task}: {name}"] = before["tasks"][task].get(name)
             after[f"task {task}: {name}"] = after["tasks"][task].get(name)
     del before["tasks"], after["tasks"]
+    models = [
+        f"models.{who}.{change}"
+        for who, change in _models(recorded, asked)
+        if change.level == "decides"
+    ]
+    return [*_unequal("", before, after), *models]
+
+
+def warnings(recorded: RunRecord, asked: RunRecord) -> list[str]:
+    """What of the models is worth a word, and no reason to refuse: a newer engine, say."""
+    return [
+        f"models.{who}.{change}"
+        for who, change in _models(recorded, asked)
+        if change.level == "warns"
+    ]
+
+
+def _models(recorded: RunRecord, asked: RunRecord) -> Iterator[tuple[str, Change]]:
+    before, after = dict(recorded.roles), dict(asked.roles)
     if recorded.extractor and asked.extractor:  # one may be added to a run, or left out
         before["extractor"], after["extractor"] = recorded.extractor, asked.extractor
-    return list(_unequal("", before, after))
+    for who in sorted(set(before) & set(after)):
+        for change in changes(read_identity(before[who]), read_identity(after[who])):
+            yield who, change
 
 
 def brief(found: list[str]) -> str:
@@ -62,10 +77,7 @@ def _identity(run: RunRecord) -> dict[str, Any]:
         "strategy": run.strategy,
         "options": run.options,
         "settings": {k: v for k, v in run.settings.items() if k not in FREE_SETTINGS},
-        "models": {
-            role: {k: v for k, v in told.items() if k not in FREE_OF_A_ROLE}
-            for role, told in run.roles.items()
-        },
+        "roles": sorted(run.roles),
         "tasks": {
             task: {k: v for k, v in told.items() if k not in FREE_OF_A_TASK}
             for task, told in run.tasks.items()

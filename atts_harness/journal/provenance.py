@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from atts_harness.backend import Backend, Role, Sampling
+from atts_harness.identity import ModelIdentity
 from atts_harness.strategy import StrategyOptions
 
 _SAMPLE_BYTES = 1 << 16
@@ -50,9 +53,8 @@ def run_provenance(
     """
     known: dict[str, Any] = dict(task)
     for role, backend in backends.items():
-        description = backend.describe()
-        if description.get("model"):
-            known[role] = model_identity(str(description["model"]))
+        known[role] = model_identity(backend.identity.model)
+        known[f"{role}_identity"] = _portable(backend.identity).record()
         tokenizer = backend.tokenizer
         known[f"{role}_template"] = f"{tokenizer.fingerprint}/{tokenizer.template_fingerprint}"
     draft, target = sampling["draft"], sampling["target"]
@@ -69,3 +71,11 @@ def run_provenance(
     if hasattr(options, "stops"):
         known["stop"] = tuple(options.stops)
     return known
+
+
+def _portable(identity: ModelIdentity) -> ModelIdentity:
+    """An identity without what belongs to one machine or one start of a server."""
+    name = identity.model
+    if (Path(name) / "config.json").is_file():
+        name = Path(name).name
+    return msgspec.structs.replace(identity, model=name, server={}, started=None)

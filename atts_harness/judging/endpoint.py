@@ -7,10 +7,18 @@ bytes. Tokens are counted as the endpoint counts them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, ScoreReply, Usage
+from atts_harness.backend import (
+    Capabilities,
+    GenerateReply,
+    GenerateRequest,
+    InProcess,
+    ScoreReply,
+    Usage,
+)
 from atts_harness.errors import BadRequestError
+from atts_harness.identity import ModelIdentity
 from atts_harness.judging.llm import Endpoint, ask_async, final_words
 from atts_harness.tokenizer import Ids
 
@@ -47,7 +55,7 @@ class Utf8:
         return self.encode("\n\n") + self.render(messages) + self.encode(prefill)
 
 
-class EndpointBackend:
+class EndpointBackend(InProcess):
     """A chat endpoint that answers one user message, greedily; a `Backend` without scores.
 
     Args:
@@ -66,9 +74,10 @@ class EndpointBackend:
         self._endpoint = endpoint
         self._client = endpoint.async_client(timeout)
 
-    def describe(self) -> Mapping[str, Any]:
+    @property
+    def identity(self) -> ModelIdentity:
         """Which model; where it is reached is no part of what it is."""
-        return {"engine": "openai-chat", "model": self._endpoint.model}
+        return ModelIdentity(engine="openai-chat", model=self._endpoint.model)
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """The endpoint's reply to the request's text.

@@ -91,6 +91,8 @@ class Calls:
                 sent = self.clock.now()
                 begun()
                 async with engine.limit():
+                    if engine.doubtful:
+                        await engine.confirm()
                     reply = await _send(engine.backend, request)
                 failure = None
                 engine.replied()

@@ -4,6 +4,9 @@ When an engine is gone, its calls wait instead of using up their tries: the circ
 call goes out but one at a time to see whether it is back. After `patience` seconds the run is
 given up. An engine with calls in flight that answers none of them for `stall` seconds counts as
 gone too, whatever its health check says.
+
+Whoever comes back need not be who went away: after anything that may have been a restart, and once
+in a while without it, an engine is asked who it is before the next call goes out.
 """
 
 from __future__ import annotations
@@ -12,7 +15,6 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -22,7 +24,10 @@ from atts_harness.errors import (
     BackendTimeoutError,
     BackendUnavailableError,
     EngineGoneError,
+    ModelChangedError,
+    SettingError,
 )
+from atts_harness.identity import changes, in_words
 from atts_harness.running.clock import Clock
 from atts_harness.running.slots import Slots
 
@@ -56,6 +61,7 @@ class Engine:
         patience: seconds to wait for its return.
         stall: seconds without a reply after which it counts as gone.
         outages: so far.
+        doubtful: whether it is to be asked who it is before the next call goes out.
     """
 
     name: str
@@ -66,6 +72,8 @@ class Engine:
     patience: float = 900.0
     stall: float = 600.0
     outages: list[Outage] = field(default_factory=list)
+    doubtful: bool = False
+    _confirming: asyncio.Lock = field(default_factory=asyncio.Lock)
     _in_flight: set[asyncio.Timeout] = field(default_factory=set)
     _in_a_row: int = 0
     _silent_since: float = 0.0
@@ -81,6 +89,38 @@ class Engine:
     def limit(self) -> Limit:
         """The time limit of one call; the watchdog can end it early."""
         return Limit(self)
+
+    async def confirm(self) -> None:
+        """Make sure that the same model answers as when the run began.
+
+        Raises:
+            BackendError: it cannot be reached.
+            ModelChangedError: another one answers.
+        """
+        async with self._confirming:
+            if not self.doubtful:
+                return  # another call has asked meanwhile
+            before = self.backend.identity
+            try:
+                after = await self.backend.identify()
+            except SettingError as error:  # the model that was asked for is not served any more
+                raise self._changed(str(error)) from error
+            found = changes(before, after)
+            decisive = [change for change in found if change.level == "decides"]
+            if decisive:
+                raise self._changed(in_words(decisive))
+            for change in found:
+                if change.level == "warns":
+                    logger.warning(
+                        "%s: the engine came back with a difference: %s", self.name, change
+                    )
+            self.doubtful = False
+
+    def _changed(self, how: str) -> ModelChangedError:
+        return ModelChangedError(
+            f"{self.name}: the engine came back as another model ({how}); serve the recorded one "
+            "again, and run the same command to go on"
+        )
 
     def replied(self) -> None:
         """A call was answered, whatever it said: the engine is there."""
@@ -101,6 +141,7 @@ class Engine:
         if not looks_gone(error):
             self.replied()
             return False
+        self.doubtful = True
         self._in_a_row += 1
         self._tried.set()
         # Failures come back sooner than replies, so what goes out together may fail first.
@@ -110,19 +151,14 @@ class Engine:
         return self.gone
 
     async def exhausted(self, error: BackendError) -> bool:
-        """A call has used up its tries: is that because the engine is gone?
-
-        Backends that can be gone and come back have a coroutine `ping`, which raises
-        `BackendError` then; for others it is always the call.
-        """
+        """A call has used up its tries: is that because the engine is gone?"""
         if self.gone:
             return True
-        ping: Callable[[], Awaitable[None]] | None = getattr(self.backend, "ping", None)
-        if ping is None or not isinstance(error, BackendUnavailableError):
+        if not isinstance(error, BackendUnavailableError):
             return False
         try:
             async with asyncio.timeout(PING_SECONDS):
-                await ping()
+                await self.backend.ping()
         except (BackendError, TimeoutError):
             self.trip(f"a call failed repeatedly, the last time with: {error}")
             return True
@@ -132,6 +168,7 @@ class Engine:
         """Open the circuit: no calls but one at a time, until one is answered."""
         if self.gone:
             return
+        self.doubtful = True
         self.outages.append(Outage(self.name, self.clock.now(), reason))
         logger.warning(
             "%s: the engine is gone (%s); waiting for its return, for %g s at most",
@@ -178,6 +215,7 @@ class Engine:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.stall / 10)
+            self.doubtful = True  # a restart between two calls breaks none of them
             silent = self.clock.now() - self._silent_since
             if self._in_flight and not self.gone and silent > self.stall:
                 self.trip(f"{len(self._in_flight)} calls in flight and no reply for {silent:.0f} s")

@@ -97,7 +97,7 @@ class Harness:
         run = RunInfo(
             seed=self.settings.run.seed,
             provenance={
-                "roles": {role: dict(b.describe()) for role, b in self.backends.items()},
+                "roles": {role: b.identity.record() for role, b in self.backends.items()},
                 **made_with,
             },
             tokenizers={role: b.tokenizer for role, b in self.backends.items()},
@@ -158,11 +158,11 @@ class Harness:
             strategy=self.settings.strategy.name,
             options=msgspec.to_builtins(self.settings.options()),
             settings=msgspec.to_builtins(self.settings.run),
-            roles={role: dict(b.describe()) for role, b in self.backends.items()},
+            roles={role: b.identity.record() for role, b in self.backends.items()},
             tasks=tasks,
             environment=_environment(),
             started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            extractor={} if self.extractor is None else dict(self.extractor.describe()),
+            extractor={} if self.extractor is None else self.extractor.identity.record(),
         )
 
     def close(self) -> None:
@@ -227,7 +227,7 @@ class Harness:
                 async with asyncio.timeout(limit):
                     await backend.aclose()
             except TimeoutError:
-                logger.warning("%s: did not close within %g s", backend.describe(), limit)
+                logger.warning("%s: did not close within %g s", backend.identity.model, limit)
 
     def _await(self, work: Coroutine[Any, Any, T]) -> T:
         future = asyncio.run_coroutine_threadsafe(work, self._loop)

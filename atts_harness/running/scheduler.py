@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from atts_harness.backend import Backend, Role
 from atts_harness.errors import (
     BackendError,
     ContextLengthError,
+    MalformedReplyError,
     RunIncompleteError,
     RunInterruptedError,
     SampleFailedError,
@@ -302,24 +303,25 @@ async def _poll_metrics(
     control: Control, journal: Journal, watchers: Observers, interval: float
 ) -> None:
     """Record the engines' own figures, where their backends tell them."""
-    ways: list[tuple[str, Callable[[], Awaitable[Mapping[str, float]]]]] = [
-        (engine.name, ask)
-        for engine in control.engines
-        if (ask := getattr(engine.backend, "metrics", None)) is not None
-    ]
-    if not ways or not interval or control.clock is None:
+    if not interval or control.clock is None:
         return
+    warned: set[str] = set()
     with contextlib.suppress(asyncio.CancelledError):
         while True:
-            for name, ask in ways:
+            for engine in control.engines:
                 try:
-                    figures = await ask()
+                    figures = await engine.backend.metrics()
+                except MalformedReplyError as error:
+                    if engine.name not in warned:
+                        logger.warning("%s: its figures are left out: %s", engine.name, error)
+                    warned.add(engine.name)
                 except BackendError as error:
-                    logger.debug("%s: no figures: %s", name, error)
+                    logger.debug("%s: no figures: %s", engine.name, error)
                 else:
-                    now = control.clock.now()
-                    journal.record_metrics(now, name, dict(figures))
-                    watchers.figures(now, name, figures)
+                    if figures:
+                        now = control.clock.now()
+                        journal.record_metrics(now, engine.name, dict(figures))
+                        watchers.figures(now, engine.name, figures)
             await asyncio.sleep(interval)
 
 

@@ -14,7 +14,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from atts_harness.backend import (
     Capabilities,
@@ -25,6 +24,7 @@ from atts_harness.backend import (
     Usage,
 )
 from atts_harness.errors import BackendUnavailableError, MalformedReplyError
+from atts_harness.identity import ModelIdentity
 from atts_harness.journal.hashing import request_hash
 from atts_harness.testing.mock_faults import Entry, Fault, FaultPlan, request_key
 from atts_harness.testing.mock_latency import Law, Work, fixed
@@ -293,14 +293,19 @@ class MockBackend:
         self.max_length = engine.max_length
         self.capabilities = Capabilities()
         self.closed = False
+        self.identity = self._identity()
 
-    def describe(self) -> Mapping[str, Any]:
-        """Identity: name, seed and vocabulary."""
-        return {
-            "engine": "mock",
-            "model": f"{self.name}-{self.engine.seed}",
-            "tokenizer": self.tokenizer.fingerprint,
-        }
+    async def identify(self) -> ModelIdentity:
+        """Who answers now: an engine with another seed is another model."""
+        await self.ping()
+        return self._identity()
+
+    def _identity(self) -> ModelIdentity:
+        return ModelIdentity(
+            engine="mock",
+            model=f"{self.name}-{self.engine.seed}",
+            tokenizer=self.tokenizer.fingerprint,
+        )
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`."""

@@ -24,11 +24,13 @@ from atts_harness.backend import (
     Capabilities,
     GenerateReply,
     GenerateRequest,
+    InProcess,
     Role,
     ScoreReply,
     ScoreRequest,
     Usage,
 )
+from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import Ids
 from atts_harness.transcript import Ending, Message
 
@@ -178,13 +180,13 @@ class Served:
 
 
 @dataclass
-class ScriptedBackend:
+class ScriptedBackend(InProcess):
     """A backend after a script; see the module.
 
     Attributes:
         replies: a list, used up in the order of requests, or a function.
         scores: one number for all, a list used up in order, or a function.
-        role: given to functions and told by `describe`.
+        role: given to functions and told by `identity`.
         served: every request so far.
     """
 
@@ -199,13 +201,14 @@ class ScriptedBackend:
     _asked: dict[str, int] = field(default_factory=lambda: {"generate": 0, "score": 0})
     _cached: set[int] = field(default_factory=set)
 
-    def describe(self) -> Mapping[str, Any]:
-        """Identity: the script's role and vocabulary."""
-        return {
-            "engine": "scripted",
-            "model": f"scripted-{self.role}",
-            "tokenizer": self.tokenizer.fingerprint,
-        }
+    @property
+    def identity(self) -> ModelIdentity:
+        """The script's role and vocabulary."""
+        return ModelIdentity(
+            engine="scripted",
+            model=f"scripted-{self.role}",
+            tokenizer=self.tokenizer.fingerprint,
+        )
 
     @property
     def left(self) -> int:

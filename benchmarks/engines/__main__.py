@@ -62,7 +62,7 @@ async def measure(engine: str, samples: int, folder: Path) -> list[dict[str, Any
     finally:
         await own.aclose()
     for row in rows:
-        row["version"] = own.describe()["version"]
+        row["version"] = own.identity.version
     return rows
 
 
@@ -132,7 +132,7 @@ async def client_cost(backend: EngineBackend, context: int) -> dict[str, Any]:
 
 def dialect(backend: EngineBackend) -> str:
     """By which route and field scores come."""
-    told = backend.describe()["server"]
+    told = backend.identity.server
     if "score_route" in told:
         return str(told["score_route"])
     if "dialect" in told:

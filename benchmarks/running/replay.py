@@ -18,7 +18,8 @@ from pathlib import Path
 
 from schedules import Step, barrier, bound
 
-from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, Usage
+from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, InProcess, Usage
+from atts_harness.identity import ModelIdentity
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
@@ -31,15 +32,16 @@ MILLISECONDS = 1000
 Questions = list[list[list[Step]]]
 
 
-class Timed:
+class Timed(InProcess):
     """A backend that takes as many milliseconds as tokens are asked for."""
 
     tokenizer = ByteTokenizer()
     max_length = 1 << 40
     capabilities = Capabilities()
 
-    def describe(self) -> dict[str, str]:
-        return {"engine": "timed"}
+    @property
+    def identity(self) -> ModelIdentity:
+        return ModelIdentity(engine="timed", model="timed")
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         await asyncio.sleep(request.max_tokens / MILLISECONDS)

@@ -16,7 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, Usage
+from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, InProcess, Usage
+from atts_harness.identity import ModelIdentity
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.ledger.sums import Ledger
 from atts_harness.records import CallRecord, RunRecord
@@ -33,15 +34,16 @@ TURNS = 10
 MEGA = 1 << 20
 
 
-class AtOnce:
+class AtOnce(InProcess):
     """A backend that answers at once, always the same."""
 
     tokenizer = ByteTokenizer()
     max_length = 1 << 20
     capabilities = Capabilities()
 
-    def describe(self) -> dict[str, str]:
-        return {"engine": "at-once"}
+    @property
+    def identity(self) -> ModelIdentity:
+        return ModelIdentity(engine="at-once", model="at-once")
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         await asyncio.sleep(0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -16,10 +17,11 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
-from atts_harness.engines.backend import EngineBackend, check_model, check_window, unreachable
+from atts_harness.engines.backend import EngineBackend, unreachable
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import EngineOptions, open_tokenizer
 from atts_harness.engines.replies import finite
+from atts_harness.engines.served import Served, check_window, pick_model
 from atts_harness.engines.servers import Server
 from atts_harness.errors import (
     BackendError,
@@ -56,26 +58,20 @@ class OpenAIBackend(EngineBackend):
         http: EngineHttp,
         tokenizer: Any,
         max_length: int,
+        served: Served,
+        ask: Callable[[], Awaitable[Served]],
         path: str,
-        model: str,
         dialect: Dialect,
-        identity: Mapping[str, Any],
     ) -> None:
-        super().__init__(http, tokenizer, max_length, model)
+        super().__init__(http, tokenizer, max_length, served, ask)
         self._path = path
         self._dialect = dialect
-        self._identity = dict(identity)
         self.capabilities = Capabilities(
             scores=dialect.score is not None,
             scores_read_cache=False,
             seeds=dialect.seeds,
             top_logprobs=LEAST_ALTERNATIVES if dialect.alternatives else 0,
         )
-
-    def describe(self) -> Mapping[str, Any]:
-        """Model and window; under `server` the dialect that was found out at the start."""
-        told = {"url": self.http.url, "dialect": msgspec.to_builtins(self._dialect)}
-        return {**self._identity, "server": told}
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`. Cancelling the task drops the connection.
@@ -192,35 +188,36 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     options = spec.options
     assert isinstance(options, EngineOptions)
     base = "" if http.url.endswith("/v1") else "/v1"
-    model, window, root = await _served(spec, http, base)
-    if window is None and options.max_length is None:
+    ask = functools.partial(_served, spec, http, base)
+    try:
+        served = await ask()
+    except BackendError as error:
+        raise unreachable(spec, http, error) from error
+    if served.window is None and options.max_length is None:
         raise SettingError(
             f"{spec.role}_max_length: the server does not say its context window; give it in tokens"
         )
-    max_length = check_window(spec, window or options.max_length or 0)
-    tokenizer = await asyncio.to_thread(open_tokenizer, spec, root or model)
+    max_length = check_window(spec, served.window or options.max_length or 0)
+    tokenizer = await asyncio.to_thread(open_tokenizer, spec, served.model)
+    path = f"{base}/completions"
     try:
-        dialect = await find_dialect(http, f"{base}/completions", model, tokenizer)
+        dialect = await find_dialect(http, path, served.name, tokenizer)
+        backend = OpenAIBackend(http, tokenizer, max_length, served, ask, path, dialect)
+        await backend.settle(dialect=msgspec.to_builtins(dialect))
     except BackendError as error:
         raise unreachable(spec, http, error) from error
     except SettingError as error:
         raise SettingError(f"{spec.role}_{error}") from error
-    identity = {
-        "engine": "openai",
-        "model": root or model,
-        "max_length": max_length,
-        "tokenizer": tokenizer.fingerprint,
-        "chat_template": tokenizer.template_fingerprint,
-    }
-    return OpenAIBackend(
-        http, tokenizer, max_length, f"{base}/completions", model, dialect, identity
-    )
+    return backend
 
 
-async def _served(
-    spec: BackendSpec, http: EngineHttp, base: str
-) -> tuple[str, int | None, str | None]:
-    """Name, window and origin of the model to ask for."""
+async def _served(spec: BackendSpec, http: EngineHttp, base: str) -> Served:
+    """What the server says of the model to ask for.
+
+    Raises:
+        BackendError: it cannot be reached.
+        SettingError: it serves another model.
+    """
     options = spec.options
     assert isinstance(options, EngineOptions)
     wanted = options.served_model_name or spec.model
@@ -228,16 +225,12 @@ async def _served(
         models = (await http.get(f"{base}/models", Models)).data
     except BadRequestError:
         models = []  # not every server lists its models
-    except BackendError as error:
-        raise unreachable(spec, http, error) from error
-    chosen = next((model for model in models if model.id == wanted), None)
-    if chosen is None and models:
-        check_model(spec, http, [n for m in models for n in (m.id, m.root) if n])
-        chosen = models[0]
-    if chosen is not None:
-        return chosen.id, chosen.max_model_len, chosen.root
+    if models:
+        chosen = pick_model(spec, http, models)
+        root = chosen.root or chosen.id
+        return Served("openai", chosen.id, root, chosen.max_model_len, revision=options.revision)
     if wanted is None:
         raise SettingError(
             f"{spec.role}_served_model_name: the server lists no models; give the name to ask for"
         )
-    return wanted, None, None
+    return Served("openai", wanted, wanted, revision=options.revision)

@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from atts_harness.engines.backend import SAMPLE_TEXT
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.replies import decoder, finite
+from atts_harness.engines.served import SAMPLE_TEXT
 from atts_harness.errors import AttsError, BadRequestError, MalformedReplyError, SettingError
 from atts_harness.tokenizer import Tokenizer
 from atts_openai import wire

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,18 +18,18 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
-from atts_harness.engines.backend import (
-    SAMPLE_TEXT,
-    EngineBackend,
-    check_model,
-    check_tokenizer,
-    check_window,
-    unreachable,
-)
+from atts_harness.engines.backend import EngineBackend, unreachable
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.managed import speculative
 from atts_harness.engines.options import EngineOptions, open_tokenizer
 from atts_harness.engines.replies import decoder
+from atts_harness.engines.served import (
+    SAMPLE_TEXT,
+    Served,
+    check_model,
+    check_tokenizer,
+    check_window,
+)
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_sglang.wire import (
@@ -53,6 +53,7 @@ class ModelInfo(msgspec.Struct):
     model_path: str
     served_model_name: str | None = None
     tokenizer_path: str | None = None
+    weight_version: str | None = None  # other than `default` once weights were exchanged
 
 
 class ServerInfo(msgspec.Struct):
@@ -63,6 +64,7 @@ class ServerInfo(msgspec.Struct):
     dtype: str | None = None
     revision: str | None = None
     quantization: str | None = None
+    kv_cache_dtype: str | None = None
     speculative_algorithm: str | None = None
     max_req_input_len: int | None = None
     disable_radix_cache: bool = False
@@ -96,24 +98,18 @@ class SGLangBackend(EngineBackend):
         http: EngineHttp,
         tokenizer: Any,
         max_length: int,
-        model: str,
+        served: Served,
+        ask: Callable[[], Awaitable[Served]],
         server: Server | None,
-        identity: Mapping[str, Any],
         info: ServerInfo,
     ) -> None:
-        super().__init__(http, tokenizer, max_length, model, server)
-        self._identity = dict(identity)
-        self._server: dict[str, Any] = {"url": http.url, "managed": server is not None}
+        super().__init__(http, tokenizer, max_length, served, ask, server)
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._tempered = True
         self._rids = request_ids()
         self._prefers_low: bool | None = (
             info.schedule_low_priority_values_first if info.enable_priority_scheduling else None
         )
-
-    def describe(self) -> Mapping[str, Any]:
-        """Engine, version, model, revision, dtype, window; under `server` what was found out."""
-        return {**self._identity, "server": self._server}
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`. Cancelling the task frees the engine."""
@@ -187,11 +183,7 @@ class SGLangBackend(EngineBackend):
         )
         reads = score.usage.cached_tokens is not None and score.usage.cached_tokens > 0
         self.capabilities = Capabilities(seeds=seeds, scores_read_cache=reads)
-        self._server |= {
-            "seeds": seeds,
-            "scores_read_cache": reads,
-            "tempered_logprobs": self._tempered,
-        }
+        await self.settle(seeds=seeds, scores_read_cache=reads, tempered_logprobs=self._tempered)
 
 
 async def answers(http: EngineHttp, spec: BackendSpec) -> object:
@@ -220,37 +212,51 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
         window = await _window(spec, http, info)
     except BackendError as error:
         raise unreachable(spec, http, error) from error
-    known = [model.served_model_name, info.served_model_name, model.model_path]
-    check_model(spec, http, list(dict.fromkeys(name for name in known if name)))
+    served = _served(spec, http, model, info)
     tokenizer = await asyncio.to_thread(
         open_tokenizer, spec, model.tokenizer_path or model.model_path
     )
     max_length = check_window(spec, window)
-    identity: dict[str, Any] = {
-        "engine": "sglang",
-        "version": info.version,
-        "model": model.model_path,
-        "revision": info.revision,
-        "dtype": info.dtype,
-        "quantization": info.quantization,
-        "max_length": max_length,
-        "tokenizer": tokenizer.fingerprint,
-        "chat_template": tokenizer.template_fingerprint,
-    }
-    drafted = speculative(spec.options)
-    if info.speculative_algorithm is not None:
-        drafted.setdefault("speculative-algorithm", info.speculative_algorithm)
-    if drafted:
-        identity["speculative"] = drafted
-    backend = SGLangBackend(
-        http, tokenizer, max_length, known[0] or model.model_path, server, identity, info
-    )
+
+    async def ask() -> Served:
+        told, more = await _identify(http)
+        return _served(spec, http, told, more)
+
+    backend = SGLangBackend(http, tokenizer, max_length, served, ask, server, info)
     try:
         check_tokenizer(spec, tokenizer, await _tokenize(http))
         await backend.find_out()
     except BackendError as error:
         raise unreachable(spec, http, error) from error
     return backend
+
+
+def _served(spec: BackendSpec, http: EngineHttp, model: ModelInfo, info: ServerInfo) -> Served:
+    """What the server says of itself.
+
+    Raises:
+        SettingError: it serves another model than the one that was asked for.
+    """
+    known = [model.served_model_name, info.served_model_name, model.model_path]
+    names = list(dict.fromkeys(name for name in known if name))
+    check_model(spec, http, names)
+    drafted = speculative(spec.options)
+    if info.speculative_algorithm is not None:
+        drafted.setdefault("speculative-algorithm", info.speculative_algorithm)
+    unquantized = None if info.version is None else "none"  # a router hides what there is
+    cache = info.kv_cache_dtype
+    return Served(
+        engine="sglang",
+        name=names[0] if names else model.model_path,
+        model=model.model_path,
+        version=info.version,
+        revision=info.revision,
+        dtype=info.dtype,
+        quantization=info.quantization or unquantized,
+        kv_cache_dtype=None if cache == "auto" else cache,
+        adapter=None if model.weight_version in (None, "default") else model.weight_version,
+        speculative=drafted or None,
+    )
 
 
 async def _identify(http: EngineHttp) -> tuple[ModelInfo, ServerInfo]:

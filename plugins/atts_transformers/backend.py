@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
 
 from atts_harness.backend import (
     BackendSpec,
     Capabilities,
     GenerateReply,
     GenerateRequest,
+    InProcess,
     ScoreReply,
     ScoreRequest,
 )
 from atts_harness.errors import BadRequestError, ContextLengthError
+from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import HuggingFaceTokenizer
 from atts_transformers.engine import Engine
 from atts_transformers.jobs import Job, wake
@@ -31,7 +31,7 @@ async def open_backend(spec: BackendSpec) -> TransformersBackend:
     return TransformersBackend(loaded)
 
 
-class TransformersBackend:
+class TransformersBackend(InProcess):
     """A model in this process."""
 
     def __init__(self, loaded: Loaded) -> None:
@@ -66,9 +66,10 @@ class TransformersBackend:
         """Requests that compute now."""
         return self._engine.running
 
-    def describe(self) -> Mapping[str, Any]:
-        """Engine, version, model, revision, dtype, device, template and attention."""
-        return self._loaded.description
+    @property
+    def identity(self) -> ModelIdentity:
+        """Who answers."""
+        return self._loaded.identity
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`.

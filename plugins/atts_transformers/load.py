@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ import transformers
 
 from atts_harness.backend import BackendSpec
 from atts_harness.errors import SettingError
+from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import HuggingFaceTokenizer, load_tokenizer
 from atts_harness.transcript import Message
+from atts_harness.weights import model_config, model_folder, weights_digest
 from atts_transformers.engine import Runner
 from atts_transformers.options import TransformersOptions
 from atts_transformers.packed import KEY_BLOCK
@@ -35,7 +36,7 @@ class Loaded:
         max_length: context window in tokens.
         cache_tokens: cache positions over all rows.
         max_rows: most cache rows.
-        description: identity, for records.
+        identity: who answers.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Loaded:
     max_length: int
     cache_tokens: int
     max_rows: int
-    description: Mapping[str, Any]
+    identity: ModelIdentity
 
 
 def load(spec: BackendSpec) -> Loaded:
@@ -82,20 +83,27 @@ def load(spec: BackendSpec) -> Loaded:
         )
     max_length = min(max_length, cache_tokens)
     rows = ROWS_PER_RUNNING * options.max_batch_size
-    description = {
-        "engine": "transformers",
-        "version": transformers.__version__,
-        "torch": str(torch.__version__),
-        "model": name,
-        "revision": options.revision,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "device": str(device),
-        "attention": "packed" if runner.divisible else "plain",
-        "max_length": max_length,
-        "tokenizer": tokenizer.fingerprint,
-        "template": tokenizer.template_fingerprint,
-    }
-    return Loaded(name, options, runner, tokenizer, max_length, cache_tokens, rows, description)
+    config = model_config(model_folder(name, options.revision, hub=True))
+    quantized = config.get("quantization_config") or {}
+    identity = ModelIdentity(
+        engine="transformers",
+        version=transformers.__version__,
+        model=name,
+        weights=weights_digest(name, options.revision, hub=True),
+        revision=options.revision,
+        dtype=str(model.dtype).removeprefix("torch."),
+        quantization=quantized.get("quant_method", "none"),
+        tokenizer=tokenizer.fingerprint,
+        chat_template=tokenizer.template_fingerprint,
+        eos_ids=tuple(sorted(tokenizer.eos_ids)),
+        max_length=max_length,
+        platform={
+            "torch": str(torch.__version__),
+            "device": str(device),
+            "attention": "packed" if runner.divisible else "plain",
+        },
+    )
+    return Loaded(name, options, runner, tokenizer, max_length, cache_tokens, rows, identity)
 
 
 def _device(name: str) -> torch.device:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import functools
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -17,17 +18,18 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
-from atts_harness.engines.backend import (
+from atts_harness.engines.backend import EngineBackend, unreachable
+from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.managed import given_flags, speculative
+from atts_harness.engines.metrics import process_start
+from atts_harness.engines.options import EngineOptions, open_tokenizer
+from atts_harness.engines.served import (
     SAMPLE_TEXT,
-    EngineBackend,
-    check_model,
+    Served,
     check_tokenizer,
     check_window,
-    unreachable,
+    pick_model,
 )
-from atts_harness.engines.http import EngineHttp
-from atts_harness.engines.managed import speculative
-from atts_harness.engines.options import EngineOptions, open_tokenizer
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_vllm import wire
@@ -73,20 +75,14 @@ class VLLMBackend(EngineBackend):
         http: EngineHttp,
         tokenizer: Any,
         max_length: int,
+        served: Served,
+        ask: Callable[[], Awaitable[Served]],
         server: Server | None,
-        model: str,
-        identity: Mapping[str, Any],
     ) -> None:
-        super().__init__(http, tokenizer, max_length, model, server)
-        self._identity = dict(identity)
-        self._server: dict[str, Any] = {"url": http.url, "managed": server is not None}
+        super().__init__(http, tokenizer, max_length, served, ask, server)
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._priorities = False
         self._scores_tail = False
-
-    def describe(self) -> Mapping[str, Any]:
-        """Engine, version, model, window; under `server` what was found out at the start."""
-        return {**self._identity, "server": self._server}
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`. Cancelling the task frees the engine: it sees the disconnect."""
@@ -152,12 +148,12 @@ class VLLMBackend(EngineBackend):
         self._scores_tail = await self._can_score_tail(to_score, score)
         seeds = first.ids == again.ids != other.ids
         self.capabilities = Capabilities(seeds=seeds, scores_read_cache=self._scores_tail)
-        self._server |= {
-            "seeds": seeds,
-            "priorities": self._priorities,
-            "scores_read_cache": self._scores_tail,
-            "score_route": TAIL_ROUTE if self._scores_tail else "/v1/completions prompt_logprobs",
-        }
+        await self.settle(
+            seeds=seeds,
+            priorities=self._priorities,
+            scores_read_cache=self._scores_tail,
+            score_route=TAIL_ROUTE if self._scores_tail else "/v1/completions prompt_logprobs",
+        )
 
     async def _takes(self, request: GenerateRequest) -> bool:
         self._priorities = True
@@ -206,60 +202,67 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     Raises:
         SettingError: unreachable, another model, another tokenizer, too small a window.
     """
+    ask = functools.partial(_ask, spec, http, managed=server is not None)
     try:
-        version = (await http.get("/version", Version)).version
-    except BadRequestError:
-        version = "unknown"  # a router does not pass this route on
+        served = await ask()
     except BackendError as error:
         raise unreachable(spec, http, error) from error
-    try:
-        models = (await http.get("/v1/models", Models)).data
-    except BackendError as error:
-        raise unreachable(spec, http, error) from error
-    model = _pick(spec, http, models)
-    if model.max_model_len is None:
+    if served.window is None:
         raise SettingError(
             f"{spec.role}_url: {http.url} does not say its context window, so it is no vLLM "
             "server; try backend=openai"
         )
-    tokenizer = await asyncio.to_thread(open_tokenizer, spec, model.root)
-    options = spec.options
-    assert isinstance(options, EngineOptions)
-    max_length = check_window(spec, model.max_model_len)
-    identity: dict[str, Any] = {
-        "engine": "vllm",
-        "version": version,
-        "model": model.root or spec.model or model.id,
-        "revision": options.revision,
-        "dtype": getattr(options, "dtype", None),
-        "max_length": max_length,
-        "tokenizer": tokenizer.fingerprint,
-        "chat_template": tokenizer.template_fingerprint,
-    }
-    if drafted := speculative(options):
-        identity["speculative"] = drafted
-    backend = VLLMBackend(http, tokenizer, max_length, server, model.id, identity)
+    tokenizer = await asyncio.to_thread(open_tokenizer, spec, served.model)
+    max_length = check_window(spec, served.window)
+    backend = VLLMBackend(http, tokenizer, max_length, served, ask, server)
     try:
-        check_tokenizer(spec, tokenizer, await _tokenize(http, model.id))
+        check_tokenizer(spec, tokenizer, await _tokenize(http, served.name))
         await backend.find_out()
     except BackendError as error:
         raise unreachable(spec, http, error) from error
     return backend
 
 
-def _pick(spec: BackendSpec, http: EngineHttp, models: list[Model]) -> Model:
-    """The served model that was asked for: by name, by path, or the only base model."""
+async def _ask(spec: BackendSpec, http: EngineHttp, *, managed: bool) -> Served:
+    """What the server says of itself; of a server of ours also what it was started with.
+
+    Raises:
+        BackendError: it cannot be reached.
+        SettingError: it serves another model.
+    """
+    try:
+        version: str | None = (await http.get("/version", Version)).version
+    except BadRequestError:
+        version = None  # a router does not pass this route on
+    model = _pick(spec, http, (await http.get("/v1/models", Models)).data)
     options = spec.options
     assert isinstance(options, EngineOptions)
-    for wanted in filter(None, (options.served_model_name, spec.model)):
-        for model in models:
-            if model.id == wanted:
-                return model
-    base = [model for model in models if model.parent is None]
-    check_model(spec, http, [name for m in base for name in (m.id, m.root) if name])
-    if not base:
+    flags = given_flags(options) if managed else {}
+    return Served(
+        engine="vllm",
+        name=model.id,
+        model=model.root or spec.model or model.id,
+        window=model.max_model_len,
+        version=version,
+        revision=options.revision,
+        dtype=flags.get("dtype") or getattr(options, "dtype", None),
+        quantization=flags.get("quantization", "none") if managed else None,
+        kv_cache_dtype=flags.get("kv-cache-dtype"),
+        adapter=model.id if model.parent else None,
+        speculative=speculative(options) or None,
+        started=await process_start(http),
+    )
+
+
+def _pick(spec: BackendSpec, http: EngineHttp, models: list[Model]) -> Model:
+    """The model that was asked for; adapters only by name."""
+    if not models:
         raise SettingError(f"{spec.role}_url: {http.url} serves no model")
-    return base[0]
+    options = spec.options
+    assert isinstance(options, EngineOptions)
+    wanted = options.served_model_name or spec.model
+    adapters = [model for model in models if model.parent is not None and model.id == wanted]
+    return pick_model(spec, http, adapters or [m for m in models if m.parent is None] or models)
 
 
 async def _tokenize(http: EngineHttp, model: str) -> list[int]:

@@ -59,7 +59,7 @@ def backend(loop, folder, tmp_path_factory):
     spec = BackendSpec(ENGINE, str(folder), options, "target", run_dir)
     kind.check(spec)
     opened = loop.run(kind.open(spec))
-    _told.append(f"{ENGINE} {opened.describe()['version']}, process {opened.server.pid}")
+    _told.append(f"{ENGINE} {opened.identity.version}, process {opened.server.pid}")
     yield opened
     loop.run(opened.aclose())
 

@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
-from atts_harness.engines.backend import SAMPLE_TEXT, EngineBackend
+from atts_harness.engines.backend import EngineBackend
 from atts_harness.engines.kind import Finding
+from atts_harness.engines.served import SAMPLE_TEXT
 from atts_harness.errors import AttsError, BackendError
 from atts_harness.transcript import Message
 
@@ -46,12 +47,10 @@ async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
         backend: opened, so reachable, with the right model and tokenizer.
         model: name to ask the chat route for.
     """
-    told = backend.describe()
-    yield Finding("ok", "engine", f"{told['engine']} {told.get('version', '')}".strip())
-    yield Finding("ok", "model", f"{told['model']}, dtype {told.get('dtype') or 'not told'}")
-    yield Finding(
-        "ok", "tokenizer", f"the server splits text as the local one ({told['tokenizer']})"
-    )
+    told = backend.identity
+    yield Finding("ok", "engine", f"{told.engine} {told.version or ''}".strip())
+    yield Finding("ok", "model", f"{told.model}, dtype {told.dtype or 'not told'}")
+    yield Finding("ok", "tokenizer", f"the server splits text as the local one ({told.tokenizer})")
     yield _context(backend)
     for check in (_template, _continuation, _scores, _isolation, _latency):
         try:

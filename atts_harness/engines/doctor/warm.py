@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
-from atts_harness.engines.backend import SAMPLE_TEXT, EngineBackend
+from atts_harness.engines.backend import EngineBackend
+from atts_harness.engines.served import SAMPLE_TEXT
 
 BATCHES = (1, 2, 4, 8, 16, 32)
 CONTEXTS = (64, 512, 2048, 8192)

@@ -3,7 +3,6 @@
 import pytest
 
 from atts_harness.backend import BackendSpec
-from atts_harness.engines.backend import check_model, check_window
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.managed import (
     ManagedOptions,
@@ -14,6 +13,7 @@ from atts_harness.engines.managed import (
     with_defaults,
 )
 from atts_harness.engines.options import EngineOptions, request_headers, template_args
+from atts_harness.engines.served import check_model, check_window
 from atts_harness.errors import MissingExtraError, SettingError
 
 

@@ -7,6 +7,7 @@ import pytest
 from atts_harness.backend import Sampling
 from atts_harness.conformal import Provenance
 from atts_harness.conformal.provenance import of_run
+from atts_harness.identity import ModelIdentity
 from atts_harness.journal.provenance import model_identity, run_provenance
 from atts_harness.turns import TurnOptions
 
@@ -48,8 +49,9 @@ class Engine:
     def __init__(self, model):
         self.model = model
 
-    def describe(self):
-        return {"model": self.model}
+    @property
+    def identity(self):
+        return ModelIdentity(engine="e", model=self.model)
 
 
 def test_every_field_that_a_run_can_tell_reaches_the_comparison():

@@ -3,15 +3,19 @@
 import asyncio
 from collections import Counter
 
+import msgspec
 import pytest
 
-from atts_harness.errors import EngineGoneError
+from atts_harness.errors import EngineGoneError, ModelChangedError
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.ledger.sums import Ledger
 from atts_harness.running.client import LONGEST_WAIT
 from atts_harness.running.control import Control
 from atts_harness.running.observers import Observers
-from atts_harness.testing.mock_engine import MockEngine
+from atts_harness.running.scheduler import run_groups
+from atts_harness.settings import RunOptions
+from atts_harness.testing.mock_clock import run_simulated
+from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.testing.mock_faults import FAULTS, FaultPlan, request_key
 from atts_harness.testing.mock_latency import fixed
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups, simulate
@@ -173,6 +177,81 @@ def test_slow_calls_are_no_stall_as_long_as_any_is_answered():
     engine, control = MockEngine(slots=1, latency=fixed(20)), Control()
     simulate(make_groups(1, 8, SHORT), engine, control=control, stall_timeout=30, timeout=9999)
     assert control.engines[0].outages == []
+
+
+def test_an_engine_that_comes_back_as_another_model_is_refused():
+    engine, journal = MockEngine(latency=fixed(1)), MemoryJournal()
+    groups = make_groups(4, 4, gone_for(engine, 3, 60))
+
+    class Exchanged(type(groups[0].strategy)):
+        """Meanwhile the engine becomes another one."""
+
+        async def run(self, sample, ctx):
+            asyncio.get_running_loop().call_later(20, setattr, engine, "seed", 9)
+            return await super().run(sample, ctx)
+
+    exchanged = make_groups(4, 4, Exchanged(groups[0].strategy.options))
+    with pytest.raises(ModelChangedError, match=r"model was 'draft-0', now 'draft-9'") as caught:
+        simulate(exchanged, engine, journal=journal)
+    assert len(caught.value.missing) == 16
+    assert all(call.done < 20 for call in journal.calls() if call.reply is not None)
+    engine.gone, engine.seed = False, 0
+    records, _ = simulate(groups, engine, journal=journal)
+    assert [record.failed for record in records] == [None] * 16
+
+
+def test_a_restart_too_short_to_be_an_outage_is_seen_by_the_first_call_that_breaks():
+    engine, journal, control = MockEngine(latency=fixed(1)), MemoryJournal(), Control()
+
+    class Restarted(type(gone_for(engine, 3, 1))):
+        async def run(self, sample, ctx):
+            asyncio.get_running_loop().call_later(3.5, setattr, engine, "seed", 9)
+            return await super().run(sample, ctx)
+
+    with pytest.raises(ModelChangedError):
+        simulate(
+            make_groups(1, 1, Restarted(MockOptions(turns=10, ending=0.0))),
+            engine,
+            journal=journal,
+            control=control,
+        )
+    assert control.engines[0].outages == []
+    assert all(call.done < 4 for call in journal.calls() if call.reply is not None)
+
+
+def test_a_restart_between_two_calls_is_seen_after_a_while():
+    engine = MockEngine(latency=fixed(1))
+
+    class Idle(MockTurns):
+        async def run(self, sample, ctx):
+            await ctx.draft.generate(sample.transcript, kind="judge", turn=0, max_tokens=4)
+            engine.seed = 9
+            await asyncio.sleep(100)
+            return await super().run(sample, ctx)
+
+    with pytest.raises(ModelChangedError):
+        simulate(make_groups(1, 1, Idle(MockOptions(turns=2))), engine, stall_timeout=60)
+
+
+def test_a_newer_engine_after_an_outage_is_said_and_goes_on(caplog):
+    engine = MockEngine(latency=fixed(1))
+    plan = gone_for(engine, 3, 60)
+
+    class Upgraded(MockBackend):
+        async def identify(self):
+            return msgspec.structs.replace(await super().identify(), version="2.0")
+
+    backend = Upgraded(engine)
+    backend.identity = msgspec.structs.replace(backend.identity, version="1.0")
+    work = run_groups(
+        make_groups(2, 2, plan),
+        {"draft": backend, "target": backend},
+        RunOptions(metrics_interval=0),
+        MemoryJournal(keep=False),
+    )
+    records, _ = run_simulated(work)
+    assert [record.failed for record in records] == [None] * 4
+    assert "version was '1.0', now '2.0'" in caplog.text
 
 
 def test_an_engine_that_does_not_come_back_ends_the_run_and_nothing_is_lost():

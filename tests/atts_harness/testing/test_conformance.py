@@ -87,8 +87,19 @@ class Wrong:
     def running(self) -> int:
         return int(self.inner.running)
 
-    def describe(self) -> Mapping[str, Any]:
-        return dict(self.inner.describe())
+    @property
+    def identity(self) -> Any:
+        return self.inner.identity
+
+    async def identify(self) -> Any:
+        return await self.inner.identify()
+
+    async def ping(self) -> None:
+        await self.inner.ping()
+
+    async def metrics(self) -> Mapping[str, float]:
+        found: Mapping[str, float] = await self.inner.metrics()
+        return found
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         reply: GenerateReply = await self.inner.generate(request)

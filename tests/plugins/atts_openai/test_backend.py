@@ -154,7 +154,7 @@ def test_a_server_that_tells_ids_and_echoes(run):
 def test_a_server_that_cannot_score_serves_as_a_draft_and_says_so(run):
     async def use(backend, server):
         assert not backend.capabilities.scores
-        told = backend.describe()["server"]["dialect"]
+        told = backend.identity.server["dialect"]
         assert told["score_way"] == "none"
         with pytest.raises(BadRequestError, match="it may serve as a draft only"):
             await backend.score(ScoreRequest(ids=ask(backend).ids, start=1))
@@ -237,6 +237,6 @@ def test_a_url_is_needed(url):
 
 def test_the_dialect_can_be_recorded(run):
     async def use(backend, server):
-        assert msgspec.json.encode(backend.describe())
+        assert msgspec.json.encode(backend.identity)
 
     run(use)

@@ -95,10 +95,10 @@ def test_the_kind_is_announced_and_opens(folder: Path) -> None:
     async def run() -> None:
         backend = await kind.open(wanted)
         assert isinstance(backend, Backend)
-        about = backend.describe()
-        assert about["dtype"] == "float32"
-        assert about["attention"] == "packed"
-        assert about["tokenizer"] == backend.tokenizer.fingerprint
+        about = backend.identity
+        assert about.dtype == "float32"
+        assert about.platform["attention"] == "packed"
+        assert about.tokenizer == backend.tokenizer.fingerprint
         assert backend.max_length == 512
         await backend.aclose()
 

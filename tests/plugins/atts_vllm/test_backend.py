@@ -162,7 +162,7 @@ def test_a_route_for_tails_is_found_and_used(run):
     reply, routes, backend = scored(run, tails="right")
     assert routes == ["tail, cache"]
     assert backend.capabilities.scores_read_cache
-    assert backend.describe()["server"]["score_route"] == "/inference/v1/generate"
+    assert backend.identity.server["score_route"] == "/inference/v1/generate"
     assert reply.usage.computed_tokens == 4  # from one before the segment
 
 

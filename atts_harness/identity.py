@@ -1,0 +1,182 @@
+"""Who answers: the identity of a served model, and the one comparer of two of them.
+
+An identity is compared when a backend is opened, after every outage, when a run is resumed, with
+a bank, and between the rows of a table. Each field has a level: a difference in one that *decides*
+means another model, one that *warns* is said aloud, one that *informs* is only recorded.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+Level = Literal["decides", "warns", "informs"]
+
+PROBE_AGREEMENT = 0.25
+"""Mean absolute difference, in nats a token, up to which two probes are of one model.
+
+The same weights in bfloat16 on other kernels differ by some 0.05; other models by 0.5 and more.
+"""
+LONGEST_VALUE = 80
+
+
+class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a model and of what serves it. None: not known.
+
+    Attributes:
+        engine: name of the engine, such as `vllm`.
+        model: folder, hub id or served name. It decides only where the weights are not known:
+            the same weights may lie at another path.
+        version: of the engine.
+        weights: digest of the weights; see `atts_harness.weights`.
+        revision: as asked for on the hub; decides only where the weights are not known.
+        dtype: number format of the weights.
+        quantization: how the weights are quantized; `none` where it is known that they are not.
+        kv_cache_dtype: number format of the key-value cache, where it is not the weights'.
+        adapter: what was put on top of the weights or in their place: the name of a LoRA, SGLang's
+            `weight_version`.
+        tokenizer: fingerprint of the vocabulary.
+        chat_template: fingerprint of the chat template and its arguments.
+        eos_ids: ids that end a turn.
+        probe: log-probabilities of a fixed text, in nats, where the engine told them.
+        max_length: context window in tokens.
+        speculative: settings of token-level speculative decoding.
+        platform: versions and devices that change rounding: torch, device, attention.
+        started: when the server started, or what else is new with each start.
+        server: where it is reached and what it was found to do.
+    """
+
+    engine: str
+    model: str
+    version: str | None = None
+    weights: str | None = None
+    revision: str | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+    kv_cache_dtype: str | None = None
+    adapter: str | None = None
+    tokenizer: str | None = None
+    chat_template: str | None = None
+    eos_ids: tuple[int, ...] | None = None
+    probe: tuple[float, ...] | None = None
+    max_length: int | None = None
+    speculative: dict[str, str] | None = None
+    platform: dict[str, str] = {}
+    started: str | None = None
+    server: dict[str, Any] = {}
+
+    def record(self) -> dict[str, Any]:
+        """Plain data for records; what is not known is left out."""
+        plain: dict[str, Any] = msgspec.to_builtins(self)
+        return plain
+
+
+LEVELS: Mapping[str, Level] = {
+    "engine": "warns",
+    "model": "decides",
+    "version": "warns",
+    "weights": "decides",
+    "revision": "decides",
+    "dtype": "decides",
+    "quantization": "decides",
+    "kv_cache_dtype": "decides",
+    "adapter": "decides",
+    "tokenizer": "decides",
+    "chat_template": "decides",
+    "eos_ids": "decides",
+    "probe": "decides",
+    "max_length": "warns",
+    "speculative": "warns",
+    "platform": "warns",
+    "started": "informs",
+    "server": "informs",
+}
+_ABSENT = frozenset({"revision", "adapter", "speculative", "platform", "server", "kv_cache_dtype"})
+"""Fields whose absence is a value of its own: no adapter, the default revision."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One field in which two identities differ.
+
+    Attributes:
+        name: the field.
+        level: what the difference means.
+        before: its value then, in words.
+        after: its value now.
+    """
+
+    name: str
+    level: Level
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.name} was {self.before}, now {self.after}"
+
+
+def changes(before: ModelIdentity, after: ModelIdentity) -> list[Change]:
+    """Every field in which two identities differ, the most important first.
+
+    What only one of them tells cannot be compared: that is worth a warning where it would decide.
+    """
+    order = ("decides", "warns", "informs")
+    return sorted(_changes(before, after), key=lambda change: order.index(change.level))
+
+
+def decisive(before: ModelIdentity, after: ModelIdentity) -> list[Change]:
+    """The differences that mean another model."""
+    return [change for change in changes(before, after) if change.level == "decides"]
+
+
+def in_words(found: Sequence[Change]) -> str:
+    """Differences as one line."""
+    return "; ".join(map(str, found))
+
+
+def read_identity(record: Mapping[str, Any]) -> ModelIdentity:
+    """An identity from a record, also from one that an earlier release wrote.
+
+    Raises:
+        msgspec.ValidationError: a field holds something else than it should.
+    """
+    fields = {name: record[name] for name in LEVELS if name in record}
+    if "template" in record:  # what an early release called it
+        fields.setdefault("chat_template", record["template"])
+    fields.setdefault("engine", "unknown")
+    fields.setdefault("model", "unknown")
+    return msgspec.convert(fields, ModelIdentity)
+
+
+def _changes(before: ModelIdentity, after: ModelIdentity) -> Iterator[Change]:
+    by_content = before.weights is not None and after.weights is not None
+    for name, level in LEVELS.items():
+        old, new = getattr(before, name), getattr(after, name)
+        if old == new or (name == "probe" and _agree(old, new)):
+            continue
+        if name in ("model", "revision") and by_content:
+            level = "informs"
+        elif (old is None or new is None) and name not in _ABSENT and level == "decides":
+            level = "informs" if name == "probe" else "warns"
+        yield Change(name, level, _shown(name, old), _shown(name, new))
+
+
+def _agree(before: Sequence[float] | None, after: Sequence[float] | None) -> bool:
+    if before is None or after is None or len(before) != len(after) or not before:
+        return False
+    gaps = (abs(a - b) for a, b in zip(before, after, strict=True))
+    return statistics.fmean(gaps) <= PROBE_AGREEMENT
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "the default" if name == "revision" else "not known"
+    if name == "probe":
+        return f"a mean log-probability of {statistics.fmean(value or [0.0]):.3f}"
+    text = repr(value)
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
