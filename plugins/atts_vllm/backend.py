@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -34,9 +35,19 @@ from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_vllm import wire
 
+# By which way scores come, as `server.score_route` says it.
+WHOLE = "/v1/completions prompt_logprobs"
+PLUGIN = "/v1/completions prompt_logprobs, the segment only (atts_tail plugin)"
 TAIL_ROUTE = "/inference/v1/generate"
-# The tail-only route is trusted if it agrees with the other one this far (bf16 differs by 0.14).
-AGREEMENT = 0.5
+# Another way than WHOLE is trusted if it agrees with it: no token further off than the first of
+# these (bf16 differs by 0.14), and the mean no further than the second.
+AGREEMENT, MEAN_AGREEMENT = 0.5, 0.05
+# Tokens of the probe's context: some blocks of the cache on every device (16 on a GPU, 128 else).
+PROBE_TOKENS = 300
+
+
+NOT_TRUSTED = "%s: scores do not use the engine's atts_tail plugin: %s"
+logger = logging.getLogger("atts_harness.engines")
 
 
 class Model(msgspec.Struct):
@@ -82,7 +93,7 @@ class VLLMBackend(EngineBackend):
         super().__init__(http, tokenizer, max_length, served, ask, server)
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._priorities = False
-        self._scores_tail = False
+        self._score_route = WHOLE
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`. Cancelling the task frees the engine: it sees the disconnect."""
@@ -100,10 +111,9 @@ class VLLMBackend(EngineBackend):
         score is asked for again without the cache, and the usage counts both.
         """
         self.guard(request, reserve=1)  # one token is generated behind the context
-        if not self._scores_tail:
-            payload = wire.score_payload(request, self.served_model, priority=self._priorities)
-            reply = await self.send("/v1/completions", payload, wire.SCORED)
-            return wire.read_score(reply, request)
+        if self._score_route != TAIL_ROUTE:
+            tail = self._score_route == PLUGIN
+            return wire.read_score(await self._prompt_logprobs(request, tail=tail), request)
         told = await self._tail(request, read_cache=True)
         score = wire.read_tail(told, request)
         if score is not None:
@@ -118,6 +128,12 @@ class VLLMBackend(EngineBackend):
             cached_tokens=(told.usage.cached_tokens or 0) + (again.usage.cached_tokens or 0),
         )
         return msgspec.structs.replace(score, usage=usage)
+
+    async def _prompt_logprobs(self, request: ScoreRequest, *, tail: bool) -> wire.ScoredCompletion:
+        payload = wire.score_payload(
+            request, self.served_model, priority=self._priorities, tail=tail
+        )
+        return await self.send("/v1/completions", payload, wire.SCORED)
 
     async def _tail(self, request: ScoreRequest, *, read_cache: bool) -> wire.TailScore:
         payload = wire.tail_payload(
@@ -143,17 +159,38 @@ class VLLMBackend(EngineBackend):
         again = await self.generate(asked)
         other = await self.generate(msgspec.structs.replace(asked, seed=12))
         self._priorities = await self._takes(msgspec.structs.replace(asked, priority=1))
-        to_score = ScoreRequest(ids=prompt + first.ids, start=len(prompt))
-        score = await self.score(to_score)
-        self._scores_tail = await self._can_score_tail(to_score, score)
+        reads = await self._choose_score_route(prompt)
         seeds = first.ids == again.ids != other.ids
-        self.capabilities = Capabilities(seeds=seeds, scores_read_cache=self._scores_tail)
+        self.capabilities = Capabilities(seeds=seeds, scores_read_cache=reads)
         await self.settle(
             seeds=seeds,
             priorities=self._priorities,
-            scores_read_cache=self._scores_tail,
-            score_route=TAIL_ROUTE if self._scores_tail else "/v1/completions prompt_logprobs",
+            scores_read_cache=reads,
+            score_route=self._score_route,
         )
+
+    async def _choose_score_route(self, text: tuple[int, ...]) -> bool:
+        """Find the cheapest way to score that agrees with the whole one.
+
+        Each way scores the same segment behind a context that is then in the cache.
+
+        Args:
+            text: ids of plain text.
+
+        Returns:
+            Whether the way that is used reads the prefix cache.
+        """
+        # As long as the window allows: a token is generated behind it.
+        ids = (text * (1 + PROBE_TOKENS // len(text)))[: max(2, self.max_length - 2)]
+        request = ScoreRequest(ids=ids, start=max(1, len(ids) - len(text)))
+        known = await self.score(request)
+        if await self._can_score_tail(request, known):
+            self._score_route = TAIL_ROUTE
+            return True
+        if (cached := await self._plugin_scores(request, known)) is None:
+            return False
+        self._score_route = PLUGIN
+        return cached > 0
 
     async def _takes(self, request: GenerateRequest) -> bool:
         self._priorities = True
@@ -170,9 +207,34 @@ class VLLMBackend(EngineBackend):
             score = wire.read_tail(told, request)
         except BackendError:
             return False  # not this release, not this runner, or not what it should be
-        return score is not None and all(
-            abs(a - b) < AGREEMENT for a, b in zip(score.logprobs, known.logprobs, strict=True)
-        )
+        return score is not None and _agree(score, known)
+
+    async def _plugin_scores(self, request: ScoreRequest, known: ScoreReply) -> int | None:
+        """Tokens that a score by the engine plugin takes from the cache; None: do not use it.
+
+        Asked twice: the second time the segment itself is in the cache too.
+        """
+        cached = None
+        for _ in range(2):
+            try:
+                reply = await self._prompt_logprobs(request, tail=True)
+                if wire.whole(reply, request):
+                    return None  # a server without it computes and returns everything
+                score = wire.read_score(reply, request)
+            except BackendError as error:
+                logger.warning(NOT_TRUSTED, self.http.name, error)
+                return None
+            if not _agree(score, known):
+                logger.warning(NOT_TRUSTED, self.http.name, "it differs from an uncached score")
+                return None
+            cached = score.usage.cached_tokens or 0
+        return cached
+
+
+def _agree(one: ScoreReply, other: ScoreReply) -> bool:
+    """Whether two scores of a segment are the same, as far as formats and kernels allow."""
+    apart = [abs(a - b) for a, b in zip(one.logprobs, other.logprobs, strict=True)]
+    return max(apart) < AGREEMENT and sum(apart) / len(apart) < MEAN_AGREEMENT
 
 
 async def answers(http: EngineHttp, spec: BackendSpec) -> object:

@@ -18,6 +18,8 @@ from atts_harness.engines.managed import (
     with_defaults,
 )
 from atts_harness.engines.servers import Cause, Launch
+from atts_vllm import in_engine
+from atts_vllm.in_engine.atts_vllm_tail import VARIABLE
 from atts_vllm.options import VLLMOptions
 
 PYTHON_VARIABLE = "ATTS_VLLM_PYTHON"
@@ -61,7 +63,7 @@ def launch(spec: BackendSpec) -> Launch:
     python = engine_python(options, PYTHON_VARIABLE)
     version = _version(python)
     devices = devices_of(spec)
-    env = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+    env = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", **tail_environment()}
     usual: dict[str, Any] = {
         "tokenizer": options.tokenizer,
         "revision": options.revision,
@@ -104,6 +106,18 @@ def launch(spec: BackendSpec) -> Launch:
         causes=CAUSES,
         timeout=options.start_timeout,
     )
+
+
+def tail_environment() -> dict[str, str]:
+    """Variables by which a server finds the plugin for scores that read the cache, and uses it.
+
+    `ATTS_VLLM_TAIL=0` in this process's own environment leaves it out.
+    """
+    paths = [str(Path(in_engine.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    return {
+        VARIABLE: os.environ.get(VARIABLE, "1"),
+        "PYTHONPATH": os.pathsep.join(filter(None, paths)),
+    }
 
 
 def _version(python: str) -> tuple[int, ...]:

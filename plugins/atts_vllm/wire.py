@@ -16,6 +16,8 @@ from atts_harness.ids import as_json
 from atts_harness.transcript import Ending
 
 TOKEN_ID = "token_id:"
+# By this name the engine plugin is told where a segment begins.
+SCORE_FROM = "atts_score_from"
 
 
 class PromptTokensDetails(msgspec.Struct):
@@ -135,12 +137,21 @@ def generate_payload(
     return payload
 
 
-def score_payload(request: ScoreRequest, model: str, *, priority: bool) -> dict[str, Any]:
+def score_payload(
+    request: ScoreRequest, model: str, *, priority: bool, tail: bool = False
+) -> dict[str, Any]:
     """Body of a score by prompt log-probabilities.
 
     The whole context is computed anew: such a request never reads the prefix cache, and it must
     not be asked to (`skip_reading_prefix_cache` beside `prompt_logprobs` ends the engine). One
     token has to be generated; it costs no forward pass of its own.
+
+    Args:
+        request: what is asked.
+        model: served name.
+        priority: whether the server takes priorities.
+        tail: say where the segment begins. A server with this project's engine plugin then reads
+            the cache before it and returns the segment's rows alone; others ignore it.
     """
     payload: dict[str, Any] = {
         "model": model,
@@ -150,6 +161,8 @@ def score_payload(request: ScoreRequest, model: str, *, priority: bool) -> dict[
         "prompt_logprobs": 0,
         "add_special_tokens": False,
     }
+    if tail:
+        payload["vllm_xargs"] = {SCORE_FROM: request.start}
     if priority:
         payload["priority"] = request.priority
     return payload
@@ -213,17 +226,19 @@ def read_generate(reply: Completion, request: GenerateRequest) -> GenerateReply:
 
 
 def read_score(reply: ScoredCompletion, request: ScoreRequest) -> ScoreReply:
-    """A score from a reply with prompt log-probabilities.
+    """A score from a reply with prompt log-probabilities, of every token or of the segment's.
 
     Raises:
-        MalformedReplyError: not exactly the context's tokens, or a log-probability is no number.
+        MalformedReplyError: not exactly those tokens, or a log-probability is no number.
     """
     entries = reply.choices[0].prompt_logprobs if reply.choices else None
-    if entries is None or len(entries) != len(request.ids):
+    segment = request.ids[request.start :]
+    # The null that stands first is there in both.
+    if entries is None or len(entries) not in (len(request.ids), 1 + len(segment)):
         there = "no" if entries is None else len(entries)
         raise MalformedReplyError(f"score: {there} entries for {len(request.ids)} tokens")
     values: list[float | None] = []
-    for id_, entry in zip(request.ids[request.start :], entries[request.start :], strict=True):
+    for id_, entry in zip(segment, entries[-len(segment) :], strict=True):
         try:
             found = ENTRY.decode(entry).get(id_)
         except msgspec.DecodeError as error:
@@ -238,6 +253,12 @@ def read_score(reply: ScoredCompletion, request: ScoreRequest) -> ScoreReply:
             scored_tokens=len(logprobs),
         ),
     )
+
+
+def whole(reply: ScoredCompletion, request: ScoreRequest) -> bool:
+    """Whether a reply has an entry for every token of the context, not of the segment alone."""
+    entries = reply.choices[0].prompt_logprobs if reply.choices else None
+    return entries is not None and len(entries) == len(request.ids)
 
 
 def read_tail(reply: TailScore, request: ScoreRequest) -> ScoreReply | None:

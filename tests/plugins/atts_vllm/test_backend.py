@@ -31,12 +31,17 @@ class Server:
         tokenizer: the model's.
         tails: `none` (404), `right`, `wrong` (other values than the other route's) or `cached`
             (dropped while the cache is read).
+        plugin: `none`, or the engine plugin is there: `right`, `wrong` (other values), `short` (a
+            row is missing), `uncached` (the cache is off), `fails` (status 500), `stale` (wrong
+            only where the segment itself is in the cache, so from the second time on).
         greedy: samples are all alike, whatever their seed.
     """
 
-    def __init__(self, tokenizer, tails="none", greedy=False):
+    def __init__(self, tokenizer, tails="none", plugin="none", greedy=False):
         self.tokenizer = tokenizer
         self.tails = tails
+        self.plugin = plugin
+        self.seen = set()
         self.greedy = greedy
         self.scored = []
 
@@ -76,11 +81,22 @@ class Server:
                 "token_logprobs": [value(id_) for id_ in new],
                 "top_logprobs": [{name: value(id_)} for name, id_ in zip(names, new, strict=True)],
             }
-        if "prompt_logprobs" in body:
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": len(new)}
+        start = body.get("vllm_xargs", {}).get("atts_score_from")
+        if self.plugin == "fails" and start is not None:
+            return web.Response(status=500)
+        if self.plugin != "none" and start is not None:
+            self.scored.append("plugin")
+            bad = self.plugin == "wrong" or (self.plugin == "stale" and tuple(prompt) in self.seen)
+            self.seen.add(tuple(prompt))
+            rest = [{str(id_): {"logprob": value(id_) - 0.1 * bad}} for id_ in prompt[start:]]
+            choice["prompt_logprobs"] = [None, *rest[self.plugin == "short" :]]
+            if self.plugin != "uncached":
+                usage["prompt_tokens_details"] = {"cached_tokens": start - 1}
+        elif "prompt_logprobs" in body:
             self.scored.append("/v1/completions")
             rest = [{str(id_): {"logprob": value(id_)}} for id_ in prompt[1:]]
             choice["prompt_logprobs"] = [None, *rest]
-        usage = {"prompt_tokens": len(prompt), "completion_tokens": len(new)}
         return web.json_response({"choices": [choice], "usage": usage})
 
     async def tail(self, request):
@@ -178,6 +194,40 @@ def test_a_tail_that_the_cache_swallowed_is_asked_for_again_and_both_count(run):
     reply, routes, _ = scored(run, tails="cached")
     assert routes == ["tail, cache", "tail"]
     assert reply.usage.computed_tokens == 16
+
+
+def test_the_engine_plugin_is_found_and_used(run):
+    reply, routes, backend = scored(run, plugin="right")
+    assert routes == ["plugin"]
+    assert backend.capabilities.scores_read_cache
+    assert "atts_tail plugin" in backend.describe()["server"]["score_route"]
+    assert reply.usage.computed_tokens == 4
+
+
+def test_a_route_of_the_engines_own_goes_before_the_plugin(run):
+    assert scored(run, plugin="right", tails="right")[1] == ["tail, cache"]
+    assert scored(run, plugin="right", tails="wrong")[1] == ["plugin"]
+
+
+@pytest.mark.parametrize("plugin", ["wrong", "short", "stale", "fails"])
+def test_a_plugin_that_says_otherwise_is_not_used_and_that_is_said(run, plugin, caplog):
+    reply, routes, backend = scored(run, plugin=plugin)
+    assert routes == ["/v1/completions"]
+    assert not backend.capabilities.scores_read_cache
+    assert reply.usage.computed_tokens == 8
+    assert "do not use the engine's atts_tail plugin" in caplog.text
+
+
+def test_a_server_without_the_plugin_is_no_reason_for_a_warning(run, caplog):
+    assert scored(run)[1] == ["/v1/completions"]
+    assert not caplog.text
+
+
+def test_a_plugin_where_the_cache_is_off_still_makes_replies_short(run):
+    reply, routes, backend = scored(run, plugin="uncached")
+    assert routes == ["plugin"]
+    assert not backend.capabilities.scores_read_cache
+    assert reply.usage.computed_tokens == 8
 
 
 def findings(run, **can):

@@ -1,5 +1,8 @@
 """The command that starts a vLLM server, and what its log says when it dies."""
 
+import os
+from pathlib import Path
+
 import pytest
 from atts_vllm import launch as module
 from atts_vllm.launch import launch
@@ -86,6 +89,22 @@ def test_on_the_processor_it_takes_no_more_than_it_needs(gpus, tmp_path):
     assert "CUDA_VISIBLE_DEVICES" not in made.env
     assert made.env["VLLM_CPU_KVCACHE_SPACE"] == "1"
     assert "--enforce-eager" in made.argv
+
+
+def test_a_server_of_ours_finds_the_plugin_that_reads_the_cache(gpus, tmp_path, monkeypatch):
+    gpus("0")
+    monkeypatch.delenv("ATTS_VLLM_TAIL", raising=False)
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    made = plan(tmp_path)
+    assert made.env["ATTS_VLLM_TAIL"] == "1"
+    folder, mine = made.env["PYTHONPATH"].split(os.pathsep)
+    assert mine == "/mine"
+    # Nothing else of this environment comes with it.
+    assert {path.name for path in Path(folder).iterdir()} <= {
+        *("__init__.py", "__pycache__", "atts_vllm_tail.py", "atts_vllm_tail-1.dist-info")
+    }
+    monkeypatch.setenv("ATTS_VLLM_TAIL", "0")
+    assert plan(tmp_path).env["ATTS_VLLM_TAIL"] == "0"
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,32 @@ def test_a_score_of_other_tokens_or_without_a_number(entries):
         wire.read_score(changed(SCORE, wire.SCORED, prompt_logprobs=entries), SCORED)
 
 
+def test_a_score_that_names_its_start_and_a_reply_with_its_rows_alone():
+    payload = wire.score_payload(SCORED, "tiny", priority=False, tail=True)
+    assert payload["vllm_xargs"] == {"atts_score_from": 2}
+    assert "vllm_xargs" not in wire.score_payload(SCORED, "tiny", priority=False)
+    rows = [None, {"87": {"logprob": -1.0}}, {"295": {"logprob": -2.0}}]
+    reply = changed(SCORE, wire.SCORED, prompt_logprobs=rows)
+    assert not wire.whole(reply, SCORED)
+    assert wire.read_score(reply, SCORED).logprobs == (-1.0, -2.0)
+    assert wire.whole(decode(SCORE, wire.SCORED), SCORED)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [None],
+        [None, {"295": {"logprob": -2.0}}],
+        [None, {"295": {"logprob": -2.0}}, {"87": {"logprob": -1.0}}],
+        [None, {"89": {"logprob": -1.0}}, {"87": {"logprob": -1.0}}],
+        [None, None, {"295": {"logprob": -2.0}}],
+    ],
+)
+def test_rows_of_a_segment_that_are_missing_or_anothers(rows):
+    with pytest.raises(MalformedReplyError):
+        wire.read_score(changed(SCORE, wire.SCORED, prompt_logprobs=rows), SCORED)
+
+
 def test_entries_before_the_segment_are_not_even_decoded():
     odd = [None, {"89": {"logprob": "odd"}}, {"87": {"logprob": -1.0}}, {"295": {"logprob": -2.0}}]
     reply = wire.read_score(changed(SCORE, wire.SCORED, prompt_logprobs=odd), SCORED)

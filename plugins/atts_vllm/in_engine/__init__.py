@@ -1,0 +1,1 @@
+"""What runs inside the engine's own processes; it needs nothing but vLLM and this folder."""
