@@ -47,7 +47,7 @@ async def counter(backend, name):
 
 
 def the_same_with_everything_at_once(loop, hard, reference):
-    assert PLUGIN in hard.describe()["server"]["score_route"]
+    assert PLUGIN in hard.identity.server["score_route"]
     assert hard.capabilities.scores_read_cache
     scored = []
 
@@ -112,12 +112,12 @@ def a_server_told_to_leave_the_plugin_out(loop, folder, reference, monkeypatch, 
         try:
             ids = backend.tokenizer.encode("Compute 17 + 5. " * 30)
             request = ScoreRequest(ids=ids, start=len(ids) - 9)
-            return request, [await backend.score(request) for _ in range(2)], backend.describe()
+            return request, [await backend.score(request) for _ in range(2)], backend.identity
         finally:
             await backend.aclose()
 
     request, replies, told = loop.run(score())
-    assert PLUGIN not in told["server"]["score_route"]
+    assert PLUGIN not in told.server["score_route"]
     expected = reference.logprobs(request.ids)[request.start - 1 :]
     for reply in replies:
         assert reply.logprobs == pytest.approx(expected, abs=TOLERANCE)

@@ -200,7 +200,7 @@ def test_the_engine_plugin_is_found_and_used(run):
     reply, routes, backend = scored(run, plugin="right")
     assert routes == ["plugin"]
     assert backend.capabilities.scores_read_cache
-    assert "atts_tail plugin" in backend.describe()["server"]["score_route"]
+    assert "atts_tail plugin" in backend.identity.server["score_route"]
     assert reply.usage.computed_tokens == 4
 
 
