@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from atts_harness.conformal.arrays import MOST_BYTES, MOST_SCORES, read_npz, refuse_pickle
 from atts_harness.conformal.provenance import Provenance
 from atts_harness.errors import SettingError
+from atts_harness.files import decode, read_file
 
 FORMAT: Literal["atts-bank"] = "atts-bank"
 VERSION = 1
 
 
-class Bank(msgspec.Struct, frozen=True, kw_only=True):
+class Bank(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Scores of one task, column by column, and what they depend on.
 
     Attributes:
@@ -71,14 +74,25 @@ def validated(bank: Bank, where: str) -> Bank:
     return bank
 
 
-class _Columns(msgspec.Struct, kw_only=True):
-    turn: tuple[int, ...]
-    question: tuple[int, ...]
+_Turn = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
+_Question = Annotated[int, msgspec.Meta(ge=-(1 << 62), lt=1 << 62)]
+_LENGTH = msgspec.Meta(max_length=MOST_SCORES)
+
+
+class _Columns(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    turn: Annotated[tuple[_Turn, ...], _LENGTH]
+    question: Annotated[tuple[_Question, ...], _LENGTH]
     # JSON has no infinity; msgspec writes null for it, which would lose the sign.
-    nonconformity: tuple[float | Literal["inf"], ...]
+    nonconformity: Annotated[tuple[float | Literal["inf"], ...], _LENGTH]
 
 
-class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class _About(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Everything but the scores.
+
+    Attributes:
+        digest: of the bank; banks of early releases have none.
+    """
+
     format: Literal["atts-bank"]
     version: int
     provenance: Provenance
@@ -86,7 +100,16 @@ class _Document(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     split: str | None = None
     evaluation_questions: bool = False
     origin: str = ""
+    digest: str | None = None
+
+
+class _Document(_About, kw_only=True, forbid_unknown_fields=True):
     scores: _Columns
+
+
+def digest_of(bank: Bank) -> str:
+    """A digest of all that a bank says; the same in every format of its file."""
+    return hashlib.sha256(msgspec.json.encode(bank)).hexdigest()[:16]
 
 
 def write_bank(bank: Bank, path: Path | str) -> Path:
@@ -97,26 +120,33 @@ def write_bank(bank: Bank, path: Path | str) -> Path:
     """
     path = Path(path)
     validated(bank, str(path))
+    if len(bank) > MOST_SCORES:
+        raise SettingError(f"bank={path}: {len(bank)} scores; a bank may have {MOST_SCORES}")
     scratch = path.with_name(path.name + ".part")
-    if path.suffix == ".npz":
-        _write_npz(bank, scratch)
-    else:
-        document = _Document(
-            format=FORMAT,
-            version=VERSION,
-            provenance=bank.provenance,
-            rate=bank.rate,
-            split=bank.split,
-            evaluation_questions=bank.evaluation_questions,
-            origin=bank.origin,
-            scores=_Columns(
+    about = {
+        "format": FORMAT,
+        "version": VERSION,
+        "provenance": bank.provenance,
+        "rate": bank.rate,
+        "split": bank.split,
+        "evaluation_questions": bank.evaluation_questions,
+        "origin": bank.origin,
+        "digest": digest_of(bank),
+    }
+    try:
+        if path.suffix == ".npz":
+            _write_npz(bank, about, scratch)
+        else:
+            columns = _Columns(
                 turn=bank.turns,
                 question=bank.questions,
                 nonconformity=tuple("inf" if math.isinf(s) else s for s in bank.nonconformities),
-            ),
-        )
-        scratch.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
-    scratch.replace(path)
+            )
+            content = msgspec.json.encode({**about, "scores": columns})
+            scratch.write_bytes(msgspec.json.format(content, indent=1))
+        scratch.replace(path)
+    except OSError as error:
+        raise SettingError(f"bank={path}: cannot be written: {error.strerror}") from error
     return path
 
 
@@ -127,72 +157,70 @@ def read_bank(path: Path | str) -> Bank:
     banks are pickles; they are refused with the two lines that turn them into JSON.
 
     Raises:
-        SettingError: missing, empty, not a bank, NaN inside, a pickle.
+        SettingError: missing, empty, too large, damaged, not a bank, NaN inside, a pickle.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists():
         raise SettingError(f"bank={path}: no such file; `atts calibrate` makes one")
-    head = path.open("rb").read(6)
-    if not head:
+    content = read_file(path, f"bank={path}", MOST_BYTES)
+    if not content:
         raise SettingError(f"bank={path}: the file is empty")
-    if head.startswith(b"\x93NUMPY"):
+    if content.startswith(b"\x93NUMPY"):
         from atts_harness.conformal.published import read_npy
 
-        bank = read_npy(path)
-    elif head.startswith(b"PK"):
-        bank = _read_npz(path)
-    elif head.startswith(b"\x80") or path.suffix in (".pkl", ".pickle"):
-        from atts_harness.conformal.published import refuse_pickle
-
+        bank = read_npy(content, path)
+    elif content.startswith(b"PK"):
+        bank = _bank(*read_npz(content, _About, path), path)
+    elif content.startswith(b"\x80") or path.suffix in (".pkl", ".pickle"):
         raise refuse_pickle(path)
     else:
-        bank = _read_json(path)
+        bank = _read_json(content, path)
     return validated(bank, str(path))
 
 
-def _read_json(path: Path) -> Bank:
-    data = path.read_bytes()
-    try:
-        if b'"format"' not in data[:4096]:
-            from atts_harness.conformal.published import from_questions
+def _read_json(content: bytes, path: Path) -> Bank:
+    what = f"bank={path}: not a bank"
+    if b'"format"' not in content[:4096]:
+        from atts_harness.conformal.published import from_questions
 
-            return from_questions(msgspec.json.decode(data, type=dict[str, list[float]]), path)
-        document = msgspec.json.decode(data, type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"bank={path}: not a bank: {error}") from error
-    return _bank(document, path)
+        return from_questions(decode(content, dict[str, list[float]], what), path)
+    document: _Document = decode(content, _Document, what)
+    scores = document.scores
+    columns = {
+        "nonconformity": [float(s) for s in scores.nonconformity],
+        "turn": scores.turn,
+        "question": scores.question,
+    }
+    return _bank(document, columns, path)
 
 
-def _bank(document: _Document, path: Path) -> Bank:
-    if document.version != VERSION:
+def _bank(about: _About, columns: Mapping[str, Sequence[Any]], path: Path) -> Bank:
+    if about.version != VERSION:
         raise SettingError(
-            f"bank={path}: version {document.version}, this release reads {VERSION}: make it "
+            f"bank={path}: version {about.version}, this release reads {VERSION}: make it "
             "again with `atts calibrate`"
         )
-    return Bank(
-        nonconformities=tuple(float(s) for s in document.scores.nonconformity),
-        turns=document.scores.turn,
-        questions=document.scores.question,
-        provenance=document.provenance,
-        rate=document.rate,
-        split=document.split,
-        evaluation_questions=document.evaluation_questions,
-        origin=document.origin,
+    bank = Bank(
+        nonconformities=tuple(columns["nonconformity"]),
+        turns=tuple(columns["turn"]),
+        questions=tuple(columns["question"]),
+        provenance=about.provenance,
+        rate=about.rate,
+        split=about.split,
+        evaluation_questions=about.evaluation_questions,
+        origin=about.origin,
     )
+    if about.digest is not None and about.digest != digest_of(bank):
+        raise SettingError(
+            f"bank={path}: damaged, or edited since it was written: make it again with `atts "
+            "calibrate` (or take its `digest` out, if you changed it on purpose)"
+        )
+    return bank
 
 
-def _write_npz(bank: Bank, path: Path) -> None:
+def _write_npz(bank: Bank, about: Mapping[str, Any], path: Path) -> None:
     import numpy as np
 
-    about: dict[str, Any] = {
-        "format": FORMAT,
-        "version": VERSION,
-        "provenance": bank.provenance,
-        "rate": bank.rate,
-        "split": bank.split,
-        "evaluation_questions": bank.evaluation_questions,
-        "origin": bank.origin,
-    }
     with path.open("wb") as file:  # a name would get a second suffix
         np.savez_compressed(
             file,
@@ -201,36 +229,6 @@ def _write_npz(bank: Bank, path: Path) -> None:
             question=np.array(bank.questions, dtype=np.int64),
             about=np.frombuffer(msgspec.json.encode(about), dtype=np.uint8),
         )
-
-
-def _read_npz(path: Path) -> Bank:
-    import zipfile
-
-    import numpy as np
-
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            about = msgspec.json.decode(arrays["about"].tobytes())
-            nonconformity, turn, question = (
-                arrays[name].tolist() for name in ("nonconformity", "turn", "question")
-            )
-        columns = {"nonconformity": ["inf" if _infinite(s) else s for s in nonconformity]}
-        columns |= {"turn": turn, "question": question}
-        document = msgspec.convert({**about, "scores": columns}, _Document)
-    except (
-        KeyError,
-        ValueError,
-        TypeError,
-        OSError,
-        zipfile.BadZipFile,
-        msgspec.MsgspecError,
-    ) as error:
-        raise SettingError(f"bank={path}: not a bank: {error}") from error
-    return _bank(document, path)
-
-
-def _infinite(value: object) -> bool:
-    return isinstance(value, float) and value == math.inf
 
 
 def bank_of(

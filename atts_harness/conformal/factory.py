@@ -133,13 +133,21 @@ def _find(path: Path, task: str) -> Path:
     if not path.is_dir():
         return path
     candidates = sorted(p for p in path.iterdir() if p.suffix in (".json", ".npz"))
-    matching = [p for p in candidates if read_bank(p).provenance.task == task]
+    matching, broken = [], []
+    for candidate in candidates:
+        try:
+            if read_bank(candidate).provenance.task == task:
+                matching.append(candidate)
+        except SettingError as error:
+            broken.append(candidate)
+            logger.warning("left out: %s", error)
     if len(matching) == 1:
         return matching[0]
     names = ", ".join(p.name for p in matching or candidates) or "none"
+    left_out = f"; not readable: {', '.join(p.name for p in broken)}" if broken else ""
     raise SettingError(
-        f"bank={path}: {len(matching)} banks of task {task} in this folder (files: {names}); "
-        "exactly one is needed"
+        f"bank={path}: {len(matching)} banks of task {task} in this folder (files: {names}"
+        f"{left_out}); exactly one is needed"
     )
 
 

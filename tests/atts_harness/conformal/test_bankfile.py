@@ -1,6 +1,11 @@
+import io
 import json
 import math
+import os
 import pickle
+import tracemalloc
+import zipfile
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -17,6 +22,7 @@ from atts_harness.conformal import (
     read_bank,
     write_bank,
 )
+from atts_harness.conformal.published import read_npy
 from atts_harness.errors import SettingError
 from atts_harness.records import SampleId
 from atts_harness.strategy import RunInfo
@@ -165,6 +171,32 @@ def test_scores_that_cannot_be_ranked_against(bank, message, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def npy_header(text):
+    """An `.npy` file that ends behind its header."""
+    data = text.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(data).to_bytes(2, "little") + data
+
+
+def array_of(values, dtype=None):
+    file = io.BytesIO()
+    np.save(file, np.array(values, dtype=dtype))
+    return file.getvalue()
+
+
+def json_array(value):
+    return array_of(list(msgspec.json.encode(value)), np.uint8)
+
+
+def archive(**files):
+    """An `.npz` bank of one score, with these files in place of the usual ones."""
+    usual = {"nonconformity": array_of([1.0]), "turn": array_of([0]), "question": array_of([0])}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as out:
+        for name, content in {**usual, **files}.items():
+            out.writestr(f"{name}.npy", content)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -185,6 +217,24 @@ def test_scores_that_cannot_be_ranked_against(bank, message, tmp_path):
         (b"PK\x03\x04 and then nothing", "not a bank"),
         (b"\xff\xfe\x00", "not a bank"),
         (b'{"x": [1.5]}', "question 'x' is not an index"),
+        ('{"²": [1.5]}'.encode(), "question '²' is not an index"),
+        (b'{"' + b"9" * 5000 + b'": [1.5]}', "is not an index"),
+        (b'{"format": ' + b"[" * 100_000, "not a bank"),
+        (b"[" * 100_000, "not a bank"),
+        (b"\x93NUMPY", "not a bank"),
+        (b"\x93NUMPY\x09\x00" + b"x" * 99, "not a bank"),
+        (npy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}"), "not a bank"),
+        (npy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (10**12,)}"), "not a bank"),
+        (npy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}"), "may"),
+        (npy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (5,)}"), "promises 5"),
+        (npy_header("{'descr': '|O', 'fortran_order': False, 'shape': (5,)}"), "a pickle"),
+        (npy_header("(" * 9000), "not a bank"),
+        (npy_header("{'descr': 'zz', 'shape': 5"), "not a bank"),
+        (archive(), "not a bank: .*about"),
+        (archive(about=b"not an array"), "not a bank"),
+        (archive(about=json_array({"format": "atts-bank", "version": 1})), "not a bank"),
+        (archive(about=json_array({}), turn=array_of([1.5])), "turn is of type float64"),
+        (archive(zeros=b"\0" * (1 << 27)), "unpacks to 128 MiB"),
     ],
 )
 def test_files_that_are_no_banks(content, message, tmp_path):
@@ -192,6 +242,83 @@ def test_files_that_are_no_banks(content, message, tmp_path):
     path.write_bytes(content)
     with pytest.raises(SettingError, match=message):
         read_bank(path)
+
+
+def test_a_small_file_cannot_take_much_memory(tmp_path):
+    """An archive of 130 kB that unpacks to 128 MiB, and a header that promises 8 TB."""
+    path = tmp_path / "b.npz"
+    path.write_bytes(archive(zeros=b"\0" * (1 << 27)))
+    assert path.stat().st_size < 200_000
+    header = npy_header("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}")
+    (tmp_path / "b.npy").write_bytes(header)
+    tracemalloc.start()
+    for name in ("b.npz", "b.npy"):
+        with pytest.raises(SettingError):
+            read_bank(tmp_path / name)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4_000_000, peak
+
+
+@pytest.mark.parametrize("make", ["folder", "pipe", "unreadable", "large"])
+def test_what_is_no_plain_file_is_refused(make, tmp_path):
+    path = tmp_path / "b.npz"
+    if make == "folder":
+        path = Path("/dev/zero")
+    elif make == "pipe":
+        os.mkfifo(path)
+    elif make == "unreadable":
+        path = tmp_path / "b\0.npz"
+    else:
+        with path.open("wb") as file:
+            file.truncate(1 << 33)
+    with pytest.raises(SettingError, match=r"not a (file|name)|no such file|larger than 64 MiB"):
+        read_bank(path)
+
+
+@pytest.mark.parametrize("suffix", ["json", "npz"])
+def test_a_bank_that_was_changed_is_refused(suffix, tmp_path):
+    path = write_bank(BANK, tmp_path / f"b.{suffix}")
+    assert read_bank(path) == BANK
+    other = msgspec.structs.replace(BANK, nonconformities=(9.0, *BANK.nonconformities[1:]))
+    changed = write_bank(other, tmp_path / f"c.{suffix}")
+    if suffix == "json":
+        document = msgspec.json.decode(path.read_bytes())
+        document["scores"]["nonconformity"][0] = 9.0
+        path.write_bytes(msgspec.json.encode(document))
+    else:
+        with np.load(path) as mine, np.load(changed) as theirs:
+            np.savez_compressed(path, **{**mine, "nonconformity": theirs["nonconformity"]})
+    with pytest.raises(SettingError, match="damaged, or edited since it was written"):
+        read_bank(path)
+
+
+def test_a_bank_of_an_early_release_has_no_digest_and_is_read(tmp_path):
+    path = write_bank(BANK, tmp_path / "b.json")
+    document = msgspec.json.decode(path.read_bytes())
+    del document["digest"]
+    path.write_bytes(msgspec.json.encode(document))
+    assert read_bank(path) == BANK
+
+
+def test_a_broken_bank_in_a_folder_is_left_out_and_named(tmp_path, caplog):
+    write_bank(BANK, tmp_path / "a.json")
+    (tmp_path / "b.json").write_bytes(b"{")
+    options = CalibrationOptions(bank=str(tmp_path))
+    make_policy(options, run_of()).decide(0.4, SampleId("math", 0, 0), 0, 0.5)
+    assert "left out: bank=" in caplog.text
+    (tmp_path / "a.json").unlink()
+    with pytest.raises(SettingError, match=r"0 banks of task math .*not readable: b.json"):
+        make_policy(options, run_of())
+
+
+@pytest.mark.parametrize(
+    "name", ["x_s0_t5_temp0.8", "x_s2_t5_temp0..8", f"x_s{'9' * 5000}_t5_temp1"]
+)
+def test_a_published_name_that_cannot_be_meant(name):
+    content = array_of([1.5, 2.0])
+    with pytest.raises(SettingError, match="rename it"):
+        read_npy(content, Path(f"{name}.npy"))
 
 
 def test_published_array(tmp_path):
@@ -224,7 +351,7 @@ def test_an_array_that_says_nothing_is_warned_of(tmp_path, caplog):
         (np.array([1.5, math.nan]), "1 of 2 scores are NaN"),
         (np.array([]), "holds no scores"),
         (np.ones((3, 2)), r"shape \(3, 2\)"),
-        (np.array(["a"]), "one row of perplexities"),
+        (np.array(["a"]), "one row of numbers"),
     ],
 )
 def test_arrays_that_are_no_banks(array, message, tmp_path):
