@@ -75,6 +75,16 @@ class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return plain
 
 
+def score_routes(roles: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """By role, the way in which an engine that has several gives scores.
+
+    Args:
+        roles: recorded identities.
+    """
+    told = {role: (one.get("server") or {}).get("score_route") for role, one in roles.items()}
+    return {role: str(route) for role, route in told.items() if route}
+
+
 LEVELS: Mapping[str, Level] = {
     "engine": "warns",
     "model": "decides",

@@ -93,11 +93,16 @@ def _calls(summary: dict[str, Any]) -> Table:
 
 
 def _facts(run: RecordedRun, summary: dict[str, Any]) -> list[str]:
+    from atts_harness.identity import score_routes
+
     samples, missing = summary["samples"], len(run.missing())
     lines = [
         f"{samples.get('finished', 0)} samples finished, {samples.get('failed', 0)} failed, "
         f"{missing} missing, in {summary['seconds']:.1f} s",
     ]
+    for role, route in score_routes(run.record.roles).items():
+        if f"{role}/score" in summary["calls"]:
+            lines.append(f"{role}: scores by {route}")
     for lane, use in summary["slots"].items():
         if use["busy_seconds"]:
             lines.append(f"{lane}: {use['bound']} slots, {use['idle_share']:.0%} idle")

@@ -23,6 +23,7 @@ from atts_harness.analysis.leaderboard.rows import (
 )
 from atts_harness.analysis.leaderboard.scores import counts, maj_at, pass_at
 from atts_harness.errors import AttsError, SettingError
+from atts_harness.identity import score_routes
 from atts_harness.journal.provenance import model_identity
 from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.ledger.prices import Price, parse_price
@@ -116,6 +117,7 @@ def _row(one: Found, run: RecordedRun | None, task: str, options: Options) -> Lo
             notes.append(f"resumed {len(run.sessions()) - 1} times: seconds are of all sessions")
         notes += _caches(run.path)
     cost = _costs(run, results, record, task)
+    notes += _score_routes(record, cost)
     if cost.speed.shared_with:
         notes.append(
             f"ran together with {', '.join(cost.speed.shared_with)}: seconds are of engines that "
@@ -177,6 +179,16 @@ def _caches(folder: Path) -> list[str]:
         f"prefix cache of the {role} {how}"
         for role, how in told.items()
         if how.startswith("not cleared")
+    ]
+
+
+def _score_routes(record: Mapping[str, Any], cost: costs.Costs) -> list[str]:
+    """By which way of an engine scores came, where it has several: it decides what they compute."""
+    routes = score_routes(record.get("roles", {}))
+    return [
+        f"{role}: scores by {route}"
+        for role, route in routes.items()
+        if f"{role}/score" in cost.totals
     ]
 
 

@@ -145,6 +145,8 @@ async def _scores(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
     text = (
         f"a score of {len(segment)} tokens behind {len(prompt)} computes {cost:.2f} times its own"
     )
+    if route := backend.identity.server.get("score_route"):
+        text += f" by {route}"
     if can.scores_read_cache:
         yield Finding("ok", "scores", text)
     else:
@@ -152,8 +154,10 @@ async def _scores(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
             "warning",
             "scores",
             f"{text}: it does not read the prefix cache",
-            "expected of vLLM's prompt_logprobs; on GPU builds from 0.32 start it with "
-            "--enable-scale-out, or serve the target with SGLang",
+            "expected of vLLM's prompt_logprobs: put this package beside the engine (pip install "
+            "--no-deps) and start the server with ATTS_VLLM_TAIL=1 and "
+            "--enable-prompt-tokens-details, or with --enable-scale-out on GPU builds from 0.32; "
+            "or serve the target with SGLang",
         )
     if not can.seeds:
         yield Finding(

@@ -241,11 +241,16 @@ def test_the_doctor_says_what_to_do_where_scores_read_no_cache(run):
     told = findings(run)
     assert told["engine"].text == "vllm 0.32.0"
     assert told["scores"].level == "warning"
+    assert "by /v1/completions prompt_logprobs: it does not read" in told["scores"].text
     assert "--enable-scale-out" in told["scores"].remedy
+    assert "ATTS_VLLM_TAIL=1" in told["scores"].remedy
     assert told["sampling"].level == "ok"
     assert told["context"].level == "warning"  # 512 tokens are one turn
     assert told["template"].level == "note"  # this server has no chat route
     assert findings(run, tails="right")["scores"].level == "ok"
+    told = findings(run, plugin="right")["scores"]
+    assert told.level == "ok"
+    assert "atts_tail plugin" in told.text
 
 
 def test_the_doctor_finds_samples_that_were_turned_greedy(run):

@@ -231,6 +231,7 @@ def make_run(tmp_path):
         prices=None,
         models=None,
         identify=False,
+        routes=None,
         grades=None,
         metrics=(),
         statistics=True,
@@ -249,6 +250,8 @@ def make_run(tmp_path):
             prices=prices or {},
             models=models or {},
         )
+        for role, route in (routes or {}).items():
+            record.roles[role]["server"] = {"score_route": route}
         if identify:
             record.tasks[task]["provenance"] = {
                 role: model_identity(told["model"]) for role, told in record.roles.items()

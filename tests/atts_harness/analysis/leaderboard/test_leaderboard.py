@@ -203,6 +203,20 @@ def test_a_cache_that_a_comparison_could_not_clear_is_noted(make_run, told, note
     assert [n for n in row.notes if "cache" in n or "cell.json" in n] == ([note] if note else [])
 
 
+def test_the_way_scores_came_is_noted_where_an_engine_has_several(make_run):
+    routes = {"draft": "/a prompt_logprobs", "target": "/b, the segment only"}
+    rows = report(
+        [
+            make_run("atts", routes=routes),
+            make_run("random-takeover", routes=routes),  # which scores nothing
+            make_run("atts", name="other", budget=99),
+        ]
+    ).leaderboard.rows
+    assert len(rows) == 3
+    said = [(row.strategy, note) for row in rows for note in row.notes if "scores by" in note]
+    assert said == [("atts", "target: scores by /b, the segment only")]
+
+
 def test_of_several_results_of_one_run_the_newest_counts(make_run):
     folder = make_run("atts", right_of(0.5))
     for kind in ("results_", "samples_t_"):
