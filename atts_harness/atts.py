@@ -44,11 +44,18 @@ class ATTS(Strategy):
     Options: ClassVar[type[StrategyOptions]] = ATTSOptions
     roles: ClassVar[tuple[Role, ...]] = ("draft", "target")
     scores: ClassVar[bool] = True
+    options: ATTSOptions
+    policy: TakeoverPolicy
 
     def __init__(self, options: ATTSOptions, run: RunInfo) -> None:
         self.options = options
-        self.policy: TakeoverPolicy = make_policy(options, run)
+        self.policy = make_policy(options, run)
         self.grouped = self.policy.presamples
+
+    @property
+    def nominal_rate(self) -> float:
+        """The share of scored turns that is meant to be taken over."""
+        return self.options.nominal
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""

@@ -13,6 +13,7 @@ import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
@@ -274,7 +275,9 @@ def convert(name: str, value: Any, kind: Any) -> Any:
 
 
 def _choices(kind: Any) -> list[str]:
-    """The values of a `Literal`, wherever it stands in a type."""
+    """The values of a `Literal` or an enumeration, wherever it stands in a type."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return [str(value.value) for value in kind]
     if get_origin(kind) is Literal:
         return [str(value) for value in get_args(kind)]
     return [value for part in get_args(kind) for value in _choices(part)]

@@ -3,7 +3,7 @@
 A strategy is an async function of a sample and a `Context`. All it does to the world goes
 through the context, so limits, retries, journal, ledger and replay need no code in a strategy:
 
-    class TargetOnly:
+    class TargetOnly(Strategy):
         name = "target-only"
         Options = StrategyOptions
 
@@ -29,18 +29,35 @@ from typing import (
     ClassVar,
     Protocol,
     TypeVar,
-    runtime_checkable,
 )
 
 import msgspec
 
 from atts_harness.backend import Role, Sampling
 from atts_harness.records import DecisionRecord, Finish, Reason, SampleId
+from atts_harness.takeover import Settled, TakeoverPolicy, Verdict
 from atts_harness.tokenizer import Tokenizer
 from atts_harness.transcript import Message, Prompt, Segment, Transcript
 
 if TYPE_CHECKING:
     from atts_harness.grading.extraction import Kind
+
+__all__ = [
+    "Context",
+    "Generation",
+    "Group",
+    "Outcome",
+    "Problem",
+    "RoleClient",
+    "RunInfo",
+    "Sample",
+    "Score",
+    "Settled",
+    "Strategy",
+    "StrategyOptions",
+    "TakeoverPolicy",
+    "Verdict",
+]
 
 T = TypeVar("T")
 
@@ -132,74 +149,6 @@ class Score:
     def nonconformity(self) -> float | None:
         """Mean negative log-probability, in nats per token: s. The perplexity is exp(s)."""
         return None if self.logprobs is None else -math.fsum(self.logprobs) / len(self.logprobs)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a takeover policy says of one turn: take over iff p <= threshold.
-
-    Attributes:
-        takeover: the verdict.
-        p_value: small means unusually bad; None if the policy computes none.
-        threshold: the rate after control; None if the policy has none.
-        bank_size: n.
-        bank: which bank was asked (`marginal`, `turn 3`, `question 12`, ...).
-    """
-
-    takeover: bool
-    p_value: float | None = None
-    threshold: float | None = None
-    bank_size: int = 0
-    bank: str = ""
-
-
-@runtime_checkable
-class TakeoverPolicy(Protocol):
-    """Decides turns; shared by all samples of a run."""
-
-    needs_scores: bool
-    """False for policies that ignore the score: then none is asked for, and none is paid."""
-
-    presamples: bool
-    """True if a problem's first drafts are its bank: ATTS gathers their scores first."""
-
-    def decide(self, nonconformity: float, sample: SampleId, turn: int, uniform: float) -> Verdict:
-        """Judge one turn, and learn from it where the policy learns.
-
-        Args:
-            nonconformity: s; NaN for a policy that needs no scores.
-            sample: whose turn.
-            turn: counted from 0.
-            uniform: the sample's seeded draw in [0, 1), for ties and coins.
-        """
-        ...
-
-    def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
-        """Presampling: the scores of a problem's first drafts, by repeat."""
-        ...
-
-    def fold(self, record: DecisionRecord) -> None:
-        """Replay a recorded decision; after all of them, in order, the state is what it was."""
-        ...
-
-
-@dataclass(frozen=True)
-class Settled:
-    """A policy with one answer, for a strategy that reaches its verdicts in a way of its own."""
-
-    verdict: Verdict
-    needs_scores = False
-    presamples = False
-
-    def decide(self, nonconformity: float, sample: SampleId, turn: int, uniform: float) -> Verdict:
-        """The verdict."""
-        return self.verdict
-
-    def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
-        """Nothing to learn."""
-
-    def fold(self, record: DecisionRecord) -> None:
-        """Nothing to restore."""
 
 
 class RoleClient(Protocol):
@@ -352,6 +301,10 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
         bool, msgspec.Meta(description="end a sample once its text holds a boxed answer")
     ] = True
 
+    def provenance(self) -> dict[str, Any]:
+        """Those of the options that scores depend on, by their names in a bank's provenance."""
+        return {}
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -369,16 +322,17 @@ class RunInfo:
 
 
 class Strategy(Protocol):
-    """A way to produce samples. Made once a set of options; `run` is called once a sample.
+    """A way to produce samples; derive from it. Made once a set of options, run once a sample.
 
     Class attributes:
         name: its lm-eval model name.
         Options: its options.
         roles: which roles it uses.
         scores: whether the target must be able to score.
-        grouped: whether it gathers siblings; its groups are then admitted whole.
 
     Attributes:
+        options: as used, which the run's record holds.
+        grouped: whether it gathers siblings; its groups are then admitted whole.
         policy: whose decisions are folded on resume; None if it decides nothing.
     """
 
@@ -386,10 +340,16 @@ class Strategy(Protocol):
     Options: ClassVar[type[StrategyOptions]]
     roles: ClassVar[tuple[Role, ...]] = ("draft", "target")
     scores: ClassVar[bool] = False
+    options: StrategyOptions = StrategyOptions()
     grouped: bool = False
     policy: TakeoverPolicy | None = None
 
     def __init__(self, options: Any, run: RunInfo) -> None: ...
+
+    @property
+    def nominal_rate(self) -> float | None:
+        """The takeover rate that it aims at, in [0, 1]; None if it aims at none."""
+        return None
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""

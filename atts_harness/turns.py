@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -38,3 +38,13 @@ class TurnOptions(StrategyOptions, frozen=True, kw_only=True):
     def stops(self) -> tuple[str, ...]:
         """Stop strings of a turn."""
         return (self.turn_stop,) if self.turn_stop else ()
+
+    def provenance(self) -> dict[str, Any]:
+        """What shapes a draft, and what a takeover leaves for later turns."""
+        return {
+            "draft_tokens": self.draft_tokens,
+            "target_tokens": self.target_tokens,
+            "on_reject": self.on_reject,
+            "score_template": self.score_template,
+            "stop": self.stops,
+        }

@@ -30,14 +30,12 @@ class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
         scores: n.
         questions: Q, from which they come.
         least_rate: the smallest rate at which a rank alone can mean takeover: 1 / (n + 1).
-        questions_least_rate: likewise for the hierarchical p-value: 1 / (Q + 1).
     """
 
     turn: int
     scores: int
     questions: int
     least_rate: float
-    questions_least_rate: float
 
 
 def bank_from_decisions(
@@ -97,7 +95,7 @@ def bank_from_run(
         SettingError: no such task, or no scores.
         RunDirError: no run there, or an unfinished one.
     """
-    from atts_harness.journal.reader import open_run
+    from atts_harness.journal.reader import nominal_rate, open_run
 
     with open_run(path) as run:
         if not partial:
@@ -109,7 +107,7 @@ def bank_from_run(
             task=task,
             provenance=of_run(entry.get("provenance", {}), task),
             turns=turns,
-            rate=_rate_of(entry.get("options", {})),
+            rate=nominal_rate(run.record, task),
             split=split,
             evaluation_questions=evaluation_questions,
             origin=f"run of {run.record.strategy}, {run.record.started_at}",
@@ -126,15 +124,6 @@ def _task_of(run: RecordedRun, task: str | None) -> str:
     raise SettingError(f"{run.path}: {what}; there are: {', '.join(known)}")
 
 
-def _rate_of(options: dict[str, Any]) -> float | None:
-    """The nominal rate of the run's takeovers, where its strategy has one."""
-    if options.get("budget"):
-        taken, _, samples = str(options["budget"]).partition("/")
-        return int(taken) / int(samples)
-    rate = options.get("rate")
-    return None if rate is None else float(rate)
-
-
 def by_turn(bank: Bank) -> list[TurnRow]:
     """What the bank holds of each turn, in order."""
     scores = Counter(bank.turns)
@@ -147,7 +136,6 @@ def by_turn(bank: Bank) -> list[TurnRow]:
             scores=scores[turn],
             questions=len(questions[turn]),
             least_rate=1 / (scores[turn] + 1),
-            questions_least_rate=1 / (len(questions[turn]) + 1),
         )
         for turn in sorted(scores)
     ]

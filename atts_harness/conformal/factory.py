@@ -29,7 +29,6 @@ from atts_harness.conformal.sources import (
     OnlineSource,
     PresampleSource,
     Source,
-    stratum,
 )
 from atts_harness.errors import SettingError
 from atts_harness.strategy import RunInfo
@@ -106,14 +105,14 @@ def _load(
 
 
 def _check_coverage(bank: Bank, options: CalibrationOptions, where: str) -> None:
-    by_turn = options.coverage.endswith("turn")
-    if by_turn and not any(bank.turns) and getattr(options, "turns", 2) > 1:
+    by_turn = options.coverage.by_turn
+    if by_turn and not any(bank.turns) and options.turns > 1:
         raise SettingError(
             f"bank={where} holds first drafts only, which says nothing about later turns: use "
             "calibration=online, a bank made by turn (`atts calibrate`), or coverage=marginal as "
             "published"
         )
-    if options.coverage.startswith("conditional") and not bank.evaluation_questions:
+    if options.coverage.by_problem and not bank.evaluation_questions:
         raise SettingError(
             f"bank={where} holds other questions than the evaluation's, so no problem can find its "
             f"own scores for coverage={options.coverage}: use coverage=turn, or "
@@ -162,9 +161,9 @@ def freeze(bank: Bank, options: CalibrationOptions, where: str) -> FrozenBanks:
     needed = scores_needed(options.nominal)
     rows: dict[str, dict[int, list[float]]] = {}
     turns: dict[int | None, set[int]] = {}
-    conditional = options.coverage.startswith("conditional")
+    conditional = options.coverage.by_problem
     for s, turn, question in zip(bank.nonconformities, bank.turns, bank.questions, strict=True):
-        name = stratum(options.coverage, question, turn)
+        name = options.coverage.bank(question, turn)
         rows.setdefault(name, {}).setdefault(question, []).append(s)
         turns.setdefault(question if conditional else None, set()).add(turn)
     banks: dict[str, RankingBank] = {
@@ -185,13 +184,13 @@ def _own_banks(
     needed: int,
 ) -> dict[int | None, list[int]]:
     """The turns whose bank is large enough to decide by itself; at least the first."""
-    if not coverage.endswith("turn"):
+    if not coverage.by_turn:
         return {}
     return {
         question: [
             turn
             for turn in sorted(known)
-            if turn == min(known) or sizes[stratum(coverage, question or 0, turn)] >= needed
+            if turn == min(known) or sizes[coverage.bank(question or 0, turn)] >= needed
         ]
         for question, known in turns.items()
     }

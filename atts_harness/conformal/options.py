@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from enum import StrEnum
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,8 +11,35 @@ import msgspec
 from atts_harness.errors import SettingError
 from atts_harness.turns import TurnOptions
 
-Coverage = Literal["marginal", "turn", "conditional", "conditional+turn"]
 Source = Literal["file", "online", "presample"]
+
+
+class Coverage(StrEnum):
+    """What a bank is kept for: the task, each turn, each problem, or each turn of each problem."""
+
+    MARGINAL = "marginal"
+    TURN = "turn"
+    CONDITIONAL = "conditional"
+    CONDITIONAL_TURN = "conditional+turn"
+
+    @property
+    def by_turn(self) -> bool:
+        """Whether turns have banks of their own."""
+        return self in (Coverage.TURN, Coverage.CONDITIONAL_TURN)
+
+    @property
+    def by_problem(self) -> bool:
+        """Whether problems have banks of their own."""
+        return self in (Coverage.CONDITIONAL, Coverage.CONDITIONAL_TURN)
+
+    def bank(self, doc: int, turn: int) -> str:
+        """The name of the bank that a turn of a problem belongs to, unique within a task."""
+        parts = []
+        if self.by_problem:
+            parts.append(f"question {doc}")
+        if self.by_turn:
+            parts.append(f"turn {turn}")
+        return "/".join(parts) or "marginal"
 
 
 class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
@@ -42,7 +70,7 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
     coverage: Annotated[
         Coverage,
         msgspec.Meta(description="what a bank is kept for: the task, each turn, each problem"),
-    ] = "turn"
+    ] = Coverage.TURN
     pvalue: Annotated[
         Literal["pooled", "hierarchical"],
         msgspec.Meta(
@@ -65,6 +93,10 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
         Literal["pvalue", "reference"],
         msgspec.Meta(description="p <= rate, or as published: percentile >= 1 - rate"),
     ] = "pvalue"
+
+    def __post_init__(self) -> None:
+        """Take a coverage by its name, too."""
+        msgspec.structs.force_setattr(self, "coverage", Coverage(self.coverage))
 
     @property
     def source(self) -> Source:
@@ -125,7 +157,7 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
             raise SettingError(
                 f"bank={self.bank} is not used by calibration={source}: drop one of them"
             )
-        if self.pvalue == "hierarchical" and self.coverage.startswith("conditional"):
+        if self.pvalue == "hierarchical" and self.coverage.by_problem:
             raise SettingError(
                 f"pvalue=hierarchical compares questions, coverage={self.coverage} keeps to one: "
                 "use coverage=turn or marginal, or pvalue=pooled"

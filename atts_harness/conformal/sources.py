@@ -53,19 +53,6 @@ class Source(Protocol):
         ...
 
 
-def stratum(coverage: Coverage, doc: int, turn: int) -> str:
-    """The name of the bank that a turn belongs to."""
-    match coverage:
-        case "marginal":
-            return "marginal"
-        case "turn":
-            return f"turn {turn}"
-        case "conditional":
-            return f"question {doc}"
-        case "conditional+turn":
-            return f"question {doc}/turn {turn}"
-
-
 class OnlineSource:
     """Each score ranks among those judged before it, then joins them."""
 
@@ -79,7 +66,7 @@ class OnlineSource:
 
     def place(self, sample: SampleId, turn: int) -> Place:
         """The bank of the turn's stratum."""
-        name = stratum(self._coverage, sample.doc, turn)
+        name = self._coverage.bank(sample.doc, turn)
         key = (sample.task, name)
         bank = self._banks.get(key)
         if bank is None:
@@ -115,7 +102,7 @@ class PresampleSource:
 
     def place(self, sample: SampleId, turn: int) -> Place:
         """The first drafts' bank; for later turns with coverage by turn, the online one."""
-        if turn and self._coverage.endswith("turn"):
+        if turn and self._coverage.by_turn:
             return self._later.place(sample, turn)
         own = None
         if turn == 0:
@@ -127,14 +114,14 @@ class PresampleSource:
         """Later turns learn online; a replayed first turn was a first draft."""
         if turn == 0:
             self._take(sample.task, sample.doc, sample.repeat, score)
-        elif self._coverage.endswith("turn"):
+        elif self._coverage.by_turn:
             self._later.learn(sample, turn, score)
 
     def offer(self, task: str, doc: int, scores: Mapping[int, float]) -> None:
         """Add first drafts; each repeat counts once, however often it is offered."""
         for repeat, score in scores.items():
             self._take(task, doc, repeat, score)
-        if self._coverage.startswith("conditional") and len(scores) - 1 < self._warn_below:
+        if self._coverage.by_problem and len(scores) - 1 < self._warn_below:
             logger.warning(
                 "%s: %d first drafts of a problem are its bank; at this rate at least %d are "
                 "needed before a rank alone can mean takeover: more repeats, or coverage=turn",
@@ -145,7 +132,7 @@ class PresampleSource:
             self._warn_below = 0
 
     def _bank(self, task: str, doc: int) -> tuple[str, RankingBank]:
-        name = stratum(self._coverage, doc, 0)
+        name = self._coverage.bank(doc, 0)
         bank = self._banks.get((task, name))
         if bank is None:
             bank = self._banks[task, name] = self._new_bank()
@@ -187,8 +174,8 @@ class FrozenBanks:
         """
         known = self._turns.get(doc) or self._turns.get(None) or (turn,)
         asked = known[max(0, bisect_right(known, turn) - 1)]
-        name = stratum(self._coverage, doc, turn)
-        key = stratum(self._coverage, doc, asked)
+        name = self._coverage.bank(doc, turn)
+        key = self._coverage.bank(doc, asked)
         bank = self._banks.get(key)
         if bank is None:
             raise SettingError(

@@ -22,8 +22,8 @@ FREE_SETTINGS = frozenset(
     }
 )
 # How much of a task is asked for: a run may be continued with more or fewer documents. What its
-# provenance tells is compared piece by piece already.
-FREE_OF_A_TASK = frozenset({"problems", "samples", "provenance"})
+# provenance and its nominal rate tell is compared piece by piece already.
+FREE_OF_A_TASK = frozenset({"problems", "samples", "provenance", "nominal_rate"})
 MOST_NAMED = 5
 
 

@@ -65,11 +65,7 @@ def run_provenance(
         "draft_min_p": draft.min_p,
         "target_temperature": target.temperature,
     }
-    for name in ("draft_tokens", "target_tokens", "on_reject", "score_template"):
-        if hasattr(options, name):
-            known[name] = getattr(options, name)
-    if hasattr(options, "stops"):
-        known["stop"] = tuple(options.stops)
+    known |= options.provenance()
     return known
 
 

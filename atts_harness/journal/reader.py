@@ -173,6 +173,22 @@ def _place(call: CallRecord) -> tuple[int, str, int]:
     return (call.key.turn, call.key.kind, call.key.attempt)
 
 
+def nominal_rate(record: RunRecord, task: str) -> float | None:
+    """The takeover rate that a run aimed at on a task; None if its strategy aims at none.
+
+    Runs of earlier releases did not note it; theirs is what their options say.
+    """
+    entry = record.tasks.get(task, {})
+    if "nominal_rate" in entry:
+        return None if entry["nominal_rate"] is None else float(entry["nominal_rate"])
+    options = entry.get("options") or record.options
+    if options.get("budget"):
+        taken, _, samples = str(options["budget"]).partition("/")
+        return int(taken) / int(samples)
+    rate = options.get("rate")
+    return float(rate) if isinstance(rate, int | float) else None
+
+
 def open_run(path: str | Path) -> RecordedRun:
     """Open a run directory for reading; a run that is going can be read, too.
 

@@ -255,14 +255,14 @@ class Harness:
 
 def _task_entry(group: Group) -> dict[str, Any]:
     problem = group.problem
-    options = getattr(group.strategy, "options", None)
     return {
         "problems": 0,
         "samples": 0,
         "max_tokens": problem.max_tokens,
         "until": list(problem.until),
         "sampling": {role: msgspec.to_builtins(s) for role, s in problem.sampling.items()},
-        "options": msgspec.to_builtins(options) if isinstance(options, msgspec.Struct) else {},
+        "options": msgspec.to_builtins(group.strategy.options),
+        "nominal_rate": group.strategy.nominal_rate,
     }
 
 

@@ -224,12 +224,8 @@ def _of_plugins() -> Observers:
 
 def _nominal(groups: Sequence[Group]) -> float | None:
     """The takeover rate that all groups' strategies aim at, if they agree on one."""
-    rates = set()
-    for group in groups:
-        options = getattr(group.strategy, "options", None)
-        rates.add(getattr(options, "nominal", getattr(options, "rate", None)))
-    rate = rates.pop() if len(rates) == 1 else None
-    return float(rate) if isinstance(rate, int | float) else None
+    rates = {group.strategy.nominal_rate for group in groups}
+    return rates.pop() if len(rates) == 1 else None
 
 
 def _say(message: str) -> None:

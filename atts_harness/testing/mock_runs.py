@@ -23,7 +23,6 @@ from atts_harness.strategy import (
     Sample,
     Strategy,
     StrategyOptions,
-    TakeoverPolicy,
 )
 from atts_harness.testing.mock_clock import run_simulated
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
@@ -43,7 +42,7 @@ class MockOptions(StrategyOptions, frozen=True, kw_only=True):
     share: Annotated[bool, msgspec.Meta(description="gather siblings before each decision")] = False
 
 
-class MockTurns:
+class MockTurns(Strategy):
     """Draft, score, sometimes a takeover, until a seeded coin ends the sample.
 
     The shape of ATTS without its statistics: what is drawn depends on the sample alone, so two
@@ -54,7 +53,7 @@ class MockTurns:
     Options: ClassVar[type[StrategyOptions]] = MockOptions
     roles: ClassVar[tuple[Role, ...]] = ("draft", "target")
     scores: ClassVar[bool] = True
-    policy: TakeoverPolicy | None = None
+    options: MockOptions
 
     def __init__(self, options: MockOptions | None = None, run: RunInfo | None = None) -> None:
         self.options = options or MockOptions()

@@ -109,9 +109,12 @@ class DraftOnly(Strategy):
     Options: ClassVar[type[StrategyOptions]] = DraftOnlyOptions
     roles: ClassVar[tuple[Role, ...]] = ("draft",)
 
+    options: DraftOnlyOptions
+    policy: TakeoverPolicy
+
     def __init__(self, options: DraftOnlyOptions, run: RunInfo) -> None:
         self.options = options
-        self.policy: TakeoverPolicy = Coin(0.0)
+        self.policy = Coin(0.0)
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
@@ -127,9 +130,12 @@ class AlwaysTakeover(Strategy):
     name: ClassVar[str] = "always-takeover"
     Options: ClassVar[type[StrategyOptions]] = TurnOptions
 
+    options: TurnOptions
+    policy: TakeoverPolicy
+
     def __init__(self, options: TurnOptions, run: RunInfo) -> None:
         self.options = options
-        self.policy: TakeoverPolicy = Coin(1.0)
+        self.policy = Coin(1.0)
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
@@ -142,9 +148,12 @@ class RandomTakeover(Strategy):
     name: ClassVar[str] = "random-takeover"
     Options: ClassVar[type[StrategyOptions]] = RandomTakeoverOptions
 
+    options: RandomTakeoverOptions
+    policy: TakeoverPolicy
+
     def __init__(self, options: RandomTakeoverOptions, run: RunInfo) -> None:
         self.options = options
-        self.policy: TakeoverPolicy = Coin(options.nominal or 0.0)
+        self.policy = Coin(options.nominal or 0.0)
         if options.rate_of is not None:
             task = run.provenance.get("task")
             rates = _rates_of(options.rate_of, task)
@@ -152,6 +161,11 @@ class RandomTakeover(Strategy):
             if task is not None:
                 # From here on it is a rate like any other: reports show it as the nominal one.
                 self.options = msgspec.structs.replace(options, rate=rates[task], rate_of=None)
+
+    @property
+    def nominal_rate(self) -> float | None:
+        """The coin's rate, where it is one for all tasks."""
+        return self.options.nominal
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""

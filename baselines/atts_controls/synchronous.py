@@ -47,9 +47,16 @@ class Synchronous(Strategy):
     Options: ClassVar[type[StrategyOptions]] = SynchronousOptions
     scores: ClassVar[bool] = True
 
+    options: SynchronousOptions
+
     def __init__(self, options: SynchronousOptions, run: RunInfo) -> None:
         self.options = options
         self.grouped = True
+
+    @property
+    def nominal_rate(self) -> float:
+        """The share of a turn's samples that is taken over."""
+        return self.options.rate
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""

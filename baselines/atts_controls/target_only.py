@@ -35,6 +35,7 @@ class TargetOnly(Strategy):
     name: ClassVar[str] = "target-only"
     Options: ClassVar[type[StrategyOptions]] = TargetOnlyOptions
     roles: ClassVar[tuple[Role, ...]] = ("target",)
+    options: TargetOnlyOptions
 
     def __init__(self, options: TargetOnlyOptions, run: RunInfo) -> None:
         self.options = options

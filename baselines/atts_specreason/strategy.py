@@ -51,6 +51,7 @@ class SpecReason(Strategy):
 
     name: ClassVar[str] = "specreason"
     Options: ClassVar[type[StrategyOptions]] = SpecReasonOptions
+    options: SpecReasonOptions
 
     def __init__(self, options: SpecReasonOptions, run: RunInfo) -> None:
         self.options = options

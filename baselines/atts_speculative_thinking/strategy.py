@@ -29,7 +29,7 @@ from atts_harness.strategy import (
     Verdict,
 )
 from atts_harness.transcript import Segment, Transcript, inserted
-from atts_speculative_thinking.options import SpeculativeThinkingOptions, resolve
+from atts_speculative_thinking.options import FileOptions, SpeculativeThinkingOptions, resolve
 from atts_speculative_thinking.rules import Rules, sentiment, verifies
 
 
@@ -39,8 +39,10 @@ class SpeculativeThinking(Strategy):
     name: ClassVar[str] = "speculative-thinking"
     Options: ClassVar[type[StrategyOptions]] = SpeculativeThinkingOptions
 
-    def __init__(self, options: StrategyOptions, run: RunInfo) -> None:
-        assert isinstance(options, SpeculativeThinkingOptions)
+    options: FileOptions
+
+    def __init__(self, options: FileOptions, run: RunInfo) -> None:
+        self.options = options
         self.rules = resolve(options)
         self._prints = {tokenizer.fingerprint for tokenizer in run.tokenizers.values()}
 

@@ -21,7 +21,7 @@ from benchmarks.conformal.figure import BLUE, GREY, RED, arguments, figure
 RATE, SIZES = 0.4, 51
 Ties = Literal["random", "conservative"]
 TIES: tuple[Ties, ...] = ("random", "conservative")
-COVERAGES: tuple[Coverage, ...] = ("marginal", "turn", "conditional", "conditional+turn")
+COVERAGES = tuple(Coverage)
 
 
 def rates(coverage: Coverage, ties: Ties, trials: int, rng: random.Random) -> list[float]:

@@ -35,7 +35,7 @@ from atts_harness.records import RunRecord
 from atts_harness.running.observers import Observers
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
-from atts_harness.strategy import Context, Outcome, Sample, StrategyOptions
+from atts_harness.strategy import Context, Outcome, Sample, Strategy, StrategyOptions
 from atts_harness.testing.mock_runs import make_groups
 from atts_harness.testing.scripted import ByteTokenizer
 
@@ -44,13 +44,11 @@ Figures = dict[str, float]
 TURNS = 10
 
 
-class Turns:
+class Turns(Strategy):
     """Requests of one sort, one after the other in each sample, behind a long prompt."""
 
     name = "cost"
     Options = StrategyOptions
-    grouped = False
-    policy = None
 
     def __init__(self, scores: bool) -> None:
         self.scores = scores

@@ -23,7 +23,7 @@ from atts_harness.identity import ModelIdentity
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
-from atts_harness.strategy import Context, Outcome, Sample, StrategyOptions
+from atts_harness.strategy import Context, Outcome, Sample, Strategy, StrategyOptions
 from atts_harness.testing.mock_clock import run_simulated
 from atts_harness.testing.mock_runs import make_groups
 from atts_harness.testing.scripted import ByteTokenizer
@@ -52,11 +52,9 @@ class Timed(InProcess):
         """Nothing to close."""
 
 
-class Replayed:
+class Replayed(Strategy):
     name = "replayed"
     Options = StrategyOptions
-    grouped = False
-    policy = None
 
     def __init__(self, chains: Questions) -> None:
         self.chains = chains

@@ -25,7 +25,7 @@ from atts_harness.running.control import Control
 from atts_harness.running.observers import Observers
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
-from atts_harness.strategy import Context, Outcome, Sample, StrategyOptions
+from atts_harness.strategy import Context, Outcome, Sample, Strategy, StrategyOptions
 from atts_harness.testing.mock_runs import make_groups
 from atts_harness.testing.scripted import ByteTokenizer
 
@@ -54,13 +54,11 @@ class AtOnce(InProcess):
         """Nothing to close."""
 
 
-class Drafts:
+class Drafts(Strategy):
     """So many drafts, one after the other."""
 
     name = "drafts"
     Options = StrategyOptions
-    grouped = False
-    policy = None
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         transcript = sample.transcript

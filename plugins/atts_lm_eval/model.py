@@ -17,7 +17,6 @@ from atts_harness.errors import SettingError
 from atts_harness.ledger.statistics import by_task
 from atts_harness.records import SampleRecord
 from atts_harness.running.harness import Harness
-from atts_harness.strategy import Strategy
 from atts_harness.transcript import Message, Prompt
 from atts_lm_eval import ending, excepthook, scoring, wording
 from atts_lm_eval.answer import Answer
@@ -92,7 +91,7 @@ class AttsLM(LM):  # type: ignore[misc]
         """
         plan = make_plan(requests, self.settings, self.harness.strategy)
         for group in plan.groups:
-            self._nominal[group.problem.task] = _nominal_rate(group.strategy)
+            self._nominal[group.problem.task] = group.strategy.nominal_rate
         self._run = msgspec.to_builtins(self.harness.record(plan.groups))
         records = self.harness.run(plan.groups, show=not disable_tqdm)
         self._records += records
@@ -210,10 +209,3 @@ def _with_strategy(strategy: str, model_args: Mapping[str, Any]) -> dict[str, An
             f"strategy={asked}: the model is {strategy}; use --model {asked}, or leave it out"
         )
     return {**model_args, "strategy": strategy}
-
-
-def _nominal_rate(strategy: Strategy) -> float | None:
-    """The takeover rate that a strategy aims at, if it has one."""
-    options = getattr(strategy, "options", None)
-    rate = getattr(options, "nominal", getattr(options, "rate", None))
-    return None if rate is None else float(rate)

@@ -12,8 +12,8 @@ from atts_harness.analysis.audit.audit import Audit, audit
 from atts_harness.analysis.audit.published import RATE, grades_of, records_of
 from atts_harness.analysis.audit.turns import turns_of, turns_of_decisions
 from atts_harness.errors import SettingError
-from atts_harness.journal.reader import open_run
-from atts_harness.records import RunRecord, SampleId
+from atts_harness.journal.reader import nominal_rate, open_run
+from atts_harness.records import SampleId
 
 GRADED = "graded"
 """Key under which a sample log has the grades of a document's repeats."""
@@ -57,23 +57,13 @@ def audit_path(
         audit(
             turns,
             task=name,
-            nominal=nominal_of(record, name),
+            nominal=nominal_rate(record, name),
             right={id_: grade for id_, grade in right.items() if id_.task == name},
             seed=seed,
         )
         for name in tasks
         if task in (None, name)
     ]
-
-
-def nominal_of(record: RunRecord, task: str) -> float | None:
-    """The takeover rate that a run asked for on a task; None if its strategy has none."""
-    options = record.tasks.get(task, {}).get("options") or record.options
-    if options.get("budget"):
-        taken, _, samples = str(options["budget"]).partition("/")
-        return int(taken) / int(samples)
-    rate = options.get("rate")
-    return float(rate) if isinstance(rate, int | float) else None
 
 
 def grades_of_logs(paths: Sequence[Path]) -> Iterator[tuple[SampleId, bool]]:

@@ -14,12 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from atts_harness.analysis.audit.audit import Audit, audit
-from atts_harness.analysis.audit.loading import nominal_of
 from atts_harness.analysis.audit.turns import turns_of
 from atts_harness.analysis.leaderboard.rows import Row
 from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import AttsError
-from atts_harness.journal.reader import RecordedRun, open_run
+from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run
 from atts_harness.lanes import LANES, Lane, lane_of
 from atts_harness.records import EXTRACTOR, CallRecord, SampleId, SampleRecord
 from atts_harness.results.entries import Entry
@@ -143,7 +142,9 @@ def _view(
     turns = list(turns_of(samples))
     audited = None
     if any(turn.p_value is not None for turn in turns):
-        audited = audit(turns, task=row.task, nominal=nominal_of(run.record, row.task), right=right)
+        audited = audit(
+            turns, task=row.task, nominal=nominal_rate(run.record, row.task), right=right
+        )
     else:
         lacks["audit"] = "its decisions have no p-values" if turns else "it decides no takeovers"
     # An extractor is neither draft nor target: its calls come after a sample, on no slot of theirs.

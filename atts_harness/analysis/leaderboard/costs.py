@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from atts_harness.analysis.audit.loading import nominal_of
 from atts_harness.analysis.leaderboard.flops import attended
 from atts_harness.analysis.leaderboard.paired import interval_of
 from atts_harness.analysis.leaderboard.rows import (
@@ -22,7 +21,7 @@ from atts_harness.analysis.leaderboard.rows import (
 )
 from atts_harness.analysis.statistics import clustered_ratio
 from atts_harness.errors import AttsError, SettingError
-from atts_harness.journal.reader import RecordedRun, open_run
+from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run
 from atts_harness.ledger.prices import Price
 from atts_harness.ledger.recorded import ledger_of
 from atts_harness.ledger.statistics import TakeoverCount, computed_tokens, tokens_per_sample
@@ -121,7 +120,9 @@ def of_run(run: RecordedRun, task: str) -> Costs:
         samples=len(records),
         kept=sum(sum(record.kept_tokens.values()) for record in records),
         turns=sum(record.turns for record in records) / len(records),
-        takeover=_takeover([d for r in records for d in r.decisions], nominal_of(run.record, task)),
+        takeover=_takeover(
+            [d for r in records for d in r.decisions], nominal_rate(run.record, task)
+        ),
         speed=Speed(
             makespan=makespan,
             samples_per_second=len(records) / makespan if makespan > 0 else None,

@@ -5,18 +5,16 @@ import dataclasses
 
 import pytest
 
-from atts_harness.strategy import StrategyOptions
+from atts_harness.strategy import Strategy, StrategyOptions
 from atts_harness.testing.play import play
 from atts_harness.transcript import inserted
 
 
-class Base:
+class Base(Strategy):
     name = "writer"
     Options = StrategyOptions
     roles = ("draft", "target")
     scores = False
-    grouped = False
-    policy = None
 
     def __init__(self, options, run):
         self.options = options

@@ -16,18 +16,19 @@ from atts_harness.running.control import Control
 from atts_harness.running.observers import Observers
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
-from atts_harness.strategy import StrategyOptions
+from atts_harness.strategy import Strategy, StrategyOptions
 from atts_harness.testing.mock_clock import run_simulated
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.testing.mock_latency import fixed, lognormal, per_token
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups, sample_ids, simulate
 
 
-class Strategy:
+class Made(Strategy):
     name = "test"
     Options = StrategyOptions
-    grouped = False
-    policy = None
+
+    def __init__(self):
+        pass
 
 
 def of(run, **attributes):
@@ -36,7 +37,7 @@ def of(run, **attributes):
     async def method(self, sample, ctx):
         return await run(sample, ctx)
 
-    return type("Strategy", (Strategy,), {"run": method, **attributes})()
+    return type("Strategy", (Made,), {"run": method, **attributes})()
 
 
 async def one_draft(sample, ctx):

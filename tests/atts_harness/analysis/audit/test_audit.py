@@ -12,13 +12,14 @@ from typer.testing import CliRunner
 
 from atts_harness.analysis.audit.audit import Audit, audit, ks_distance
 from atts_harness.analysis.audit.command import audit_command
-from atts_harness.analysis.audit.loading import audit_path, grades_of_logs, nominal_of
+from atts_harness.analysis.audit.loading import audit_path, grades_of_logs
 from atts_harness.analysis.audit.published import grades_of, records_of
 from atts_harness.analysis.audit.signal import signal_quality
 from atts_harness.analysis.audit.tables import render
 from atts_harness.analysis.audit.turns import AuditedTurn, turns_of, turns_of_decisions
 from atts_harness.errors import SettingError
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.reader import nominal_rate
 from atts_harness.records import (
     DecisionRecord,
     RunRecord,
@@ -304,9 +305,9 @@ def test_nominal_rate_of_a_run():
     record = RunRecord(
         options={"rate": 0.2}, tasks={"a": {"options": {"rate": 0.4, "budget": "6/16"}}}
     )
-    assert nominal_of(record, "a") == 6 / 16
-    assert nominal_of(record, "b") == 0.2
-    assert nominal_of(RunRecord(options={"turns": 3}), "b") is None
+    assert nominal_rate(record, "a") == 6 / 16
+    assert nominal_rate(record, "b") == 0.2
+    assert nominal_rate(RunRecord(options={"turns": 3}), "b") is None
 
 
 def test_grades_come_from_sample_logs(tmp_path):

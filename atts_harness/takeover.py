@@ -1,0 +1,79 @@
+"""Takeover decisions: what a policy is asked, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from atts_harness.records import DecisionRecord, SampleId
+
+__all__ = ["Settled", "TakeoverPolicy", "Verdict"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a takeover policy says of one turn: take over iff p <= threshold.
+
+    Attributes:
+        takeover: the verdict.
+        p_value: small means unusually bad; None if the policy computes none.
+        threshold: the rate after control; None if the policy has none.
+        bank_size: n.
+        bank: which bank was asked (`marginal`, `turn 3`, `question 12`, ...).
+    """
+
+    takeover: bool
+    p_value: float | None = None
+    threshold: float | None = None
+    bank_size: int = 0
+    bank: str = ""
+
+
+@runtime_checkable
+class TakeoverPolicy(Protocol):
+    """Decides turns; shared by all samples of a run."""
+
+    needs_scores: bool
+    """False for policies that ignore the score: then none is asked for, and none is paid."""
+
+    presamples: bool
+    """True if a problem's first drafts are its bank: ATTS gathers their scores first."""
+
+    def decide(self, nonconformity: float, sample: SampleId, turn: int, uniform: float) -> Verdict:
+        """Judge one turn, and learn from it where the policy learns.
+
+        Args:
+            nonconformity: s; NaN for a policy that needs no scores.
+            sample: whose turn.
+            turn: counted from 0.
+            uniform: the sample's seeded draw in [0, 1), for ties and coins.
+        """
+        ...
+
+    def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
+        """Presampling: the scores of a problem's first drafts, by repeat."""
+        ...
+
+    def fold(self, record: DecisionRecord) -> None:
+        """Replay a recorded decision; after all of them, in order, the state is what it was."""
+        ...
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A policy with one answer, for a strategy that reaches its verdicts in a way of its own."""
+
+    verdict: Verdict
+    needs_scores = False
+    presamples = False
+
+    def decide(self, nonconformity: float, sample: SampleId, turn: int, uniform: float) -> Verdict:
+        """The verdict."""
+        return self.verdict
+
+    def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
+        """Nothing to learn."""
+
+    def fold(self, record: DecisionRecord) -> None:
+        """Nothing to restore."""
