@@ -380,3 +380,8 @@ def test_pickles_are_refused_and_the_two_lines_given_work(how, tmp_path):
     ]
     policy = make_policy(CalibrationOptions(coverage="conditional"), bank=bank)
     assert policy.decide(9.0, SampleId("t", 0, 5), 4, 0.5).bank == "question 0"
+
+
+def test_a_bank_without_provenance_can_be_read_back(tmp_path):
+    bank = Bank(nonconformities=(0.5, 1.0), turns=(0, 0), questions=(0, 1))
+    assert read_bank(write_bank(bank, tmp_path / "bank.json")) == bank
