@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from atts_harness.backend import BackendKind
     from atts_harness.engines.kind import EngineKind
+    from atts_harness.framework import EvalFramework
+    from atts_harness.launcher import Launcher
     from atts_harness.records import CallRecord, DecisionRecord, RunRecord, SampleRecord
     from atts_harness.strategy import Strategy
 
@@ -67,6 +69,21 @@ def atts_presets() -> Iterable[Preset]:  # type: ignore[empty-body]
 @hookspec
 def atts_task_dirs() -> Iterable[Path]:  # type: ignore[empty-body]
     """Folders of lm-eval task YAMLs."""
+
+
+@hookspec
+def atts_frameworks() -> Iterable[EvalFramework]:  # type: ignore[empty-body]
+    """Evaluation frameworks, for commands that need tasks and their documents."""
+
+
+@hookspec
+def atts_launchers() -> Iterable[Launcher]:  # type: ignore[empty-body]
+    """Where the commands of a comparison run, for a plan's `launcher`."""
+
+
+@hookspec
+def atts_plans() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Plan files for `atts compare NAME`; the name is the file's, without its suffix."""
 
 
 @hookspec

@@ -19,6 +19,8 @@ from atts_harness.hookspecs import PROJECT, Preset
 
 if TYPE_CHECKING:
     from atts_harness.backend import BackendKind
+    from atts_harness.framework import EvalFramework
+    from atts_harness.launcher import Launcher
     from atts_harness.strategy import Strategy
 
 T = TypeVar("T")
@@ -70,6 +72,21 @@ def task_dirs() -> dict[str, Registered[Path]]:
     return _collect("atts_task_dirs", str)
 
 
+def plans() -> dict[str, Registered[Path]]:
+    """Plan files that packages bring, by name."""
+    return _collect("atts_plans", lambda path: str(path.stem))
+
+
+def frameworks() -> dict[str, Registered[EvalFramework]]:
+    """Evaluation frameworks by name."""
+    return _collect("atts_frameworks", lambda framework: str(framework.name))
+
+
+def launchers() -> dict[str, Registered[Launcher]]:
+    """Launchers by name."""
+    return _collect("atts_launchers", lambda launcher: str(launcher.name))
+
+
 def strategy(name: str) -> type[Strategy]:
     """The strategy called `name`.
 
@@ -86,6 +103,34 @@ def backend(name: str) -> BackendKind:
         UnknownSettingError: none is; names the nearest.
     """
     return _pick(backends(), name, "backend")
+
+
+def launcher(name: str) -> Launcher:
+    """The launcher called `name`.
+
+    Raises:
+        UnknownSettingError: none is; names the nearest.
+    """
+    return _pick(launchers(), name, "launcher")
+
+
+def framework(name: str | None = None) -> EvalFramework:
+    """The evaluation framework called `name`; without a name the only one that is installed.
+
+    Raises:
+        UnknownSettingError: none is called so; names the nearest.
+        SettingError: none is installed, or several are and none is named.
+    """
+    found = frameworks()
+    if name is not None:
+        return _pick(found, name, "framework")
+    if not found:
+        raise SettingError(
+            "framework: no evaluation framework is installed; install a plugin that brings one"
+        )
+    if len(found) > 1:
+        raise SettingError(f"framework: several are installed; name one of {', '.join(found)}")
+    return next(iter(found.values())).value
 
 
 def _pick(found: dict[str, Registered[T]], name: str, what: str) -> T:

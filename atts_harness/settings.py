@@ -21,6 +21,7 @@ import msgspec
 from atts_harness import plugins
 from atts_harness.backend import BackendKind, BackendOptions, BackendSpec, Role, Sampling
 from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.presets import preset_settings
 from atts_harness.strategy import Strategy, StrategyOptions
 
 T = TypeVar("T")
@@ -197,7 +198,7 @@ def parse_settings(args: Mapping[str, Any]) -> Settings:
     """
     _refuse_secrets(args)
     given = {k: v for k, v in args.items() if v is not None}
-    presets = _presets(given)
+    presets = preset_settings(given)
     strategy = plugins.strategy(_strategy_name(given, presets))
     run_fields = set(RunOptions.__struct_fields__)
     own_fields = set(strategy.Options.__struct_fields__)
@@ -290,22 +291,6 @@ def _first(*values: Any) -> Any:
 def _engine(run: RunOptions, role: Role) -> str:
     own = run.draft_backend if role == "draft" else run.target_backend
     return own or run.backend
-
-
-def _presets(given: Mapping[str, Any]) -> dict[str, Any]:
-    known = plugins.presets()
-    names = [n for n in str(given.get("preset") or "").split("+") if n]
-    models = {"draft", "target", "draft_url", "target_url", "draft_backend", "target_backend"}
-    joined: dict[str, Any] = {}
-    for name in names:
-        if name not in known:
-            raise UnknownSettingError(name, known, where="preset")
-        joined |= known[name].value.settings
-    if not models & {*given, *joined, *(["backend"] if "backend" in given else [])}:
-        usual = [entry.value for entry in known.values() if entry.value.default]
-        for preset in usual:
-            joined = dict(preset.settings) | joined
-    return joined
 
 
 def _strategy_name(given: Mapping[str, Any], presets: Mapping[str, Any]) -> str:

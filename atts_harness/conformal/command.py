@@ -1,14 +1,12 @@
 """`atts calibrate`: a bank from a task, or from a run that is there already.
 
-The command line is here; what runs a task comes from the plugin that can (it needs lm-eval), and is
+The command line is here; what runs a task comes from the evaluation framework that has it, and is
 handed to `calibrate_command`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,44 +14,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from atts_harness.arguments import parse_arguments, parse_object
 from atts_harness.conformal.bankfile import Bank, write_bank
 from atts_harness.conformal.calibrate import bank_from_run, by_turn, too_small
 from atts_harness.conformal.pvalues import scores_needed
 from atts_harness.errors import SettingError
-
-
-@dataclass(frozen=True)
-class CalibrationRun:
-    """What to run to get calibration scores.
-
-    Attributes:
-        task: lm-eval task.
-        run_dir: where it is recorded, and resumed from.
-        model_args: settings of the run to calibrate for.
-        split: another split of the task's data set.
-        questions: at most so many.
-        evaluated: how many of the task's first documents the evaluation takes; None: all.
-        evaluation_questions: take these very documents.
-        metadata: as lm-eval's `--metadata`.
-        turns: score the first so many turns; 1 costs no takeovers.
-        system_instruction: as lm-eval's.
-        chat_template: as lm-eval's `--apply_chat_template`.
-        include_path: as lm-eval's.
-    """
-
-    task: str
-    run_dir: Path
-    model_args: dict[str, Any] = field(default_factory=dict)
-    split: str | None = None
-    questions: int | None = None
-    evaluated: int | None = None
-    evaluation_questions: bool = False
-    metadata: dict[str, Any] = field(default_factory=dict)
-    turns: int | None = None
-    system_instruction: str | None = None
-    chat_template: bool = True
-    include_path: Path | None = None
-
+from atts_harness.framework import CalibrationRun
 
 LiveRun = Callable[[CalibrationRun], str]
 """Runs a task to its end in `run_dir`; returns where its questions are from, in words.
@@ -98,6 +64,9 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
         system_instruction: Annotated[str | None, typer.Option(help="as lm-eval's")] = None,
         apply_chat_template: Annotated[bool, typer.Option(help="as lm-eval's")] = True,
         include_path: Annotated[Path | None, typer.Option(help="as lm-eval's")] = None,
+        framework: Annotated[
+            str | None, typer.Option(help="which framework has the task, where several are there")
+        ] = None,
         partial: Annotated[
             bool, typer.Option(help="accept a run that is not finished (leans to short samples)")
         ] = False,
@@ -118,7 +87,7 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
         request = CalibrationRun(
             task=task,
             run_dir=folder,
-            model_args=parse_model_args(model_args),
+            model_args=parse_arguments(model_args, "--model-args"),
             split=split,
             questions=questions,
             evaluated=evaluated,
@@ -128,6 +97,7 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
             system_instruction=system_instruction,
             chat_template=apply_chat_template,
             include_path=include_path,
+            framework=framework,
         )
         origin = live(request)
         bank = bank_from_run(
@@ -138,36 +108,9 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
     app.command("calibrate")(calibrate)
 
 
-def parse_model_args(text: str) -> dict[str, Any]:
-    """`key=value,key=value` (values stay text), or a JSON object, as lm-eval's command has it.
-
-    Raises:
-        SettingError: a part without `=`, or JSON that breaks off.
-    """
-    if text.lstrip().startswith("{"):
-        return _json_object("--model-args", text)
-    args: dict[str, Any] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        name, equals, value = part.partition("=")
-        if not equals or not name:
-            raise SettingError(f"--model-args: {part!r} is not key=value")
-        args[name] = value
-    return args
-
-
 def _metadata(text: str, repeats: int | None) -> dict[str, Any]:
-    found = _json_object("--metadata", text)
+    found = parse_object(text, "--metadata")
     return found if repeats is None else {**found, "repeats": repeats}
-
-
-def _json_object(option: str, text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise SettingError(f"{option}: not JSON: {error}") from error
-    if not isinstance(found, dict):
-        raise SettingError(f"{option}: must be a JSON object")
-    return found
 
 
 def _check_suffix(out: Path) -> None:

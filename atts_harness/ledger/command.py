@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from atts_harness.hookspecs import hookimpl
-
 if TYPE_CHECKING:
     from rich.table import Table
 
     from atts_harness.journal.reader import RecordedRun
-
-
-@hookimpl
-def atts_cli(app: typer.Typer) -> None:
-    """Add `atts ledger`."""
-    app.command("ledger")(show_ledger)
 
 
 def show_ledger(

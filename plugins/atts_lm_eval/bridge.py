@@ -31,10 +31,10 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from atts_lm_eval import upstream
+
 FINDER = "atts-autoload"
 GROUP = "lm_eval.models"
-MODELS = "lm_eval.models"
-TASKS = "lm_eval.tasks.manager"
 
 log = logging.getLogger("lm_eval.atts")  # under lm-eval's logger: its handlers and level apply
 
@@ -67,11 +67,6 @@ def start_up_file_ran() -> bool:
     return any(map(_is_the_finder, sys.meta_path))
 
 
-def upstream_loads_models() -> bool:
-    """Whether this lm-eval reads the entry-point group `lm_eval.models` by itself."""
-    return hasattr(importlib.import_module("lm_eval.api.registry"), "load_plugins")
-
-
 def target_of(strategy: str) -> str:
     """Where the lm-eval model of a strategy stands, as `module:attribute`."""
     return f"atts_lm_eval.models:{strategy.replace('-', '_')}"
@@ -85,13 +80,14 @@ def extend_models(module: ModuleType) -> None:
     """
     from atts_harness import plugins
 
-    registry = importlib.import_module("lm_eval.api.registry").model_registry
+    registry = upstream.model_registry()
     offered: set[str] = set()
-    if upstream_loads_models():
+    if upstream.reads_entry_points():
         offered = {entry.name for entry in importlib.metadata.entry_points(group=GROUP)}
     for name in plugins.strategies():
         if name in registry:
-            if registry._objs[name] != target_of(name) and not _is_ours(registry._objs[name]):
+            registered = upstream.registered_model(name)
+            if registered != target_of(name) and not _is_ours(registered):
                 log.warning(
                     "model %r: lm-eval has one of that name; use --model atts "
                     "--model_args strategy=%s for the harness's",
@@ -129,7 +125,10 @@ def extend_tasks(module: ModuleType) -> None:
     module.TaskIndex = PluginTaskIndex  # type: ignore[attr-defined]
 
 
-EXTENSIONS: dict[str, Callable[[ModuleType], None]] = {MODELS: extend_models, TASKS: extend_tasks}
+EXTENSIONS: dict[str, Callable[[ModuleType], None]] = {
+    upstream.MODELS: extend_models,
+    upstream.TASKS: extend_tasks,
+}
 
 
 def _insert_behind(own: Path, folders: list[Path]) -> None:

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from atts_harness.conformal.command import CalibrationRun
 from atts_harness.errors import SettingError
+from atts_harness.framework import CalibrationRun
+from atts_lm_eval import bridge, upstream
 
 log = logging.getLogger("lm_eval.atts")
 
@@ -32,22 +33,17 @@ def run_task(request: CalibrationRun) -> str:
     Raises:
         SettingError: no such task, or it has no other questions than the evaluation's.
     """
-    from lm_eval.evaluator import simple_evaluate
-
-    from atts_lm_eval import bridge
+    bridge.install()
     from atts_lm_eval.model import model_class
 
-    bridge.install()
     task = _load(request, overridden=True)
     chosen, origin = _documents(request, task)
     model = model_class("atts")(**_model_args(request))
     try:
-        simple_evaluate(
-            model=model,
-            tasks=[task],
+        upstream.evaluate(
+            model,
+            task,
             samples={request.task: chosen},
-            predict_only=True,
-            bootstrap_iters=0,
             apply_chat_template=request.chat_template,
             system_instruction=request.system_instruction,
         )
@@ -58,11 +54,9 @@ def run_task(request: CalibrationRun) -> str:
 
 def _load(request: CalibrationRun, *, overridden: bool) -> Any:
     """The task: as the calibration has it, or as an evaluation has it by default."""
-    from lm_eval import tasks
-
     path = None if request.include_path is None else str(request.include_path)
     metadata = request.metadata if overridden else {}
-    manager = tasks.TaskManager(include_path=path, metadata=metadata)
+    manager = upstream.task_manager([request.task], path, metadata)
     if request.task not in manager.all_subtasks:
         raise SettingError(f"--task {request.task}: no such task; `lm_eval ls tasks` lists them")
     (task,) = manager.load(request.task)["tasks"].values()

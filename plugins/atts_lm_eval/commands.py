@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sys
 
 import typer
 
 from atts_harness import plugins
-from atts_lm_eval import bridge
+from atts_lm_eval import bridge, upstream
 
 # Everything behind the name is lm-eval's, `--help` included.
 PASS_ON = {
@@ -26,15 +25,8 @@ def add_to(app: typer.Typer) -> None:
 
 def lm_eval(ctx: typer.Context) -> None:
     """Run lm-eval's own command with the harness's models and tasks; needs no start-up code."""
-    from lm_eval.__main__ import cli_evaluate
-
     bridge.install()
-    before = sys.argv
-    sys.argv = ["lm-eval", *ctx.args]
-    try:
-        cli_evaluate()
-    finally:
-        sys.argv = before
+    upstream.run_command(ctx.args)
 
 
 def registrations() -> tuple[str, list[tuple[str, str, str]]]:
@@ -57,7 +49,7 @@ def registrations() -> tuple[str, list[tuple[str, str, str]]]:
 
 def _how_model(name: str) -> str:
     entries = importlib.metadata.entry_points(group=bridge.GROUP)
-    if bridge.upstream_loads_models() and name in entries.names:
+    if upstream.reads_entry_points() and name in entries.names:
         return f"entry point {bridge.GROUP}"
     if bridge.start_up_file_ran():
         return "start-up file"

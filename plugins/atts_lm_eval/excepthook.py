@@ -13,9 +13,8 @@ from pathlib import Path
 from types import TracebackType
 
 from atts_harness.errors import AttsError
-from atts_lm_eval import ending
+from atts_lm_eval import ending, upstream
 
-COMMAND_LINE = "lm_eval._cli"  # lm-eval's command imports it, `simple_evaluate` does not
 PROGRAMS = ("lm_eval", "lm-eval", "atts", "atts_harness")
 """Commands that run it, as scripts or by `python -m`. A process that only imports it is a program
 of its own, and how that ends is not ours to decide."""
@@ -48,4 +47,4 @@ def install() -> None:
 def _is_command() -> bool:
     program = Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.stem
-    return COMMAND_LINE in sys.modules and name in PROGRAMS
+    return upstream.is_command() and name in PROGRAMS

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
-from lm_eval.api.model import LM
-from lm_eval.utils import simple_parse_args_string
 
 from atts_harness import plugins
 from atts_harness.errors import SettingError
@@ -18,21 +16,23 @@ from atts_harness.ledger.statistics import by_task
 from atts_harness.records import SampleRecord
 from atts_harness.running.harness import Harness
 from atts_harness.transcript import Message, Prompt
-from atts_lm_eval import ending, excepthook, scoring, wording
+from atts_lm_eval import ending, excepthook, scoring, upstream, wording
 from atts_lm_eval.answer import Answer
 from atts_lm_eval.launch import refuse_many_processes, said, settings_for
 from atts_lm_eval.planning import make_plan
 from atts_lm_eval.prompts import ChatPrompt
 
 if TYPE_CHECKING:
-    from lm_eval.api.instance import Instance
+    Instance = Any
+    """An `lm_eval.api.instance.Instance`."""
 
 excepthook.install()
 wording.remember_tasks()
 log = logging.getLogger("lm_eval.atts")
+_LM: Any = upstream.model_base()
 
 
-class AttsLM(LM):  # type: ignore[misc]
+class AttsLM(_LM):  # type: ignore[misc]
     """Evaluate a draft/target strategy as an lm-eval model.
 
     Args:
@@ -81,7 +81,7 @@ class AttsLM(LM):  # type: ignore[misc]
         cls, arg_string: str, additional_config: dict[str, Any] | None = None
     ) -> AttsLM:
         """As lm-eval makes models from `a=1,b=2`."""
-        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
+        return cls.create_from_arg_obj(upstream.parse_model_args(arg_string), additional_config)
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Produce a sample for every request, all at once.

@@ -1,8 +1,9 @@
-"""What this package adds to the harness: commands that need lm-eval, and how it is reached."""
+"""What this package adds to the harness: lm-eval as a framework, its command, published suites."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atts_harness.hookspecs import hookimpl
@@ -10,20 +11,24 @@ from atts_harness.hookspecs import hookimpl
 if TYPE_CHECKING:
     import typer
 
+    from atts_harness.framework import EvalFramework
     from atts_harness.hookspecs import Preset
 
 
 @hookimpl
+def atts_frameworks() -> Iterable[EvalFramework]:
+    """lm-eval."""
+    from atts_lm_eval.framework import LmEval
+
+    return [LmEval()]
+
+
+@hookimpl
 def atts_cli(app: typer.Typer) -> None:
-    """Add `atts lm-eval`, `atts calibrate` and `atts compare`."""
-    from atts_harness.conformal.command import calibrate_command
+    """Add `atts lm-eval`."""
     from atts_lm_eval import commands
-    from atts_lm_eval.calibrate import run_task
-    from atts_lm_eval.compare.command import compare
 
     commands.add_to(app)
-    calibrate_command(app, run_task)
-    app.command("compare")(compare)
 
 
 @hookimpl
@@ -32,6 +37,12 @@ def atts_presets() -> Iterable[Preset]:
     from atts_lm_eval.presets import published_pairs
 
     return published_pairs()
+
+
+@hookimpl
+def atts_plans() -> Iterable[Path]:
+    """The published suites."""
+    return sorted(Path(__file__).with_name("plans").glob("*.yaml"))
 
 
 @hookimpl

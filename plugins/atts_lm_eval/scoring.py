@@ -30,6 +30,7 @@ from atts_harness.strategy import (
 )
 from atts_harness.tokenizer import Ids, Tokenizer
 from atts_harness.transcript import Message, Piece, Prompt, Segment, Transcript
+from atts_lm_eval import upstream
 from atts_lm_eval.prompts import ChatPrompt, messages_of
 
 log = logging.getLogger("lm_eval.atts")
@@ -132,18 +133,12 @@ def rolling(harness: Harness, requests: Sequence[Any], *, show: bool = True) -> 
         SettingError: the strategy has no target, or its server gives no prompt log-probabilities.
         SampleFailedError: a score failed for good.
     """
-    from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
-
     target = _target(harness)
 
     def windows(text: str) -> list[Window]:
-        pairs = get_rolling_token_windows(
-            token_list=list(target.tokenizer.encode(text)),
-            prefix_token=beginning(target.tokenizer)[-1],
-            max_seq_len=target.max_length - 1,
-            context_len=1,
-        )
-        return [Window(tuple(a), tuple(b)) for a, b in map(make_disjoint_window, pairs)]
+        ids, prefix = target.tokenizer.encode(text), beginning(target.tokenizer)[-1]
+        pairs = upstream.rolling_windows(ids, prefix, target.max_length - 1)
+        return [Window(*pair) for pair in pairs]
 
     sums = [0.0] * len(requests)  # of an empty text, nothing is scored
     texts = [(n, own) for n, r in enumerate(requests) if (own := windows(str(r.args[0])))]

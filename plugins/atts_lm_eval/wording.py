@@ -11,15 +11,14 @@ import inspect
 import json
 import re
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from functools import partial, wraps
+from functools import partial
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from lm_eval.api.task import Task
-
 from atts_harness.conformal.provenance import fingerprint
+from atts_lm_eval import upstream
 
 # Of a task's configuration: what stands in every prompt, and what makes its few-shot examples.
 WORDED = (
@@ -33,17 +32,11 @@ _tasks: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
 
 def remember_tasks() -> None:
     """Have tasks remember themselves by name as they build requests; once."""
-    build: Callable[..., None] = Task.build_all_requests
-    if getattr(build, "remembers", False):
-        return
+    upstream.when_requests_are_built(_remember)
 
-    @wraps(build)
-    def build_and_remember(self: Any, *args: Any, **kwargs: Any) -> None:
-        _tasks[str(self.config.task)] = self
-        build(self, *args, **kwargs)
 
-    build_and_remember.remembers = True  # type: ignore[attr-defined]
-    Task.build_all_requests = build_and_remember
+def _remember(task: Any) -> None:
+    _tasks[str(task.config.task)] = task
 
 
 def wording_of(task: str) -> str | None:

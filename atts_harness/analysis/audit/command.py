@@ -8,14 +8,6 @@ from typing import Annotated
 
 import typer
 
-from atts_harness.hookspecs import hookimpl
-
-
-@hookimpl
-def atts_cli(app: typer.Typer) -> None:
-    """Add `atts audit`."""
-    audit_command(app)
-
 
 def audit_command(app: typer.Typer) -> None:
     """Add `atts audit`."""

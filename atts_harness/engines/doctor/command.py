@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from atts_harness import plugins
+from atts_harness.arguments import parse_arguments
 from atts_harness.errors import BackendError, SettingError, UnknownSettingError
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec]:
 
     given: dict[str, Any] = {}
     for text in settings:
-        given |= _settings_of(text)
+        given |= parse_arguments(text, "settings")
     named = [role for role in ROLES if role in given] or list(ROLES)
     for role in named:
         _check_servable(role, given)
@@ -171,24 +172,6 @@ def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec]:
     plan = parse_settings(given)
     specs = [dataclasses.replace(plan.roles[role], run_dir=str(run_dir)) for role in named]
     return list(dict.fromkeys(specs))
-
-
-def _settings_of(text: str) -> dict[str, Any]:
-    """`name=value,name=value`, or a JSON object, whose values may hold commas."""
-    import msgspec
-
-    if text.lstrip().startswith("{"):
-        try:
-            return msgspec.json.decode(text, type=dict[str, Any])
-        except msgspec.DecodeError as error:
-            raise SettingError(f"settings: not a JSON object: {error}") from error
-    found: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
-        name, sign, value = part.partition("=")
-        if not sign:
-            raise SettingError(f"{part}: write NAME=VALUE")
-        found[name.strip()] = value
-    return found
 
 
 def _check_servable(role: str, given: Mapping[str, Any]) -> None:

@@ -1,5 +1,4 @@
 import asyncio
-import json
 
 import msgspec
 import pytest
@@ -8,7 +7,7 @@ from typer.testing import CliRunner
 
 from atts_harness.conformal import CalibrationOptions, Provenance, make_policy, read_bank
 from atts_harness.conformal.calibrate import bank_from_decisions, bank_from_run, by_turn, too_small
-from atts_harness.conformal.command import calibrate_command, parse_model_args
+from atts_harness.conformal.command import calibrate_command
 from atts_harness.errors import RunDirError, SettingError
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.records import DecisionRecord, RunRecord, SampleId, SampleRecord
@@ -183,15 +182,8 @@ def test_command_line_that_makes_no_bank(args, message, monkeypatch, tmp_path):
     assert message in str(failed.exception)
 
 
-def test_metadata_and_model_args_are_parsed(tmp_path, monkeypatch):
+def test_metadata_is_a_json_object(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for bad in ("{", "[1]"):
         failed = command(lambda request: "x")("b.json", "--task", "t", "--metadata", bad)
         assert "--metadata" in str(failed.exception)
-    assert parse_model_args("a=1, b=x=y,") == {"a": "1", "b": "x=y"}
-    with pytest.raises(SettingError, match="'b' is not key=value"):
-        parse_model_args("a=1,b")
-    assert json.dumps(parse_model_args("")) == "{}"
-    assert parse_model_args('{"a": 1, "b": "x,y"}') == {"a": 1, "b": "x,y"}
-    with pytest.raises(SettingError, match="--model-args: not JSON"):
-        parse_model_args('{"a": 1')

@@ -3,9 +3,9 @@
 import re
 
 import pytest
+from atts_lm_eval.documents import of_task
 from atts_lm_eval.model import AttsLM
 from atts_tasks import plugin as tasks
-from atts_tasks.documents import of_task
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 

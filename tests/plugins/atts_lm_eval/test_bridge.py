@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import lm_eval.models
 import pytest
-from atts_lm_eval import bridge
+from atts_lm_eval import bridge, upstream
 from lm_eval.api import registry
 
 from atts_harness import plugins
@@ -154,7 +154,7 @@ def task_manager(monkeypatch, tmp_path):
     entry = Registered(str(plugin), plugin, "tasks", "dist")
     monkeypatch.setattr(plugins, "task_dirs", lambda: {str(plugin): entry})
     module = SimpleNamespace(
-        TaskIndex=Index, __file__=str(tmp_path / "own" / "manager.py"), __name__=bridge.TASKS
+        TaskIndex=Index, __file__=str(tmp_path / "own" / "manager.py"), __name__=upstream.TASKS
     )
     bridge.extend_tasks(module)
     return module

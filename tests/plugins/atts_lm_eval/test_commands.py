@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from atts_lm_eval import excepthook
+from atts_lm_eval import excepthook, upstream
 from atts_lm_eval import plugin as lm_eval_plugin
 from typer.testing import CliRunner
 
@@ -158,7 +158,7 @@ def test_an_error_after_failed_samples_keeps_its_status():
 
 
 def test_from_python_nothing_is_changed(monkeypatch):
-    monkeypatch.delitem(sys.modules, excepthook.COMMAND_LINE, raising=False)
+    monkeypatch.delitem(sys.modules, upstream.COMMAND_LINE, raising=False)
     before = sys.excepthook
     excepthook.install()
     assert sys.excepthook is before

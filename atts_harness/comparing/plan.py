@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,8 @@ from typing import Annotated, Any
 import msgspec
 
 from atts_harness import plugins
+from atts_harness.comparing.source import Place, Source, read_yaml
 from atts_harness.errors import SettingError, UnknownSettingError
-from atts_lm_eval.compare.source import Place, Source, read_yaml
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
@@ -29,7 +28,7 @@ class Calibrate(msgspec.Struct, frozen=True, kw_only=True):
         turns: score the first so many turns; 1 costs no takeovers. None: all.
         split: another split of the task's data set.
         evaluation_questions: calibrate on the evaluation's own questions, as published.
-        metadata: as lm-eval's, for the calibration only (such as the split of a generated task).
+        metadata: for the calibration only (such as the split of a generated task).
     """
 
     questions: Count | None = None
@@ -44,12 +43,12 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A task of the plan. What it leaves open is as the plan says.
 
     Attributes:
-        task: as lm-eval knows it.
+        task: as the evaluation framework knows it.
         name: what its cells are called by; the task's own name by default.
         limit: the first so many problems; None: all.
         repeats: samples a problem; None: the task's own number.
-        num_fewshot: as lm-eval's.
-        metadata: further metadata for the task (lm-eval's `--metadata`).
+        num_fewshot: examples in the prompt; None: the task's own number.
+        metadata: what else the task is told (lm-eval's `--metadata`).
         settings: `model_args` of its cells.
     """
 
@@ -94,10 +93,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         pairs: `model_args` by pair: models, backends, devices.
         tasks: what is asked.
         strategies: who answers.
-        apply_chat_template: as lm-eval's.
-        system_instruction: as lm-eval's.
-        include_path: a folder with further lm-eval tasks.
+        apply_chat_template: whether prompts are chat messages.
+        system_instruction: of every prompt.
+        include_path: a folder with further tasks.
         report: write the report when the last cell has ended.
+        framework: evaluation framework that runs the tasks; needed only where several are
+            installed.
+        launcher: where cells run.
+        parallel: cells of a pair that run at a time. More than one, and each is in the times of
+            the others.
     """
 
     name: str
@@ -114,6 +118,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     system_instruction: str | None = None
     include_path: str | None = None
     report: bool = True
+    framework: Name | None = None
+    launcher: Name = "local"
+    parallel: Count = 1
 
 
 @dataclass(frozen=True)
@@ -127,10 +134,10 @@ class PlanFile:
 def read_plan(
     given: str, *, pairs: Sequence[str] = (), model_args: Mapping[str, Any] | None = None
 ) -> PlanFile:
-    """Read a plan: a file, or one of those that come with the package by name.
+    """Read a plan.
 
     Args:
-        given: path or name.
+        given: path of a file, or name of a plan that an installed package brings.
         pairs: presets to use in place of the plan's pairs.
         model_args: settings on top of every pair's.
 
@@ -156,9 +163,8 @@ def read_plan(
 
 
 def shipped() -> dict[str, Path]:
-    """The plans that come with the package, by name."""
-    folder = Path(str(importlib.resources.files(__package__))) / "plans"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    """The plans that installed packages bring, by name."""
+    return {name: entry.value for name, entry in plugins.plans().items()}
 
 
 def _find(given: str) -> tuple[Path, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 
-from atts_lm_eval.compare.cells import Cell
+from atts_harness.comparing.cells import Cell
 
 
 def in_order(cells: Sequence[Cell], seed: int, *, shuffle: bool = True) -> list[Cell]:

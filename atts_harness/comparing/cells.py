@@ -17,10 +17,12 @@ import msgspec
 
 from atts_harness import plugins
 from atts_harness.backend import BackendKind, Role
+from atts_harness.comparing.plan import Calibrate, Entry, Plan, PlanFile, Task
+from atts_harness.comparing.source import Place, Source
 from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.framework import Evaluation
+from atts_harness.presets import with_presets
 from atts_harness.settings import ROLES, RunOptions, Settings, parse_settings
-from atts_lm_eval.compare.plan import Calibrate, Entry, Plan, PlanFile, Task
-from atts_lm_eval.compare.source import Place, Source
 
 # What `atts compare` itself gives every cell.
 OURS = {
@@ -32,13 +34,13 @@ OURS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One `lm_eval` command of the comparison.
+    """One evaluation of the comparison.
 
     Attributes:
         task: with its number of problems and samples, the plan's where it says none.
         pair: name of the pair.
         row: name of the strategy at its operating point.
-        strategy: lm-eval model.
+        strategy: as `atts plugins` lists it.
         point: the settings that the operating point sets.
         settings: `model_args`, without what depends on folders and servers.
         served: the settings of the pair, for servers that the cells of a pair share.
@@ -67,6 +69,33 @@ class Cell:
     def name(self) -> str:
         """Its name, and its folder below `cells`."""
         return f"{self.task_name}/{self.pair}/{self.row}"
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What the task is told beside its settings, the number of samples included."""
+        found = dict(self.task.metadata)
+        if self.task.repeats is not None:
+            found["repeats"] = self.task.repeats
+        return found
+
+    def evaluation(self, plan: Plan, further: Mapping[str, Any] | None = None) -> Evaluation:
+        """What its evaluation framework is asked to run.
+
+        Args:
+            plan: what holds for every cell.
+            further: settings that depend on where things are: servers, bank, rate.
+        """
+        return Evaluation(
+            task=self.task.task,
+            strategy=self.strategy,
+            settings={**self.settings, **(further or {})},
+            limit=self.task.limit,
+            num_fewshot=self.task.num_fewshot,
+            metadata=self.metadata,
+            apply_chat_template=plan.apply_chat_template,
+            system_instruction=plan.system_instruction,
+            include_path=plan.include_path,
+        )
 
     def parsed(self, **further: Any) -> Settings:
         """Its settings as the cell itself will check them."""
@@ -225,29 +254,14 @@ def backend_of(settings: Mapping[str, Any], role: Role) -> BackendKind:
     Raises:
         UnknownSettingError: no such backend or preset.
     """
-    given = {**preset_settings(settings), **settings}
+    given = with_presets(settings)
     name = given.get(f"{role}_backend") or given.get("backend") or RunOptions().backend
     return plugins.backend(str(name))
 
 
-def preset_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the presets among settings stand for.
-
-    Raises:
-        UnknownSettingError: no such preset.
-    """
-    known = plugins.presets()
-    joined: dict[str, Any] = {}
-    for name in filter(None, str(settings.get("preset") or "").split("+")):
-        if name not in known:
-            raise UnknownSettingError(name, known, where="preset")
-        joined |= known[name].value.settings
-    return joined
-
-
 def _servable(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What of a pair's settings says which servers it needs."""
-    given = {**preset_settings(settings), **settings}
+    given = with_presets(settings)
     names = {"draft", "target", "backend", "draft_backend", "target_backend"}
     for role in ROLES:
         fields = backend_of(settings, role).options.__struct_fields__

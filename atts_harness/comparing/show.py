@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from atts_harness.comparing.status import CellStatus, Status
 from atts_harness.running.progress import clock
-from atts_lm_eval.compare.status import CellStatus, Status
 
 PLAIN_WIDTH = 140
 STYLES = {
@@ -102,6 +102,9 @@ def remarks(status: Status) -> list[str]:
         }
     )
     lines += [f"prefix caches were not cleared between cells: {told}" for told in uncleared]
+    parallel = max((cell.parallel for cell in status.cells), default=1)
+    if parallel > 1:
+        lines.append(f"{parallel} cells ran at a time: seconds and latencies are not theirs alone")
     if status.dropped:
         names = ", ".join(cell.name for cell in status.dropped)
         lines.append(f"no longer in the plan, their folders kept: {names}")

@@ -1,4 +1,4 @@
-"""The documents of a task by its name, as `atts regrade` needs them for a run directory."""
+"""The documents of a task by its name, as a run directory without sample logs is graded by them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atts_harness import plugins
 from atts_harness.errors import SettingError
 from atts_harness.journal.hashing import prompt_hash
 from atts_harness.results.saved import PROMPTS
 from atts_harness.transcript import Message
+from atts_lm_eval import upstream
+from atts_lm_eval.prompts import ChatPrompt
 
 FEWSHOT_SEED = 1234
 """lm-eval's own default."""
@@ -35,26 +36,19 @@ def of_task(
     Raises:
         SettingError: no such task, or its data cannot be loaded.
     """
-    from lm_eval.tasks import TaskManager
-
-    folders = [str(entry.value) for entry in plugins.task_dirs().values()]
-    # Our own folders are read in a moment, lm-eval's thousands of files in many seconds.
-    for defaults in (False, True):
-        manager = TaskManager(
-            include_path=folders, include_defaults=defaults, metadata=dict(metadata or {})
-        )
-        if name in manager.all_subtasks:
-            task = manager.load([name])["tasks"][name]
-            documents = list(task.eval_docs)
-            asked = zip(
-                *(_asked(task, documents, system_instruction, chat) for chat in (True, False)),
-                strict=True,
-            )
-            return [
-                {**_with_target(doc, task), PROMPTS: hashes}
-                for doc, hashes in zip(documents, asked, strict=True)
-            ]
-    raise SettingError(f"{name}: no such task is installed, so its golds are not known")
+    manager = upstream.task_manager([name], metadata=metadata)
+    if name not in manager.all_subtasks:
+        raise SettingError(f"{name}: no such task is installed, so its golds are not known")
+    task = manager.load([name])["tasks"][name]
+    documents = list(task.eval_docs)
+    asked = zip(
+        *(_asked(task, documents, system_instruction, chat) for chat in (True, False)),
+        strict=True,
+    )
+    return [
+        {**_with_target(doc, task), PROMPTS: hashes}
+        for doc, hashes in zip(documents, asked, strict=True)
+    ]
 
 
 def _asked(
@@ -79,7 +73,7 @@ def _asked(
 
 
 def _unrendered(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
-    return json.dumps([{"role": str(m["role"]), "content": str(m["content"])} for m in messages])
+    return ChatPrompt.of(messages)
 
 
 def _with_target(doc: Mapping[str, Any], task: Any) -> Mapping[str, Any]:

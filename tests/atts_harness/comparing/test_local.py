@@ -6,7 +6,9 @@ import sys
 import time
 
 import pytest
-from atts_lm_eval.compare.process import LONGEST_CAUSE, Process, cause
+
+from atts_harness.comparing.causes import LONGEST_CAUSE, cause
+from atts_harness.comparing.local import Process
 
 
 def python(code, log, **env):
@@ -15,9 +17,8 @@ def python(code, log, **env):
 
 def test_a_command_and_its_log(tmp_path):
     log = tmp_path / "cells" / "a" / "log.txt"
-    ended = python("import os; print(os.environ['TOLD'])", log, TOLD="once").wait()
-    assert (ended.status, ended.seconds > 0) == (0, True)
-    python("raise SystemExit(3)", log).wait()
+    assert ended(python("import os; print(os.environ['TOLD'])", log, TOLD="once")) == 0
+    assert ended(python("raise SystemExit(3)", log)) == 3
     lines = log.read_text().splitlines()
     assert (lines[0][:2], lines[-1][:2]) == ("$ ", "$ ")
     assert "once" in lines  # a second start writes on
@@ -28,7 +29,11 @@ def test_a_command_and_its_log(tmp_path):
     [
         ("lm_eval: error: rate: no number\nbye", 1, "rate: no number"),
         ("atts: error: url: nobody\n", 1, "url: nobody"),
-        ("atts: 4/4 samples\nlm_eval: 1 of 4 samples failed\n", 3, "1 of 4 samples failed"),
+        (
+            "atts: 4/4 samples\nlm_eval: 1 of 4 samples failed (exit status 3)\nbye",
+            3,
+            "1 of 4 samples failed (exit status 3)",
+        ),
         ("Traceback\n  File x\npkg.mod.SomeError: it broke\n", 1, "pkg.mod.SomeError: it broke"),
         ("some\nwords\n\n", 2, "words"),
         ("", 2, "ended with status 2 and printed nothing"),
@@ -47,6 +52,12 @@ def test_a_log_that_is_not_there(tmp_path):
     assert cause(tmp_path / "none", 1) == "ended with status 1 and printed nothing"
 
 
+def ended(process):
+    while (status := process.poll()) is None:
+        time.sleep(0.01)
+    return status
+
+
 def wait_for(path):
     while not path.exists():
         time.sleep(0.01)
@@ -62,7 +73,7 @@ def test_a_command_is_wound_down_by_one_signal(tmp_path):
     process = python(code, tmp_path / "log")
     wait_for(tmp_path / "ready")
     process.wind_down()
-    assert process.wait().status == 130
+    assert ended(process) == 130
     process.wind_down()  # nobody is there any more: nothing happens
 
 
@@ -78,8 +89,8 @@ def test_a_command_does_not_outlive_us(tmp_path):
     )
     outer = (
         "import pathlib, sys\n"
-        "from atts_lm_eval.compare.process import Process\n"
-        f"Process([sys.executable, '-S', '-c', {inner!r}], pathlib.Path('log')).wait()"
+        "from atts_harness.comparing.local import Process\n"
+        f"Process([sys.executable, '-S', '-c', {inner!r}], pathlib.Path('log')).popen.wait()"
     )
     parent = subprocess.Popen([sys.executable, "-c", outer], cwd=tmp_path)
     wait_for(tmp_path / "ready")

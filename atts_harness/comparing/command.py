@@ -11,10 +11,10 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from atts_lm_eval.compare.cells import Cell
-    from atts_lm_eval.compare.plan import PlanFile
-    from atts_lm_eval.compare.show import Show
-    from atts_lm_eval.compare.status import Status
+    from atts_harness.comparing.cells import Cell
+    from atts_harness.comparing.plan import PlanFile
+    from atts_harness.comparing.show import Show
+    from atts_harness.comparing.status import Status
 
 
 def compare(
@@ -42,25 +42,28 @@ def compare(
 ) -> None:
     """Run tasks x strategies x pairs x operating points of a plan, and report them.
 
-    Every cell is an `lm_eval` command in a process and a folder of its own. The same command again
-    runs what is missing or failed.
+    Every cell is a command in a process and a folder of its own. The same command again runs what
+    is missing or failed.
     """
-    from atts_harness.conformal.command import parse_model_args
-    from atts_lm_eval.compare.cells import expand
-    from atts_lm_eval.compare.order import in_order
-    from atts_lm_eval.compare.plan import read_plan
-    from atts_lm_eval.compare.tasks import check_tasks
+    from atts_harness import plugins
+    from atts_harness.arguments import parse_arguments
+    from atts_harness.comparing.cells import expand
+    from atts_harness.comparing.order import in_order
+    from atts_harness.comparing.plan import read_plan
+    from atts_harness.comparing.tasks import check_tasks
 
-    given = parse_model_args(model_args) if model_args else {}
+    given = parse_arguments(model_args, "--model-args")
     file = read_plan(plan, pairs=pair or (), model_args=given)
     listed = expand(file)
     cells = in_order(listed, file.plan.seed, shuffle=file.plan.shuffle)
-    check_tasks(file)
+    framework = plugins.framework(file.plan.framework)
+    plugins.launcher(file.plan.launcher)  # an unknown one is refused before anything is made
+    check_tasks(file, framework)
     folder = out or Path(file.plan.out)
     if dry_run:
-        from atts_lm_eval.compare.dry import dry_run as show_cells
+        from atts_harness.comparing.dry import dry_run as show_cells
 
-        show_cells(file.plan, cells, folder, probe=probe)
+        show_cells(file.plan, cells, folder, framework, probe=probe)
         return
     _run(file, listed, cells, folder, redo or [], report=report and file.plan.report)
 
@@ -75,11 +78,15 @@ def _run(
     report: bool,
 ) -> None:
     """Run a plan: `listed` are its cells as it has them, `cells` in the order to run in."""
+    from atts_harness import plugins
+    from atts_harness.comparing.runner import Runner, aside, start_afresh
+    from atts_harness.comparing.show import Show, counted
+    from atts_harness.comparing.status import Folder, merged
     from atts_harness.errors import SAMPLES_FAILED, RunInterruptedError
     from atts_harness.running.interrupts import command_line
-    from atts_lm_eval.compare.runner import Runner, aside, start_afresh
-    from atts_lm_eval.compare.show import Show, counted
-    from atts_lm_eval.compare.status import Folder, merged
+
+    framework = plugins.framework(file.plan.framework)
+    launcher = plugins.launcher(file.plan.launcher)
 
     held = Folder(folder)
     try:
@@ -91,7 +98,7 @@ def _run(
         if again:
             show.say(f"afresh, the old ones kept in {aside(folder)}: {', '.join(again)}")
         held.write(status)
-        runner = Runner(file.plan, cells, held, status, show)
+        runner = Runner(file.plan, cells, held, status, show, framework, launcher)
         runner.run()
     finally:
         held.close()

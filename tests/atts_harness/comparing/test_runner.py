@@ -8,24 +8,24 @@ import threading
 import time
 
 import pytest
-from atts_lm_eval import plugin as lm_eval_plugin
-from atts_lm_eval.compare import runner
 from typer.testing import CliRunner
 
 from atts_harness import cli, plugins
+from atts_harness.comparing import local, runner
 from atts_harness.errors import (
     SAMPLES_FAILED,
     RunDirError,
     RunInterruptedError,
     UnknownSettingError,
 )
+from atts_harness.framework import Outcome
+from atts_harness.hookspecs import hookimpl
 
 PLAN = """\
 out: out
 limit: 2
 repeats: 2
 seed: 1
-include_path: tasks
 tasks: sums
 strategies:
   - draft-only
@@ -35,6 +35,11 @@ strategies:
 # Does what the file says under its row: writes results, fails, waits for a signal, ...
 CELL = """
 import json, pathlib, signal, sys, time
+if sys.argv[1] == "calibrate":
+    with open("calibrated", "a") as file: print(sys.argv[2], file=file)
+    if pathlib.Path("broken").exists(): sys.exit("atts: error: no scores")
+    pathlib.Path(sys.argv[2]).write_text("bank")
+    sys.exit()
 folder, row, behaviour = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 told = json.loads(pathlib.Path(behaviour).read_text()).get(row, "done")
 folder.mkdir(parents=True, exist_ok=True)
@@ -60,17 +65,32 @@ if told == "some failed":
 """
 
 
+class Sums:
+    """A plugin with an evaluation framework of one task."""
+
+    name = "sums"
+
+    @hookimpl
+    def atts_frameworks(self):
+        return [self]
+
+    def tasks(self, wanted, include_path):
+        return ["sums", "products"]
+
+    def command(self, asked, folder):
+        return [str(folder), folder.name, "behaviour.json", json.dumps(asked.settings)]
+
+    def outcome(self, folder):
+        found = sorted(folder.glob("results_*.json"))
+        return Outcome(found[-1], "pass@1", 0.5) if found else None
+
+
 @pytest.fixture
 def place(pair, tmp_path, monkeypatch):
     """A folder with a plan and its task, where every cell is the script."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(runner, "lm_eval_command", lambda cell, plan, folder, args: [
-        *(sys.executable, "-S", "-c", CELL, str(folder), cell.row, "behaviour.json"),
-        json.dumps(args),
-    ])  # fmt: skip
-    plugins.manager().register(lm_eval_plugin)
-    (tmp_path / "tasks").mkdir()
-    (tmp_path / "tasks" / "sums.yaml").write_text("task: sums\nclass: !function x.y\n")
+    monkeypatch.setattr(local, "ATTS", (sys.executable, "-S", "-c", CELL))
+    plugins.manager().register(Sums())
     (tmp_path / "plan.yaml").write_text(PLAN)
     (tmp_path / "behaviour.json").write_text("{}")
     return tmp_path
@@ -224,7 +244,7 @@ def test_a_signal_winds_the_cell_down_and_names_the_command(
 
 
 def test_a_second_signal_ends_a_cell_that_does_not_listen(compare, cells, signals, monkeypatch):
-    monkeypatch.setattr("atts_lm_eval.compare.process.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("atts_harness.comparing.local.GRACE_SECONDS", 0.2)
     signals("atts-rate=0.2", signal.SIGINT, signal.SIGINT)
     with pytest.raises(RunInterruptedError):
         compare(**{"atts_rate=0.2": "deaf"})
@@ -255,13 +275,9 @@ def test_a_plan_with_new_points_runs_only_those(compare, cells, place):
     assert "no longer in the plan, their folders kept: sums/pair/atts-rate=0.1" in result.output
 
 
-def test_a_task_that_nobody_has(compare, place, monkeypatch):
-    class Index:
-        all_tasks = ("sums", "products")
-
-    monkeypatch.setattr("atts_lm_eval.compare.tasks.manager", lambda path, defaults: Index)
+def test_a_task_that_nobody_has(compare, place):
     (place / "plan.yaml").write_text(PLAN.replace("tasks: sums", "tasks: [sums, prodcts]"))
-    with pytest.raises(UnknownSettingError, match=r"plan.yaml, line 6: task: .*products"):
+    with pytest.raises(UnknownSettingError, match=r"plan.yaml, line 5: task: .*products"):
         compare()
     assert not (place / "out").exists()
 
@@ -275,15 +291,9 @@ CALIBRATED = PLAN.replace(
 def banks(place, monkeypatch):
     """Calibrations that do as told; they leave a line each."""
     (place / "plan.yaml").write_text(CALIBRATED)
-    script = (
-        "import pathlib, sys\n"
-        "with open('calibrated', 'a') as file: print(sys.argv[1], file=file)\n"
-        "if pathlib.Path('broken').exists(): sys.exit('atts: error: no scores')\n"
-        "pathlib.Path(sys.argv[1]).write_text('bank')"
-    )
     monkeypatch.setattr(
-        "atts_lm_eval.compare.calibrations.calibrate_command",
-        lambda cell, plan, bank, servers: [sys.executable, "-S", "-c", script, str(bank)],
+        "atts_harness.comparing.calibrations.calibrate_command",
+        lambda cell, plan, bank, servers: ["calibrate", str(bank)],
     )
     return lambda: (place / "calibrated").read_text().split()
 
@@ -298,7 +308,7 @@ def test_cells_begin_with_a_calibration_that_they_share(compare, cells, banks, p
         False,
     }
     log = (place / "out" / first["log"]).read_text()
-    assert json.dumps({"bank": f"out/{first['calibration']['bank']}"}) in log
+    assert f'"bank": "out/{first["calibration"]["bank"]}"' in log
     assert compare().exit_code == 0
     assert len(banks()) == 1
 
@@ -316,6 +326,126 @@ def test_a_calibration_that_fails_is_tried_once(compare, cells, banks, place):
 
 def test_what_the_caches_were_is_said_under_the_table(compare, monkeypatch):
     told = {"target": "not cleared: no way is known for this engine"}
-    monkeypatch.setattr(runner, "clear_caches", lambda settings: told)
+    monkeypatch.setattr(runner, "clear_caches", lambda settings, beside: told)
     shown = compare().output
     assert f"prefix caches were not cleared between cells: target: {told['target']}" in shown
+
+
+class FakeJob:
+    """A command that ends when it is told."""
+
+    def __init__(self, command):
+        self.command = command
+        self.status = None
+
+    def poll(self):
+        return self.status
+
+    def wind_down(self):
+        self.status = 130
+
+    kill = wind_down
+
+
+class FakeLauncher:
+    """A plugin with a launcher for two pairs, whose jobs end one look after they began.
+
+    Attributes:
+        seen: names of the cells that ran together, at every look.
+    """
+
+    name = "fake"
+    pairs_at_once = 2
+
+    def __init__(self):
+        self.jobs = []
+        self.seen = []
+
+    @hookimpl
+    def atts_launchers(self):
+        return [self]
+
+    def start(self, command):
+        self.jobs.append(FakeJob(command))
+        self.seen.append([self.cell(j) for j in self.jobs if j.poll() is None])
+        return self.jobs[-1]
+
+    def cell(self, job):
+        folder = job.command.folder
+        return f"{job.command.pair}/{folder.name}"
+
+    def look(self, seconds):
+        """In place of the wait between two looks at the jobs."""
+        for job in self.jobs:
+            if job.status is None:
+                job.command.folder.mkdir(parents=True, exist_ok=True)
+                (job.command.folder / "results_1.json").write_text("{}")
+                job.status = 0
+
+
+@pytest.fixture
+def fake(place, monkeypatch):
+    found = FakeLauncher()
+    plugins.manager().register(found)
+    monkeypatch.setattr("atts_harness.comparing.runner.time.sleep", found.look)
+    return found
+
+
+PAIRS = """
+launcher: fake
+shuffle: false
+pairs: {one: {preset: pair}, two: {preset: pair}, three: {preset: pair}}
+"""
+
+
+def test_a_launcher_of_a_plugin_runs_several_pairs(compare, cells, place, fake):
+    (place / "plan.yaml").write_text(PAIRS + PLAN)
+    assert compare().exit_code == 0
+    together = fake.seen
+    assert max(map(len, together)) == 2
+    for running in together:  # one cell of a pair at a time, so that times are its own
+        assert len({name.split("/")[0] for name in running}) == len(running)
+    started = [name[-1] for name in together]
+    assert len(started) == 12
+    assert started.index("three/draft-only") > started.index("one/random-takeover")
+    command = next(j.command for j in fake.jobs if fake.cell(j) == "one/random-takeover")
+    assert command.reads == (place.relative_to(place) / "out/cells/sums/one/atts-rate=0.2",)
+    assert command.beside == 1
+
+
+def test_cells_beside_each_other_are_said_to_be(compare, cells, place, fake):
+    text = PAIRS.replace("fake", "fake\nparallel: 3").replace(
+        ", two: {preset: pair}, three: {preset: pair}", ""
+    )
+    (place / "plan.yaml").write_text(text + PLAN)
+    result = compare()
+    assert result.exit_code == 0
+    started = [name[-1] for name in fake.seen]
+    assert max(map(len, fake.seen)) == 3
+    # What takes its rate from another cell waits for it.
+    waited = next(names for names in fake.seen if names[-1] == "one/random-takeover")
+    assert waited == ["one/random-takeover"]
+    assert started[-1] == "one/random-takeover"
+    assert {cell["parallel"] for cell in cells().values()} == {3}
+    assert set(cells()["atts-rate=0.1"]["caches"].values()) == {
+        "nothing to clear: the model is loaded by the cell itself"
+    }
+    assert "3 cells ran at a time: seconds and latencies are not theirs alone" in result.output
+
+
+def test_cells_beside_each_other_share_a_calibration(compare, banks, place):
+    (place / "plan.yaml").write_text("parallel: 2\n" + CALIBRATED)
+    assert compare().exit_code == 0
+    assert len(banks()) == 1
+    (place / "calibrated").unlink()
+    (place / "broken").touch()
+    (place / "out").rename(place / "before")
+    assert compare().exit_code == 1
+    assert len(banks()) == 1
+
+
+def test_a_launcher_that_nobody_has(compare, place):
+    (place / "plan.yaml").write_text("launcher: locl\n" + PLAN)
+    with pytest.raises(UnknownSettingError, match=r"launcher: unknown setting 'locl'.*local"):
+        compare()
+    assert not (place / "out").exists()

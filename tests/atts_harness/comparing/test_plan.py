@@ -3,10 +3,12 @@
 import re
 
 import pytest
+from atts_lm_eval import plugin as lm_eval_plugin
 from atts_lm_eval import presets
-from atts_lm_eval.compare.cells import expand
-from atts_lm_eval.compare.plan import read_plan, shipped
 
+from atts_harness import plugins
+from atts_harness.comparing.cells import expand
+from atts_harness.comparing.plan import read_plan, shipped
 from atts_harness.errors import SettingError
 
 SOUND = """\
@@ -112,6 +114,12 @@ def test_errors_name_file_line_and_the_nearest(read, wrong):
     assert "\n" not in str(raised.value)
 
 
+@pytest.fixture
+def suites(pair):
+    """The plans that a package brings."""
+    plugins.manager().register(lm_eval_plugin)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -120,7 +128,7 @@ def test_errors_name_file_line_and_the_nearest(read, wrong):
         (".", "is a folder; give the plan's file"),
     ],
 )
-def test_a_plan_that_is_not_there(pair, tmp_path, monkeypatch, given, message):
+def test_a_plan_that_is_not_there(suites, tmp_path, monkeypatch, given, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingError, match=re.escape(message)):
         read_plan(given)
@@ -147,7 +155,7 @@ def test_published_pairs():
 
 
 @pytest.mark.parametrize("name", ["published-marginal", "published-conditional"])
-def test_published_suites_are_sound_plans(pair, name):
+def test_published_suites_are_sound_plans(suites, name):
     """On the scripted pair: their settings are accepted, whatever serves the models."""
     assert name in shipped()
     cells = expand(read_plan(name, pairs=["pair"]))

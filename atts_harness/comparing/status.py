@@ -1,7 +1,7 @@
 """The status file of a comparison: what is done, how it went, and what must not change.
 
 OUT/compare.json              this file
-OUT/cells/TASK/PAIR/ROW/      run directory of a cell, with lm-eval's results, `log.txt`, and the
+OUT/cells/TASK/PAIR/ROW/      run directory of a cell, with its results, `log.txt`, and the
                               cell's part of this file as `cell.json`
 OUT/calibrations/NAME/        bank and run directory of a calibration
 OUT/servers/PAIR/             logs of servers that cells share
@@ -18,9 +18,9 @@ from typing import IO, Any, Literal
 import msgspec
 
 from atts_harness._version import __version__
+from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.plan import Plan
 from atts_harness.errors import RunDirError
-from atts_lm_eval.compare.cells import Cell
-from atts_lm_eval.compare.plan import Plan
 
 FILE = "compare.json"
 CELL = "cell.json"
@@ -52,16 +52,16 @@ class CellStatus(msgspec.Struct, kw_only=True):
 
     Attributes:
         name: TASK/PAIR/ROW.
-        task: as lm-eval knows it.
+        task: as the evaluation framework knows it.
         pair: name of the pair.
         row: name of the strategy at its operating point.
-        strategy: lm-eval model.
+        strategy: as `atts plugins` lists it.
         point: the settings of the operating point.
         identity: what makes it what it is; a change is refused.
         state: `pending`, `running`, `done`, `failed`, `skipped` (it needs one that failed) or
             `interrupted`.
-        folder: run directory and lm-eval's output, relative to the comparison's folder.
-        results: lm-eval's results file, likewise.
+        folder: run directory and the framework's output, relative to the comparison's folder.
+        results: the framework's results file, likewise.
         log: what the cell printed, likewise.
         command: how it was started.
         place: how many cells of the comparison had been started before it, at its last start.
@@ -76,6 +76,7 @@ class CellStatus(msgspec.Struct, kw_only=True):
         needs: the cell whose takeover rate it takes.
         calibration: its bank.
         harness: version of this package.
+        parallel: cells of its pair that ran at a time; above 1 its times are not its own.
     """
 
     name: str
@@ -102,6 +103,7 @@ class CellStatus(msgspec.Struct, kw_only=True):
     needs: str | None = None
     calibration: Calibration | None = None
     harness: str = ""
+    parallel: int = 1
 
 
 class Status(msgspec.Struct, kw_only=True):

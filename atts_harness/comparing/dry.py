@@ -7,29 +7,37 @@ from pathlib import Path
 
 from rich.table import Table
 
+from atts_harness import plugins
+from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.plan import Plan
+from atts_harness.comparing.probe import Probe, probe_all
+from atts_harness.comparing.show import Show
+from atts_harness.comparing.sizes import Size, sizes_of
+from atts_harness.framework import EvalFramework
 from atts_harness.running.progress import clock
-from atts_lm_eval.compare.cells import Cell
-from atts_lm_eval.compare.plan import Plan
-from atts_lm_eval.compare.probe import Probe, probe_all
-from atts_lm_eval.compare.show import Show
-from atts_lm_eval.compare.sizes import Size, sizes_of
 
 
-def dry_run(plan: Plan, cells: Sequence[Cell], folder: Path, *, probe: bool) -> None:
+def dry_run(
+    plan: Plan, cells: Sequence[Cell], folder: Path, framework: EvalFramework, *, probe: bool
+) -> None:
     """Show the cells in the order in which they would run; runs none of them.
 
     Args:
         plan: what holds for every cell.
         cells: in that order.
         folder: the comparison's; takes the logs of servers that a probe starts.
+        framework: knows the tasks.
         probe: run two samples of each strategy, and say what time and tokens follow.
 
     Raises:
         AttsError: a task's data is not there, or a probe fails.
     """
     show = Show(len(cells))
-    sizes = sizes_of(cells, plan)
-    probes = probe_all(cells, plan, folder, show.say) if probe else {}
+    sizes = sizes_of(cells, plan, framework)
+    probes = {}
+    if probe:
+        launcher = plugins.launcher(plan.launcher)
+        probes = probe_all(cells, plan, folder, framework, launcher, show.say)
     show.console.print(_table(plan, cells, sizes, probes))
     for line in _notes(cells, sizes, probes):
         show.say(line)
@@ -79,8 +87,8 @@ def _notes(cells: Sequence[Cell], sizes: dict[str, Size], probes: dict[str, Prob
         ]
         least, most = (clock(sum(bound[end] for bound in bounds)) for end in (0, 1))
         lines += [
-            f"time from two samples a strategy: {least} to {most}, and the start of lm_eval for "
-            "each cell",
+            f"time from two samples a strategy: {least} to {most}, and the start of a process "
+            "for each cell",
             "the first if the engines keep their pace with every slot in use, the second if they "
             "gain nothing from more than two samples at once; tokens are computed ones",
         ]

@@ -4,19 +4,15 @@ import json
 
 import msgspec
 import pytest
-from atts_lm_eval.compare import calibrations
-from atts_lm_eval.compare.cells import expand
-from atts_lm_eval.compare.commands import (
-    calibrate_command,
-    headline,
-    lm_eval_command,
-    newest_results,
-)
-from atts_lm_eval.compare.order import in_order
-from atts_lm_eval.compare.plan import read_plan
-from atts_lm_eval.compare.status import Folder, identity, merged, read_status
 
+from atts_harness.comparing import calibrations
+from atts_harness.comparing.calibrations import calibrate_command
+from atts_harness.comparing.cells import expand
+from atts_harness.comparing.order import in_order
+from atts_harness.comparing.plan import read_plan
+from atts_harness.comparing.status import Folder, identity, merged, read_status
 from atts_harness.errors import RunDirError, SettingError
+from atts_harness.framework import Evaluation
 
 PLAN = """\
 out: out
@@ -186,24 +182,19 @@ def options_of(command):
     return found
 
 
-def test_the_command_of_a_cell(read, cells, tmp_path):
+def test_what_a_cell_asks_its_framework_for(read, cells):
     text = PLAN.replace("limit: 40", "limit: 40\nsystem_instruction: Be brief.\ninclude_path: .")
     cell = cells(text)["sums/one/replace-rate=0.1"]
-    further = {"target_url": "http://h:1"}
-    options = options_of(lm_eval_command(cell, read(text).plan, tmp_path / "x", further))
-    args = json.loads(options.pop("--model_args"))
-    assert args == {**cell.settings, **further, "run_dir": str(tmp_path / "x")}
-    assert options == {
-        "--model": "atts",
-        "--tasks": "sums",
-        "--apply_chat_template": True,
-        "--system_instruction": "Be brief.",
-        "--include_path": ".",
-        "--limit": "40",
-        "--metadata": '{"repeats":4}',
-        "--output_path": str(tmp_path / "x" / "results.json"),
-        "--log_samples": True,
-    }
+    asked = cell.evaluation(read(text).plan, {"target_url": "http://h:1"})
+    assert asked == Evaluation(
+        task="sums",
+        strategy="atts",
+        settings={**cell.settings, "target_url": "http://h:1"},
+        limit=40,
+        metadata={"repeats": 4},
+        system_instruction="Be brief.",
+        include_path=".",
+    )
 
 
 CALIBRATED = PLAN.replace(
@@ -216,7 +207,7 @@ CALIBRATED = PLAN.replace(
 def test_the_command_of_a_calibration(read, cells, tmp_path):
     cell = cells(CALIBRATED)["sums/one/replace-rate=0.1-coverage=turn"]
     command = calibrate_command(cell, read(CALIBRATED).plan, tmp_path / "bank.json", {})
-    assert command[3:5] == ["calibrate", str(tmp_path / "bank.json")]
+    assert command[:2] == ["calibrate", str(tmp_path / "bank.json")]
     options = options_of(command)
     args = json.loads(options.pop("--model-args"))
     assert args == {k: v for k, v in cell.settings.items() if k != "coverage"}
@@ -239,25 +230,6 @@ def test_cells_share_a_bank_where_their_scores_are_alike(read, cells):
     banks = {n: calibrations.of_cell(c, plan).bank for n, c in cells(first).items()}
     rates = {banks[f"sums/one/replace-rate={r}-coverage=turn"] for r in (0.1, 0.2)}
     assert len(rates) == 1  # nothing is taken over where only first turns are scored
-
-
-def test_a_figure_that_stands_for_a_task(tmp_path):
-    def wrote(name, **figures):
-        path = tmp_path / f"results_{name}.json"
-        path.write_text(json.dumps({"results": figures}))
-        return path
-
-    assert newest_results(tmp_path) is None
-    ours = {"alias": "sums", "pass@1,all": 0.25, "pass@1_interval,all": [0, 1], "failed,all": 0.0}
-    assert headline(wrote("a", sums=ours)) == ("pass@1", 0.25)
-    stock = {"exact_match,strict": 0.5, "exact_match,flexible": 1.0, "exact_match_stderr,s": 0.1}
-    assert headline(wrote("b", gsm8k=stock)) == ("exact_match", 0.75)
-    assert headline(wrote("c", sums=ours, more={"pass@1,all": 0.75})) == ("pass@1", 0.5)
-    assert headline(wrote("d", sums={"alias": "sums"})) is None
-    broken = tmp_path / "results_e.json"
-    broken.write_text("{")
-    with pytest.raises(RunDirError, match=r"results_e.json: cannot be read"):
-        headline(broken)
 
 
 @pytest.fixture

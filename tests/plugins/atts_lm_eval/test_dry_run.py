@@ -4,10 +4,10 @@ import json
 
 import pytest
 from atts_lm_eval import plugin as lm_eval_plugin
-from atts_lm_eval.compare.probe import Probe
 from typer.testing import CliRunner
 
 from atts_harness import cli, plugins
+from atts_harness.comparing.probe import Probe
 from atts_harness.errors import ContextLengthError
 from atts_harness.testing.scripted import Says, ScriptedBackend
 

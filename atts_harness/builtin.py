@@ -1,0 +1,68 @@
+"""What the core itself announces: its commands, and subprocesses as the place where cells run.
+
+The core comes in by the same entry points as every plugin. The modules of the commands are imported
+when `atts` runs, not when a plugin is looked up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from atts_harness.hookspecs import hookimpl
+
+if TYPE_CHECKING:
+    import typer
+
+    from atts_harness.framework import CalibrationRun
+    from atts_harness.launcher import Launcher
+
+
+@hookimpl
+def atts_cli(app: typer.Typer) -> None:
+    """Add the commands of the core."""
+    from atts_harness.analysis.audit.command import audit_command
+    from atts_harness.analysis.leaderboard.command import report_command
+    from atts_harness.analysis.regrade.command import regrade_command
+    from atts_harness.comparing.command import compare
+    from atts_harness.conformal.command import calibrate_command
+    from atts_harness.engines.doctor.command import add_commands
+    from atts_harness.ledger.command import show_ledger
+
+    app.command("compare")(compare)
+    report_command(app, _documents)
+    regrade_command(app, _documents)
+    audit_command(app)
+    app.command("ledger")(show_ledger)
+    calibrate_command(app, _calibrate)
+    add_commands(app)
+
+
+@hookimpl
+def atts_launchers() -> Iterable[Launcher]:
+    """Subprocesses of this machine."""
+    from atts_harness.comparing.local import LocalLauncher
+
+    return [LocalLauncher()]
+
+
+def _calibrate(run: CalibrationRun) -> str:
+    from atts_harness import plugins
+
+    return plugins.framework(run.framework).calibrate(run)
+
+
+def _documents(
+    task: str, system_instruction: str | None = None, metadata: Mapping[str, Any] | None = None
+) -> Sequence[Mapping[str, Any]]:
+    """A task's documents from the first framework that has it."""
+    from atts_harness import plugins
+    from atts_harness.errors import SettingError
+
+    failure = SettingError(f"{task}: no evaluation framework is installed, so nobody has its golds")
+    for entry in plugins.frameworks().values():
+        try:
+            return entry.value.documents(task, system_instruction, metadata)
+        except SettingError as error:
+            failure = error
+    raise failure

@@ -1,0 +1,77 @@
+"""Empties the prefix caches of engines between cells, so that no cell profits from another one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from atts_harness.comparing.servers import engines
+from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.kind import EngineKind
+from atts_harness.engines.options import EngineOptions, request_headers
+from atts_harness.errors import AttsError, BackendError
+from atts_harness.settings import parse_settings
+
+# An engine may refuse for seconds, while a request is being aborted.
+CLEAR_SECONDS = 8.0
+PAUSE_SECONDS = 1.0
+CLEARED = "cleared"
+NOT_CLEARED = "not cleared"
+OWN_PROCESS = "nothing to clear: the model is loaded by the cell itself"
+BESIDE = f"{NOT_CLEARED}: cells run beside each other"
+
+
+def clear_caches(settings: Mapping[str, Any], *, beside: bool = False) -> dict[str, str]:
+    """Empty the prefix caches of the engines that a cell is about to use.
+
+    Args:
+        settings: the cell's `model_args`, with the servers' addresses.
+        beside: other cells use the engines now, so that nothing is done.
+
+    Returns:
+        By role what was done: `cleared`, or why there was nothing to clear, or why it could not
+        be done; the last begins with `NOT_CLEARED`.
+    """
+    return asyncio.run(_clear(settings, beside))
+
+
+async def _clear(settings: Mapping[str, Any], beside: bool) -> dict[str, str]:
+    told: dict[str, str] = {}
+    done: dict[str, str] = {}
+    for role, spec in parse_settings(settings).roles.items():
+        url = getattr(spec.options, "url", None)
+        if not isinstance(spec.options, EngineOptions) or url is None:
+            told[role] = OWN_PROCESS
+            continue
+        if beside:
+            told[role] = BESIDE
+            continue
+        if url not in done:
+            done[url] = await _clear_one(engines().get(spec.kind), url, spec.options)
+        told[role] = done[url]
+    return told
+
+
+async def _clear_one(engine: EngineKind | None, url: str, options: EngineOptions) -> str:
+    if engine is None or engine.clear_cache is None:
+        return f"{NOT_CLEARED}: no way is known for this engine"
+    http = EngineHttp(url, headers=request_headers(options), timeout=CLEAR_SECONDS)
+    deadline = time.monotonic() + CLEAR_SECONDS
+    try:
+        while True:
+            try:
+                await http.exchange("POST", engine.clear_cache)
+                return CLEARED
+            except BackendError as error:
+                if ": 404 " in str(error) and engine.clear_cache_needs:
+                    needs = " ".join(f"{k}={v}" for k, v in engine.clear_cache_needs.items())
+                    return f"{NOT_CLEARED}: the server was started without {needs}"
+                if time.monotonic() > deadline:
+                    return f"{NOT_CLEARED}: {error}"
+            await asyncio.sleep(PAUSE_SECONDS)
+    except AttsError as error:
+        return f"{NOT_CLEARED}: {error}"
+    finally:
+        await http.aclose()

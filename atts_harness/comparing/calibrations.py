@@ -1,0 +1,86 @@
+"""A cell's bank, made before the cell by `atts calibrate` and shared by cells that agree."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from atts_harness.arguments import format_arguments
+from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.plan import Calibrate, Plan
+from atts_harness.comparing.status import Calibration
+
+
+def place_of(cell: Cell, plan: Plan) -> str:
+    """The folder of a cell's calibration, relative to the comparison's; the same for the same.
+
+    It is named after what the scores depend on, so that a changed plan makes another bank.
+    """
+    command = calibrate_command(cell, plan, Path("bank.json"), {})
+    digest = hashlib.sha256(msgspec.json.encode(command)).hexdigest()[:8]
+    return f"calibrations/{cell.task_name}-{cell.pair}-{digest}"
+
+
+def of_cell(cell: Cell, plan: Plan, seconds: float = 0.0) -> Calibration:
+    """Where a cell's bank is or will be."""
+    place = place_of(cell, plan)
+    bank = f"{place}/bank.json"
+    return Calibration(bank=bank, run_dir=f"{bank}.run", seconds=seconds)
+
+
+def calibrate_command(cell: Cell, plan: Plan, bank: Path, further: Mapping[str, Any]) -> list[str]:
+    """Arguments of the `atts` command that makes a cell's bank.
+
+    Args:
+        cell: whose bank.
+        plan: what holds for every cell.
+        bank: the file to write.
+        further: settings that depend on where servers are.
+    """
+    wanted = cell.calibrate or Calibrate()
+    args = {**calibrated_settings(cell), **further}
+    command = ["calibrate", str(bank), "--task", cell.task.task]
+    command += ["--model-args", format_arguments(args)]
+    if wanted.split is not None:
+        command += ["--split", wanted.split]
+    for flag, value in (
+        ("--questions", wanted.questions),
+        ("--turns", wanted.turns),
+        ("--evaluated", cell.task.limit),
+    ):
+        if value is not None:
+            command += [flag, str(value)]
+    if wanted.evaluation_questions:
+        command.append("--evaluation-questions")
+    metadata = {**cell.metadata, **wanted.metadata}
+    if wanted.repeats is not None:
+        metadata["repeats"] = wanted.repeats
+    if metadata:
+        command += ["--metadata", format_arguments(metadata)]
+    if plan.system_instruction is not None:
+        command += ["--system-instruction", plan.system_instruction]
+    if not plan.apply_chat_template:
+        command.append("--no-apply-chat-template")
+    if plan.include_path is not None:
+        command += ["--include-path", plan.include_path]
+    return command
+
+
+# What calibration does its own way, whatever the cell does with the bank afterwards.
+_NOT_CALIBRATED = frozenset({"coverage", "control", "rule", "pvalue", "ties"})
+
+
+def calibrated_settings(cell: Cell) -> dict[str, Any]:
+    """The settings that a cell's bank depends on.
+
+    Cells that agree in them share a bank: what is done with scores is not in them, and where only
+    first turns are scored nothing is taken over, so their rate is not either.
+    """
+    left_out = set(_NOT_CALIBRATED)
+    if cell.calibrate is not None and cell.calibrate.turns == 1:
+        left_out |= {"rate", "budget"}
+    return {key: value for key, value in cell.settings.items() if key not in left_out}

@@ -1,0 +1,117 @@
+"""Commands as subprocesses of this machine: output in a log, signals passed on."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from atts_harness.arguments import parse_arguments
+from atts_harness.launcher import Command
+
+GRACE_SECONDS = 5.0
+PR_SET_PDEATHSIG = 1
+ATTS = (sys.executable, "-m", "atts_harness")
+# How `atts serve-models` announces that its servers answer.
+_ANNOUNCES = "--model_args "
+
+
+class LocalLauncher:
+    """An `atts_harness.launcher.Launcher`: subprocesses, one pair at a time."""
+
+    name = "local"
+    pairs_at_once = 1
+
+    def start(self, command: Command) -> Process:
+        """Start it; commands that run beside each other share the machine's cores."""
+        environment = dict(command.environment)
+        if command.beside > 1 and "OMP_NUM_THREADS" not in os.environ:
+            threads = max(1, (os.cpu_count() or 1) // command.beside)
+            environment["OMP_NUM_THREADS"] = str(threads)
+        return Process([*ATTS, *command.arguments], command.log, environment)
+
+    def serve(self, command: Command) -> ServerProcess:
+        """Start the servers of a pair on this machine's devices."""
+        return ServerProcess([*ATTS, *command.arguments], command.log, command.environment)
+
+
+class Process:
+    """A running command in a session of its own: Ctrl-C reaches it through us, once.
+
+    Args:
+        command: what to run.
+        log: takes its output, behind what is there.
+        environment: variables on top of this process's own.
+    """
+
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            out.write(f"$ {shlex.join(command)}\n".encode())
+            out.flush()
+            self.popen = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(environment or {})},
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+            )
+
+    def poll(self) -> int | None:
+        """Its exit status, None while it runs; negative: the signal that ended it."""
+        return self.popen.poll()
+
+    def wind_down(self) -> None:
+        """Ask it to stop: a run finishes what is in flight and can be resumed."""
+        with contextlib.suppress(ProcessLookupError):
+            self.popen.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """Stop it now: a second signal, and soon the hard one for all that it started."""
+        if self.popen.poll() is not None:
+            return
+        self.wind_down()
+        try:
+            self.popen.wait(GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.popen.pid, signal.SIGKILL)
+            self.popen.wait()
+
+
+class ServerProcess(Process):
+    """A running `atts serve-models`."""
+
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._log = log
+        self._behind = log.stat().st_size if log.exists() else 0
+        super().__init__(command, log, environment)
+
+    def addresses(self) -> Mapping[str, str] | None:
+        """The settings that it prints when its servers answer; None: not yet."""
+        with self._log.open("rb") as file:
+            file.seek(self._behind)
+            lines = file.read().decode("utf-8", "replace").splitlines()
+        for line in lines:
+            if line.startswith(_ANNOUNCES):
+                text = line.removeprefix(_ANNOUNCES)
+                return {k: str(v) for k, v in parse_arguments(text, str(self._log)).items()}
+        return None
+
+
+def _end_with_parent() -> None:
+    """Should we be killed, a cell winds down as if it had been interrupted."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -1,0 +1,121 @@
+"""lm-eval as `atts compare`, `calibrate`, `report` and `regrade` see it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from atts_harness.arguments import format_arguments
+from atts_harness.errors import RunDirError
+from atts_harness.framework import CalibrationRun, Evaluation, Outcome, ProbeFigures, TaskSize
+
+# The figures that stand for a task, best first; each is followed by the name of a filter.
+HEADLINES = ("pass@1", "exact_match", "acc", "acc_norm", "f1")
+
+
+class _Results(msgspec.Struct):
+    results: dict[str, dict[str, Any]]
+
+
+class LmEval:
+    """An `atts_harness.framework.EvalFramework`; imports lm-eval when it is asked for tasks."""
+
+    name = "lm-eval"
+
+    def tasks(self, wanted: Sequence[str], include_path: str | None) -> Collection[str]:
+        """Names of tasks; lm-eval's own are among them where one of the wanted is none of ours."""
+        from atts_lm_eval import upstream
+
+        own = upstream.tasks_of_plugins(include_path)
+        if own.issuperset(wanted):
+            return own
+        return set(upstream.task_manager(wanted, include_path).all_tasks)
+
+    def sizes(self, evaluation: Evaluation) -> list[TaskSize]:
+        """By the task's own documents and configuration; may fetch its data."""
+        from atts_lm_eval import bridge, upstream
+
+        bridge.install()
+        name = evaluation.task
+        manager = upstream.task_manager([name], evaluation.include_path, evaluation.metadata)
+        return [
+            TaskSize(
+                documents=len(task.eval_docs),
+                repeats=int(task.config.repeats or 1),
+                generation=dict(task.config.generation_kwargs or {}),
+            )
+            for task in manager.load(name)["tasks"].values()
+        ]
+
+    def command(self, evaluation: Evaluation, folder: Path) -> list[str]:
+        """`atts lm-eval`, which is lm-eval's own command and needs no start-up code."""
+        args = {**evaluation.settings, "run_dir": str(folder)}
+        command = ["lm-eval", "--model", evaluation.strategy]
+        command += ["--model_args", format_arguments(args), "--tasks", evaluation.task]
+        if evaluation.apply_chat_template:
+            command.append("--apply_chat_template")
+        if evaluation.system_instruction is not None:
+            command += ["--system_instruction", evaluation.system_instruction]
+        if evaluation.include_path is not None:
+            command += ["--include_path", evaluation.include_path]
+        if evaluation.limit is not None:
+            command += ["--limit", str(evaluation.limit)]
+        if evaluation.num_fewshot is not None:
+            command += ["--num_fewshot", str(evaluation.num_fewshot)]
+        if evaluation.metadata:
+            command += ["--metadata", format_arguments(evaluation.metadata)]
+        # With a file's name lm-eval makes up no folder of its own.
+        return [*command, "--output_path", str(folder / "results.json"), "--log_samples"]
+
+    def outcome(self, folder: Path) -> Outcome | None:
+        """The results file that lm-eval wrote last, and the figure that stands for it."""
+        found = sorted(folder.glob("results_*.json"), key=lambda path: path.stat().st_mtime)
+        return headline(found[-1]) if found else None
+
+    def probe(self, evaluation: Evaluation, samples: int) -> ProbeFigures:
+        """Run it by `simple_evaluate`."""
+        from atts_lm_eval.probe import probe
+
+        return probe(evaluation, samples)
+
+    def calibrate(self, run: CalibrationRun) -> str:
+        """Run it by `simple_evaluate`."""
+        from atts_lm_eval.calibrate import run_task
+
+        return run_task(run)
+
+    def documents(
+        self,
+        task: str,
+        system_instruction: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Sequence[Mapping[str, Any]]:
+        """Those of the installed plugins' tasks and of lm-eval's own."""
+        from atts_lm_eval.documents import of_task
+
+        return of_task(task, system_instruction, metadata)
+
+
+def headline(results: Path) -> Outcome:
+    """The figure that stands for a results file.
+
+    Raises:
+        RunDirError: it cannot be read.
+    """
+    try:
+        found = msgspec.json.decode(results.read_bytes(), type=_Results)
+    except (OSError, msgspec.DecodeError) as error:
+        raise RunDirError(f"{results}: cannot be read: {error}") from error
+    for metric in HEADLINES:
+        values = [
+            float(value)
+            for figures in found.results.values()
+            for name, value in figures.items()
+            if name.partition(",")[0] == metric and isinstance(value, (int, float))
+        ]
+        if values:
+            return Outcome(results, metric, sum(values) / len(values))
+    return Outcome(results)
