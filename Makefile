@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies \
-	test-vllm test-sglang clean help
+	test-docs test-vllm test-sglang clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
 $(STAMP): pyproject.toml scripts/install.sh
@@ -18,6 +18,9 @@ demo: $(STAMP)      ## the main job, offline, on the embedded pair: six strategi
 # Two files at a time, each on one core: fixtures of a file are made once.
 test: $(STAMP)      ## everything that needs no engine
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/engines
+
+test-docs: $(STAMP)  ## every command of the README and the docs, run as it stands
+	ATTS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs/test_commands.py
 
 lint: $(STAMP)      ## formatter, linter, type checker
 	$(BIN)/ruff format --check .
