@@ -23,8 +23,8 @@ from atts_harness.identity import ModelIdentity
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
+from atts_harness.simulation.clock import run_simulated
 from atts_harness.strategy import Context, Outcome, Sample, Strategy, StrategyOptions
-from atts_harness.testing.mock_clock import run_simulated
 from atts_harness.testing.mock_runs import make_groups
 from atts_harness.testing.scripted import ByteTokenizer
 

@@ -16,8 +16,8 @@ from atts_harness.running.control import Control
 from atts_harness.running.observers import Observers
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
+from atts_harness.simulation.clock import run_simulated
 from atts_harness.strategy import Strategy, StrategyOptions
-from atts_harness.testing.mock_clock import run_simulated
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.testing.mock_latency import fixed, lognormal, per_token
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups, sample_ids, simulate

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from atts_harness.running.slots import Slots
-from atts_harness.testing.mock_clock import run_simulated
+from atts_harness.simulation.clock import run_simulated
 
 WIDE = {"score": 9, "takeover": 9, "draft": 9}
 

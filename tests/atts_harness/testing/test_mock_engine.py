@@ -9,7 +9,7 @@ import pytest
 from atts_harness.backend import GenerateRequest, ScoreRequest
 from atts_harness.errors import BackendUnavailableError, MalformedReplyError
 from atts_harness.journal.hashing import request_hash
-from atts_harness.testing.mock_clock import run_simulated
+from atts_harness.simulation.clock import run_simulated
 from atts_harness.testing.mock_engine import (
     BLOCK,
     MockBackend,
