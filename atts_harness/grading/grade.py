@@ -49,6 +49,7 @@ class Grade(msgspec.Struct, frozen=True, kw_only=True):
         answer: that answer, None if the text gives none.
         answers: every extractor's answer.
         error: why grading could not tell; then `right` is False.
+        undecided: why no rule of the grader covers the answer; then `right` is False.
         truncated: see `Sampled`.
         failed: see `Sampled`.
     """
@@ -57,6 +58,7 @@ class Grade(msgspec.Struct, frozen=True, kw_only=True):
     answer: str | None
     answers: dict[str, str | None]
     error: str | None = None
+    undecided: str | None = None
     truncated: bool | None = None
     failed: str | None = None
 
@@ -103,11 +105,15 @@ def grade_question(
                 answer=answer,
                 answers=answers,
                 error=error,
+                undecided=verdict.undecided,
                 truncated=sample.truncated,
                 failed=sample.failed,
             )
         )
     return grades
+
+
+_COUNTED = ("invalid", "truncated", "failed", "grading_error", "undecided")
 
 
 def metric_names(repeats: int) -> dict[str, bool]:
@@ -116,7 +122,7 @@ def metric_names(repeats: int) -> dict[str, bool]:
     names |= {f"maj@{k}": True for k in _maj_ks(repeats)}
     if repeats > 1:
         names[f"oracle_any@{repeats}"] = True
-    names |= dict.fromkeys(("invalid", "truncated", "failed", "grading_error"), False)
+    names |= dict.fromkeys(_COUNTED, False)
     return names | {f"disagree_{name}": False for name in (*EXTRACTORS, LLM)}
 
 
@@ -130,7 +136,8 @@ def question_metrics(
     """The figures of one question; their means over questions are the task's.
 
     `invalid` is the share of samples that ended and gave no answer, `failed` of those that never
-    ended well; `truncated` and `failed` are left out where nobody recorded them. `disagree_X` is
+    ended well; `truncated` and `failed` are left out where nobody recorded them. `undecided` is the
+    share of answers that are graded wrong because no rule of the grader covers them. `disagree_X` is
     the share of samples for which extractor X gives another answer than the chosen one, of those
     from which both extracted (a model's call can fail), and left out where there are none.
 
@@ -158,6 +165,7 @@ def question_metrics(
         if all(value is not None for value in known):
             figures[name] = _share(bool(value) for value in known)
     figures["grading_error"] = _share(grade.error is not None for grade in grades)
+    figures["undecided"] = _share(grade.undecided is not None for grade in grades)
     return figures | _disagreements(grades, gold, extractor, grader)
 
 

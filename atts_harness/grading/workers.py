@@ -228,7 +228,7 @@ def grade(pairs: Iterable[tuple[str, Gold]]) -> list[Verdict]:
     return default().grade(list(pairs))
 
 
-_PROBE = Gold("q_{97}+1")
+_PROBE = Gold(r"\int_0^1 q^{97}\,dq")
 
 
 def candidates(answers: Sequence[str], like: Gold, grader: Grader | None = None) -> list[int]:
@@ -274,7 +274,9 @@ def _serve() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not look like a verdict
-    decide("x+x", Gold("2x"))  # loads computer algebra before the clock of the first task runs
+    decide(
+        r"\int_0^1 x\,dx", Gold(r"\frac12")
+    )  # loads computer algebra before the clock of the first task runs
     replies.write(b"ready\n")
     replies.flush()
     # The default action of SIGPROF ends the process even inside C code, by its own processor

@@ -20,10 +20,20 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+from atts_harness.grading.algebra.values import real
 from atts_harness.grading.equivalence import Gold, decide
 from atts_harness.grading.extraction import boxed
-from atts_harness.grading.normalise import normalise, rational
-from atts_harness.grading.structure import Leaf, Many, parse
+from atts_harness.grading.reading.answers import read
+from atts_harness.grading.tree import (
+    Many,
+    Name,
+    Node,
+    Op,
+    Quantity,
+    Relation,
+    variables,
+    walk,
+)
 
 OTHERS = 20
 SETS = {
@@ -67,8 +77,8 @@ def rewrites(gold: Gold) -> Iterator[tuple[str, str]]:
     slashed = re.sub(r"\\d?frac\{(\d+)\}\{(\d+)\}(?!\s*[\w(\\])", r"(\1)/(\2)", plain)
     if not re.search(r"\d\s*\(", slashed):
         yield "slashed fractions", slashed
-    wide = re.sub(r"(?<=[\d)}])\s*([-+=,])\s*(?=[\d(\\a-z])", r" \1 ", plain)
-    yield "wide spacing", wide
+    if rational(gold) is None or "," not in plain:  # a comma inside of a number is no separator
+        yield "wide spacing", re.sub(r"(?<=[\d)}])\s*([-+=,])\s*(?=[\d(\\a-z])", r" \1 ", plain)
     yield "no spacing", re.sub(r"(?<![A-Za-z\\]) +| +(?![A-Za-z])", "", plain)
     yield "thin spaces", re.sub(r"(?<=[\d)}])\s*([-+=])\s*(?=[\d(\\a-z])", r"\\,\1\\;", plain)
     yield "full stop", plain.rstrip(".") + "."
@@ -76,8 +86,8 @@ def rewrites(gold: Gold) -> Iterator[tuple[str, str]]:
         yield "left and right", plain.replace("(", r"\left(").replace(")", r"\right)")
     yield "plain brackets", plain.replace(r"\left", "").replace(r"\right", "")
     yield from _numbers(plain, gold)
-    node = parse(normalise(text, gold.unit), several=gold.several)
-    if isinstance(node, Many) and node.kind in ("list", "set", "union"):
+    node = read(text, several=gold.several, unit=gold.unit)
+    if isinstance(node, Many) or r"\cup" in plain:
         yield from _reordered(plain, node)
     word = re.fullmatch(r"\\text\{\(?([A-Za-z]+)\)?\}", plain)
     if word:
@@ -87,14 +97,15 @@ def rewrites(gold: Gold) -> Iterator[tuple[str, str]]:
 
 
 def _numbers(plain: str, gold: Gold) -> Iterator[tuple[str, str]]:
-    read = rational(normalise(plain, gold.unit))
-    if read is None or gold.several:
+    known = rational(gold)
+    if known is None or gold.several:
         return
-    value, percent = read
+    value, percent = known
     sign = "%" if percent else ""
     yield "text", rf"\text{{{plain}}}" if plain.lstrip("-").isdigit() else plain
     yield "named", f"x = {plain}"
-    yield "units", rf"{plain}\text{{ units}}" if re.search(r"\d\}?$", plain) else plain
+    if re.search(r"\d\}?$", plain) and "mbox" not in plain:
+        yield "units", rf"{plain}\text{{ units}}"
     yield "bold", f"**{plain}**"
     if value.denominator == 1:
         yield "leading zeros", f"{'-' if value < 0 else ''}{abs(int(value)):04d}{sign}"
@@ -109,6 +120,23 @@ def _numbers(plain: str, gold: Gold) -> Iterator[tuple[str, str]]:
             yield "exact decimal", decimal
 
 
+def rational(gold: Gold) -> tuple[Fraction, bool] | None:
+    """The rational number that a gold is, and whether it counts per cent."""
+    node = read(gold.text, several=gold.several, unit=gold.unit)
+    if not isinstance(node, Quantity) or variables(node.value):
+        return None
+    value, percent = node.value, False
+    if isinstance(value, Op) and value.head == "%":
+        value, percent = value.args[0], True
+    rough = any(
+        isinstance(p, Name) or (isinstance(p, Op) and p.head == "root") for p in walk(value)
+    )
+    number = None if rough else real(value)
+    if number is None or max(abs(number.numerator), number.denominator) > 10**18:
+        return None
+    return number, percent
+
+
 def _decimal(value: Fraction) -> str | None:
     for places in range(1, 12):
         if (value * 10**places).denominator == 1:
@@ -117,9 +145,11 @@ def _decimal(value: Fraction) -> str | None:
     return None
 
 
-def _reordered(plain: str, node: Many) -> Iterator[tuple[str, str]]:
-    parts = [item.relation or item.text for item in node.items if isinstance(item, Leaf)]
-    if len(parts) == len(node.items) and parts:
+def _reordered(plain: str, node: Node) -> Iterator[tuple[str, str]]:
+    items = node.items if isinstance(node, Many) else ()
+    simple = all(isinstance(item, Quantity | Relation) for item in items)
+    parts = [part.strip() for part in re.sub(r"^\\\{|\\\}$", "", plain.rstrip(".")).split(",")]
+    if simple and len(parts) == len(items) and parts and "=" not in parts[0].replace("=", "", 1):
         yield "reversed", ", ".join(reversed(parts))
         yield "with and", r" \text{ and } ".join(reversed(parts))
         yield "in braces", r"\{" + ", ".join(reversed(parts)) + r"\}"
@@ -127,7 +157,7 @@ def _reordered(plain: str, node: Many) -> Iterator[tuple[str, str]]:
         yield "reversed union", r" \cup ".join(reversed(plain.rstrip(".").split(r"\cup")))
     else:
         pieces = re.findall(r"\([^()]*\)", plain)
-        if len(pieces) == len(node.items):
+        if pieces and len(pieces) == len(items):
             yield "reversed", ", ".join(reversed(pieces))
 
 
@@ -151,8 +181,10 @@ def rewritten(found: dict[str, Gold]) -> tuple[int, list[tuple[str, str, str]]]:
 
 def same_value(one: Gold, two: Gold) -> bool:
     """Whether two golds are the same by text or exact value, so that accepting is right."""
-    a, b = normalise(one.text, one.unit), normalise(two.text, two.unit)
-    x, y = rational(a.split("=")[-1]), rational(b.split("=")[-1])
+    a, b = (
+        re.sub(r"[\s$]|\\\$|\\left|\\right", "", gold.text).split("=")[-1] for gold in (one, two)
+    )
+    x, y = (rational(Gold(text)) for text in (a, b))
     return a == b or sorted(a.split(",")) == sorted(b.split(",")) or (x is not None and x == y)
 
 

@@ -4,22 +4,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atts_harness.grading.equivalence import RIGHT, WRONG, Gold, Verdict, decide, fast
-from atts_harness.grading.normalise import LONGEST, normalise, rational
+from atts_harness.grading.equivalence import (
+    RIGHT,
+    WRONG,
+    Gold,
+    Verdict,
+    decide,
+    fast,
+    unreadable,
+)
+from atts_harness.grading.reading.tokens import LONGEST
 
 
 def test_hand_checked_pairs(hand_checked):
     pairs = hand_checked.maths_pairs()
     assert len(pairs) + len(hand_checked.CHOICE) >= 150
-    judged = [(answer, gold.text, decide(answer, gold)) for answer, gold, _ in pairs]
-    assert judged == [(a, gold.text, Verdict(right)) for a, gold, right in pairs]
+    judged = [(answer, gold.text, decide(answer, gold).right) for answer, gold, _ in pairs]
+    assert judged == [(a, gold.text, right) for a, gold, right in pairs]
 
 
-def test_text_and_algebra_agree_where_both_decide(hand_checked):
-    decided = [(a, g, right, fast(a, g)) for a, g, right in hand_checked.maths_pairs()]
-    by_text = [(a, g.text, v.right, right) for a, g, right, v in decided if v is not None]
-    assert len(by_text) > 100
-    assert all(found == right for _, _, found, right in by_text)
+def test_almost_nothing_needs_computer_algebra(hand_checked):
+    pairs = [(answer, gold) for answer, gold, _ in hand_checked.maths_pairs()]
+    assert [pair for pair in pairs if fast(*pair) is None] == []
 
 
 def test_choice():
@@ -57,18 +63,16 @@ def test_sets_have_no_order_and_tuples_have(values, rng):
 def test_an_answer_that_is_too_long_is_an_error_of_grading():
     assert decide("1" * (LONGEST + 1), Gold("1")) == Verdict(False, "too long")
     assert decide("x+" * 50_000, Gold("1")) == Verdict(False, "too long")
-    with pytest.raises(ValueError, match="not compared"):
-        normalise("1" * (LONGEST + 1))
 
 
 def test_an_exception_of_the_algebra_system_is_counted_not_raised(monkeypatch):
-    import atts_harness.grading.symbolic as symbolic
+    import atts_harness.grading.algebra.symbolic as symbolic
 
     def explode(*args, **kwargs):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(symbolic, "leaf_by_algebra", explode)
-    verdict = decide(r"\sqrt{8}", Gold(r"2\sqrt{2}"))
+    monkeypatch.setattr(symbolic.Sympy, "same", explode)
+    verdict = decide(r"\int_0^1 x\,dx", Gold(r"\frac12"))
     assert verdict == Verdict(False, "exception: ZeroDivisionError")
 
 
@@ -82,11 +86,22 @@ def test_nonsense_gets_a_verdict(hasty, answer):
     assert [verdict.right for verdict in verdicts] == [False, False]
 
 
-def test_rational_reads_what_is_written():
-    assert rational("1,234")[0] == 1234
-    assert rational("(2,345)") is None
-    assert rational("17%") == (17, True)
-    assert rational(r"1\frac{9}{4}") is None
-    assert rational("1/0") is None
-    assert rational("-") is None
-    assert rational("x") is None
+@pytest.mark.parametrize(
+    ("gold", "reason"),
+    [
+        (Gold(r"\frac{1}{"), "it ends too early"),
+        (Gold(""), "it is empty"),
+        (Gold("5 +"), "it ends too early"),
+        (Gold(r"\mystery{5}"), r"\mystery is not covered"),
+        (Gold("E", kind="choice"), "it is no letter from A to D"),
+    ],
+    ids=lambda value: getattr(value, "text", ""),
+)
+def test_a_gold_that_cannot_be_read_says_why(gold, reason):
+    assert unreadable(gold) == reason
+
+
+def test_golds_that_can_be_read():
+    for text in ("5", r"\frac{1}{2}", "x=5", r"\angle ABC = 30^\circ", r"\text{Tuesday}", "(2,5]"):
+        assert unreadable(Gold(text)) is None
+    assert unreadable(Gold("B", kind="choice")) is None

@@ -14,7 +14,7 @@ def test_rewritten_golds_are_right(golds_benchmark, found):
     assert len(found) == 1274
     count, missed = golds_benchmark.rewritten(found)
     assert count > 20_000
-    assert len(missed) / count <= 0.01
+    assert missed == []
     # The two malformed golds of OlympiadBench can be read all the same.
     assert {"olympiadbench/2349", "olympiadbench/1970"} <= found.keys()
     assert not {key for key, _, _ in missed} & {"olympiadbench/2349", "olympiadbench/1970"}
@@ -24,11 +24,10 @@ def test_golds_of_other_questions_are_wrong(golds_benchmark, found):
     # The benchmark takes twenty others; four keep the suite quick.
     count, accepted = golds_benchmark.crossed(found, others=4)
     assert count == 4 * len(found)
-    assert len(accepted) / count <= 0.002
+    assert accepted == []
 
 
 def test_golds_with_a_changed_digit_are_wrong(golds_benchmark, found):
     count, accepted = golds_benchmark.spoilt(found)
     assert count > 1_200
-    # The one that is accepted differs in the power of its unit, and units are not compared.
-    assert len(accepted) <= 1
+    assert accepted == []

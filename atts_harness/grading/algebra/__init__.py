@@ -1,0 +1,1 @@
+"""Values of formulas, sets of real numbers, computer algebra."""

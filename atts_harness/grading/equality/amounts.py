@@ -1,0 +1,134 @@
+"""Whether two quantities are equal: units, percentages, degrees, decimals that are rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+
+from atts_harness.grading.algebra.values import real
+from atts_harness.grading.reading import phrases
+from atts_harness.grading.tree import Expression, Name, Num, Op, Quantity, variables, walk
+from atts_harness.grading.units import UNITS, Unit
+
+APPROXIMATE_FROM = 6
+"""Decimal places, and significant digits, from which a decimal may stand for a number that it
+does not equal."""
+
+Truth = bool | None
+Same = Callable[[Expression, Expression], Truth]
+
+_DEGREE = UNITS["degree"]
+_RADIAN = UNITS["radian"]
+PERCENT = ("%", "percent", "\\%")
+
+
+def same_quantity(
+    given: Quantity,
+    wanted: Quantity,
+    same: Same,
+    tolerance: float | None,
+    unit: Unit | None,
+    percent: bool,
+) -> Truth:
+    """Compare an answer with the gold.
+
+    Args:
+        given: the answer.
+        wanted: the gold.
+        same: compares two formulas exactly.
+        tolerance: absolute error that the row allows.
+        unit: the row's unit, where the gold itself has none.
+        percent: the row says that the gold counts per cent.
+
+    Returns:
+        None if nothing can tell.
+    """
+    if given.noun and wanted.noun and not phrases.same_noun(given.noun, wanted.noun):
+        return None
+    wanted_unit = wanted.unit or unit
+    a, b = given.value, wanted.value
+    if given.unit == _RADIAN and wanted_unit != _RADIAN:
+        given = Quantity(a)
+    if wanted_unit == _DEGREE or given.unit == _DEGREE:
+        return _same_angle(given, wanted, wanted_unit, same, tolerance)
+    if given.unit is not None and wanted_unit is not None and given.unit != wanted_unit:
+        if given.unit.dimensions != wanted_unit.dimensions:
+            return False
+        a = Op("*", (Num(given.unit.factor), a))
+        b = Op("*", (Num(wanted_unit.factor), b))
+        return same(a, b)
+    if given.unit is not None and wanted_unit is None and wanted.noun:
+        return None
+    return _same_value(given, wanted, same, tolerance, percent)
+
+
+def _same_angle(
+    given: Quantity, wanted: Quantity, unit: Unit | None, same: Same, tolerance: float | None
+) -> Truth:
+    if given.unit is not None and given.unit.dimensions != _DEGREE.dimensions:
+        return False
+    a, b = given.value, wanted.value
+    if given.unit is not None and unit is not None and given.unit != unit:
+        return same(Op("*", (Num(given.unit.factor), a)), Op("*", (Num(unit.factor), b)))
+    plain = _same_value(Quantity(a, rounded=given.rounded), Quantity(b), same, tolerance, False)
+    if plain is not False or (given.unit is not None and unit is not None):
+        return plain
+    if unit == _DEGREE:
+        return same(a, Op("deg", (b,))) if Name("pi") in walk(a) else False
+    return same(Op("deg", (a,)), b) if Name("pi") in walk(b) else False
+
+
+def _same_value(
+    given: Quantity, wanted: Quantity, same: Same, tolerance: float | None, percent: bool
+) -> Truth:
+    a, b = given.value, wanted.value
+    a_inner, b_inner = _percentage(a), _percentage(b)
+    if a_inner is not None and b_inner is not None:
+        return _same_number(Quantity(a_inner), Quantity(b_inner), same, tolerance)
+    if a_inner is not None:
+        if percent:
+            return _same_number(Quantity(a_inner), wanted, same, tolerance)
+        return same(a, b)
+    if b_inner is not None:
+        truth = _same_number(given, Quantity(b_inner), same, tolerance)
+        return truth if truth is not False else same(a, b)
+    return _same_number(given, wanted, same, tolerance)
+
+
+def _percentage(value: Expression) -> Expression | None:
+    if isinstance(value, Op) and value.head == "neg":
+        inner = _percentage(value.args[0])
+        return None if inner is None else Op("neg", (inner,))
+    return value.args[0] if isinstance(value, Op) and value.head == "%" else None
+
+
+def _same_number(given: Quantity, wanted: Quantity, same: Same, tolerance: float | None) -> Truth:
+    a, b = given.value, wanted.value
+    if tolerance is not None:
+        x, y = real(a), real(b)
+        if x is not None and y is not None:
+            return abs(x - y) <= Fraction(str(tolerance))
+    truth = same(a, b)
+    if truth is True or variables(a) or variables(b):
+        return truth
+    if isinstance(a, Num) and a.places is not None and not isinstance(b, Num):
+        value = real(b)
+        return truth if value is None else stands_for(a, value)
+    if isinstance(a, Num) and a.places is not None and isinstance(b, Num) and b.places is None:
+        return stands_for(a, b.value)
+    if wanted.rounded and isinstance(b, Num):
+        value = real(a)
+        half = Fraction(1, 2 * 10 ** (b.places or 0))
+        return truth if value is None else abs(value - b.value) <= half
+    return truth
+
+
+def stands_for(decimal: Num, number: Fraction) -> bool:
+    """Whether a decimal is a number rounded or cut to its places, and has enough of them."""
+    places = decimal.places or 0
+    if min(places, decimal.digits) < APPROXIMATE_FROM:
+        return False
+    unit = Fraction(1, 10**places)
+    rounded = abs(decimal.value - number) <= unit / 2
+    cut = 0 <= (number - decimal.value) * (1 if number > 0 else -1) < unit
+    return rounded or cut
