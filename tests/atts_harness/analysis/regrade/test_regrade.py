@@ -368,8 +368,8 @@ def test_the_published_traces(shared):
     assert (len(questions), sum(len(q.samples) for q in questions)) == (100, 1600)
     (result,) = regrade(questions)
     found = {name: figures["value"] for name, figures in result.extractors.items()}
-    # The default without a model is as good as the published extraction by one.
-    assert abs(found["boxed"] - found["published"]) <= 0.005
+    # The default without a model is as good as the published extraction by one: 8 samples fewer.
+    assert [round(1600 * found[name]) for name in ("boxed", "published")] == [1318, 1326]
     assert found["published"] == pytest.approx(0.826, abs=0.005)
     assert found["regex"] == found["published_regex"] < 0.75
     assert result.figures["oracle_any@16"]["value"] == pytest.approx(0.97)
