@@ -137,8 +137,8 @@ def question_metrics(
 
     `invalid` is the share of samples that ended and gave no answer, `failed` of those that never
     ended well; `truncated` and `failed` are left out where nobody recorded them. `undecided` is the
-    share of answers that are graded wrong because no rule of the grader covers them. `disagree_X` is
-    the share of samples for which extractor X gives another answer than the chosen one, of those
+    share of answers that are graded wrong because no rule of the grader covers them. `disagree_X`
+    is the share of samples for which extractor X gives another answer than the chosen one, of those
     from which both extracted (a model's call can fail), and left out where there are none.
 
     Args:
