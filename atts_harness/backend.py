@@ -219,6 +219,33 @@ class BackendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 @dataclass(frozen=True)
+class ServerKind:
+    """What commands and comparisons need to know of a backend's servers.
+
+    Attributes:
+        recognise: from the address of a running server, whether it is one of this kind; raises
+            `BackendError` if nothing answers.
+        starts: whether this project can start one.
+        specific: recognised before others that speak the same dialect.
+        package: Python package that brings the engine; None: it is somebody else's business.
+        python_variable: environment variable that names the Python which has the package.
+        clear_cache: what to POST to so that its prefix cache is empty; None: nothing is known.
+        clear_cache_needs: environment variables a server must be started with for that.
+        metrics: names in the server's `/metrics`, and what `atts_harness.engines.metrics` calls
+            them.
+    """
+
+    recognise: Callable[[str], Awaitable[bool]]
+    starts: bool = True
+    specific: bool = True
+    package: str | None = None
+    python_variable: str | None = None
+    clear_cache: str | None = None
+    clear_cache_needs: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class BackendKind:
     """How a plugin announces a backend.
 
@@ -228,6 +255,8 @@ class BackendKind:
         open: opens one model; called once per distinct specification, inside the run's loop.
         summary: one line for `atts plugins`.
         check: looks at options before anything is opened; raises `SettingError`.
+        server: for a backend that speaks to servers.
+        packages: Python packages whose versions belong into the record of a run.
     """
 
     name: str
@@ -235,6 +264,13 @@ class BackendKind:
     open: Callable[[BackendSpec], Awaitable[Backend]]
     summary: str = ""
     check: Callable[[BackendSpec], None] | None = None
+    server: ServerKind | None = None
+    packages: tuple[str, ...] = ()
+
+
+def starts(kind: BackendKind) -> bool:
+    """Whether this project can start a server of a backend."""
+    return kind.server is not None and kind.server.starts
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,11 @@ class EvalFramework(Protocol):
         """As a plan's `framework` has it."""
         ...
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Python packages whose versions belong into the record of a run."""
+        ...
+
     def tasks(self, wanted: Sequence[str], include_path: str | None) -> Collection[str]:
         """Names of the tasks that exist.
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import typer
 
     from atts_harness.backend import BackendKind
-    from atts_harness.engines.kind import EngineKind
     from atts_harness.framework import EvalFramework
     from atts_harness.launcher import Launcher
     from atts_harness.records import CallRecord, DecisionRecord, RunRecord, SampleRecord
@@ -53,12 +52,7 @@ def atts_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
 
 @hookspec
 def atts_backends() -> Iterable[BackendKind]:  # type: ignore[empty-body]
-    """Backends for `backend=NAME`."""
-
-
-@hookspec
-def atts_engines() -> Iterable[EngineKind]:  # type: ignore[empty-body]
-    """Engines behind HTTP, for `atts serve-models`, `atts doctor` and `atts warmup`."""
+    """Backends for `backend=NAME`, and for the commands that start and examine their servers."""
 
 
 @hookspec

@@ -18,7 +18,7 @@ from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.hookspecs import PROJECT, Preset
 
 if TYPE_CHECKING:
-    from atts_harness.backend import BackendKind
+    from atts_harness.backend import BackendKind, ServerKind
     from atts_harness.framework import EvalFramework
     from atts_harness.launcher import Launcher
     from atts_harness.strategy import Strategy
@@ -85,6 +85,21 @@ def frameworks() -> dict[str, Registered[EvalFramework]]:
 def launchers() -> dict[str, Registered[Launcher]]:
     """Launchers by name."""
     return _collect("atts_launchers", lambda launcher: str(launcher.name))
+
+
+def packages() -> list[str]:
+    """Python packages that a run's record names with their versions."""
+    kinds = [entry.value for entry in backends().values()]
+    named = [package for framework in frameworks().values() for package in framework.value.packages]
+    for kind in kinds:
+        named += kind.packages
+    return sorted(set(named))
+
+
+def servers() -> dict[str, ServerKind]:
+    """What is known of servers, by the name of their backend."""
+    kinds = {name: entry.value.server for name, entry in backends().items()}
+    return {name: server for name, server in kinds.items() if server is not None}
 
 
 def strategy(name: str) -> type[Strategy]:

@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from atts_harness.comparing.servers import engines
+from atts_harness import plugins
+from atts_harness.backend import ServerKind
 from atts_harness.engines.http import EngineHttp
-from atts_harness.engines.kind import EngineKind
 from atts_harness.engines.options import EngineOptions, request_headers
 from atts_harness.errors import AttsError, BackendError
 from atts_harness.settings import parse_settings
@@ -49,12 +49,12 @@ async def _clear(settings: Mapping[str, Any], beside: bool) -> dict[str, str]:
             told[role] = BESIDE
             continue
         if url not in done:
-            done[url] = await _clear_one(engines().get(spec.kind), url, spec.options)
+            done[url] = await _clear_one(plugins.servers().get(spec.kind), url, spec.options)
         told[role] = done[url]
     return told
 
 
-async def _clear_one(engine: EngineKind | None, url: str, options: EngineOptions) -> str:
+async def _clear_one(engine: ServerKind | None, url: str, options: EngineOptions) -> str:
     if engine is None or engine.clear_cache is None:
         return f"{NOT_CLEARED}: no way is known for this engine"
     http = EngineHttp(url, headers=request_headers(options), timeout=CLEAR_SECONDS)

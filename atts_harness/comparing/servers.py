@@ -9,10 +9,9 @@ from typing import Any
 
 from atts_harness import plugins
 from atts_harness.arguments import format_arguments
-from atts_harness.backend import Role
+from atts_harness.backend import Role, starts
 from atts_harness.comparing.causes import cause
 from atts_harness.comparing.cells import Cell, backend_of
-from atts_harness.engines.kind import EngineKind
 from atts_harness.errors import SettingError
 from atts_harness.launcher import Command, Launcher, ServerJob
 from atts_harness.settings import ROLES
@@ -107,7 +106,8 @@ class Servers:
         self._addresses = None
         self._say(f"{self._folder.name}: starting the servers (log: {self.log})")
         # Whatever an engine has to be told at its start so that its cache can be cleared.
-        environment = {k: v for e in engines().values() for k, v in e.clear_cache_needs.items()}
+        kinds = plugins.servers().values()
+        environment = {k: v for kind in kinds for k, v in kind.clear_cache_needs.items()}
         arguments = ("serve-models", format_arguments(self._settings))
         self._job = self._launcher.serve(
             Command(
@@ -130,7 +130,7 @@ def _to_serve(cells: Sequence[Cell]) -> dict[str, Any]:
         role
         for role in ROLES
         if role in used
-        and "port" in backend_of(given, role).options.__struct_fields__
+        and starts(backend_of(given, role))
         and not given.get("url")
         and not given.get(f"{role}_url")
     ]
@@ -146,9 +146,3 @@ def _to_serve(cells: Sequence[Cell]) -> dict[str, Any]:
         elif prefix in roles:
             found[name] = value
     return found
-
-
-def engines() -> dict[str, EngineKind]:
-    """Engines by name."""
-    found = plugins.manager().hook.atts_engines()
-    return {engine.name: engine for engines in found for engine in engines}

@@ -19,7 +19,7 @@ from atts_harness.backend import (
 )
 from atts_harness.engines.guards import check_generate, check_score
 from atts_harness.engines.http import EngineHttp
-from atts_harness.engines.metrics import parse_figures
+from atts_harness.engines.metrics import names_of_engines, parse_figures
 from atts_harness.engines.options import EngineOptions, request_headers
 from atts_harness.engines.served import SAMPLE_TEXT, Served, identity_of
 from atts_harness.engines.servers import Launch, Server, start
@@ -129,7 +129,7 @@ class EngineBackend:
             BackendError: it cannot be reached, or what it says is no figure.
         """
         try:
-            return parse_figures(await self.http.exchange("GET", "/metrics"))
+            return parse_figures(await self.http.exchange("GET", "/metrics"), names_of_engines())
         except BadRequestError:
             return {}  # served without metrics, or behind a router
 

@@ -1,54 +1,45 @@
 """An engine's own figures from its `/metrics`, under names that are the same for every engine.
 
 `running`, `waiting`: requests; `kv_usage`: share of the KV cache in use; `prompt_tokens`,
-`cached_tokens`, `generation_tokens`, `preemptions`: since the server's start.
+`cached_tokens`, `generation_tokens`, `preemptions`: since the server's start. A figure that an
+engine does not have is left out, never 0. What an engine itself calls them is its plugin's to say
+(`ServerKind.metrics`).
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from atts_harness import plugins
 from atts_harness.errors import BackendError, MalformedReplyError
 
 if TYPE_CHECKING:
     from atts_harness.engines.http import EngineHttp
 
-# What the Prometheus names of vLLM 0.32 and SGLang 0.5.23 end in. A figure that an engine does
-# not have is left out, never 0.
-NAMES = {
-    "vllm:num_requests_running": "running",
-    "vllm:num_requests_waiting": "waiting",
-    "vllm:kv_cache_usage_perc": "kv_usage",
-    "vllm:prompt_tokens_total": "prompt_tokens",
-    "vllm:prefix_cache_hits_total": "cached_tokens",
-    "vllm:generation_tokens_total": "generation_tokens",
-    "vllm:num_preemptions_total": "preemptions",
-    "sglang:num_running_reqs": "running",
-    "sglang:num_queue_reqs": "waiting",
-    "sglang:token_usage": "kv_usage",
-    "sglang:prompt_tokens_total": "prompt_tokens",
-    "sglang:cached_tokens_total": "cached_tokens",
-    "sglang:generation_tokens_total": "generation_tokens",
-}
 STARTED = "process_start_time_seconds"
 SHARES = frozenset({"kv_usage"})
 _LINE = re.compile(r"^([\w:]+)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
 
 
-def parse_figures(content: bytes) -> dict[str, float]:
+def parse_figures(content: bytes, names: Mapping[str, str]) -> dict[str, float]:
     """The figures in a Prometheus text.
 
     Where a server has several lines of one name (data-parallel ranks, label sets), counts add up
     and of shares the largest counts.
+
+    Args:
+        content: the reply.
+        names: from the engine's names to those above.
 
     Raises:
         MalformedReplyError: it is no text, or a figure is no finite number.
     """
     found: dict[str, float] = {}
     for name, value in _lines(content):
-        ours = NAMES.get(name)
+        ours = names.get(name)
         if ours is None:
             continue
         number = _number(name, value)
@@ -67,6 +58,14 @@ async def process_start(http: EngineHttp) -> str | None:
         return None
     told = [value for name, value in lines if name == STARTED]
     return told[0] if len(told) == 1 else None
+
+
+def names_of_engines() -> Mapping[str, str]:
+    """What installed engines call their figures. Any of them may stand behind a foreign server."""
+    found: dict[str, str] = {}
+    for server in plugins.servers().values():
+        found |= server.metrics
+    return found
 
 
 def _lines(content: bytes) -> list[tuple[str, str]]:

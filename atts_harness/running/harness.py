@@ -40,7 +40,6 @@ logger = logging.getLogger("atts_harness.running")
 
 CLOSE_SECONDS = 15.0
 HURRIED_SECONDS = 2.0
-PACKAGES = ("lm-eval", "torch", "transformers", "vllm", "sglang", "flashinfer-python")
 
 
 class Harness:
@@ -276,7 +275,7 @@ async def _cancel_all(seconds: float) -> None:
 
 def _environment() -> dict[str, str]:
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in plugins.packages():
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -15,6 +15,7 @@ from typing import Any
 
 import atts_tasks
 import yaml  # type: ignore[import-untyped]
+from atts_tasks.chain.problems import ChainProblem, make_problems
 
 from atts_harness import plugins
 from atts_harness.grading.extraction import boxed, has_answer
@@ -22,7 +23,6 @@ from atts_harness.records import SampleId, SampleRecord
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
 from atts_harness.strategy import Group, Problem, Sample, Strategy
-from atts_harness.testing.chain import ChainProblem, make_problems
 from atts_harness.transcript import Message, Prompt
 from benchmarks.strategies.page import Measured, page
 from benchmarks.strategies.rows import in_order

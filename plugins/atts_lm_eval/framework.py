@@ -24,6 +24,7 @@ class LmEval:
     """An `atts_harness.framework.EvalFramework`; imports lm-eval when it is asked for tasks."""
 
     name = "lm-eval"
+    packages = ("lm-eval",)
 
     def tasks(self, wanted: Sequence[str], include_path: str | None) -> Collection[str]:
         """Names of tasks; lm-eval's own are among them where one of the wanted is none of ours."""

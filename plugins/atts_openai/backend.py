@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -170,10 +171,11 @@ class OpenAIBackend(EngineBackend):
         return ids[:kept], stop
 
 
-async def recognise(http: EngineHttp) -> bool:
+async def recognise(url: str) -> bool:
     """Whether it lists models as OpenAI's API does."""
     try:
-        await http.get("/models" if http.url.endswith("/v1") else "/v1/models", Models)
+        async with contextlib.aclosing(EngineHttp(url)) as http:
+            await http.get("/models" if http.url.endswith("/v1") else "/v1/models", Models)
     except (BadRequestError, MalformedReplyError):
         return False
     return True

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from atts_harness.backend import Backend, BackendKind, BackendSpec
+from atts_harness.backend import Backend, BackendKind, BackendSpec, ServerKind
 from atts_harness.errors import SettingError
 from atts_harness.hookspecs import hookimpl
 from atts_openai.options import OpenAIOptions
-
-if TYPE_CHECKING:
-    from atts_harness.engines.kind import EngineKind
 
 
 async def _open(spec: BackendSpec) -> Backend:
@@ -31,12 +27,19 @@ def _check(spec: BackendSpec) -> None:
         )
 
 
+async def _recognise(url: str) -> bool:
+    from atts_openai.backend import recognise
+
+    return await recognise(url)
+
+
 KIND = BackendKind(
     name="openai",
     options=OpenAIOptions,
     open=_open,
     check=_check,
     summary="any OpenAI-compatible completions server (`url`); one that cannot score: draft only",
+    server=ServerKind(_recognise, starts=False, specific=False),
 )
 
 
@@ -44,12 +47,3 @@ KIND = BackendKind(
 def atts_backends() -> Iterable[BackendKind]:
     """The one backend."""
     return [KIND]
-
-
-@hookimpl
-def atts_engines() -> Iterable[EngineKind]:
-    """Whatever lists its models."""
-    from atts_harness.engines.kind import EngineKind
-    from atts_openai.backend import recognise
-
-    return [EngineKind("openai", recognise, specific=False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -192,10 +193,11 @@ async def answers(http: EngineHttp, spec: BackendSpec) -> object:
     return await http.post("/generate", body, GENERATE)
 
 
-async def recognise(http: EngineHttp) -> bool:
+async def recognise(url: str) -> bool:
     """Whether SGLang answers there: it has routes of its own about its model."""
     try:
-        await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
+        async with contextlib.aclosing(EngineHttp(url)) as http:
+            await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
     except (BadRequestError, MalformedReplyError):
         return False
     return True

@@ -16,9 +16,8 @@ from atts_harness.engines.managed import (
     with_defaults,
 )
 from atts_harness.engines.servers import Cause, Launch
-from atts_sglang.options import SGLangOptions
+from atts_sglang.options import PYTHON_VARIABLE, SGLangOptions
 
-PYTHON_VARIABLE = "ATTS_SGLANG_PYTHON"
 # A cache of this size holds the contexts of a small run; without a bound SGLang takes most of the
 # machine's memory, which on a CPU is everybody's.
 CPU_CACHE_TOKENS = 65536

@@ -8,6 +8,9 @@ import msgspec
 
 from atts_harness.engines.managed import ManagedOptions
 
+PYTHON_VARIABLE = "ATTS_SGLANG_PYTHON"
+"""Environment variable that names the Python of the environment which holds the engine."""
+
 
 class SGLangOptions(ManagedOptions, frozen=True, kw_only=True):
     """A model served by SGLang."""

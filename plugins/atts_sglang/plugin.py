@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from atts_harness.backend import Backend, BackendKind, BackendSpec
+from atts_harness.backend import Backend, BackendKind, BackendSpec, ServerKind
 from atts_harness.hookspecs import hookimpl
-from atts_sglang.options import SGLangOptions
+from atts_sglang.options import PYTHON_VARIABLE, SGLangOptions
 
-if TYPE_CHECKING:
-    from atts_harness.engines.kind import EngineKind
+# What SGLang 0.5.23 calls its figures.
+METRICS = {
+    "sglang:num_running_reqs": "running",
+    "sglang:num_queue_reqs": "waiting",
+    "sglang:token_usage": "kv_usage",
+    "sglang:prompt_tokens_total": "prompt_tokens",
+    "sglang:cached_tokens_total": "cached_tokens",
+    "sglang:generation_tokens_total": "generation_tokens",
+}
 
 
 async def _open(spec: BackendSpec) -> Backend:
@@ -23,9 +29,14 @@ async def _open(spec: BackendSpec) -> Backend:
 
 def _check(spec: BackendSpec) -> None:
     from atts_harness.engines.managed import check_managed
-    from atts_sglang.launch import PYTHON_VARIABLE
 
     check_managed(spec, "sglang", PYTHON_VARIABLE, "sglang")
+
+
+async def _recognise(url: str) -> bool:
+    from atts_sglang.backend import recognise
+
+    return await recognise(url)
 
 
 KIND = BackendKind(
@@ -34,6 +45,14 @@ KIND = BackendKind(
     open=_open,
     check=_check,
     summary="SGLang: a running server (`url`), or one that is started and stopped with the run",
+    packages=("sglang", "flashinfer-python"),
+    server=ServerKind(
+        _recognise,
+        package="sglang",
+        python_variable=PYTHON_VARIABLE,
+        clear_cache="/flush_cache",
+        metrics=METRICS,
+    ),
 )
 
 
@@ -41,21 +60,3 @@ KIND = BackendKind(
 def atts_backends() -> Iterable[BackendKind]:
     """The one backend."""
     return [KIND]
-
-
-@hookimpl
-def atts_engines() -> Iterable[EngineKind]:
-    """The one engine."""
-    from atts_harness.engines.kind import EngineKind
-    from atts_sglang.backend import recognise
-    from atts_sglang.launch import PYTHON_VARIABLE
-
-    return [
-        EngineKind(
-            "sglang",
-            recognise,
-            package="sglang",
-            python_variable=PYTHON_VARIABLE,
-            clear_cache="/flush_cache",
-        )
-    ]

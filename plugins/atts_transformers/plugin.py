@@ -25,5 +25,6 @@ def atts_backends() -> Iterable[BackendKind]:
             open=_open,
             check=check,
             summary="any Hugging Face causal model in this process (PyTorch, CPU or CUDA)",
+            packages=("torch", "transformers"),
         )
     ]

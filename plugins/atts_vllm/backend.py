@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 from collections.abc import Awaitable, Callable
@@ -250,10 +251,12 @@ async def answers(http: EngineHttp, spec: BackendSpec) -> object:
     return await http.post("/v1/completions", body, wire.COMPLETION)
 
 
-async def recognise(http: EngineHttp) -> bool:
+async def recognise(url: str) -> bool:
     """Whether vLLM answers there: it says who owns its models."""
     try:
-        return any(m.owned_by == "vllm" for m in (await http.get("/v1/models", Models)).data)
+        async with contextlib.aclosing(EngineHttp(url)) as http:
+            listed = await http.get("/v1/models", Models)
+        return any(model.owned_by == "vllm" for model in listed.data)
     except (BadRequestError, MalformedReplyError):
         return False
 

@@ -20,9 +20,8 @@ from atts_harness.engines.managed import (
 from atts_harness.engines.servers import Cause, Launch
 from atts_vllm import in_engine
 from atts_vllm.in_engine.atts_vllm_tail import VARIABLE
-from atts_vllm.options import VLLMOptions
+from atts_vllm.options import PYTHON_VARIABLE, VLLMOptions
 
-PYTHON_VARIABLE = "ATTS_VLLM_PYTHON"
 # When both servers share one device: what each takes of its memory, weights and cache together.
 SHARED_FRACTION = {"draft": 0.25, "target": 0.6}
 # Log-probabilities of a prompt are computed for all tokens of a step at once, vocabulary wide, and

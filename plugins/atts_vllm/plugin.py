@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from atts_harness.backend import Backend, BackendKind, BackendSpec
+from atts_harness.backend import Backend, BackendKind, BackendSpec, ServerKind
 from atts_harness.hookspecs import hookimpl
-from atts_vllm.options import VLLMOptions
+from atts_vllm.options import PYTHON_VARIABLE, VLLMOptions
 
-if TYPE_CHECKING:
-    from atts_harness.engines.kind import EngineKind
+# What vLLM 0.32 calls its figures.
+METRICS = {
+    "vllm:num_requests_running": "running",
+    "vllm:num_requests_waiting": "waiting",
+    "vllm:kv_cache_usage_perc": "kv_usage",
+    "vllm:prompt_tokens_total": "prompt_tokens",
+    "vllm:prefix_cache_hits_total": "cached_tokens",
+    "vllm:generation_tokens_total": "generation_tokens",
+    "vllm:num_preemptions_total": "preemptions",
+}
 
 
 async def _open(spec: BackendSpec) -> Backend:
@@ -23,9 +30,14 @@ async def _open(spec: BackendSpec) -> Backend:
 
 def _check(spec: BackendSpec) -> None:
     from atts_harness.engines.managed import check_managed
-    from atts_vllm.launch import PYTHON_VARIABLE
 
     check_managed(spec, "vllm", PYTHON_VARIABLE, "vllm")
+
+
+async def _recognise(url: str) -> bool:
+    from atts_vllm.backend import recognise
+
+    return await recognise(url)
 
 
 KIND = BackendKind(
@@ -34,6 +46,15 @@ KIND = BackendKind(
     open=_open,
     check=_check,
     summary="vLLM: a running server (`url`), or one that is started and stopped with the run",
+    packages=("vllm",),
+    server=ServerKind(
+        _recognise,
+        package="vllm",
+        python_variable=PYTHON_VARIABLE,
+        clear_cache="/reset_prefix_cache",
+        clear_cache_needs={"VLLM_SERVER_DEV_MODE": "1"},
+        metrics=METRICS,
+    ),
 )
 
 
@@ -41,22 +62,3 @@ KIND = BackendKind(
 def atts_backends() -> Iterable[BackendKind]:
     """The one backend."""
     return [KIND]
-
-
-@hookimpl
-def atts_engines() -> Iterable[EngineKind]:
-    """The one engine."""
-    from atts_harness.engines.kind import EngineKind
-    from atts_vllm.backend import recognise
-    from atts_vllm.launch import PYTHON_VARIABLE
-
-    return [
-        EngineKind(
-            "vllm",
-            recognise,
-            package="vllm",
-            python_variable=PYTHON_VARIABLE,
-            clear_cache="/reset_prefix_cache",
-            clear_cache_needs={"VLLM_SERVER_DEV_MODE": "1"},
-        )
-    ]

@@ -8,6 +8,7 @@ import atts_tasks
 import pluggy
 import pytest
 from atts_lm_eval.model import model_class
+from atts_tasks.chain.problems import make_problems
 from atts_tiny.paths import draft_path, target_path
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
@@ -19,7 +20,6 @@ from atts_harness.records import SampleId
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
 from atts_harness.strategy import Group, Problem, Sample
-from atts_harness.testing.chain import make_problems
 from atts_harness.transcript import Message, Prompt
 
 ROOT = Path(__file__).parents[2]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from atts_tasks.chain.problems import ChainProblem, LevelName, make_problems
 from atts_tiny.paths import MODELS
 
-from atts_harness.testing.chain import ChainProblem, LevelName, make_problems
 from training.tiny.card import render_card
 from training.tiny.measure import (
     Figure,

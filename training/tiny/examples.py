@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from atts_harness.testing.chain import (
+from atts_tasks.chain.problems import (
     LEVELS,
     VALUE_MAX,
     VALUE_MIN,
@@ -21,6 +21,7 @@ from atts_harness.testing.chain import (
     below,
     draw_problem,
 )
+
 from training.tiny import language
 from training.tiny.tokenizer import END, SYSTEM_PROMPT, Codec
 

@@ -26,7 +26,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from atts_harness.testing.chain import Chain, apply, parse_chain
+from atts_tasks.chain.problems import Chain, apply, parse_chain
 
 BLANK = "\n\n"
 THINK_OPEN, THINK_CLOSE = "<think>\n", "</think>"

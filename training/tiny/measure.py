@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from atts_tasks.chain.problems import ChainProblem, below
 from numpy.typing import NDArray
 
-from atts_harness.testing.chain import ChainProblem, below
 from training.tiny.language import StepCheck, check_step, check_steps
 from training.tiny.model import Shape, Weights, load_model
 from training.tiny.sampling import log_probabilities, next_logits, sample

@@ -11,7 +11,8 @@ import random
 from dataclasses import dataclass
 from itertools import islice
 
-from atts_harness.testing.chain import Chain, ChainProblem, iter_problems
+from atts_tasks.chain.problems import Chain, ChainProblem, iter_problems
+
 from training.tiny import language
 from training.tiny.examples import (
     PLAIN,

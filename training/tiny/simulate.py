@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from atts_harness.testing.chain import ChainProblem
+from atts_tasks.chain.problems import ChainProblem
+
 from training.tiny.measure import (
     STEP_LIMIT,
     Figure,

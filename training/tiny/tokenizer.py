@@ -13,7 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from atts_harness.testing.chain import PHRASINGS
+from atts_tasks.chain.problems import PHRASINGS
+
 from training.tiny import language
 
 if TYPE_CHECKING:

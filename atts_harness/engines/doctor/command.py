@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from atts_harness.backend import Backend as OpenBackend
     from atts_harness.backend import BackendKind, BackendSpec
     from atts_harness.engines.backend import EngineBackend
-    from atts_harness.engines.kind import EngineKind, Finding
+    from atts_harness.engines.doctor.finding import Finding
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
 
@@ -32,7 +32,7 @@ Settings = Annotated[
 Tokenizer = Annotated[
     str | None, typer.Option(help="folder or hub id of the served model's tokenizer")
 ]
-Backend = Annotated[str | None, typer.Option(help="vllm, sglang or openai; default: recognised")]
+Backend = Annotated[str | None, typer.Option(help="as in backend=NAME; default: recognised")]
 MaxLength = Annotated[int | None, typer.Option(help="context window, if the server tells none")]
 
 
@@ -175,9 +175,13 @@ def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec]:
 
 
 def _check_servable(role: str, given: Mapping[str, Any]) -> None:
-    name = given.get(f"{role}_backend") or given.get("backend") or "transformers"
-    if "port" not in plugins.backend(name).options.__struct_fields__:
-        raise SettingError(f"{role}_backend: {name} has no server to start; choose vllm or sglang")
+    from atts_harness.backend import starts
+    from atts_harness.settings import RunOptions
+
+    name = str(given.get(f"{role}_backend") or given.get("backend") or RunOptions().backend)
+    if not starts(plugins.backend(name)):
+        others = " or ".join(n for n, server in plugins.servers().items() if server.starts)
+        raise SettingError(f"{role}_backend: {name} has no server to start; choose {others}")
     url = next((key for key in ("url", f"{role}_url") if key in given), None)
     if url is not None:
         raise SettingError(f"{url}: this command starts servers; leave it out")
@@ -229,25 +233,16 @@ async def _opened(
 
 async def _kind(url: str, name: str | None) -> BackendKind:
     """The backend for a server: the named one, or that of the engine that answers there."""
-    from atts_harness.engines.http import EngineHttp
-
     if name is not None:
         return plugins.backend(name)
-    http = EngineHttp(url)
+    known = plugins.servers()
     try:
-        for engine in sorted(_engines().values(), key=lambda kind: not kind.specific):
-            if await engine.recognise(http):
-                return plugins.backend(engine.name)
+        for kind, server in sorted(known.items(), key=lambda entry: not entry[1].specific):
+            if await server.recognise(url):
+                return plugins.backend(kind)
     except BackendError as error:
         raise SettingError(f"url: nothing answers at {url} ({error})") from error
-    finally:
-        await http.aclose()
     raise SettingError(f"url: {url} is no engine that is known here; name it with --backend")
-
-
-def _engines() -> dict[str, EngineKind]:
-    found = plugins.manager().hook.atts_engines()
-    return {engine.name: engine for engines in found for engine in engines}
 
 
 def _installation(name: str | None, python: str | None, *, fetch: bool) -> int:
@@ -256,22 +251,23 @@ def _installation(name: str | None, python: str | None, *, fetch: bool) -> int:
     import sys
 
     from atts_harness.engines.doctor import flashinfer
-    from atts_harness.engines.kind import Finding
+    from atts_harness.engines.doctor.finding import Finding
     from atts_harness.engines.managed import visible_devices
 
     gpu = bool(visible_devices())
-    engines = [e for e in _engines().values() if e.package and name in (None, e.name)]
-    if name is not None and not engines and name not in _engines():
-        raise UnknownSettingError(name, _engines(), where="backend")
+    known = plugins.servers()
+    if name is not None and name not in known:
+        raise UnknownSettingError(name, known, where="backend")
     failed, seen = 0, 0
-    for engine in engines:
-        variable = engine.python_variable or ""
-        where = python or os.environ.get(variable) or sys.executable
-        installed = flashinfer.look(where, engine.package)
+    for engine, server in known.items():
+        if server.package is None or name not in (None, engine):
+            continue
+        where = python or os.environ.get(server.python_variable or "") or sys.executable
+        installed = flashinfer.look(where, server.package)
         if installed.engine is None and name is None and python is None:
             continue  # this engine is not in use here
         seen += 1
-        typer.secho(f"{installed.engine or engine.name} ({where})", bold=True)
+        typer.secho(f"{installed.engine or engine} ({where})", bold=True)
         for finding in flashinfer.judge(installed, gpu=gpu):
             failed |= finding.level == "error"
             _show(finding)

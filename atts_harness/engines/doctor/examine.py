@@ -12,7 +12,7 @@ import msgspec
 
 from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
 from atts_harness.engines.backend import EngineBackend
-from atts_harness.engines.kind import Finding
+from atts_harness.engines.doctor.finding import Finding
 from atts_harness.engines.served import SAMPLE_TEXT
 from atts_harness.errors import AttsError, BackendError
 from atts_harness.transcript import Message

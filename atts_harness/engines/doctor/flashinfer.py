@@ -15,7 +15,7 @@ import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
 
-from atts_harness.engines.kind import Finding
+from atts_harness.engines.doctor.finding import Finding
 from atts_harness.errors import SettingError
 
 PACKAGES = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache", "torch")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from typing import Any
 
+from atts_tasks.chain.problems import ChainProblem, iter_problems, make_problems
+
 from atts_harness.errors import SettingError
-from atts_harness.testing.chain import ChainProblem, iter_problems, make_problems
 
 
 def _whole(name: str, value: Any, least: int) -> int:

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import atts_sglang.plugin
+import atts_vllm.plugin
 import pytest
 
 from atts_harness.engines.backend import EngineBackend
@@ -13,6 +15,7 @@ from atts_harness.testing.mock_engine import MockEngine
 from atts_harness.testing.mock_server import MockServer
 from atts_harness.testing.scripted import ByteTokenizer
 
+NAMES = {**atts_vllm.plugin.METRICS, **atts_sglang.plugin.METRICS}
 TEXT = """# HELP vllm:num_requests_running Number of requests in model execution batches.
 # TYPE vllm:num_requests_running gauge
 vllm:num_requests_running{engine="0",model_name="m"} 3.0
@@ -26,11 +29,12 @@ python_gc_objects_collected_total{generation="0"} 1.0
 
 
 def test_lines_of_one_name_add_up_and_of_shares_the_largest_counts():
-    assert parse_figures(TEXT.encode()) == {"running": 5.0, "kv_usage": 0.5, "prompt_tokens": 1.2e6}
+    found = parse_figures(TEXT.encode(), NAMES)
+    assert found == {"running": 5.0, "kv_usage": 0.5, "prompt_tokens": 1.2e6}
 
 
 def test_what_is_not_told_is_left_out():
-    assert parse_figures(b"") == {}
+    assert parse_figures(b"", NAMES) == {}
 
 
 @pytest.mark.parametrize(
@@ -45,11 +49,11 @@ def test_what_is_not_told_is_left_out():
 )
 def test_what_is_no_figure_is_malformed(content):
     with pytest.raises(MalformedReplyError, match="/metrics"):
-        parse_figures(content)
+        parse_figures(content, NAMES)
 
 
 def test_a_strange_line_of_another_name_harms_nothing():
-    assert parse_figures(b"some:other NaN\n" + TEXT.encode())["running"] == 5.0
+    assert parse_figures(b"some:other NaN\n" + TEXT.encode(), NAMES)["running"] == 5.0
 
 
 async def never():

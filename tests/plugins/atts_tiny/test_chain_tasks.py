@@ -1,9 +1,9 @@
 """The chain tasks, and that they ask what the pair was trained on."""
 
 import pytest
+from atts_tasks.chain.problems import Chain, make_problems, parse_chain, split_of
 
 from atts_harness.errors import SettingError
-from atts_harness.testing.chain import Chain, make_problems, parse_chain, split_of
 
 pytest.importorskip("lm_eval")
 LEVELS = {

@@ -1,8 +1,8 @@
 import random
 
 import pytest
+from atts_tasks.chain.problems import Chain, draw_problem, make_problems, parse_chain, split_of
 
-from atts_harness.testing.chain import Chain, draw_problem, make_problems, parse_chain, split_of
 from training.tiny import language
 from training.tiny.examples import (
     DRAFT_DIET,

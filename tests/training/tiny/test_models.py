@@ -2,11 +2,11 @@ import json
 
 import pytest
 import torch
+from atts_tasks.chain.problems import make_problems
 from atts_tiny import bank_path, draft_path, target_path
 from atts_tiny.paths import BANKS, MODELS
 
 from atts_harness.errors import SettingError
-from atts_harness.testing.chain import make_problems
 from training.tiny.card import render_card
 from training.tiny.language import check_steps, split_steps
 from training.tiny.measure import answered

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from atts_tasks.chain.problems import Chain, ChainProblem, parse_chain
 
 from atts_harness.errors import SettingError
-from atts_harness.testing.chain import Chain, ChainProblem, parse_chain
 from training.tiny.examples import (
     DRAFT_DIET,
     RIGHT,

@@ -45,7 +45,7 @@ def test_a_backend_that_does_not_exist(atts):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ("backend", "backend: write NAME=VALUE"),
+        ("backend", "settings: 'backend' is not NAME=VALUE"),
         ('{"backend": "vllm"', "settings: not a JSON object"),
         ('{"backend": "openai", "target": "a,b"}', "target_backend: openai has no server"),
         ("backend=openai,target=a/b,target_url=http://h:1", "target_backend: openai has no server"),

@@ -2,11 +2,7 @@ import hashlib
 import random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
-from atts_harness.errors import SettingError
-from atts_harness.testing.chain import (
+from atts_tasks.chain.problems import (
     LEVELS,
     MIXTURES,
     VALUE_MAX,
@@ -17,6 +13,10 @@ from atts_harness.testing.chain import (
     parse_chain,
     split_of,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+
+from atts_harness.errors import SettingError
 
 
 @pytest.mark.parametrize("mixture", sorted(MIXTURES))

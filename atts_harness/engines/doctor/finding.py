@@ -1,0 +1,25 @@
+"""What an examination of a server or an installation says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Level = Literal["ok", "note", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found out about a server or an installation.
+
+    Attributes:
+        level: `ok`, `note` (nothing to do), `warning` (results or speed suffer), `error`.
+        subject: what was examined, in a word or two.
+        text: what was found.
+        remedy: what to do; empty where nothing is.
+    """
+
+    level: Level
+    subject: str
+    text: str
+    remedy: str = ""
