@@ -1,7 +1,8 @@
 """HTTP traffic with an engine: one session a backend, bytes in and out, typed errors.
 
-There is no retrying here: the role clients do it, and they must see every failure. A failure says
-by its type whether trying again can help.
+There is no retrying here but of what met a connection that was just being closed (`connections`):
+the role clients do it, and they must see every failure. A failure says by its type whether trying
+again can help.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ from atts_harness.errors import (
 T = TypeVar("T")
 
 CONNECT_SECONDS = 10.0
-# Servers close idle connections after 5 s (uvicorn's default). A request that meets a connection
-# which is just being closed fails, so ours are dropped earlier.
+# Servers close idle connections after 5 s (uvicorn's default), so ours are dropped earlier.
 KEEP_ALIVE_SECONDS = 3.0
 LONGEST_MESSAGE = 300
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
@@ -59,12 +59,14 @@ class EngineHttp:
     ) -> None:
         import aiohttp
 
+        from atts_harness.engines.connections import Connector
+
         self.url = url.rstrip("/")
         self.name = name
         self.sent_bytes = 0
         self.received_bytes = 0
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=Connector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),  # an engine has no sessions, and looking costs
             headers={"Content-Type": "application/json", **(headers or {})},
@@ -91,10 +93,12 @@ class EngineHttp:
         """One request and the bytes of a good reply. Errors as `post`."""
         import aiohttp
 
+        from atts_harness.engines.connections import request
+
         where = f"{self.name}: {method} {self.url}{path}"
         self.sent_bytes += len(body or b"")
         try:
-            async with self._session.request(method, self.url + path, data=body) as response:
+            async with await request(self._session, method, self.url + path, body) as response:
                 content = await response.read()
                 self.received_bytes += len(content)
                 if response.status < 300:

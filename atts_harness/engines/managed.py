@@ -18,6 +18,10 @@ from atts_harness.engines.options import EngineOptions
 from atts_harness.engines.servers import free_port
 from atts_harness.errors import MissingExtraError, SettingError
 
+# A server of ours never closes a connection that the run still uses: the run drops idle ones after
+# seconds, and may itself stall for longer than the 5 s that servers wait by default.
+KEPT_OPEN_SECONDS = 600
+
 
 class ManagedOptions(EngineOptions, frozen=True, kw_only=True):
     """A model whose server this project can start."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from atts_harness.backend import BackendSpec
 from atts_harness.engines.managed import (
+    KEPT_OPEN_SECONDS,
     devices_of,
     engine_python,
     flags,
@@ -53,7 +54,10 @@ def launch(spec: BackendSpec) -> Launch:
     package_version(python, "sglang", "sglang")
     devices = devices_of(spec)
     # Tempered log-probabilities of generated tokens would be of no use; input ones never are.
-    env = {"SGLANG_RETURN_ORIGINAL_LOGPROB": "1"}
+    env = {
+        "SGLANG_RETURN_ORIGINAL_LOGPROB": "1",
+        "SGLANG_TIMEOUT_KEEP_ALIVE": str(KEPT_OPEN_SECONDS),
+    }
     usual: dict[str, Any] = {
         "model_path": spec.model,
         "tokenizer_path": options.tokenizer,

@@ -94,7 +94,7 @@ class VLLMBackend(EngineBackend):
         super().__init__(http, tokenizer, max_length, served, ask, server)
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._priorities = False
-        self._score_route = WHOLE
+        self.score_route = WHOLE
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`. Cancelling the task frees the engine: it sees the disconnect."""
@@ -112,8 +112,8 @@ class VLLMBackend(EngineBackend):
         score is asked for again without the cache, and the usage counts both.
         """
         self.guard(request, reserve=1)  # one token is generated behind the context
-        if self._score_route != TAIL_ROUTE:
-            tail = self._score_route == PLUGIN
+        if self.score_route != TAIL_ROUTE:
+            tail = self.score_route == PLUGIN
             return wire.read_score(await self._prompt_logprobs(request, tail=tail), request)
         told = await self._tail(request, read_cache=True)
         score = wire.read_tail(told, request)
@@ -167,7 +167,7 @@ class VLLMBackend(EngineBackend):
             seeds=seeds,
             priorities=self._priorities,
             scores_read_cache=reads,
-            score_route=self._score_route,
+            score_route=self.score_route,
         )
 
     async def _choose_score_route(self, text: tuple[int, ...]) -> bool:
@@ -186,11 +186,11 @@ class VLLMBackend(EngineBackend):
         request = ScoreRequest(ids=ids, start=max(1, len(ids) - len(text)))
         known = await self.score(request)
         if await self._can_score_tail(request, known):
-            self._score_route = TAIL_ROUTE
+            self.score_route = TAIL_ROUTE
             return True
         if (cached := await self._plugin_scores(request, known)) is None:
             return False
-        self._score_route = PLUGIN
+        self.score_route = PLUGIN
         return cached > 0
 
     async def _takes(self, request: GenerateRequest) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from atts_harness.backend import BackendSpec
 from atts_harness.engines.managed import (
+    KEPT_OPEN_SECONDS,
     devices_of,
     engine_python,
     flags,
@@ -62,7 +63,12 @@ def launch(spec: BackendSpec) -> Launch:
     python = engine_python(options, PYTHON_VARIABLE)
     version = _version(python)
     devices = devices_of(spec)
-    env = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", **tail_environment()}
+    env = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEPT_OPEN_SECONDS),
+        **tail_environment(),
+    }
     usual: dict[str, Any] = {
         "tokenizer": options.tokenizer,
         "revision": options.revision,

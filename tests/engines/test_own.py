@@ -1,7 +1,9 @@
 """What each engine does in its own way, and bad input, on the real server."""
 
 import asyncio
+import time
 
+import aiohttp
 import pytest
 
 from atts_harness import plugins
@@ -12,6 +14,7 @@ from atts_harness.transcript import Message
 
 from .conftest import ENGINE, WINDOW
 
+STALL_SECONDS = 6.0
 CPU_BLOCK = 128  # tokens of a block of vLLM's cache
 SEGMENT = " 17 + 5 = 22, so the answer is 22."
 
@@ -86,6 +89,32 @@ def test_a_request_that_runs_out_of_time_is_ended_in_the_engine(loop, backend, c
     with pytest.raises(TimeoutError):
         loop.run(give_up())
     loop.run(backend.ping())
+
+
+def test_a_client_that_stalls_for_longer_than_servers_wait_finds_its_connection(loop, backend):
+    """Uvicorn closes a connection 5 s after its last reply, unless it is told otherwise."""
+
+    opened = []
+    watch = aiohttp.TraceConfig()
+
+    async def opening(session, context, parameters):
+        opened.append(1)
+
+    watch.on_connection_create_start.append(opening)
+
+    async def ask_stall_and_ask():
+        connector = aiohttp.TCPConnector(keepalive_timeout=60)
+        async with aiohttp.ClientSession(connector=connector, trace_configs=[watch]) as session:
+            body = {"model": backend.served_model, "prompt": [5], "max_tokens": 1}
+            for stall in (STALL_SECONDS, 0):
+                # POST: aiohttp tries a GET again by itself.
+                async with session.post(f"{backend.http.url}/v1/completions", json=body) as reply:
+                    assert reply.status == 200
+                    await reply.read()
+                time.sleep(stall)  # noqa: ASYNC251 - that is the fault
+
+    loop.run(ask_stall_and_ask())
+    assert len(opened) == 1
 
 
 def opened(loop, kind_name, model, **options):

@@ -48,6 +48,11 @@ def test_log_probabilities_are_never_tempered(gpus, tmp_path):
     assert plan(tmp_path).env["SGLANG_RETURN_ORIGINAL_LOGPROB"] == "1"
 
 
+def test_it_does_not_close_connections_that_the_run_still_uses(gpus, tmp_path):
+    gpus("0")
+    assert float(plan(tmp_path).env["SGLANG_TIMEOUT_KEEP_ALIVE"]) >= 600
+
+
 def test_a_single_device_is_shared(gpus, tmp_path):
     gpus("0")
     shares = [

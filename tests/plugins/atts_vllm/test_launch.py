@@ -91,6 +91,11 @@ def test_on_the_processor_it_takes_no_more_than_it_needs(gpus, tmp_path):
     assert "--enforce-eager" in made.argv
 
 
+def test_it_does_not_close_connections_that_the_run_still_uses(gpus, tmp_path):
+    gpus("0")
+    assert float(plan(tmp_path).env["VLLM_HTTP_TIMEOUT_KEEP_ALIVE"]) >= 600
+
+
 def test_a_server_of_ours_finds_the_plugin_that_reads_the_cache(gpus, tmp_path, monkeypatch):
     gpus("0")
     monkeypatch.delenv("ATTS_VLLM_TAIL", raising=False)
