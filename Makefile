@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies \
+.PHONY: demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies bench-tail \
 	test-docs test-vllm test-sglang clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
@@ -44,6 +44,10 @@ bench-strategies: $(STAMP)  ## every strategy on the embedded pair at one budget
 
 bench-engines: $(STAMP)  ## what calls cost on real engines, on the processor
 	bash scripts/with-engines.sh sglang,vllm $(BIN)/python -m benchmarks.engines
+
+bench-tail: $(STAMP)  ## vLLM scores with and without the engine plugin, on a real model
+	PYTHON=$(BIN)/python bash scripts/real-model.sh
+	bash scripts/with-engines.sh vllm $(BIN)/python -m benchmarks.engines.tail
 
 test-vllm: $(STAMP)   ## real vLLM in an environment of its own
 	PYTHON=$(BIN)/python bash scripts/test-vllm.sh
