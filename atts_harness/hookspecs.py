@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from atts_harness.framework import EvalFramework
     from atts_harness.launcher import Launcher
     from atts_harness.records import CallRecord, DecisionRecord, RunRecord, SampleRecord
+    from atts_harness.results.values import ResultsFormat
     from atts_harness.strategy import Strategy
 
 PROJECT = "atts_harness"
@@ -83,6 +84,11 @@ def atts_plans() -> Iterable[Path]:  # type: ignore[empty-body]
 @hookspec
 def atts_cli(app: typer.Typer) -> None:
     """Add commands to `atts`."""
+
+
+@hookspec
+def atts_read_results() -> Iterable[ResultsFormat]:  # type: ignore[empty-body]
+    """Formats in which other programs leave results, for `atts report` and `atts regrade`."""
 
 
 @hookspec

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from atts_harness.backend import BackendKind, ServerKind
     from atts_harness.framework import EvalFramework
     from atts_harness.launcher import Launcher
+    from atts_harness.results.values import ResultsFormat
     from atts_harness.strategy import Strategy
 
 T = TypeVar("T")
@@ -100,6 +101,11 @@ def servers() -> dict[str, ServerKind]:
     """What is known of servers, by the name of their backend."""
     kinds = {name: entry.value.server for name, entry in backends().items()}
     return {name: server for name, server in kinds.items() if server is not None}
+
+
+def results_formats() -> list[ResultsFormat]:
+    """Formats of results that can be read, in order of registration."""
+    return [entry.value for entry in _collect("atts_read_results", lambda f: str(f.name)).values()]
 
 
 def strategy(name: str) -> type[Strategy]:

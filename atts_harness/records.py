@@ -260,6 +260,12 @@ class SampleRecord(SampleFigures, kw_only=True):
     segments: list[SegmentRecord] = msgspec.field(default_factory=list)
 
 
+def without_texts(record: SampleRecord) -> SampleFigures:
+    """A finished sample's figures, so that its texts can be forgotten."""
+    names = SampleFigures.__struct_fields__
+    return SampleFigures(**{name: getattr(record, name) for name in names})
+
+
 class RunRecord(msgspec.Struct, kw_only=True):
     """What was run: enough to tell two runs apart and to refuse mixing them.
 
@@ -361,12 +367,12 @@ class ExtractionStatistics(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         extracted: samples with an answer, or with the word that the text gives none.
         failed: samples for which the extraction failed.
-        why: of these, by the error's type.
+        why: of these, by the error's type; unset where none failed.
     """
 
     extracted: int = 0
     failed: int = 0
-    why: dict[str, int] = {}
+    why: dict[str, int] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TaskStatistics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,7 @@ run.record, run.missing(), [s.text for s in run.samples()], list(run.call_figure
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,12 +86,34 @@ class RecordedRun:
         return {SampleId(*key): prompt for *key, prompt in self._rows.query(query)}
 
     def missing(self) -> list[SampleId]:
-        """Samples that were asked for and have no result."""
+        """Samples that were asked for, are still wanted, and have no result."""
+        return self._absent()[0]
+
+    def dropped(self) -> list[SampleId]:
+        """Samples that an earlier session asked for and that are not wanted any more.
+
+        A run may be continued with fewer documents. If that session finished, what it did not ask
+        for is not missing.
+        """
+        return self._absent()[1]
+
+    def _absent(self) -> tuple[list[SampleId], list[SampleId]]:
+        """Samples without a result: those that are wanted, and the others."""
         rows = self._rows.query(
             f"SELECT task, doc, repeat FROM planned EXCEPT SELECT task, doc, repeat FROM samples "
             f"{BY_KEY}"
         )
-        return [SampleId(*row) for row in rows]
+        absent = [SampleId(*row) for row in rows]
+        sessions = self.sessions() if absent else []
+        if not sessions or sessions[-1].state != "finished" or sessions[-1].summary.get("missing"):
+            return absent, []
+        finished = Counter(id_.task for id_ in self._rows.keys("samples"))
+        done = {
+            task
+            for task, told in self.record.tasks.items()
+            if 0 < told.get("samples", 0) <= finished[task]
+        }
+        return [s for s in absent if s.task not in done], [s for s in absent if s.task in done]
 
     def failed(self) -> list[SampleId]:
         """Samples that failed for good."""

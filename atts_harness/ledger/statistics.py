@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from msgspec import UNSET
+
 from atts_harness.grading.extraction import LLM
 from atts_harness.records import (
     NOT_EXTRACTED,
@@ -108,7 +110,7 @@ class TaskCount:
             llm_extraction=ExtractionStatistics(
                 extracted=self._extracted,
                 failed=self._not_extracted.total(),
-                why=dict(sorted(self._not_extracted.items())),
+                why=dict(sorted(self._not_extracted.items())) or UNSET,
             )
             if asked
             else None,

@@ -24,9 +24,10 @@ from typing import Any
 
 from atts_harness.analysis.html.page import PageOptions, write_page
 from atts_harness.analysis.leaderboard.rows import Interval, Leaderboard, Pair, Row, Source, Table
-from atts_harness.grading.grade import Grade
+from atts_harness.analysis.leaderboard.samples import RowSamples
+from atts_harness.grading.grade import Grade, Sampled
 from atts_harness.records import SampleId
-from atts_harness.results.entries import Entry, Question
+from atts_harness.results.values import Question, SavedQuestion, SavedTask
 
 TASK = "made-up"
 PER_ROW, REPEATS = 500, 4
@@ -63,7 +64,19 @@ def main() -> None:
             )
 
 
-def material(samples: int, size: int) -> tuple[Leaderboard, dict[str, Entry]]:
+def saved(texts: dict[SampleId, str]) -> SavedTask:
+    """Texts as a reader of a sample log hands them over."""
+    by_doc: dict[int, dict[int, Sampled]] = {}
+    for sample, text in texts.items():
+        by_doc.setdefault(sample.doc, {})[sample.repeat] = Sampled(text)
+    questions = [
+        SavedQuestion(Question(doc, str(doc), f"Problem {doc}?", str(doc)), own)
+        for doc, own in by_doc.items()
+    ]
+    return SavedTask(TASK, lambda: iter(questions))
+
+
+def material(samples: int, size: int) -> tuple[Leaderboard, dict[str, RowSamples]]:
     """Rows of `PER_ROW` samples each."""
     draw = random.Random(0)
     rows, entries = [], {}
@@ -72,14 +85,14 @@ def material(samples: int, size: int) -> tuple[Leaderboard, dict[str, Entry]]:
         count = min(PER_ROW, samples - number)
         ids = [SampleId(TASK, n // REPEATS, n % REPEATS) for n in range(count)]
         docs = sorted({sample.doc for sample in ids})
-        entries[id_] = Entry(
+        entries[id_] = RowSamples(
             task=TASK,
             questions={d: Question(d, str(d), f"Problem {d}?", str(d)) for d in docs},
             grades={
                 s: Grade(right=s.repeat == 0, answer=str(s.doc), answers={"boxed": str(s.doc)})
                 for s in ids
             },
-            texts={s: prose(draw, size) for s in ids},
+            saved=saved({s: prose(draw, size) for s in ids}),
         )
         rows.append(
             Row(

@@ -8,11 +8,13 @@ from typing import Any
 
 from atts_harness.errors import SettingError
 from atts_harness.journal.hashing import prompt_hash
-from atts_harness.results.saved import PROMPTS
+from atts_harness.results.golds import METRIC, PROMPTS
 from atts_harness.transcript import Message
 from atts_lm_eval import upstream
 from atts_lm_eval.prompts import ChatPrompt
 
+GRADES = "graded"
+"""What tasks aggregate that leave the grades of this project's grader."""
 FEWSHOT_SEED = 1234
 """lm-eval's own default."""
 
@@ -31,7 +33,7 @@ def of_task(
 
     Returns:
         The documents, each with the digests of the prompts that a run makes of it, with and without
-        `--apply_chat_template`, under `atts_harness.results.saved.PROMPTS`.
+        `--apply_chat_template`, under `atts_harness.results.golds.PROMPTS`.
 
     Raises:
         SettingError: no such task, or its data cannot be loaded.
@@ -77,4 +79,10 @@ def _unrendered(messages: Sequence[Mapping[str, str]], add_generation_prompt: bo
 
 
 def _with_target(doc: Mapping[str, Any], task: Any) -> Mapping[str, Any]:
-    return doc if "gold" in doc else {**doc, "answer": task.doc_to_target(doc)}
+    if "gold" in doc:
+        return doc
+    found = {**doc, "answer": task.doc_to_target(doc)}
+    if GRADES not in task.aggregation():
+        metrics = [str(metric.get("metric")) for metric in task.config.metric_list or ()]
+        found[METRIC] = next(iter(metrics), "a metric of its own")
+    return found

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from atts_harness.framework import EvalFramework
     from atts_harness.hookspecs import Preset
+    from atts_harness.results.values import ResultsFormat
 
 
 @hookimpl
@@ -43,6 +44,14 @@ def atts_presets() -> Iterable[Preset]:
 def atts_plans() -> Iterable[Path]:
     """The published suites."""
     return sorted(Path(__file__).with_name("plans").glob("*.yaml"))
+
+
+@hookimpl
+def atts_read_results() -> Iterable[ResultsFormat]:
+    """lm-eval's results files and sample logs."""
+    from atts_lm_eval.results_file import results_format
+
+    return [results_format()]
 
 
 @hookimpl

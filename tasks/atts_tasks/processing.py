@@ -9,7 +9,7 @@ import msgspec
 
 from atts_harness.grading.grade import Grade, Sampled, grade_question, question_metrics
 from atts_harness.records import SampleRecord
-from atts_harness.results.saved import gold_of
+from atts_harness.results.golds import gold_of
 
 GRADES = "graded"
 """Key of the per-repeat grades in a sample log; its aggregate is the number of samples."""

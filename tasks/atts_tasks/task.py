@@ -18,7 +18,7 @@ from atts_harness.generation import GenerationSettings
 from atts_harness.grading.extraction import EXTRACTORS, extractors_of
 from atts_harness.grading.grade import metric_names
 from atts_harness.grading.workers import default
-from atts_harness.results.saved import gold_of
+from atts_harness.results.golds import gold_of
 from atts_tasks.costs import COSTS, costs_of
 from atts_tasks.processing import GRADES, count, process_results, sampled
 

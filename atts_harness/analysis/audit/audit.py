@@ -150,6 +150,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         thresholds: smallest, mean and largest threshold used.
         apart: takeovers that no p-value decided, by reason.
         signal: AUC of the score for wrong answers; empty without grades.
+        unfinished: what is missing of the run, in words; "" for a finished one.
     """
 
     task: str
@@ -168,6 +169,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     thresholds: tuple[float, float, float] | None
     apart: dict[str, int]
     signal: tuple[Auc, ...] = ()
+    unfinished: str = ""
 
 
 def audit(
@@ -176,6 +178,7 @@ def audit(
     task: str,
     nominal: float | None = None,
     right: Mapping[SampleId, bool] | None = None,
+    unfinished: str = "",
     seed: int = 0,
 ) -> Audit:
     """Audit the decided turns of one task.
@@ -186,6 +189,7 @@ def audit(
         nominal: the rate that was asked for.
         right: whether a sample's answer is right; samples without a grade are left out of the
             signal's quality.
+        unfinished: what is missing of the run, in words.
         seed: of the bootstrap.
 
     Returns:
@@ -222,6 +226,7 @@ def audit(
         ),
         apart=dict(sorted(apart.items())),
         signal=signal_quality(scored, right, seed) if right else (),
+        unfinished=unfinished,
     )
 
 

@@ -21,6 +21,9 @@ def show_audit(
         list[Path] | None,
         typer.Option(help="lm-eval's sample log of the run (samples_*.jsonl), for its grades"),
     ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="audit an unfinished run as far as it went; marked")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="plain data instead of tables")] = False,
 ) -> None:
     """Audit a run's takeover control: realised against nominal rates, and what they are worth."""
@@ -30,7 +33,7 @@ def show_audit(
     from atts_harness.analysis.audit.loading import audit_path
     from atts_harness.analysis.audit.tables import render
 
-    audits = audit_path(run, task=task, samples=samples or ())
+    audits = audit_path(run, task=task, samples=samples or (), force=force)
     if json:
         data = msgspec.json.format(msgspec.json.encode(audits), indent=2)
         sys.stdout.write(data.decode() + "\n")

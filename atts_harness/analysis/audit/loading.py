@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import msgspec
 
 from atts_harness.analysis.audit.audit import Audit, audit
 from atts_harness.analysis.audit.published import RATE, grades_of, records_of
@@ -14,38 +12,43 @@ from atts_harness.analysis.audit.turns import turns_of, turns_of_decisions
 from atts_harness.errors import SettingError
 from atts_harness.journal.reader import nominal_rate, open_run
 from atts_harness.records import SampleId
-
-GRADED = "graded"
-"""Key under which a sample log has the grades of a document's repeats."""
+from atts_harness.results.find import saved_tasks
 
 
 def audit_path(
-    path: Path | str, *, task: str | None = None, samples: Sequence[Path] = (), seed: int = 0
+    path: Path | str,
+    *,
+    task: str | None = None,
+    samples: Sequence[Path] = (),
+    force: bool = False,
+    seed: int = 0,
 ) -> list[Audit]:
     """Audit what lies at a path, task by task.
-
-    An unfinished run is audited as far as it went: rates and uniformity of all its decisions,
-    what needs texts of its finished samples.
 
     Args:
         path: a run directory, or a published trace (`.jsonl`, `.jsonl.gz`).
         task: only this one.
         samples: lm-eval's sample logs, for the grades of a run; traces bring their own.
+        force: audit an unfinished run as far as it went, marked: rates and uniformity of all its
+            decisions, what needs texts of its finished samples.
         seed: of the bootstrap.
 
     Raises:
         SettingError: nothing there that can be audited, or no such task.
-        RunDirError: a run directory that cannot be read.
+        RunDirError: a run directory that cannot be read, or an unfinished run.
     """
     path = Path(path)
     if path.is_file():
         turns = list(turns_of(records_of(path)))
         return [audit(turns, task="published", nominal=RATE, right=grades_of(path), seed=seed)]
     with open_run(path) as run:
-        finished = list(run.samples())
-        done = {sample.id for sample in finished}
-        turns = list(turns_of(finished))
-        turns += turns_of_decisions(d for d in run.decisions() if d.sample not in done)
+        if not force:
+            run.require_complete()
+        missing = set(run.missing())
+        turns = list(turns_of(run.samples()))
+        turns += turns_of_decisions(d for d in run.decisions() if d.sample in missing)
+        asked = Counter(sample.task for sample in run.planned())
+        lost = Counter(sample.task for sample in missing)
         record = run.record
     if not turns:
         raise SettingError(f"{path}: the run made no takeover decisions")
@@ -59,6 +62,7 @@ def audit_path(
             task=name,
             nominal=nominal_rate(record, name),
             right={id_: grade for id_, grade in right.items() if id_.task == name},
+            unfinished=f"{lost[name]} of {asked[name]} samples are missing" if lost[name] else "",
             seed=seed,
         )
         for name in tasks
@@ -73,30 +77,11 @@ def grades_of_logs(paths: Sequence[Path]) -> Iterator[tuple[SampleId, bool]]:
         SettingError: not such a log, or of a task that was not graded by this project.
     """
     for path in paths:
-        task = _task_of_log(path)
-        try:
-            lines = path.read_bytes().splitlines()
-            rows = [msgspec.json.decode(line) for line in lines if line.strip()]
-        except (OSError, msgspec.DecodeError) as error:
-            raise SettingError(f"{path}: not a sample log: {error}") from error
-        for row in rows:
-            yield from _grades(row, task, path)
-
-
-def _task_of_log(path: Path) -> str:
-    name = path.name.removeprefix("samples_")
-    head, _, _date = name.rpartition("_")
-    if name == path.name or not head:
-        raise SettingError(f"{path}: lm-eval names its sample logs samples_TASK_DATE.jsonl")
-    return head
-
-
-def _grades(row: Any, task: str, path: Path) -> Iterator[tuple[SampleId, bool]]:
-    if not isinstance(row, dict) or "doc_id" not in row or not isinstance(row.get(GRADED), list):
-        raise SettingError(
-            f"{path}: no {GRADED!r} grades in it: only tasks of this project have them"
-        )
-    own = row.get("doc", {}).get("doc_id")
-    doc = own if type(own) is int else row["doc_id"]
-    for repeat, grade in enumerate(row[GRADED]):
-        yield SampleId(task, doc, repeat), bool(grade["right"])
+        for saved in saved_tasks(path):
+            for one in saved:
+                if not one.grades:
+                    raise SettingError(
+                        f"{path}: no 'graded' grades in it: only tasks of this project have them"
+                    )
+                for repeat, grade in one.grades.items():
+                    yield SampleId(saved.task, one.question.doc, repeat), grade.right

@@ -7,58 +7,16 @@ wrote if it took over.
 
 from __future__ import annotations
 
-import gzip
 import math
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
-
-import msgspec
 
 from atts_harness.errors import SettingError
 from atts_harness.grading.equivalence import Gold
 from atts_harness.records import DecisionRecord, SampleId, SampleRecord, SegmentRecord
+from atts_harness.results.published import JOIN, Trace, TraceTurn, read_traces
 
 RATE = 0.4
 """Nominal rate of the published runs: percentile >= 0.6."""
-JOIN = "\n\n"
-
-
-class _Turn(msgspec.Struct, kw_only=True):
-    turn: int
-    draft: str
-    ppl: float | None = None
-    percentile: float | None = None
-    target: str | None = None
-
-
-class _Sample(msgspec.Struct, kw_only=True):
-    question_index: int
-    repeat: int
-    turns: list[_Turn]
-    gold: str | None = None
-    answer: str | None = None
-
-
-def read_published(path: Path | str) -> Iterator[_Sample]:
-    """The samples of a trace file.
-
-    Raises:
-        SettingError: missing, or not such a file; names the line.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise SettingError(f"{path}: no such file")
-    decoder = msgspec.json.Decoder(_Sample)
-    number = 0
-    try:
-        with _opened(path) as lines:
-            for line in lines:
-                number += 1
-                if line.strip():
-                    yield decoder.decode(line)
-    except (msgspec.DecodeError, OSError, EOFError) as error:
-        raise SettingError(f"{path}: line {number}: not a published trace: {error}") from error
 
 
 def records_of(path: Path | str, task: str = "published") -> list[SampleRecord]:
@@ -68,22 +26,22 @@ def records_of(path: Path | str, task: str = "published") -> list[SampleRecord]:
     bank's size was not recorded.
 
     Raises:
-        SettingError: as `read_published`.
+        SettingError: as `read_traces`.
     """
-    return [_record(sample, task) for sample in read_published(path)]
+    return [_record(sample, task) for sample in read_traces(path)]
 
 
 def grades_of(path: Path | str, task: str = "published") -> dict[SampleId, bool]:
     """Whether each sample's published answer is right, by our grader.
 
     Raises:
-        SettingError: as `read_published`, and for a sample without a gold answer.
+        SettingError: as `read_traces`, and for a sample without a gold answer.
     """
     from atts_harness.grading.workers import grade
 
     ids, pairs = [], []
     right: dict[SampleId, bool] = {}
-    for sample in read_published(path):
+    for sample in read_traces(path):
         id_ = SampleId(task, sample.question_index, sample.repeat)
         if sample.gold is None:
             raise SettingError(f"{path}: sample {id_} has no gold answer")
@@ -91,18 +49,12 @@ def grades_of(path: Path | str, task: str = "published") -> dict[SampleId, bool]
             right[id_] = False
             continue
         ids.append(id_)
-        pairs.append((sample.answer, Gold(sample.gold)))
+        pairs.append((str(sample.answer), Gold(str(sample.gold))))
     verdicts = grade(pairs)
     return right | {id_: v.right for id_, v in zip(ids, verdicts, strict=True)}
 
 
-def _opened(path: Path) -> IO[bytes]:
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
-
-
-def _record(sample: _Sample, task: str) -> SampleRecord:
+def _record(sample: Trace, task: str) -> SampleRecord:
     id_ = SampleId(task, sample.question_index, sample.repeat)
     segments: list[SegmentRecord] = []
     for turn in sample.turns:
@@ -131,7 +83,7 @@ def _segment(author: str, kind: str, text: str, turn: int) -> SegmentRecord:
     return SegmentRecord(author=author, text=text, tokens=0, turn=turn, kind=kind, ending="length")
 
 
-def _decision(sample: SampleId, turn: _Turn) -> DecisionRecord:
+def _decision(sample: SampleId, turn: TraceTurn) -> DecisionRecord:
     if turn.ppl is None or turn.percentile is None or turn.ppl <= 0:
         raise SettingError(f"sample {sample} turn {turn.turn}: a perplexity without a percentile")
     return DecisionRecord(

@@ -22,8 +22,10 @@ def render(audit: Audit) -> RenderableType:
             f"nominal rate {nominal}",
             style="bold",
         ),
-        _rates(audit),
     ]
+    if audit.unfinished:
+        parts.append(Text(f"NOT FINISHED: {audit.unfinished}", style="bold red"))
+    parts.append(_rates(audit))
     if audit.uniformity:
         parts.append(_uniformity(audit.uniformity))
     parts.extend(Text(line) for line in _facts(audit))
@@ -39,7 +41,7 @@ def _rates(audit: Audit) -> Table:
     sections: list[tuple[Iterable[Rate | None], float | None]] = [
         ([audit.overall], audit.nominal),
         (audit.turns, audit.nominal),
-        (audit.groups[2:], audit.nominal),
+        (_apart_from(audit.groups, audit.turns), audit.nominal),
         (audit.phases, audit.nominal),
         (audit.answering, audit.nominal),
         ([audit.dependence.after_takeover, audit.dependence.after_none], None),
@@ -50,6 +52,12 @@ def _rates(audit: Audit) -> Table:
                 table.add_row(*_rate_row(row, nominal))
         table.add_section()
     return table
+
+
+def _apart_from(groups: Iterable[Rate], turns: Iterable[Rate]) -> list[Rate]:
+    """Groups of turns but those that are one turn, which has a row already."""
+    shown = {turn.name for turn in turns}
+    return [group for group in groups if group.name not in shown]
 
 
 def _rate_row(row: Rate, nominal: float | None) -> tuple[str | Text, ...]:

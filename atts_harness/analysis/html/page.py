@@ -32,9 +32,8 @@ from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_do
 from atts_harness.analysis.html.series import Point, points_of
 from atts_harness.analysis.html.view import View, read_row
 from atts_harness.analysis.leaderboard.rows import Leaderboard, Row, Table
+from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.errors import SettingError
-from atts_harness.records import SampleRecord
-from atts_harness.results.entries import Entry
 
 SCRIPTS = ("sort.js", "filter.js", "runs.js", "samples.js", "theme.js")
 
@@ -85,7 +84,7 @@ class Gathered:
 
 def write_page(
     leaderboard: Leaderboard,
-    entries: Mapping[str, Entry],
+    samples: Mapping[str, RowSamples],
     out_path: Path,
     *,
     figures_dir: Path | None = None,
@@ -95,7 +94,7 @@ def write_page(
 
     Args:
         leaderboard: its rows may come from runs of this project and from other lm-eval models.
-        entries: the samples behind each row, by row id; rows made from others have none.
+        samples: the samples behind each row, by row id; rows made from others have none.
         out_path: the page.
         figures_dir: where every figure goes as SVG and PNG.
         options: settings.
@@ -107,7 +106,7 @@ def write_page(
         SettingError: a file cannot be written.
     """
     chosen = options or PageOptions()
-    gathered = _gather(leaderboard, entries, chosen.most_samples)
+    gathered = _gather(leaderboard, samples, chosen.most_samples)
     parts = [_part(leaderboard, table, gathered.views) for table in leaderboard.tables]
     runs = _runs(leaderboard, parts, gathered.views)
     html = (
@@ -164,16 +163,16 @@ def left_out(leaderboard: Leaderboard, browser: Browser, most: int) -> str:
     )
 
 
-def _gather(leaderboard: Leaderboard, entries: Mapping[str, Entry], most: int) -> Gathered:
+def _gather(leaderboard: Leaderboard, samples: Mapping[str, RowSamples], most: int) -> Gathered:
     """Read every row once; texts go into compressed blocks at once, so that one row is held."""
     gathered = Gathered()
-    there = {row.id: entries[row.id] for row in leaderboard.rows if row.id in entries}
+    there = {row.id: samples[row.id] for row in leaderboard.rows if row.id in samples}
     docs = kept_documents(there, most)
     for row in leaderboard.rows:
-        records: Sequence[SampleRecord]
-        gathered.views[row.id], records = read_row(row, entries.get(row.id))
+        view = gathered.views[row.id] = read_row(row, samples.get(row.id))
         if row.id in there:
-            add_row(gathered.browser, row.id, there[row.id], records, docs[row.id])
+            readable = "ledger" not in view.lacks
+            add_row(gathered.browser, row.id, there[row.id], docs[row.id], with_run=readable)
     return gathered
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Set
+from itertools import groupby
 from typing import Any
 
 import msgspec
 
+from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.grading.grade import Grade
 from atts_harness.records import DecisionRecord, SampleId, SampleRecord, SegmentRecord
-from atts_harness.results.entries import Entry
 
 LONGEST_ANSWER = 80
 """Characters of an answer in the index; the sample has all of it."""
@@ -56,65 +57,68 @@ class Browser(msgspec.Struct, kw_only=True):
     left_out: dict[str, tuple[int, str]] = {}
 
 
-def kept_documents(entries: Mapping[str, Entry], most: int) -> dict[str, set[int]]:
+def kept_documents(rows: Mapping[str, RowSamples], most: int) -> dict[str, set[int]]:
     """Which problems of each row the page holds: the same of every row of a task, the first ones.
 
     Args:
-        entries: by row.
+        rows: by row.
         most: samples in all.
     """
     sizes: dict[tuple[str, int], int] = {}
-    for entry in entries.values():
-        for sample in entry.grades:
-            key = (entry.task, sample.doc)
+    for samples in rows.values():
+        for sample in samples.grades:
+            key = (samples.task, sample.doc)
             sizes[key] = sizes.get(key, 0) + 1
     # Problem by problem through all tasks, so that every task has some.
-    docs: dict[str, set[int]] = {entry.task: set() for entry in entries.values()}
+    docs: dict[str, set[int]] = {samples.task: set() for samples in rows.values()}
     left = most
     for task, doc in sorted(sizes, key=lambda key: (key[1], key[0])):
         left -= sizes[task, doc]
         if left < 0:
             break
         docs[task].add(doc)
-    return {row: docs[entry.task] for row, entry in entries.items()}
+    return {row: docs[samples.task] for row, samples in rows.items()}
 
 
 def add_row(
-    browser: Browser,
-    row: str,
-    entry: Entry,
-    records: Sequence[SampleRecord],
-    docs: set[int],
+    browser: Browser, row: str, samples: RowSamples, docs: Set[int], *, with_run: bool = True
 ) -> None:
-    """Put a row's samples in.
+    """Put a row's samples in. The texts of one problem are held at a time.
 
     Args:
         browser: grows.
         row: its id.
-        entry: its samples.
-        records: the finished ones of its run directory; none for other lm-eval models.
+        samples: the row's.
         docs: the problems to put in; samples of others are counted as left out.
+        with_run: take turns and decisions from the run directory, where there is one.
     """
-    known = {record.id: record for record in records}
     by_doc: dict[int, list[SampleId]] = {}
     out = 0
-    for sample in entry.grades:
+    for sample in samples.grades:
         if sample.doc in docs:
             by_doc.setdefault(sample.doc, []).append(sample)
         else:
             out += 1
-    for _, samples in sorted(by_doc.items()):
+    with_run = with_run and samples.run_dir is not None
+    texts = {} if with_run else samples.texts(docs)
+    found = samples.records() if with_run else iter(())
+    groups = groupby(found, lambda record: record.id.doc)
+    doc, records = next(groups, (None, iter(())))
+    for number, ids in sorted(by_doc.items()):
+        while doc is not None and doc < number:
+            doc, records = next(groups, (None, iter(())))
+        known = {record.id: record for record in records} if doc == number else {}
         block: list[dict[str, Any]] = []
-        for sample in samples:
-            record, grade = known.get(sample), entry.grades[sample]
+        for sample in ids:
+            record, grade = known.get(sample), samples.grades[sample]
             browser.lines.append(
-                _line(row, entry, sample, grade, record, len(browser.blocks), len(block))
+                _line(row, samples, sample, grade, record, len(browser.blocks), len(block))
             )
-            block.append(_details(entry, sample, grade, record))
+            block.append(_details(samples, sample, grade, record, texts.get(sample, "")))
         browser.blocks.append(pack(block))
         browser.shown += len(block)
     if out:
-        where = str(entry.run_dir) if entry.run_dir else "lm-eval's sample log of the row"
+        where = str(samples.run_dir) if samples.run_dir else "lm-eval's sample log of the row"
         browser.left_out[row] = (out, where)
 
 
@@ -138,7 +142,7 @@ def verdict(grade: Grade) -> str:
 
 def _line(
     row: str,
-    entry: Entry,
+    samples: RowSamples,
     sample: SampleId,
     grade: Grade,
     record: SampleRecord | None,
@@ -151,7 +155,7 @@ def _line(
         "repeat": sample.repeat,
         "verdict": verdict(grade),
         "answer": None if grade.answer is None else grade.answer[:LONGEST_ANSWER],
-        "gold": entry.questions[sample.doc].gold[:LONGEST_ANSWER],
+        "gold": samples.questions[sample.doc].gold[:LONGEST_ANSWER],
         "disagree": any(answer != grade.answer for answer in grade.answers.values()),
         "block": block,
         "place": place,
@@ -168,9 +172,9 @@ def _line(
 
 
 def _details(
-    entry: Entry, sample: SampleId, grade: Grade, record: SampleRecord | None
+    samples: RowSamples, sample: SampleId, grade: Grade, record: SampleRecord | None, text: str
 ) -> dict[str, Any]:
-    question = entry.questions[sample.doc]
+    question = samples.questions[sample.doc]
     found: dict[str, Any] = {
         "problem": question.prompt,
         "gold": question.gold,
@@ -180,7 +184,7 @@ def _details(
         "error": grade.error or grade.failed or None,
     }
     if record is None:
-        return found | {"text": entry.texts.get(sample, "")}
+        return found | {"text": text}
     decided = {decision.turn: decision for decision in record.decisions}
     turns: dict[int, list[SegmentRecord]] = {turn: [] for turn in decided}
     for segment in record.segments:

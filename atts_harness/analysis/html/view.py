@@ -14,14 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from atts_harness.analysis.audit.audit import Audit, audit
-from atts_harness.analysis.audit.turns import turns_of
+from atts_harness.analysis.audit.turns import AuditedTurn, turns_of
 from atts_harness.analysis.leaderboard.rows import Row
+from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import AttsError
 from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run
 from atts_harness.lanes import LANES, Lane, lane_of
-from atts_harness.records import EXTRACTOR, CallRecord, SampleId, SampleRecord
-from atts_harness.results.entries import Entry
+from atts_harness.records import EXTRACTOR, CountedCall, SampleFigures, SampleId, without_texts
 
 MOST_BARS = 1500
 MOMENTS = 300
@@ -99,78 +99,71 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     lacks: dict[str, str] = {}
 
 
-def read_row(row: Row, entry: Entry | None) -> tuple[View, tuple[SampleRecord, ...]]:
+def read_row(row: Row, samples: RowSamples | None) -> View:
     """Read what lies behind a row; what cannot be read is told in `lacks`, never raised.
 
     Args:
         row: the row.
-        entry: its samples; None for a row made from others (an oracle).
-
-    Returns:
-        What the page shows of it, and its finished samples.
+        samples: its samples; None for a row made from others (an oracle).
     """
-    if row.oracle or entry is None:
+    if row.oracle or samples is None:
         why = "it is put together from samples of other rows, with the gold answers in hand"
-        return View(row=row.id, lacks={"grades": why, "ledger": why, "audit": why}), ()
-    differ = disagreements(entry)
-    lacks = {} if entry.grades else {"grades": "no sample is graded"}
-    if entry.run_dir is None:
+        return View(row=row.id, lacks={"grades": why, "ledger": why, "audit": why})
+    differ = disagreements(samples)
+    lacks = {} if samples.grades else {"grades": "no sample is graded"}
+    if samples.run_dir is None:
         lacks["ledger"] = (
             "it was made without a run directory of this project: there is no record of its calls, "
             "turns, scores or times"
         )
         lacks["audit"] = lacks["ledger"]
-        return View(row=row.id, disagree=differ, lacks=lacks), ()
+        return View(row=row.id, disagree=differ, lacks=lacks)
     try:
-        samples = tuple(entry.records())
-        with open_run(entry.run_dir) as run:
-            view = _view(row, entry, run, samples, lacks)
+        with open_run(samples.run_dir) as run:
+            return _view(row, samples, run, lacks)
     except AttsError as error:
         lacks["ledger"] = lacks["audit"] = str(error)
-        return View(row=row.id, disagree=differ, lacks=lacks), ()
-    return view, samples
+        return View(row=row.id, disagree=differ, lacks=lacks)
 
 
-def _view(
-    row: Row,
-    entry: Entry,
-    run: RecordedRun,
-    samples: Sequence[SampleRecord],
-    lacks: dict[str, str],
-) -> View:
-    right = {id_: grade.right for id_, grade in entry.grades.items()}
-    turns = list(turns_of(samples))
+def _view(row: Row, samples: RowSamples, run: RecordedRun, lacks: dict[str, str]) -> View:
+    right = {id_: grade.right for id_, grade in samples.grades.items()}
+    turns: list[AuditedTurn] = []
+    figures: list[SampleFigures] = []
+    for record in samples.records():  # one at a time: their texts are most of a run
+        turns += turns_of([record])
+        figures.append(without_texts(record))
     audited = None
     if any(turn.p_value is not None for turn in turns):
-        audited = audit(
-            turns, task=row.task, nominal=nominal_rate(run.record, row.task), right=right
-        )
+        nominal = nominal_rate(run.record, row.task)
+        audited = audit(turns, task=row.task, nominal=nominal, right=right)
     else:
         lacks["audit"] = "its decisions have no p-values" if turns else "it decides no takeovers"
     # An extractor is neither draft nor target: its calls come after a sample, on no slot of theirs.
+    wanted = samples.ids
     calls = [
         call
-        for call in run.calls()
-        if call.key.sample.task == row.task and call.key.role != EXTRACTOR and call.reply
+        for call in run.call_figures(task=row.task)
+        if call.key.role != EXTRACTOR and call.reply and call.key.sample in wanted
     ]
     if not calls:
         lacks["ledger"] = "the run directory has no record of calls"
     return View(
         row=row.id,
         audit=audited,
-        within=accuracy_within(samples, right),
-        latencies=tuple(sorted(s.ended - s.started for s in samples)),
-        waiting=_waiting(samples) if calls else None,
+        within=accuracy_within(figures, right),
+        latencies=tuple(sorted(s.ended - s.started for s in figures)),
+        waiting=_waiting(figures) if calls else None,
         bars=tuple(timeline(calls)),
         calls=len(calls),
         memory=_told(run, calls) or _counted(calls),
-        disagree=disagreements(entry),
+        disagree=disagreements(samples),
         lacks=lacks,
     )
 
 
 def accuracy_within(
-    samples: Sequence[SampleRecord], right: Mapping[SampleId, bool]
+    samples: Sequence[SampleFigures], right: Mapping[SampleId, bool]
 ) -> tuple[Within, ...]:
     """Share of all samples that ended within T turns with a right answer, for each T.
 
@@ -189,7 +182,7 @@ def accuracy_within(
     return tuple(found)
 
 
-def _waiting(samples: Sequence[SampleRecord]) -> Waiting:
+def _waiting(samples: Sequence[SampleFigures]) -> Waiting:
     totals = [totals for sample in samples for totals in sample.calls.values()]
     return Waiting(
         computing=sum(t.engine_seconds for t in totals),
@@ -198,7 +191,7 @@ def _waiting(samples: Sequence[SampleRecord]) -> Waiting:
     )
 
 
-def timeline(calls: Iterable[CallRecord], most: int = MOST_BARS) -> list[Bar]:
+def timeline(calls: Iterable[CountedCall], most: int = MOST_BARS) -> list[Bar]:
     """Calls on slots, by when they were sent: each takes the lowest slot of its lane that is free.
 
     Which slot a call had is not recorded and makes no difference; how many were busy does.
@@ -217,7 +210,7 @@ def timeline(calls: Iterable[CallRecord], most: int = MOST_BARS) -> list[Bar]:
     return bars
 
 
-def _told(run: RecordedRun, calls: Sequence[CallRecord]) -> tuple[Memory, ...]:
+def _told(run: RecordedRun, calls: Sequence[CountedCall]) -> tuple[Memory, ...]:
     """What engines told of their KV cache, where they did."""
     points: dict[str, list[tuple[int, float]]] = {}
     flights = {role: _in_flight(calls, role) for role in {call.key.role for call in calls}}
@@ -233,14 +226,14 @@ def _told(run: RecordedRun, calls: Sequence[CallRecord]) -> tuple[Memory, ...]:
     )
 
 
-def _in_flight(calls: Sequence[CallRecord], role: str) -> tuple[list[float], list[int]]:
+def _in_flight(calls: Sequence[CountedCall], role: str) -> tuple[list[float], list[int]]:
     """Times at which the number of calls in flight changes; it, before the first and after each."""
     events = _flights(calls, role)
     counts = itertools.accumulate((change for _, change, _ in events), initial=0)
     return [when for when, _, _ in events], list(counts)
 
 
-def _counted(calls: Sequence[CallRecord]) -> tuple[Memory, ...]:
+def _counted(calls: Sequence[CountedCall]) -> tuple[Memory, ...]:
     """Tokens of the calls in flight, at evenly spaced moments, by role."""
     found = []
     for role in sorted({call.key.role for call in calls}):
@@ -260,7 +253,7 @@ def _counted(calls: Sequence[CallRecord]) -> tuple[Memory, ...]:
     return tuple(found)
 
 
-def _flights(calls: Sequence[CallRecord], role: str) -> list[tuple[float, int, int]]:
+def _flights(calls: Sequence[CountedCall], role: str) -> list[tuple[float, int, int]]:
     """(when, +1 or -1, tokens in the cache) of each call of a role, by time; ends first."""
     events = []
     for call in calls:
@@ -270,25 +263,19 @@ def _flights(calls: Sequence[CallRecord], role: str) -> list[tuple[float, int, i
     return sorted(events)
 
 
-def disagreements(entry: Entry) -> dict[str, float]:
+def disagreements(samples: RowSamples) -> dict[str, float]:
     """By extractor the share of samples for which it gives another answer than the graded one.
 
     Answers that are equal in other spellings do not count where lm-eval's results tell; of a bare
-    run directory spellings are all there is to compare.
+    run directory spellings are all there is to compare. Samples without one of the two answers are
+    left out.
     """
-    found = entry.results.get("results", {}).get(entry.task, {})
-    told = {
-        name.partition(",")[0].removeprefix("disagree_"): float(value)
-        for name, value in found.items()
-        if name.startswith("disagree_")
-        and not name.partition(",")[0].endswith("_stderr")
-        and isinstance(value, int | float)
-    }
-    if told:
-        return told
+    if samples.disagree:
+        return dict(samples.disagree)
     differ: dict[str, list[bool]] = {}
-    for grade in entry.grades.values():
+    for grade in samples.grades.values():
         for name, answer in grade.answers.items():
-            differ.setdefault(name, []).append(answer != grade.answer)
+            if answer is not None and grade.answer is not None:
+                differ.setdefault(name, []).append(answer != grade.answer)
     shares = {name: sum(own) / len(own) for name, own in differ.items()}
     return shares if any(shares.values()) else {}

@@ -18,9 +18,9 @@ from atts_harness.analysis.leaderboard.conditions import MODEL, differences, unk
 from atts_harness.analysis.leaderboard.loading import Loaded, Options, load, tasks_of
 from atts_harness.analysis.leaderboard.oracle import oracles
 from atts_harness.analysis.leaderboard.references import with_speedups
-from atts_harness.analysis.leaderboard.rows import Leaderboard, Row, Table
-from atts_harness.results.entries import Entry
-from atts_harness.results.found import find
+from atts_harness.analysis.leaderboard.rows import Leaderboard, Refusal, Row, Table
+from atts_harness.analysis.leaderboard.samples import RowSamples
+from atts_harness.results.find import find
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Report:
     """A leaderboard, and the samples behind its rows by their id."""
 
     leaderboard: Leaderboard
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, RowSamples]
 
 
 def report(paths: Iterable[Path], options: Options | None = None) -> Report:
@@ -46,22 +46,24 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
     named = _named(loaded)
     tables: list[Table] = []
     rows: list[Row] = []
-    entries: dict[str, Entry] = {}
+    entries: dict[str, RowSamples] = {}
     for task in tasks_of(named):
         groups = grouped([one for one in named if one.row.task == task])
         marks = {
             one.row.id: differs
             for group, _ in groups[1:]
             for one in group
-            if (differs := _against(one, groups[0][0]))
+            if options.force and (differs := _against(one, groups[0][0]))
         }
+        for one in named:
+            if one.forced and one.row.task == task:
+                marks[one.row.id] = (*marks.get(one.row.id, ()), *one.forced)
         if options.force and len(groups) > 1:
             groups = [([one for group, _ in groups for one in group], ())]
-        else:
-            marks = {}
         for number, (group, differs) in enumerate(groups, 1):
             group = _complete(group, options.level)
             table_id = _slug(task) if number == 1 else f"{_slug(task)}-{number}"
+            ids = {one.row.id for one in group}
             tables.append(
                 Table(
                     id=table_id,
@@ -69,12 +71,12 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
                     title=_title(group, number, len(groups)),
                     differs=differs,
                     rows=tuple(one.row.id for one in group),
-                    marks=marks,
+                    marks={id_: words for id_, words in marks.items() if id_ in ids},
                     comparisons=comparisons(group, options.level),
                 )
             )
             rows += [one.row for one in group]
-            entries |= {one.row.id: one.entry for one in group if one.entry is not None}
+            entries |= {one.row.id: one.samples for one in group if one.samples is not None}
     return Report(
         Leaderboard(
             harness=__version__,
@@ -83,7 +85,10 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
             forced=options.force,
             tables=tuple(tables),
             rows=tuple(rows),
-            refused=(*refused, *more),
+            refused=(
+                *(Refusal(path=str(one.path), reason=one.reason) for one in refused),
+                *more,
+            ),
             warnings=tuple(_warnings(named)),
         ),
         entries,
@@ -113,7 +118,7 @@ def grouped(rows: Sequence[Loaded]) -> list[tuple[list[Loaded], tuple[str, ...]]
 
 
 def _between(one: Loaded, other: Loaded) -> tuple[str, ...]:
-    return differences(one.row.conditions, other.row.conditions, one.entry, other.entry)
+    return differences(one.row.conditions, other.row.conditions, one.samples, other.samples)
 
 
 def _against(one: Loaded, group: Sequence[Loaded]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from atts_harness.analysis.leaderboard.build import Report
     from atts_harness.analysis.leaderboard.rows import Leaderboard
     from atts_harness.ledger.prices import Price
-    from atts_harness.results.saved import Documents
+    from atts_harness.results.golds import Documents
 
 WIDTH = 120
 PAGE_NEEDS = ("jinja2", "matplotlib")

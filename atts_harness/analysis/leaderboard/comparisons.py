@@ -8,7 +8,7 @@ from atts_harness.analysis.leaderboard.loading import Loaded
 from atts_harness.analysis.leaderboard.paired import Marks, Paired, compare, holm, verdict
 from atts_harness.analysis.leaderboard.references import nearest
 from atts_harness.analysis.leaderboard.rows import Comparison, Reference, Row
-from atts_harness.results.entries import Entry
+from atts_harness.analysis.leaderboard.samples import RowSamples
 
 REFERENCES: tuple[Reference, ...] = ("target-only", "random-takeover", "atts")
 
@@ -23,7 +23,7 @@ def comparisons(rows: Sequence[Loaded], level: float, seed: int = 0) -> tuple[Co
         level: of the intervals.
         seed: of the permutation test.
     """
-    able = [one for one in rows if one.entry is not None and not one.row.oracle]
+    able = [one for one in rows if one.samples is not None and not one.row.oracle]
     by_id = {one.row.id: one for one in able}
     found: list[tuple[Loaded, Loaded, Reference, Paired]] = []
     seen: set[frozenset[str]] = set()
@@ -36,7 +36,7 @@ def comparisons(rows: Sequence[Loaded], level: float, seed: int = 0) -> tuple[Co
             if reference is None or frozenset((one.row.id, reference.id)) in seen:
                 continue
             other = by_id[reference.id]
-            paired = compare(marks(one.entry), marks(other.entry), level=level, seed=seed)
+            paired = compare(marks(one.samples), marks(other.samples), level=level, seed=seed)
             if paired is not None:
                 seen.add(frozenset((one.row.id, reference.id)))
                 found.append((one, other, kind, paired))
@@ -48,13 +48,13 @@ def comparisons(rows: Sequence[Loaded], level: float, seed: int = 0) -> tuple[Co
     )
 
 
-def marks(entry: Entry | None) -> Marks:
+def marks(samples: RowSamples | None) -> Marks:
     """Right or wrong by question and repeat; a changed question is another one."""
-    if entry is None:
+    if samples is None:
         return {}
     return {
-        ((sample.doc, entry.questions[sample.doc].key), sample.repeat): grade.right
-        for sample, grade in entry.grades.items()
+        ((sample.doc, samples.questions[sample.doc].key), sample.repeat): grade.right
+        for sample, grade in samples.grades.items()
     }
 
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from atts_harness.analysis.leaderboard.rows import Conditions
-from atts_harness.conformal.provenance import fingerprint
-from atts_harness.results.entries import Entry
+import msgspec
 
-PROMPT_FIELDS = (
-    *("doc_to_text", "description", "gen_prefix", "fewshot_config", "num_fewshot"),
-    *("fewshot_delimiter", "target_delimiter"),
-)
-"""Of a task's configuration in lm-eval's results: what its prompts are made with."""
-BUDGETS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+from atts_harness.analysis.leaderboard.samples import RowSamples
+from atts_harness.conformal.provenance import fingerprint
+from atts_harness.records import RunRecord
+from atts_harness.results.values import Conditions, TaskResults
+
 MODEL = "model"
 GREEDY = 0.0
 PARAMETERS = ("temperature", "top_p", "top_k", "min_p")
@@ -31,81 +27,53 @@ NAMES = {
 }
 
 
-def of_results(
-    data: Mapping[str, Any], task: str, record: Mapping[str, Any], entry: Entry | None
+def of_row(
+    told: TaskResults | None, run: RunRecord | None, task: str, samples: RowSamples | None
 ) -> Conditions:
-    """The conditions of a task in lm-eval's results.
+    """The conditions of a row.
 
     Args:
-        data: the results.
+        told: what lm-eval's results say of the task, if there are any.
+        run: the run record of one of our models; None for another model.
         task: which task.
-        record: the run record of one of our models; empty for another model.
-        entry: its graded samples, if there is a sample log.
+        samples: its graded samples, where they are known.
     """
-    config: Mapping[str, Any] = data["configs"][task]
-    made = {name: config.get(name) for name in PROMPT_FIELDS}
-    made["system"] = data.get("system_instruction")
-    version = data.get("versions", {}).get(task)
-    given = config.get("generation_kwargs") or {}
-    told = {
-        "version": None if version is None else str(version),
-        "prompt": fingerprint(json.dumps(made, sort_keys=True, default=str)),
-        "documents": documents_of(entry),
-    }
-    if record:
-        return of_record(record, task, **told, config=config)
-    budget = next((given[name] for name in BUDGETS if isinstance(given.get(name), int)), None)
-    return Conditions(
-        **told,
-        template="chat" if data.get("chat_template") else "raw",
-        sampling={MODEL: _sampling_of(given)},
-        budget=budget,
-        until=_texts(given.get("until")),
-        extractor=None if entry is None else "boxed",
-    )
-
-
-def of_record(
-    record: Mapping[str, Any],
-    task: str,
-    *,
-    version: str | None = None,
-    prompt: str | None = None,
-    documents: str | None = None,
-    config: Mapping[str, Any] | None = None,
-) -> Conditions:
-    """The conditions of a task of one of our runs; version and prompt are lm-eval's to tell."""
-    own = record["tasks"].get(task, {})
+    documents = documents_of(samples)
+    known = Conditions() if told is None else told.conditions
+    if run is None:
+        return msgspec.structs.replace(known, documents=documents)
+    own: Mapping[str, Any] = run.tasks.get(task, {})
     sampling = own.get("sampling", {})
-    metadata = (config or {}).get("metadata") or {}
-    extractor = metadata.get("extractor") or record.get("settings", {}).get("extractor")
-    return Conditions(
-        version=version,
-        prompt=prompt,
-        template="chat",
+    until = own.get("until")
+    extractor: str | None = (
+        known.extractor or str(run.settings.get("extractor") or "").partition("+")[0]
+    )
+    if told is not None and not told.graded_here:
+        extractor = known.extractor  # its own metric, if it has one
+    return msgspec.structs.replace(
+        known,
         documents=documents,
-        sampling={
-            role: dict(sampling[role]) for role in record.get("roles", {}) if role in sampling
-        },
+        template="chat",
+        sampling={role: dict(sampling[role]) for role in run.roles if role in sampling},
         budget=own.get("max_tokens"),
-        until=_texts(own.get("until")),
-        extractor=str(extractor).partition("+")[0] if extractor else None,
+        until=None if until is None else tuple(sorted(map(str, until))),
+        extractor=extractor or None,
     )
 
 
-def documents_of(entry: Entry | None) -> str | None:
+def documents_of(samples: RowSamples | None) -> str | None:
     """Fingerprint of questions and golds; None where they are not known."""
-    if entry is None:
+    if samples is None:
         return None
-    keys = [f"{doc}:{entry.questions[doc].key}" for doc in sorted(entry.questions)]
+    keys = [f"{doc}:{samples.questions[doc].key}" for doc in sorted(samples.questions)]
     return fingerprint(*keys)
 
 
 def differences(
     ours: Conditions,
     theirs: Conditions,
-    our_entry: Entry | None = None,
-    their_entry: Entry | None = None,
+    our_samples: RowSamples | None = None,
+    their_samples: RowSamples | None = None,
 ) -> tuple[str, ...]:
     """Why a row may not stand beside another, in words; empty if it may.
 
@@ -114,10 +82,10 @@ def differences(
     Args:
         ours: of the row.
         theirs: of what it would stand beside.
-        our_entry: the row's samples, to say how its questions differ.
-        their_entry: the other's.
+        our_samples: the row's samples, to say how its questions differ.
+        their_samples: the other's.
     """
-    return tuple(_differences(ours, theirs, our_entry, their_entry))
+    return tuple(_differences(ours, theirs, our_samples, their_samples))
 
 
 def unknown(conditions: Conditions) -> tuple[str, ...]:
@@ -141,7 +109,10 @@ def unknown(conditions: Conditions) -> tuple[str, ...]:
 
 
 def _differences(
-    ours: Conditions, theirs: Conditions, our_entry: Entry | None, their_entry: Entry | None
+    ours: Conditions,
+    theirs: Conditions,
+    our_samples: RowSamples | None,
+    their_samples: RowSamples | None,
 ) -> Iterator[str]:
     for field, name in NAMES.items():
         mine, other = getattr(ours, field), getattr(theirs, field)
@@ -155,7 +126,7 @@ def _differences(
             yield f"{name} {mine}, there {other}"
     yield from _sampling_differences(ours.sampling, theirs.sampling)
     if None not in (ours.documents, theirs.documents) and ours.documents != theirs.documents:
-        yield _other_documents(our_entry, their_entry)
+        yield _other_documents(our_samples, their_samples)
 
 
 def _sampling_differences(
@@ -177,7 +148,7 @@ def _sampling_differences(
                         yield words
 
 
-def _other_documents(ours: Entry | None, theirs: Entry | None) -> str:
+def _other_documents(ours: RowSamples | None, theirs: RowSamples | None) -> str:
     if ours is None or theirs is None:
         return "questions differ"
     shared = ours.questions.keys() & theirs.questions.keys()
@@ -189,25 +160,6 @@ def _other_documents(ours: Entry | None, theirs: Entry | None) -> str:
         )
     mine, other = len(ours.questions), len(theirs.questions)
     return f"{mine} questions, there {other}, of which {len(shared)} are the same"
-
-
-def _sampling_of(given: Mapping[str, Any]) -> dict[str, float | None]:
-    """lm-eval's own models are greedy unless `do_sample` or a temperature says otherwise."""
-    temperature = given.get("temperature")
-    sampled = given.get("do_sample", bool(temperature))
-    if not sampled or temperature == 0:
-        return {"temperature": GREEDY}
-    return {name: _number(given.get(name)) for name in PARAMETERS}
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
-def _texts(until: Any) -> tuple[str, ...] | None:
-    if until is None:
-        return None
-    return (until,) if isinstance(until, str) else tuple(sorted(map(str, until)))
 
 
 def _quoted(texts: Sequence[str]) -> str:

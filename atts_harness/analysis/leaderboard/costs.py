@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from atts_harness.analysis.leaderboard.flops import attended
+from atts_harness.analysis.leaderboard.flops import attend
 from atts_harness.analysis.leaderboard.paired import interval_of
 from atts_harness.analysis.leaderboard.rows import (
     Calibration,
@@ -17,15 +18,22 @@ from atts_harness.analysis.leaderboard.rows import (
     Interval,
     Speed,
     Takeover,
-    Tokens,
 )
 from atts_harness.analysis.statistics import clustered_ratio
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run
 from atts_harness.ledger.prices import Price
 from atts_harness.ledger.recorded import ledger_of
-from atts_harness.ledger.statistics import TakeoverCount, computed_tokens, tokens_per_sample
-from atts_harness.records import CallTotals, DecisionRecord, TakeoverStatistics, TaskStatistics
+from atts_harness.ledger.statistics import TaskCount, computed_tokens, tokens_per_sample
+from atts_harness.records import (
+    CallTotals,
+    SampleId,
+    TakeoverStatistics,
+    TaskStatistics,
+    TokensPerSample,
+)
+from atts_harness.results.plain_json import number
+from atts_harness.results.values import Results
 
 CONCURRENCY = (
     *("draft_concurrency", "score_concurrency", "takeover_concurrency"),
@@ -38,24 +46,28 @@ class Costs:
     """What is known of a row's cost.
 
     Attributes:
-        totals: sums of calls by "role/kind".
-        samples: that were finished.
-        kept: kept tokens of all samples; None if not recorded.
-        turns: mean a sample.
+        statistics: of its finished samples; None for another model's row.
         takeover: None without decisions.
         speed: without speed-ups.
         peak_kv: by engine.
-        pairs: see `flops.attended`; None without a journal.
+        pairs: see `flops.attend`; None without a journal.
     """
 
-    totals: dict[str, CallTotals] = field(default_factory=dict)
-    samples: int = 0
-    kept: float | None = None
-    turns: float | None = None
+    statistics: TaskStatistics | None = None
     takeover: Takeover | None = None
     speed: Speed = field(default_factory=Speed)
     peak_kv: dict[str, float] = field(default_factory=dict)
     pairs: dict[str, float] | None = None
+
+    @property
+    def samples(self) -> int:
+        """Finished samples that the sums are of."""
+        return 0 if self.statistics is None else self.statistics.samples
+
+    @property
+    def totals(self) -> Mapping[str, CallTotals]:
+        """Sums of calls by "role/kind"."""
+        return {} if self.statistics is None else self.statistics.calls
 
     @property
     def roles(self) -> list[str]:
@@ -66,12 +78,14 @@ class Costs:
         """Tokens that a role computed, in all."""
         return computed_tokens(self.totals, role)
 
-    def tokens(self) -> Tokens:
+    def tokens(self) -> TokensPerSample:
         """A sample; a role that was never called computed nothing, which is known."""
-        if not self.samples or not self.totals:
-            return Tokens()
-        found = tokens_per_sample(self.totals, self.samples, self.kept)
-        return Tokens(**msgspec.structs.asdict(found))
+        if self.statistics is None or not self.totals:
+            return TokensPerSample()
+        kept = self.statistics.tokens_per_sample.kept
+        return tokens_per_sample(
+            self.totals, self.samples, None if kept is None else kept * self.samples
+        )
 
     def calls(self) -> dict[str, Calls]:
         """By "role/kind"."""
@@ -83,103 +97,93 @@ class Costs:
     def dollars(self, prices: Mapping[str, Price]) -> dict[str, float]:
         """By role, for roles that were called and have a price."""
         return {
-            role: sum(price.of(t) for t in self._of(role))
+            role: sum(price.of(t) for name, t in self.totals.items() if name.startswith(f"{role}/"))
             for role, price in prices.items()
             if role in self.roles
         }
 
-    def _of(self, role: str) -> list[CallTotals]:
-        return [t for name, t in self.totals.items() if name.startswith(f"{role}/")]
 
+def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Costs:
+    """Costs of a task from its run directory. Neither texts nor calls are held.
 
-def of_run(run: RecordedRun, task: str) -> Costs:
-    """Costs of a task from its run directory.
+    Args:
+        run: the run.
+        task: which task.
+        ids: the samples of the row; None: all of the task.
 
     Raises:
         SettingError: the journal holds samples and no calls, so there is nothing to count.
     """
-    records = [record for record in run.samples() if record.id.task == task]
-    if not records:
+    count, latencies, waited = TaskCount(), array("d"), 0.0
+    decisions: list[tuple[int, float]] = []
+    for record in run.sample_figures(task):
+        if ids is not None and record.id not in ids:
+            continue
+        count.add(record)
+        latencies.append(record.ended - record.started)
+        waited += record.waited_seconds
+        decisions += [(record.id.doc, float(d.takeover)) for d in record.decisions if d.judged]
+    if not count.samples:
         raise SettingError(f"{run.path}: task {task} has no finished sample")
-    calls = [call for call in run.calls() if call.key.sample.task == task]
-    if not calls:
+    found = count.statistics(nominal_rate(run.record, task))
+    seen = False
+    pairs: dict[str, float] = {}
+    for call in run.call_figures(task=task):
+        if ids is None or call.key.sample in ids:
+            seen = True
+            attend(pairs, call)
+    if not seen:
         raise SettingError(
-            f"{run.path}: no ledger: the journal holds {len(records)} samples of {task} and no call"
+            f"{run.path}: no ledger: the journal holds {found.samples} samples of {task} and no "
+            "call"
         )
-    totals: dict[str, CallTotals] = {}
-    for record in records:
-        for name, own in record.calls.items():
-            totals.setdefault(name, CallTotals()).merge(own)
-    waiting = sum(t.queued_seconds for t in totals.values())
-    waiting += sum(record.waited_seconds for record in records)
-    computing = sum(t.engine_seconds for t in totals.values())
-    makespan = max(r.ended for r in records) - min(r.started for r in records)
-    latencies = sorted(record.ended - record.started for record in records)
+    waiting = waited + sum(t.queued_seconds for t in found.calls.values())
+    computing = sum(t.engine_seconds for t in found.calls.values())
+    ordered = sorted(latencies)
+    shared = tuple(t for t in sorted(run.record.tasks) if t != task)
+    speed = _speed(found, run.record.settings, shared)
+    rates = found.takeover
     return Costs(
-        totals=totals,
-        samples=len(records),
-        kept=sum(sum(record.kept_tokens.values()) for record in records),
-        turns=sum(record.turns for record in records) / len(records),
-        takeover=_takeover(
-            [d for r in records for d in r.decisions], nominal_rate(run.record, task)
-        ),
-        speed=Speed(
-            makespan=makespan,
-            samples_per_second=len(records) / makespan if makespan > 0 else None,
-            latency_p50=nearest_rank(latencies, 50),
-            latency_p95=nearest_rank(latencies, 95),
+        statistics=found,
+        takeover=_rates(rates, _realised(decisions)) if rates.decided_turns else None,
+        speed=msgspec.structs.replace(
+            speed,
+            latency_p50=nearest_rank(ordered, 50),
+            latency_p95=nearest_rank(ordered, 95),
             computing_over_waiting=computing / waiting if waiting > 0 else None,
-            concurrency=_concurrency(run.record.settings),
-            shared_with=tuple(t for t in sorted(run.record.tasks) if t != task),
         ),
         peak_kv=_peak_kv((engine, figures) for _, engine, figures in run.metrics()),
-        pairs=attended(calls),
+        pairs=pairs,
     )
 
 
-def of_statistics(record: Mapping[str, Any], task: str) -> Costs:
+def of_results(results: Results, task: str) -> Costs:
     """Costs of a task from what our model put into lm-eval's results.
-
-    Args:
-        record: `config.atts` of the results.
-        task: which task.
 
     Raises:
         SettingError: there are none.
     """
-    told = record.get("statistics", {}).get(task)
-    if not told:
+    found = results.tasks[task].statistics
+    if results.run is None or found is None or not found.samples:
         raise SettingError(f"no ledger: config.atts.statistics has nothing of task {task}")
-    try:
-        found = msgspec.convert(told, TaskStatistics)
-    except msgspec.ValidationError as error:
-        raise SettingError(f"config.atts.statistics of task {task}: {error}") from error
-    rates, seconds, kept = found.takeover, found.seconds, found.tokens_per_sample.kept
-    tasks = sorted(record["statistics"])
-    ledger = record.get("run", {}).get("ledger", {})
+    rates = found.takeover
+    measured = [name for name, told in results.tasks.items() if told.statistics is not None]
+    shared = tuple(t for t in sorted(measured) if t != task)
     # The run's ledger has all its tasks in one: what is not of this one is not known.
-    alone = ledger if len(tasks) == 1 else {}
-    engines = ledger.get("engines", {})
+    latency = {} if shared else _mapping(results.ledger.get("sample_latency"))
+    intensity = {} if shared else _mapping(results.ledger.get("intensity"))
+    engines = _mapping(results.ledger.get("engines"))
+    usage = {name: _mapping(_mapping(told).get("kv_usage")) for name, told in engines.items()}
     return Costs(
-        totals=found.calls,
-        samples=found.samples,
-        kept=None if kept is None else kept * found.samples,
-        turns=found.turns_per_sample,
+        statistics=found,
         takeover=_rates(rates, None) if rates.decided_turns else None,
-        speed=Speed(
-            makespan=seconds,
-            samples_per_second=found.samples / seconds if seconds else None,
-            latency_p50=alone.get("sample_latency", {}).get("p50"),
-            latency_p95=alone.get("sample_latency", {}).get("p95"),
-            computing_over_waiting=alone.get("intensity", {}).get("ratio"),
-            concurrency=_concurrency(record.get("settings", {})),
-            shared_with=tuple(t for t in tasks if t != task),
+        speed=msgspec.structs.replace(
+            _speed(found, results.run.settings, shared),
+            latency_p50=number(latency.get("p50")),
+            latency_p95=number(latency.get("p95")),
+            computing_over_waiting=number(intensity.get("ratio")),
         ),
-        peak_kv={
-            engine: told["kv_usage"]["max"]
-            for engine, told in engines.items()
-            if "kv_usage" in told
-        },
+        peak_kv={name: most for name, own in usage.items() if (most := number(own.get("max")))},
     )
 
 
@@ -226,22 +230,26 @@ def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibra
     )
 
 
-def _takeover(decisions: Sequence[DecisionRecord], nominal: float | None) -> Takeover | None:
+def _realised(decisions: Sequence[tuple[int, float]]) -> Interval | None:
+    """The realised rate with its interval, of (document, takeover) of every judged turn."""
     if not decisions:
         return None
-    count = TakeoverCount()
-    for d in decisions:
-        count.add(d)
-    taken = [float(d.takeover) for d in decisions if d.judged]
-    realised = None
-    if taken:
-        questions = [d.sample.doc for d in decisions if d.judged]
-        found = clustered_ratio(taken, [1.0] * len(taken), questions)
-        if len(set(taken)) == 1:  # no spread to take an interval from
-            realised = Interval(value=found.value)
-        else:
-            realised = interval_of(found, ends=(0.0, 1.0))
-    return _rates(count.statistics(nominal), realised)
+    docs, taken = zip(*decisions, strict=True)
+    found = clustered_ratio(taken, [1.0] * len(taken), docs)
+    if len(set(taken)) == 1:  # no spread to take an interval from
+        return Interval(value=found.value)
+    return interval_of(found, ends=(0.0, 1.0))
+
+
+def _speed(found: TaskStatistics, settings: Mapping[str, Any], shared: tuple[str, ...]) -> Speed:
+    return Speed(
+        makespan=found.seconds,
+        samples_per_second=found.samples / found.seconds if found.seconds else None,
+        concurrency={
+            n: int(settings[n]) for n in CONCURRENCY if number(settings.get(n)) is not None
+        },
+        shared_with=shared,
+    )
 
 
 def _rates(found: TakeoverStatistics, realised: Interval | None) -> Takeover:
@@ -252,12 +260,13 @@ def _rates(found: TakeoverStatistics, realised: Interval | None) -> Takeover:
         realised=realised,
         judged=found.judged_turns,
         takeovers=found.takeovers,
+        taken_over=found.taken_over_rate,
         apart=found.counted_apart,
     )
 
 
-def _concurrency(settings: Mapping[str, Any]) -> dict[str, int]:
-    return {name: int(settings[name]) for name in CONCURRENCY if name in settings}
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _peak_kv(metrics: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from atts_harness.analysis.leaderboard.rows import Flops
 from atts_harness.errors import SettingError
-from atts_harness.records import CallRecord
+from atts_harness.records import CountedCall
 
 MOST_HEADER = 100_000_000
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
@@ -98,21 +98,26 @@ def estimate(
     )
 
 
-def attended(calls: Iterable[CallRecord]) -> dict[str, float]:
-    """By role the number of (token, token before it) pairs that its calls computed.
+def attended(calls: Iterable[CountedCall]) -> dict[str, float]:
+    """By role the number of (token, token before it) pairs that its calls computed."""
+    pairs: dict[str, float] = {}
+    for call in calls:
+        attend(pairs, call)
+    return pairs
+
+
+def attend(pairs: dict[str, float], call: CountedCall) -> None:
+    """Add a call's pairs to its role's.
 
     A call that computes positions c to n of its context adds n(n+1)/2 - c(c+1)/2.
     """
-    pairs: dict[str, float] = {}
-    for call in calls:
-        usage = call.usage
-        if usage is None:
-            continue
-        first = usage.cached_tokens or 0
-        last = usage.prompt_tokens + usage.completion_tokens
-        own = (last * (last + 1) - first * (first + 1)) / 2
-        pairs[call.key.role] = pairs.get(call.key.role, 0.0) + own
-    return pairs
+    usage = call.usage
+    if usage is None:
+        return
+    first = usage.cached_tokens or 0
+    last = usage.prompt_tokens + usage.completion_tokens
+    own = (last * (last + 1) - first * (first + 1)) / 2
+    pairs[call.key.role] = pairs.get(call.key.role, 0.0) + own
 
 
 def parse_parameters(texts: Iterable[str]) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,26 +11,19 @@ from typing import Any
 
 import msgspec
 
-from atts_harness.analysis.leaderboard import conditions, costs, flops
-from atts_harness.analysis.leaderboard.rows import (
-    Conditions,
-    Flops,
-    Interval,
-    Pair,
-    Refusal,
-    Row,
-    Source,
-)
+from atts_harness.analysis.leaderboard import conditions, costs, parts
+from atts_harness.analysis.leaderboard.rows import Interval, Refusal, Row
+from atts_harness.analysis.leaderboard.samples import RowSamples, add_missing, graded
 from atts_harness.analysis.leaderboard.scores import counts, maj_at, pass_at
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.identity import score_routes
-from atts_harness.journal.provenance import model_identity
 from atts_harness.journal.reader import RecordedRun, open_run
-from atts_harness.ledger.prices import Price, parse_price
-from atts_harness.results import graded
-from atts_harness.results.entries import Entry
-from atts_harness.results.found import Found, Results
-from atts_harness.results.saved import Documents
+from atts_harness.ledger.prices import Price
+from atts_harness.records import RunRecord, SampleId
+from atts_harness.results.find import Found, bare
+from atts_harness.results.golds import METRIC, Documents
+from atts_harness.results.runs import task_of
+from atts_harness.results.values import Results, TaskResults
 
 
 @dataclass(frozen=True)
@@ -39,7 +32,7 @@ class Options:
 
     Attributes:
         level: nominal coverage of intervals.
-        force: put rows together that differ, and read runs that are not finished.
+        force: put rows together that differ, and read runs that are not finished; both marked.
         prices: by role; a run's own count where there are none.
         parameters: by role, in place of what weight files say.
         documents: a task's documents, for run directories without sample logs.
@@ -54,10 +47,50 @@ class Options:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A row, and the samples behind it; `entry` is None where nobody logged them."""
+    """A row, and the samples behind it.
+
+    Attributes:
+        row: the row.
+        samples: None where nobody logged them.
+        forced: what only `--force` let through, in words.
+    """
 
     row: Row
-    entry: Entry | None
+    samples: RowSamples | None
+    forced: tuple[str, ...] = ()
+
+
+@dataclass
+class Source:
+    """One task of one run: everything that its row is made from.
+
+    Attributes:
+        path: what to call it.
+        task: which task.
+        run: its run directory, opened.
+        results: the results that the row is of.
+        notes: what a reader has to know; grows.
+        forced: what only `--force` let through; grows.
+    """
+
+    path: Path
+    task: str
+    run: RecordedRun | None
+    results: Results | None
+    notes: list[str] = field(default_factory=list)
+    forced: list[str] = field(default_factory=list)
+
+    @property
+    def record(self) -> RunRecord | None:
+        """What was run, by the directory where there is one; None for another model."""
+        if self.run is not None:
+            return self.run.record
+        return None if self.results is None else self.results.run
+
+    @property
+    def told(self) -> TaskResults | None:
+        """What the results say of the task."""
+        return None if self.results is None else self.results.tasks.get(self.task)
 
 
 def load(found: Iterable[Found], options: Options) -> tuple[list[Loaded], list[Refusal]]:
@@ -70,20 +103,25 @@ def load(found: Iterable[Found], options: Options) -> tuple[list[Loaded], list[R
                 run = None if one.run_dir is None else stack.enter_context(open_run(one.run_dir))
                 if run is not None and not options.force:
                     run.require_complete()
-                tasks = _tasks(one, run)
+                sources = list(_sources(one, run))
             except AttsError as error:
-                refused.append(Refusal(path=str(one.path), reason=_bare(error, one.path)))
+                refused.append(Refusal(path=str(one.path), reason=bare(error, one.path)))
                 continue
-            for task in tasks:
+            for source in sources:
                 try:
-                    loaded.append(_row(one, run, task, options))
+                    loaded.append(_load(source, options))
                 except AttsError as error:
-                    reason = f"{task}: {_bare(error, one.path)}"
+                    reason = f"{source.task}: {bare(error, one.path)}"
                     refused.append(Refusal(path=str(one.path), reason=reason))
     return loaded, refused
 
 
-def _tasks(one: Found, run: RecordedRun | None) -> list[str]:
+def tasks_of(loaded: Sequence[Loaded]) -> list[str]:
+    """Tasks, in order of appearance."""
+    return list(dict.fromkeys(one.row.task for one in loaded))
+
+
+def _sources(one: Found, run: RecordedRun | None) -> Iterator[Source]:
     names = [task for results in one.results for task in results.tasks]
     if run is not None:
         planned = [sample.task for sample in run.planned()]
@@ -91,71 +129,225 @@ def _tasks(one: Found, run: RecordedRun | None) -> list[str]:
             raise SettingError(f"{one.path}: the run has no samples")
         # `TASK#1` are further questions of one document; lm-eval's results have them under TASK.
         names += [task for task in planned if task.partition("#")[0] not in names]
-    return list(dict.fromkeys(names))
+    for task in dict.fromkeys(names):
+        having = [results for results in one.results if task in results.tasks]
+        if not having:
+            yield Source(one.path, task, run, None)
+        for kept, notes in _chosen(having, task):
+            yield Source(one.path, task, run, kept, notes)
 
 
-def _row(one: Found, run: RecordedRun | None, task: str, options: Options) -> Loaded:
-    results = next((r for r in reversed(one.results) if task in r.tasks), None)
-    record = _record(run, results)
-    notes: list[str] = []
-    older = sum(task in r.tasks for r in one.results) - 1
-    if older > 0:
-        notes.append(f"{older} older results of the same run left out")
-    entry = _entry(one, run, results, task, options, notes)
-    missing = 0
-    if run is not None:
-        asked = [sample for sample in run.planned() if sample.task == task]
-        lost = [sample for sample in run.missing() if sample.task == task]
-        missing = len(lost)
-        if missing:
-            if entry is not None:
-                graded.add_missing(entry, lost)
-            notes.append(
-                f"not finished: {missing} of {len(asked)} samples are missing and count as wrong"
-            )
-        if len(run.sessions()) > 1:
-            notes.append(f"resumed {len(run.sessions()) - 1} times: seconds are of all sessions")
-        notes += _caches(run.path)
-    cost = _costs(run, results, record, task)
-    notes += _score_routes(record, cost)
+def _chosen(having: Sequence[Results], task: str) -> Iterator[tuple[Results, list[str]]]:
+    """Of equal results the newest; of a run that went on with more documents the largest.
+
+    Results under other settings are a row of their own, never left out.
+    """
+    newest: dict[tuple[str, ...], list[Results]] = {}
+    for results in having:
+        newest.setdefault(results.identity, []).append(results)
+    last = [group[-1] for group in newest.values()]
+    for group in newest.values():
+        results, notes = group[-1], []
+        if len(group) > 1:
+            notes.append(f"{len(group) - 1} older results of the same run left out")
+        if any(_part(results.tasks[task], other.tasks[task]) for other in last):
+            continue  # said beside the larger ones
+        for other in last:
+            told = other.tasks[task]
+            if _part(told, results.tasks[task]):
+                notes.append(
+                    f"results of {told.problems} of its problems ({other.path.name}) left out: "
+                    "they are a part of these"
+                )
+        yield results, notes
+
+
+def _part(one: TaskResults, whole: TaskResults) -> bool:
+    """Whether results are of a part of the questions of others, by their logs."""
+    if one.samples is None or whole.samples is None or one.problems >= whole.problems:
+        return False
+    if one.conditions != whole.conditions or one.repeats != whole.repeats:
+        return False
+    return _keys(one) <= _keys(whole)
+
+
+def _keys(told: TaskResults) -> set[str]:
+    try:
+        return {one.question.key for one in told.samples or ()}
+    except SettingError:  # it is refused with its own words when its row is made
+        return set()
+
+
+def _load(source: Source, options: Options) -> Loaded:
+    samples = _samples(source, options)
+    missing, ids = _complete(source, samples, options.force)
+    _say(source)
+    cost = _costs(source, ids)
+    source.notes += _score_routes(source.record, cost)
     if cost.speed.shared_with:
-        notes.append(
+        source.notes.append(
             f"ran together with {', '.join(cost.speed.shared_with)}: seconds are of engines that "
             "were shared"
         )
-    told = _conditions(results, record, task, entry)
-    own = record.get("tasks", {}).get(task, {}).get("options") or record.get("options") or {}
-    planned = [] if run is None else [(sample.task, sample.doc) for sample in run.planned()]
-    scores = _scores(entry, results, planned, task, options.level, notes)
-    prices = options.prices or _recorded_prices(record)
-    where = run.path if run is not None else one.path
-    estimated = _flops(cost, record, task, options, notes)
+    record, told = source.record, source.told
+    options_used: Mapping[str, Any] = {}
+    if record is not None:
+        options_used = record.tasks.get(source.task, {}).get("options") or record.options
+    scores = _scores(source, samples, missing, options.level)
+    where = source.run.path if source.run is not None else source.path
     row = Row(
         id="",
         label="",
-        strategy=record.get("strategy") or _foreign_name(results),
-        pair=_pair(record, results),
-        task=task,
-        conditions=told,
-        options=dict(own),
+        strategy=record.strategy if record is not None else parts.foreign_name(source.results),
+        pair=parts.pair(record, source.results),
+        task=source.task,
+        conditions=conditions.of_row(told, record, source.task, samples),
+        options=dict(options_used),
+        metric=None if told is None or told.graded_here else told.accuracy,
         **scores,
         missing=missing,
-        turns=cost.turns,
+        turns=cost.statistics.turns_per_sample if cost.statistics else None,
         takeover=cost.takeover,
         tokens=cost.tokens(),
         calls=cost.calls(),
         speed=cost.speed,
-        calibration=costs.calibration_of(own, task, where),
-        flops=estimated,
+        calibration=costs.calibration_of(options_used, source.task, where),
+        flops=parts.flops_of(cost, record, source.task, options.parameters, source.notes),
         peak_kv=cost.peak_kv,
-        dollars=cost.dollars(prices),
-        source=_source(run, results, record, task),
-        notes=tuple(notes),
+        dollars=cost.dollars(options.prices or parts.recorded_prices(record)),
+        source=parts.source(source.run, source.results, record, source.task),
+        notes=tuple(dict.fromkeys(source.notes)),
     )
     if row.samples == 0:
         raise SettingError("zero samples: nothing was generated for this task")
-    kept = None if entry is None else replace(entry, run_dir=None if run is None else run.path)
-    return Loaded(row, kept)
+    if samples is not None:
+        samples = replace(samples, run_dir=None if source.run is None else source.run.path)
+    return Loaded(row, samples, tuple(source.forced))
+
+
+def _samples(source: Source, options: Options) -> RowSamples | None:
+    told = source.told
+    if told is not None and told.samples is not None:
+        found, said = graded(told.samples, told)
+        found = replace(found, task=source.task)
+    elif source.run is not None and options.documents is not None and _same_size(source):
+        dropped = {sample.doc for sample in source.run.dropped() if sample.task == source.task}
+        if dropped:
+            source.notes.append(
+                f"{len(dropped)} problems that an earlier session asked for and the last one did "
+                "not are left out"
+            )
+        try:
+            found, said = _graded_here(source.run.path, source.task, options.documents, dropped)
+        except SettingError as error:
+            source.notes.append(f"not graded: {bare(error, source.path)}")
+            return None
+    else:
+        source.notes.append("no sample log (--log_samples): not compared with other rows")
+        return None
+    source.notes += said
+    return found
+
+
+def _same_size(source: Source) -> bool:
+    """Whether results without a log, if there are any, are of all questions of the run."""
+    told = source.told
+    if told is None or source.run is None:
+        return told is None
+    docs = {sample.doc for sample in source.run.planned() if sample.task == source.task}
+    return told.graded_here and len(docs) == told.problems
+
+
+def _graded_here(
+    path: Path, task: str, documents: Documents, dropped: set[int]
+) -> tuple[RowSamples, list[str]]:
+    """A run directory without results, graded with its task's documents."""
+    known = documents(task)
+    metric = next((doc[METRIC] for doc in known if METRIC in doc), None)
+    if metric is not None:
+        raise SettingError(
+            f"{task} grades by a metric of its own ({metric}); give lm-eval's results and sample "
+            "logs (--output_path, --log_samples)"
+        )
+    return graded(task_of(path, task, lambda _: known), leave_out=dropped)
+
+
+def _complete(
+    source: Source, samples: RowSamples | None, force: bool
+) -> tuple[int, set[SampleId] | None]:
+    """Hold a row's samples against what was asked for.
+
+    Returns:
+        How many samples are missing, which then count as wrong; and the row's samples, None where
+        they are not known one by one.
+
+    Raises:
+        SettingError: some are missing and nobody forces it.
+    """
+    lost: list[SampleId] = []
+    told = source.told
+    if samples is not None and told is not None and told.log is not None:
+        lost = _cut(samples, told)
+        if lost and not force:
+            raise SettingError(
+                f"{told.log}: holds {_held(samples, lost)} of "
+                f"{len(samples.ids | set(lost))} samples that the results count; "
+                "it was cut, or belongs to another run"
+            )
+    asked = samples.ids | set(lost) if samples is not None else None
+    if source.run is not None:
+        absent = [s for s in source.run.missing() if s.task == source.task]
+        lost += [s for s in absent if s not in set(lost)]
+        known = {s for s in source.run.planned() if s.task == source.task}
+        if asked is not None and not asked <= known | set(lost):
+            raise SettingError(
+                "the results have samples that the run directory was never asked for: they are of "
+                "another run"
+            )
+        if asked is None:
+            asked = known - set(source.run.dropped())
+        elif extra := len(known - asked - set(source.run.dropped()) - set(lost)):
+            source.notes.append(
+                f"the run directory has {extra} more samples of this task; they are not in these "
+                "results and not in this row"
+            )
+    if samples is not None:
+        add_missing(samples, [s for s in lost if not _is_there(samples, s)])
+    if lost:
+        of = len(asked | set(lost)) if asked is not None else len(lost)
+        words = f"not finished: {len(lost)} of {of} samples are missing and count as wrong"
+        source.notes.append(words)
+        source.forced.append(words)
+    return len(lost), asked
+
+
+def _is_there(samples: RowSamples, id_: SampleId) -> bool:
+    grade = samples.grades.get(id_)
+    return grade is not None and grade.failed is not None and grade.failed == "missing"
+
+
+def _cut(samples: RowSamples, told: TaskResults) -> list[SampleId]:
+    """Samples that the results count and the log does not hold."""
+    lost = [
+        SampleId(samples.task, doc, repeat)
+        for doc, count in samples.repeats.items()
+        for repeat in range(count, told.repeats)
+    ]
+    docs = (-1 - n for n in range(max(0, told.problems - len(samples.questions))))
+    return lost + [SampleId(samples.task, d, r) for d in docs for r in range(told.repeats)]
+
+
+def _held(samples: RowSamples, lost: Sequence[SampleId]) -> int:
+    return len(samples.ids - set(lost))
+
+
+def _say(source: Source) -> None:
+    run = source.run
+    if run is None:
+        return
+    if len(run.sessions()) > 1:
+        source.notes.append(f"resumed {len(run.sessions()) - 1} times: seconds are of all sessions")
+    source.notes += _caches(run.path)
 
 
 CELL = "cell.json"
@@ -173,7 +365,7 @@ def _caches(folder: Path) -> list[str]:
         return []
     try:
         told = msgspec.json.decode(path.read_bytes(), type=_Cell).caches
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, RecursionError) as error:
         return [f"{CELL} cannot be read: {error}"]
     return [
         f"prefix cache of the {role} {how}"
@@ -182,210 +374,84 @@ def _caches(folder: Path) -> list[str]:
     ]
 
 
-def _score_routes(record: Mapping[str, Any], cost: costs.Costs) -> list[str]:
+def _score_routes(record: RunRecord | None, cost: costs.Costs) -> list[str]:
     """By which way of an engine scores came, where it has several: it decides what they compute."""
-    routes = score_routes(record.get("roles", {}))
     return [
         f"{role}: scores by {route}"
-        for role, route in routes.items()
+        for role, route in score_routes({} if record is None else record.roles).items()
         if f"{role}/score" in cost.totals
     ]
 
 
-def _record(run: RecordedRun | None, results: Results | None) -> dict[str, Any]:
-    """The run record, by the directory where there is one; `statistics` by the results."""
-    record: dict[str, Any] = dict(results.run) if results is not None else {}
-    if run is not None:
-        record |= msgspec.to_builtins(run.record)
-    return record
-
-
-def _entry(
-    one: Found,
-    run: RecordedRun | None,
-    results: Results | None,
-    task: str,
-    options: Options,
-    notes: list[str],
-) -> Entry | None:
-    log = results.logs.get(task) if results is not None else None
-    said: list[str]
-    if results is not None and log is not None:
-        entry, said = graded.from_log(log, task)
-        entry = replace(entry, results=dict(results.data))
-    elif run is not None and options.documents is not None:
-        try:
-            entry, said = graded.from_run(run, task, options.documents)
-        except SettingError as error:
-            notes.append(f"not graded: {_bare(error, one.path)}")
-            return None
-    else:
-        notes.append("no sample log (--log_samples): not compared with other rows")
-        return None
-    notes += said
-    return entry
-
-
-def _costs(
-    run: RecordedRun | None, results: Results | None, record: Mapping[str, Any], task: str
-) -> costs.Costs:
+def _costs(source: Source, ids: set[SampleId] | None) -> costs.Costs:
+    """Costs of the row's samples and of no others."""
+    run, results = source.run, source.results
     if run is None:
-        return costs.of_statistics(record, task) if record else costs.Costs()
-    found = costs.of_run(run, task)
-    told = (record.get("statistics") or {}).get(task, {}).get("takeover", {}).get("nominal_rate")
-    if found.takeover is not None and found.takeover.nominal is None and told is not None:
+        if results is None or results.run is None:
+            return costs.Costs()
+        return costs.of_results(results, source.task)
+    told = None if source.told is None else source.told.statistics
+    counted = told is not None and source.told is not None and source.told.log is None
+    if counted and told is not None and told.samples != len(ids or ()):
+        assert results is not None
+        # Without a log nobody knows which of the run's samples the results are of.
+        source.notes.append("costs are of the results alone: the run directory has other samples")
+        return costs.of_results(results, source.task)
+    found = costs.of_run(run, source.task, ids)
+    nominal = None if told is None else told.takeover.nominal_rate
+    if found.takeover is not None and found.takeover.nominal is None and nominal is not None:
         # An option's default may stand for a rate that the recorded options do not spell out.
-        nominal = msgspec.structs.replace(found.takeover, nominal=told)
-        found = replace(found, takeover=nominal)
+        found = replace(found, takeover=msgspec.structs.replace(found.takeover, nominal=nominal))
     return found
 
 
-def _conditions(
-    results: Results | None, record: Mapping[str, Any], task: str, entry: Entry | None
-) -> Conditions:
-    if results is not None:
-        return conditions.of_results(results.data, task, record, entry)
-    return conditions.of_record(record, task, documents=conditions.documents_of(entry))
-
-
 def _scores(
-    entry: Entry | None,
-    results: Results | None,
-    planned: Sequence[tuple[str, int]],
-    task: str,
-    level: float,
-    notes: list[str],
+    source: Source, samples: RowSamples | None, missing: int, level: float
 ) -> dict[str, Any]:
     """Fields of a row that count right answers.
 
     Args:
-        entry: its samples, if there is a log.
-        results: lm-eval's, if there are any.
-        planned: of a run directory, task and document of every sample.
-        task: which task.
+        source: where the row comes from; what a reader has to know is added to its notes.
+        samples: its samples, if there is a log.
+        missing: samples that are not there.
         level: of the intervals.
-        notes: what a reader has to know is added here.
     """
-    if entry is not None:
-        if len(entry.questions) == 1:
-            notes.append("one problem: no interval")
-        found = counts(entry)
-        return {**found, "pass_at": pass_at(entry, level), "maj_at": maj_at(entry, level)}
-    metrics: Mapping[str, Any] = {}
-    if results is not None:
-        metrics = results.data["results"][task]
-        effective = results.data.get("n-samples", {}).get(task, {}).get("effective", 0)
-        problems = int(effective)
-        repeats = int(results.data["configs"][task].get("repeats") or 1)
+    if samples is not None:
+        if len(samples.questions) == 1:
+            source.notes.append("one problem: no interval")
+        found = {**counts(samples), "pass_at": pass_at(samples, level)}
+        if not found["pass_at"]:
+            source.notes.append(
+                "no accuracy: its task grades by a metric of its own that is no share of right "
+                "answers, and has no gold that this grader can read"
+            )
+        return {**found, "maj_at": maj_at(samples, level)}
+    told = source.told
+    if told is not None:
+        problems, repeats = told.problems, told.repeats
     else:
-        docs = Counter(doc for name, doc in planned if name == task)
+        planned = source.run.planned() if source.run is not None else ()
+        docs = Counter(s.doc for s in planned if s.task == source.task)
         problems, repeats = len(docs), min(docs.values(), default=0)
-    told: dict[str, Interval] = {}
-    value = metrics.get("pass@1,all")
-    if isinstance(value, int | float):
-        ends = metrics.get("pass@1_interval,all")
-        low, high = ends if isinstance(ends, list) and problems > 1 else (None, None)
-        told["1"] = Interval(
-            value=value, low=low, high=high, items=problems * repeats, clusters=problems
+    known: dict[str, Interval] = {}
+    value = None if told is None or told.accuracy is None else told.metrics.get(told.accuracy)
+    if value is not None and told is not None and not missing:
+        low, high = told.interval if told.interval and problems > 1 else (None, None)
+        known["1"] = Interval(
+            value=value,
+            stderr=None if told.graded_here else told.stderr,
+            low=low,
+            high=high,
+            items=problems * repeats,
+            clusters=problems,
         )
+        if not told.graded_here:
+            source.notes.append(f"accuracy is the task's own metric {told.accuracy}")
     else:
-        notes.append("no graded samples and no pass@1 in the results: accuracy is not known")
+        source.notes.append("no graded samples and no pass@1 in the results: accuracy is not known")
     return {
         "problems": problems,
         "repeats": repeats,
         "samples": problems * repeats,
-        "pass_at": told,
+        "pass_at": known,
     }
-
-
-def _flops(
-    cost: costs.Costs, record: Mapping[str, Any], task: str, options: Options, notes: list[str]
-) -> Flops | None:
-    roles = [role for role in cost.roles if role in ("draft", "target")]
-    ran = record.get("tasks", {}).get(task, {}).get("provenance") or {}
-    sizes = {}
-    for role in roles:
-        model = record.get("roles", {}).get(role, {}).get("model")
-        given = options.parameters.get(role)
-        if model and ran.get(role) and model_identity(str(model)) != ran[role]:
-            # What lies there now is another model, or nothing: its size says nothing of the run.
-            model = None
-            if given is None:
-                notes.append(
-                    f"the {role} that ran is no longer at its place: --parameters {role}=N"
-                )
-        size = flops.size_of(model, given)
-        if size is not None:
-            sizes[role] = size
-    computed = {role: float(cost.computed(role)) for role in roles}
-    return flops.estimate(computed, cost.samples, sizes, cost.pairs)
-
-
-def _pair(record: Mapping[str, Any], results: Results | None) -> Pair:
-    roles = record.get("roles", {})
-    if not record and results is not None:
-        model = _foreign_model(results)
-        return Pair(name=model, target=model, target_engine=results.data["config"].get("model"))
-    names = {role: _short(told.get("model")) for role, told in roles.items()}
-    engines = {
-        role: " ".join(str(told[key]) for key in ("engine", "version") if told.get(key)) or None
-        for role, told in roles.items()
-    }
-    shown = [name or "?" for role in ("draft", "target") if (name := names.get(role)) is not None]
-    return Pair(
-        name=" + ".join(shown),
-        draft=names.get("draft"),
-        target=names.get("target"),
-        draft_engine=engines.get("draft"),
-        target_engine=engines.get("target"),
-    )
-
-
-def _short(model: Any) -> str | None:
-    if model is None:
-        return None
-    text = str(model)
-    return Path(text).name if Path(text).is_absolute() or text.startswith(".") else text
-
-
-def _foreign_model(results: Results) -> str:
-    args = results.data["config"].get("model_args") or {}
-    named = args.get("pretrained") or args.get("model") if isinstance(args, dict) else None
-    return _short(named or results.data.get("model_name")) or "unknown model"
-
-
-def _foreign_name(results: Results | None) -> str:
-    return "" if results is None else str(results.data["config"].get("model") or "unknown")
-
-
-def _recorded_prices(record: Mapping[str, Any]) -> dict[str, Price]:
-    settings = record.get("settings", {})
-    return {
-        role: parse_price(f"{role}_price", settings[f"{role}_price"])
-        for role in ("draft", "target", "extractor")
-        if settings.get(f"{role}_price")
-    }
-
-
-def _source(
-    run: RecordedRun | None, results: Results | None, record: Mapping[str, Any], task: str
-) -> Source:
-    log = results.logs.get(task) if results is not None else None
-    return Source(
-        kind="results" if run is None else "run",
-        run_dir=None if run is None else str(run.path),
-        results=None if results is None else str(results.path),
-        samples=None if log is None else str(log),
-        started_at=record.get("started_at"),
-        harness=record.get("harness"),
-        seed=record.get("settings", {}).get("seed"),
-    )
-
-
-def _bare(error: AttsError, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ")
-
-
-def tasks_of(loaded: Sequence[Loaded]) -> list[str]:
-    """Tasks, in order of appearance."""
-    return list(dict.fromkeys(one.row.task for one in loaded))

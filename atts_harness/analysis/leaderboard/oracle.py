@@ -6,6 +6,7 @@ choosing can gain, and every output marks them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,10 @@ import msgspec
 
 from atts_harness.analysis.leaderboard.loading import Loaded
 from atts_harness.analysis.leaderboard.rows import Pair, Row, Source
+from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.analysis.leaderboard.scores import by_question, maj_at, pass_at
 from atts_harness.grading.grade import Grade
 from atts_harness.records import SampleId
-from atts_harness.results.entries import Entry
 
 PER_SAMPLE = "oracle, per sample"
 PER_PROBLEM = "oracle, per problem"
@@ -29,7 +30,7 @@ class _Alone:
     """A row of one model alone, with its samples."""
 
     row: Row
-    entry: Entry
+    samples: RowSamples
 
 
 def oracles(rows: Sequence[Loaded], level: float) -> list[Loaded]:
@@ -41,7 +42,7 @@ def oracles(rows: Sequence[Loaded], level: float) -> list[Loaded]:
     """
     made = []
     for draft, target in _pairs(_alone(rows, "draft-only"), _alone(rows, "target-only"), rows):
-        ours, theirs = _shared(draft.entry, target.entry)
+        ours, theirs = _shared(draft.samples, target.samples)
         if ours:
             made.append(_per_sample(draft, target, ours, theirs, level))
             made.append(_per_problem(draft, target, ours, theirs, level))
@@ -50,9 +51,9 @@ def oracles(rows: Sequence[Loaded], level: float) -> list[Loaded]:
 
 def _alone(rows: Sequence[Loaded], strategy: str) -> list[_Alone]:
     return [
-        _Alone(one.row, one.entry)
+        _Alone(one.row, one.samples)
         for one in rows
-        if one.row.strategy == strategy and one.entry is not None
+        if one.row.strategy == strategy and one.samples is not None
     ]
 
 
@@ -88,13 +89,13 @@ def _per_problem(
         gains[sample.doc] = gains.get(sample.doc, 0) + grade.right - theirs[sample].right
     grades = {s: ours[s] if gains[s.doc] > 0 else theirs[s] for s in ours}
     majority = {
-        doc: (draft if gain > 0 else target).entry.majority.get(doc, {})
+        doc: (draft if gain > 0 else target).samples.majority.get(doc, {})
         for doc, gain in gains.items()
     }
     return _row(draft, target, PER_PROBLEM, grades, majority, level)
 
 
-def _shared(one: Entry, two: Entry) -> tuple[Grades, Grades]:
+def _shared(one: RowSamples, two: RowSamples) -> tuple[Grades, Grades]:
     """Grades of the samples that both have, of questions that are the same."""
     shared = [
         sample
@@ -113,14 +114,14 @@ def _row(
     level: float,
 ) -> Loaded:
     docs = {sample.doc for sample in grades}
-    entry = Entry(
+    samples = RowSamples(
         task=draft.row.task,
-        questions={doc: draft.entry.questions[doc] for doc in sorted(docs)},
+        questions={doc: draft.samples.questions[doc] for doc in sorted(docs)},
         grades=grades,
-        texts={},
+        repeats=dict(Counter(sample.doc for sample in grades)),
         majority=majority,
     )
-    questions = by_question(entry)
+    questions = by_question(samples)
     row = Row(
         id="",
         label=name,
@@ -135,12 +136,12 @@ def _row(
         problems=len(questions),
         repeats=min(len(own) for own in questions.values()),
         samples=len(grades),
-        pass_at=pass_at(entry, level),
-        maj_at=maj_at(entry, level),
+        pass_at=pass_at(samples, level),
+        maj_at=maj_at(samples, level),
         source=Source(kind="oracle"),
         notes=("oracle: chosen with the gold answers in hand; no strategy can do it",),
     )
-    return Loaded(row, entry)
+    return Loaded(row, samples)
 
 
 def _pair(draft: Pair, target: Pair) -> Pair:

@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 import msgspec
 
+from atts_harness.records import TokensPerSample
+from atts_harness.results.values import Conditions
+
 FORMAT: Literal["atts-leaderboard"] = "atts-leaderboard"
 VERSION = 1
 
@@ -58,31 +61,6 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True):
     target_engine: str | None = None
 
 
-class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """What has to agree before rows may stand side by side. None: not recorded, so not compared.
-
-    Attributes:
-        version: the task's version.
-        prompt: fingerprint of how the task words its prompts: template, few-shot examples, system.
-        template: `chat` where models got messages by their own templates, `raw` where plain text.
-        documents: fingerprint of the questions and golds that were run.
-        sampling: by role (`draft`, `target`; `model` for a row of another lm-eval model) the
-            temperature, top_p, top_k and min_p.
-        budget: kept tokens a sample may have.
-        until: texts that end a sample.
-        extractor: whose answer is graded.
-    """
-
-    version: str | None = None
-    prompt: str | None = None
-    template: str | None = None
-    documents: str | None = None
-    sampling: dict[str, dict[str, float | None]] = {}
-    budget: int | None = None
-    until: tuple[str, ...] | None = None
-    extractor: str | None = None
-
-
 class Takeover(msgspec.Struct, frozen=True, kw_only=True):
     """How often the target took over.
 
@@ -92,6 +70,7 @@ class Takeover(msgspec.Struct, frozen=True, kw_only=True):
         judged: turns that were judged.
         takeovers: of these.
         apart: takeovers that nobody judged, by reason; not in the realised rate.
+        taken_over: takeovers of either sort among all decided turns.
     """
 
     nominal: float | None = None
@@ -99,25 +78,21 @@ class Takeover(msgspec.Struct, frozen=True, kw_only=True):
     judged: int = 0
     takeovers: int = 0
     apart: dict[str, int] = {}
+    taken_over: float | None = None
 
+    @property
+    def decided(self) -> int:
+        """Turns with a decision, judged or not."""
+        return self.judged + sum(self.apart.values())
 
-class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean tokens a sample.
+    @property
+    def unjudged(self) -> float | None:
+        """Share of decided turns that nobody judged."""
+        return sum(self.apart.values()) / self.decided if self.decided else None
 
-    Attributes:
-        draft_computed: tokens that the draft ran a forward pass for: uncached context, scored and
-            written ones.
-        draft_written: tokens that it generated, kept or not.
-        target_computed: likewise of the target.
-        target_written: likewise.
-        kept: tokens that count against the budget.
-    """
-
-    draft_computed: float | None = None
-    draft_written: float | None = None
-    target_computed: float | None = None
-    target_written: float | None = None
-    kept: float | None = None
+    def share_apart(self, reason: str) -> float | None:
+        """Share of decided turns that are counted apart for a reason."""
+        return self.apart.get(reason, 0) / self.decided if self.decided else None
 
 
 class Calls(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +204,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         conditions: what has to agree before rows may be compared.
         options: the strategy's options as used on this task.
         point: the options in which the rows of this strategy differ.
+        metric: the task's own metric that pass@1 is of, as "metric,filter"; None where this
+            project's grader counts.
         problems: questions.
         repeats: samples a question; the smallest number if they differ.
         samples: in all, missing ones included.
@@ -260,6 +237,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     conditions: Conditions = Conditions()
     options: dict[str, Any] = {}
     point: dict[str, Any] = {}
+    metric: str | None = None
     problems: int
     repeats: int
     samples: int
@@ -271,7 +249,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     missing: int = 0
     turns: float | None = None
     takeover: Takeover | None = None
-    tokens: Tokens = Tokens()
+    tokens: TokensPerSample = TokensPerSample()
     calls: dict[str, Calls] = {}
     speed: Speed = Speed()
     calibration: Calibration | None = None

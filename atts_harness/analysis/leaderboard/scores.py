@@ -6,44 +6,49 @@ from typing import Any
 
 from atts_harness.analysis.leaderboard.paired import interval_of
 from atts_harness.analysis.leaderboard.rows import Interval
+from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.analysis.statistics import clustered_mean, pass_at_k
 from atts_harness.grading.grade import KS, Grade
-from atts_harness.results.entries import Entry
-from atts_harness.results.saved import MISSING
+from atts_harness.results.values import MISSING
 
 
-def by_question(entry: Entry) -> dict[int, list[Grade]]:
+def by_question(samples: RowSamples) -> dict[int, list[Grade]]:
     """Grades by document, in order."""
     found: dict[int, list[Grade]] = {}
-    for sample, grade in entry.grades.items():
+    for sample, grade in samples.grades.items():
         found.setdefault(sample.doc, []).append(grade)
     return found
 
 
-def counts(entry: Entry) -> dict[str, Any]:
+def counts(samples: RowSamples) -> dict[str, Any]:
     """The fields of a row that count samples.
 
     `invalid`, `truncated` and `failed` are None where nobody recorded what they need.
     """
-    questions = by_question(entry)
-    grades = list(entry.grades.values())
+    grades = list(samples.grades.values())
     marks: dict[str, int | None] = {}
     for name in ("truncated", "failed"):
         known = [getattr(grade, name) for grade in grades if grade.failed != MISSING]
         recorded = known and all(value is not None for value in known)
         marks[name] = sum(bool(value) for value in known) if recorded else None
+    answers = None if samples.shares else sum(_invalid(grade) for grade in grades)
     return {
-        "problems": len(questions),
-        "repeats": min((len(own) for own in questions.values()), default=0),
-        "samples": len(grades),
-        "invalid": sum(g.answer is None and not g.failed and not g.error for g in grades),
+        "problems": len(samples.questions),
+        "repeats": min(samples.repeats.values(), default=0),
+        "samples": sum(samples.repeats.values()),
+        "invalid": answers,
         **marks,
     }
 
 
-def pass_at(entry: Entry, level: float) -> dict[str, Interval]:
-    """pass@k for every k that all questions have samples for."""
-    questions = list(by_question(entry).values())
+def pass_at(samples: RowSamples, level: float) -> dict[str, Interval]:
+    """pass@k for every k that all questions have samples for.
+
+    Where the task's own metric counts, "1" is its mean, and there is no other k.
+    """
+    if samples.shares:
+        return {"1": _mean(list(samples.shares.values()), level)}
+    questions = list(by_question(samples).values())
     if not questions:
         return {}
     fewest = min(len(own) for own in questions)
@@ -55,13 +60,17 @@ def pass_at(entry: Entry, level: float) -> dict[str, Interval]:
     }
 
 
-def maj_at(entry: Entry, level: float) -> dict[str, Interval]:
+def maj_at(samples: RowSamples, level: float) -> dict[str, Interval]:
     """maj@k as graded, for every k that all questions have."""
-    votes = list(entry.majority.values())
-    if not votes:
+    votes = list(samples.majority.values())
+    if not votes or len(votes) < len(samples.questions):  # a question with missing samples has none
         return {}
     ks = sorted(set.intersection(*(set(own) for own in votes)))
     return {str(k): _mean([own[k] for own in votes], level) for k in ks}
+
+
+def _invalid(grade: Grade) -> bool:
+    return grade.answer is None and not grade.failed and not grade.error
 
 
 def _mean(shares: list[float], level: float) -> Interval:

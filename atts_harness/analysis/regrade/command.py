@@ -29,7 +29,7 @@ def regrade_command(
     Args:
         app: the `atts` command.
         documents: from a task's name, the run's `system_instruction` and its `metadata` to the
-            task's documents (`atts_harness.results.saved.Documents`); without it a run directory
+            task's documents (`atts_harness.results.golds.Documents`); without it a run directory
             that has no sample logs cannot be graded, for it does not hold the golds.
     """
 
@@ -60,19 +60,19 @@ def regrade_command(
         """Grade a saved run again without generating; original answers stay."""
         from atts_harness.analysis.regrade import regrade as logic
         from atts_harness.grading.extraction import LLM
-        from atts_harness.results.saved import read
+        from atts_harness.results.find import saved_tasks
 
         known = None
         if documents is not None:
             given = {"system_instruction": system_instruction, "metadata": _object(metadata)}
             known = partial(documents, **given)
-        questions = read(run, known, repeats)
+        tasks = saved_tasks(run, known)
         folder = out or (run if run.is_dir() else run.parent)
         console = Console()
-        needed = logic.calls_needed(questions, extractor)
+        needed = logic.calls_needed(tasks, extractor)
         if dry_run:
             if needed or judge:
-                judged = sum(len(q.samples) for q in questions) if judge else 0
+                judged = sum(len(q.samples) for task in tasks for q in task) if judge else 0
                 console.print(
                     f"dry run: {needed} calls to extract and at most {judged} to judge would "
                     "be made"
@@ -82,7 +82,8 @@ def regrade_command(
         asks = (needed > 0 and not dry_run, judge is not None and not dry_run)
         calls = _calls(None, folder / "llm-extractions.jsonl") if asks[0] else None
         judging = _calls(judge, folder / f"judged-{_plain(judge)}.jsonl") if asks[1] else None
-        results = logic.regrade(questions, extractor, calls=calls, judge=judging)
+        means = logic.Means(extractor, repeats, calls, judging)
+        results = logic.regrade(tasks, means)
         for result in results:
             _show(console, result)
         for what, made in (("extraction", calls), ("judge", judging)):
@@ -119,16 +120,22 @@ def _plain(name: str | None) -> str:
 
 
 def _show(console: Console, result: TaskGrades) -> None:
+    if result.ungraded:
+        console.print(
+            f"{result.task}: {len(result.questions)} questions are not graded: {result.ungraded}",
+            markup=False,
+        )
+        return
     samples = sum(len(own) for own in result.grades)
     title = f"{result.task}: {len(result.questions)} questions, {samples} samples"
     table = Table(title=f"{title}, extractor {result.extractor}")
-    for name in ("figure", "value", "stderr", "95 % interval"):
+    for name in ("figure", "value", "stderr", "95 % interval", "samples"):
         table.add_column(name, justify="left" if name == "figure" else "right")
     for name, found in result.figures.items():
-        table.add_row(name, *_cells(found))
+        table.add_row(name, *_cells(found), "")
     table.add_section()
     for name, found in result.extractors.items():
-        table.add_row(f"pass@1 by {name}", *_cells(found))
+        table.add_row(f"pass@1 by {name}", *_cells(found), f"{found['samples']:.0f}")
     console.print(table)
     if result.judged is not None:
         console.print(
@@ -146,6 +153,8 @@ def _show(console: Console, result: TaskGrades) -> None:
 
 def _cells(found: dict[str, float | None]) -> tuple[str, str, str]:
     value, stderr, low, high = (found[key] for key in ("value", "stderr", "low", "high"))
+    if value is None:
+        return "", "", ""
     if stderr is None or low is None or high is None:
         return f"{value:.4f}", "", ""
     return f"{value:.4f}", f"{stderr:.4f}", f"[{low:.4f}, {high:.4f}]"

@@ -10,17 +10,18 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from atts_harness.analysis.leaderboard.samples import grade_any
 from atts_harness.analysis.statistics import clustered_mean
-from atts_harness.errors import BackendError
+from atts_harness.errors import BackendError, SettingError
 from atts_harness.grading.extraction import LLM, check_extractor
-from atts_harness.grading.grade import Grade, Sampled, grade_question, question_metrics
+from atts_harness.grading.grade import Grade, Sampled, question_metrics
 from atts_harness.grading.workers import Grader, default
 from atts_harness.judging.calls import Calls
 from atts_harness.judging.llm import (
@@ -29,7 +30,12 @@ from atts_harness.judging.llm import (
     judge_request,
     judge_verdict,
 )
-from atts_harness.results.saved import PUBLISHED, PUBLISHED_REGEX, Question
+from atts_harness.results.published import PUBLISHED, PUBLISHED_REGEX
+from atts_harness.results.values import SavedQuestion, SavedTask
+
+Figures = dict[str, float | None]
+"""A figure and its question-clustered interval: `value`, `stderr`, `low`, `high`, if known."""
+UNKNOWN: Figures = dict.fromkeys(("value", "stderr", "low", "high"))
 
 
 @dataclass
@@ -37,95 +43,124 @@ class TaskGrades:
     """A task graded again.
 
     Attributes:
-        task: which.
+        task: which; with its folder where several runs of one task are graded.
         extractor: whose answers count.
         questions: the questions, in order.
-        grades: for each question its repeats' grades.
-        figures: by metric: value, stderr, low, high.
-        extractors: pass@1 of every extractor under the one grader: value, stderr, low, high.
-        missing: (question id, repeat) of samples that are not there.
+        grades: for each question its repeats' grades; empty where there is no gold to grade by.
+        figures: by metric.
+        extractors: pass@1 of every extractor under the one grader, and under `samples` of how many
+            samples; unknown where nothing was ever extracted by it.
+        missing: (question, repeat) of samples that are not there.
         judged: the judge's share of right samples and of samples on which it and the grader
             differ, or None.
         failed_calls: calls to models that gave no answer or opinion, by why.
+        ungraded: why there are no grades; "" if there are.
     """
 
     task: str
     extractor: str
-    questions: list[Question]
+    questions: list[SavedQuestion]
     grades: list[list[Grade]]
-    figures: dict[str, dict[str, float | None]]
-    extractors: dict[str, dict[str, float | None]]
+    figures: dict[str, Figures]
+    extractors: dict[str, Figures]
     missing: list[tuple[str, int]]
     judged: dict[str, float] | None = None
     failed_calls: dict[str, int] = field(default_factory=dict)
+    ungraded: str = ""
 
 
-def regrade(
-    questions: Sequence[Question],
-    extractor: str = "boxed",
-    *,
-    calls: Calls | None = None,
-    judge: Calls | None = None,
-    grader: Grader | None = None,
-) -> list[TaskGrades]:
-    """Grade questions again.
+@dataclass(frozen=True)
+class Means:
+    """What grading again is done with.
 
-    Args:
-        questions: of any number of tasks.
+    Attributes:
         extractor: a rule, or `llm`: recorded answers first, `calls` for those without.
+        repeats: samples a question should have; None: the most that any of its task's has.
         calls: to the extracting model.
         judge: to a judging model, asked about every answer beside the grader; it changes nothing.
         grader: default: the process-wide pool.
+    """
+
+    extractor: str = "boxed"
+    repeats: int | None = None
+    calls: Calls | None = None
+    judge: Calls | None = None
+    grader: Grader | None = None
+
+
+def regrade(tasks: Iterable[SavedTask], means: Means | None = None) -> list[TaskGrades]:
+    """Grade saved samples again.
+
+    Args:
+        tasks: of one run or of several.
+        means: what it is done with.
 
     Returns:
-        One result a task.
+        One result for each; two runs of one task are never put together.
 
     Raises:
         UnknownSettingError: no such extractor.
+        SettingError: something saved cannot be read.
     """
-    if extractor not in (PUBLISHED, PUBLISHED_REGEX):
-        check_extractor(extractor)
-    by_task: dict[str, list[Question]] = {}
-    for question in questions:
-        by_task.setdefault(question.task, []).append(question)
-    return [_task(name, own, extractor, calls, judge, grader) for name, own in by_task.items()]
+    means = means or Means()
+    if means.extractor not in (PUBLISHED, PUBLISHED_REGEX):
+        check_extractor(means.extractor)
+    return [_task(task.task, expected(task, means.repeats), means) for task in tasks]
 
 
-def _task(
-    name: str,
-    questions: list[Question],
-    extractor: str,
-    calls: Calls | None,
-    judge: Calls | None,
-    grader: Grader | None,
-) -> TaskGrades:
-    before = _failures(calls, judge)
-    samples = [_extracted(question, extractor, calls) for question in questions]
+def expected(saved: Iterable[SavedQuestion], repeats: int | None = None) -> list[SavedQuestion]:
+    """Questions that know how many samples each should have.
+
+    Args:
+        saved: the questions.
+        repeats: samples of each; None: the most that any of them has.
+    """
+    questions = list(saved)
+    most = max((max(one.samples, default=-1) + 1 for one in questions), default=0)
+    wanted = repeats or most
+    return [replace(one, expected=max(wanted, one.expected)) for one in questions]
+
+
+def _task(name: str, questions: list[SavedQuestion], means: Means) -> TaskGrades:
+    missing = [(one.question.name, repeat) for one in questions for repeat in one.missing()]
+    lacking = [one.question for one in questions if not one.question.golds]
+    if lacking and len(lacking) < len(questions):
+        raise SettingError(
+            f"task {name}: document {lacking[0].doc} has no gold that this grader can read"
+        )
+    if lacking or not questions:
+        why = "no gold that this grader can read; the task grades by a metric of its own"
+        return TaskGrades(name, means.extractor, questions, [], {}, {}, missing, ungraded=why)
+    before = _failures(means.calls, means.judge)
+    samples = [_extracted(one, means) for one in questions]
     grades = [
-        grade_question(own, question.gold, extractor, grader)
-        for question, own in zip(questions, samples, strict=True)
+        grade_any(own, one.question, means.extractor, means.grader)
+        for one, own in zip(questions, samples, strict=True)
     ]
     metrics = [
-        question_metrics(own, question.gold, extractor, grader)
-        for question, own in zip(questions, grades, strict=True)
+        question_metrics(own, one.question.golds[0], means.extractor, means.grader)
+        for one, own in zip(questions, grades, strict=True)
     ]
     names = [key for key in metrics[0] if all(key in figures for figures in metrics)]
-    # A model that failed on all repeats of a question says nothing about disagreement there.
+    # Where no two extractors gave an answer, a question says nothing of their disagreement.
     partly = dict.fromkeys(key for own in metrics for key in own if key.startswith("disagree_"))
     names += [key for key in partly if key not in names]
-    missing = [(question.id, repeat) for question in questions for repeat in question.missing()]
-    others = sorted({key for own in grades for grade in own for key in grade.answers})
-    judged = _judged(questions, grades, judge) if judge is not None else None
+    others = sorted({means.extractor, *(k for own in grades for g in own for k in g.answers)})
+    figures = {key: _estimate([own[key] for own in metrics if key in own]) for key in names}
+    if not any(means.extractor in grade.answers for own in grades for grade in own):
+        # Nothing was ever extracted so: that is no accuracy of 0.
+        figures = {key: UNKNOWN if key != "grading_error" else f for key, f in figures.items()}
+    judged = _judged(questions, grades, means.judge) if means.judge is not None else None
     return TaskGrades(
         name,
-        extractor,
+        means.extractor,
         questions,
         grades,
-        {key: _estimate([own[key] for own in metrics if key in own]) for key in names},
-        {key: _pass_at_1(questions, grades, key, grader) for key in others},
+        figures,
+        {key: _pass_at_1(questions, grades, key, means.grader) for key in others},
         missing,
         judged,
-        dict(sorted((_failures(calls, judge) - before).items())),
+        dict(sorted((_failures(means.calls, means.judge) - before).items())),
     )
 
 
@@ -133,13 +168,13 @@ def _failures(*of: Calls | None) -> Counter[str]:
     return sum((calls.failed for calls in of if calls is not None), Counter())
 
 
-def _extracted(question: Question, extractor: str, calls: Calls | None) -> list[Sampled]:
+def _extracted(question: SavedQuestion, means: Means) -> list[Sampled]:
     """The samples, with a model's extraction where that is asked for and not recorded."""
-    samples = question.all_samples()
-    if extractor != LLM or calls is None:
+    samples, calls = question.all_samples(), means.calls
+    if means.extractor != LLM or calls is None:
         return samples
     done = []
-    kind = question.gold.kind
+    kind = question.question.golds[0].kind
     for sample in samples:
         if LLM in sample.answers or sample.failed:
             done.append(sample)
@@ -157,29 +192,44 @@ def _extracted(question: Question, extractor: str, calls: Calls | None) -> list[
     return done
 
 
-def _estimate(values: Sequence[float]) -> dict[str, float | None]:
+def _estimate(values: Sequence[float]) -> Figures:
     found = asdict(clustered_mean(values, range(len(values)), bounds=(0, 1)))
     return {key: found[key] for key in ("value", "stderr", "low", "high")}
 
 
 def _pass_at_1(
-    questions: Sequence[Question],
+    questions: Sequence[SavedQuestion],
     grades: Sequence[Sequence[Grade]],
     extractor: str,
     grader: Grader | None,
-) -> dict[str, float | None]:
-    """What another extractor's answers, which every grade holds, would have come to."""
-    shares = []
-    for question, own in zip(questions, grades, strict=True):
-        given = [None if grade.failed else grade.answers.get(extractor) for grade in own]
-        pairs = [(answer, question.gold) for answer in given if answer is not None]
-        verdicts = (grader or default()).grade(pairs)
-        shares.append(sum(verdict.right for verdict in verdicts) / len(own))
-    return _estimate(shares)
+) -> Figures:
+    """What another extractor's answers would have come to, of the samples for which it has one.
+
+    A sample that failed is wrong by every extractor. One of which nobody ever asked it is no part.
+    """
+    shares, count, asked = [], 0, False
+    for one, own in zip(questions, grades, strict=True):
+        known = [grade for grade in own if grade.failed or extractor in grade.answers]
+        asked = asked or any(extractor in grade.answers for grade in own)
+        if not known:
+            continue
+        given = [grade.answers.get(extractor) for grade in known if not grade.failed]
+        answers = [answer for answer in given if answer is not None]
+        right = sum(_right(answer, one, grader) for answer in answers)
+        shares.append(right / len(known))
+        count += len(known)
+    if not asked:
+        return {**UNKNOWN, "samples": 0}
+    return {**_estimate(shares), "samples": count}
+
+
+def _right(answer: str, one: SavedQuestion, grader: Grader | None) -> bool:
+    pairs = [(answer, gold) for gold in one.question.golds]
+    return any(verdict.right for verdict in (grader or default()).grade(pairs))
 
 
 def _judged(
-    questions: Sequence[Question], grades: Sequence[Sequence[Grade]], judge: Calls
+    questions: Sequence[SavedQuestion], grades: Sequence[Sequence[Grade]], judge: Calls
 ) -> dict[str, float]:
     right = differs = unknown = count = 0
     for question, own in zip(questions, grades, strict=True):
@@ -190,7 +240,7 @@ def _judged(
             same: bool | None = None
             with contextlib.suppress(BackendError):  # counted by why, and as unknown
                 same = judge.read(
-                    judge_request(grade.answer, question.gold.text),
+                    judge_request(grade.answer, question.question.gold),
                     lambda reply: judge_verdict(reply.text, cut=reply.cut),
                 )
             unknown += same is None
@@ -199,13 +249,14 @@ def _judged(
     return {"right": right / count, "differs": differs / count, "unknown": unknown / count}
 
 
-def calls_needed(questions: Sequence[Question], extractor: str) -> int:
+def calls_needed(tasks: Iterable[SavedTask], extractor: str) -> int:
     """Calls that extraction by a model would make, at most."""
     if extractor != LLM:
         return 0
     return sum(
         LLM not in sample.answers
-        for question in questions
+        for task in tasks
+        for question in task
         for sample in question.samples.values()
         if not sample.failed
     )
@@ -223,6 +274,7 @@ def summary(results: Sequence[TaskGrades]) -> dict[str, Any]:
             "missing": result.missing,
             "judge": result.judged,
             "failed_calls": result.failed_calls,
+            "ungraded": result.ungraded or None,
         }
         for result in results
     }
@@ -235,9 +287,10 @@ def rows(results: Sequence[TaskGrades]) -> Iterator[Mapping[str, Any]]:
             for repeat, grade in enumerate(own):
                 yield {
                     "task": result.task,
-                    "question": question.id,
+                    "question": question.question.name,
+                    "doc": question.question.doc,
                     "repeat": repeat,
-                    "gold": question.gold.text,
+                    "gold": question.question.gold,
                     **msgspec.to_builtins(grade),
                     "original": question.original.get(repeat),
                 }

@@ -118,9 +118,10 @@ def test_letter_of_takes_one_letter_only():
 
 
 def test_the_published_rule_gives_the_published_answers(shared):
-    from atts_harness.results.saved import PUBLISHED_REGEX, read
+    from atts_harness.results.find import saved_tasks
+    from atts_harness.results.published import PUBLISHED_REGEX
 
-    questions = read(shared / "traces" / "atts_math500_ct0.jsonl.gz")
+    (questions,) = saved_tasks(shared / "traces" / "atts_math500_ct0.jsonl.gz")
     samples = [s for q in questions for s in q.samples.values()]
     assert len(samples) == 1600
     assert all(regex(s.text) == s.answers[PUBLISHED_REGEX] for s in samples)

@@ -13,7 +13,7 @@ from atts_harness import plugins
 from atts_harness.analysis.regrade.regrade import regrade
 from atts_harness.errors import SettingError
 from atts_harness.journal.reader import open_run
-from atts_harness.results.saved import read
+from atts_harness.results.find import saved_tasks
 
 TASK = "atts_chain"
 CHOSEN = [0, 2, 5]
@@ -79,14 +79,14 @@ def test_a_run_directory_is_graded_by_its_questions_words(pair, evaluate, tmp_pa
         # In another order than the run's: numbers tell nothing.
         return of_task(task, system_instruction=system, metadata=METADATA)[::-1]
 
-    (result,) = regrade(read(tmp_path, documents))
+    (result,) = regrade(saved_tasks(tmp_path, documents))
     golds = [sample["doc"]["answer"] for sample in results["samples"][TASK]]
-    assert [question.gold.text for question in result.questions] == golds
+    assert [question.question.gold for question in result.questions] == golds
     assert result.figures["pass@1"]["value"] == results["results"][TASK]["pass@1,all"]
     with pytest.raises(SettingError, match=r"3 of 3 questions of the run, .* --system-instruction"):
-        read(tmp_path, lambda task: of_task(task, "Other words.", METADATA))
+        saved_tasks(tmp_path, lambda task: of_task(task, "Other words.", METADATA))
     with pytest.raises(SettingError, match="the first of them document 5"):
-        read(tmp_path, lambda task: of_task(task, system, {"num_problems": 3}))
+        saved_tasks(tmp_path, lambda task: of_task(task, system, {"num_problems": 3}))
 
 
 def test_a_models_extraction_grades_in_a_live_run(pair, evaluate, chat_endpoint):

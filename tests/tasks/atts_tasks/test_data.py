@@ -11,7 +11,7 @@ from atts_tasks.prompts import ask
 
 from atts_harness.analysis.statistics import pass_at_k
 from atts_harness.errors import SettingError
-from atts_harness.results.saved import gold_of
+from atts_harness.results.golds import gold_of
 
 
 def documents(benchmark, subset=None):
@@ -50,11 +50,13 @@ def test_published_subsets(data):
 
 
 def test_the_hundred_of_seed_42_are_the_published_ones(shared, monkeypatch):
-    from atts_harness.results.saved import read
+    from atts_harness.results.find import saved_tasks
 
     monkeypatch.setenv("ATTS_DATA_DIR", str(shared / "benchmarks"))
-    published = read(shared / "traces" / "atts_math500_ct0.jsonl.gz")
-    assert [d["id"] for d in documents("math500", "seed42_100")] == [q.id for q in published]
+    (published,) = saved_tasks(shared / "traces" / "atts_math500_ct0.jsonl.gz")
+    assert [d["id"] for d in documents("math500", "seed42_100")] == [
+        one.question.id for one in published
+    ]
 
 
 def test_the_shared_sets_load_whole(shared, monkeypatch):

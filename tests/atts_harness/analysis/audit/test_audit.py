@@ -1,4 +1,5 @@
 import gzip
+import io
 import json
 import math
 import os
@@ -8,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from atts_harness.analysis.audit.audit import Audit, audit, ks_distance
@@ -17,7 +19,7 @@ from atts_harness.analysis.audit.published import grades_of, records_of
 from atts_harness.analysis.audit.signal import signal_quality
 from atts_harness.analysis.audit.tables import render
 from atts_harness.analysis.audit.turns import AuditedTurn, turns_of, turns_of_decisions
-from atts_harness.errors import SettingError
+from atts_harness.errors import RunDirError, SettingError
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.reader import nominal_rate
 from atts_harness.records import (
@@ -283,16 +285,22 @@ def run_dir(tmp_path, samples, unfinished=()):
     return tmp_path / "run"
 
 
-def test_a_run_directory_is_audited_as_far_as_it_went(tmp_path):
+def test_an_unfinished_run_is_audited_by_force_only_and_marked(tmp_path):
     finished = [sample_of([("a", True, "b"), (r"\boxed{1}", False, "")], doc) for doc in range(5)]
     unfinished = [sample_of([("a", True, "")], 7)]
     path = run_dir(tmp_path, finished, unfinished)
-    (found,) = audit_path(path)
+    with pytest.raises(RunDirError, match="incomplete: 1 of 6 samples are missing"):
+        audit_path(path)
+    (found,) = audit_path(path, force=True)
+    assert found.unfinished == "1 of 6 samples are missing"
+    with io.StringIO() as out:
+        Console(file=out, width=120).print(render(found))
+        assert "NOT FINISHED: 1 of 6 samples are missing" in out.getvalue()
     assert (found.task, found.nominal) == ("t", 0.3)
     assert (found.overall.scored, found.overall.takeovers) == (11, 6)
     assert found.effects.takeovers == 5  # what an unfinished sample wrote is not recorded yet
     with pytest.raises(SettingError, match="no decisions of task 'x'; there are: t"):
-        audit_path(path, task="x")
+        audit_path(path, task="x", force=True)
 
 
 def test_runs_without_decisions_are_told(tmp_path):
@@ -310,26 +318,37 @@ def test_nominal_rate_of_a_run():
     assert nominal_rate(RunRecord(options={"turns": 3}), "b") is None
 
 
+def logged(number, doc, *right):
+    """A line of a sample log of ours."""
+    grades = [{"right": one, "answer": "1", "answers": {}} for one in right]
+    document = {"doc_id": doc, "gold": "1"}
+    return {"doc_id": number, "doc": document, "graded": grades, "resps": [["text"] * len(right)]}
+
+
 def test_grades_come_from_sample_logs(tmp_path):
     log = tmp_path / "samples_atts_math500_2026-01-02T03-04-05.jsonl"
     rows = [
-        {"doc_id": 0, "doc": {"doc_id": 40}, "graded": [{"right": True}, {"right": False}]},
-        {"doc_id": 1, "doc": {}, "graded": [{"right": False}]},
+        logged(0, 40, True, False),
+        logged(1, 41, False),
     ]
     log.write_text("\n".join(map(json.dumps, rows)))
     assert dict(grades_of_logs([log])) == {
         SampleId("atts_math500", 40, 0): True,
         SampleId("atts_math500", 40, 1): False,
-        SampleId("atts_math500", 1, 0): False,
+        SampleId("atts_math500", 41, 0): False,
     }
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("results.jsonl", "{}", "samples_TASK_DATE.jsonl"),
-        ("samples_t_1.jsonl", "{", "not a sample log"),
-        ("samples_t_1.jsonl", '{"doc_id": 0}', "no 'graded' grades"),
+        ("results.jsonl", "{}", "neither an lm-eval sample log nor published traces"),
+        ("samples_t_1.jsonl", "{", "line 1 is not JSON"),
+        (
+            "samples_t_1.jsonl",
+            '{"doc_id": 0, "doc": {"q": "?"}, "target": "1", "resps": [["1"]]}',
+            "no 'graded' grades",
+        ),
     ],
 )
 def test_logs_that_hold_no_grades(name, content, message, tmp_path):

@@ -22,14 +22,14 @@ from atts_harness.analysis.leaderboard.rows import (
     Speed,
     Table,
     Takeover,
-    Tokens,
 )
+from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.analysis.statistics import clustered_mean, clustered_ratio, paired_difference
-from atts_harness.grading.grade import Grade
+from atts_harness.grading.grade import Grade, Sampled
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.recorded import ledger_of
-from atts_harness.records import SampleId, SampleRecord
-from atts_harness.results.entries import Entry, Question
+from atts_harness.records import SampleId, SampleRecord, TokensPerSample
+from atts_harness.results.values import Question, SavedQuestion, SavedTask
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
 from atts_harness.testing import mock_plugin
@@ -41,7 +41,7 @@ TURNS = {"turns": 4, "draft_tokens": 8, "target_tokens": 8}
 
 
 @dataclass(frozen=True)
-class Edited(Entry):
+class Edited(RowSamples):
     """An entry whose records are not quite those of its run directory."""
 
     edited: tuple[SampleRecord, ...] = field(default=())
@@ -66,7 +66,7 @@ def produce(run_dir: Path, strategy: str = "atts", problems: int = 6, repeats: i
         manager.unregister(mock_plugin)
 
 
-def entry_of(run_dir: Path) -> Entry:
+def entry_of(run_dir: Path) -> RowSamples:
     """The samples of a run, graded by a rule: right if document and repeat add up to even."""
     with open_run(run_dir) as run:
         samples = list(run.samples())
@@ -79,28 +79,39 @@ def entry_of(run_dir: Path) -> Entry:
         grades[sample.id] = Grade(
             right=right, answer=answer, answers={"boxed": answer, "regex": other}, failed=""
         )
-    return Entry(
+    return RowSamples(
         task=TASK,
         questions={
             d: Question(d, f"q{d}", f"Question {d}: what is {d} + {d}?", str(2 * d)) for d in docs
         },
         grades=grades,
-        texts={sample.id: sample.text for sample in samples},
+        saved=_saved({sample.id: sample.text for sample in samples}),
         run_dir=run_dir,
     )
+
+
+def _saved(texts: dict[SampleId, str]) -> SavedTask:
+    """The texts as a reader hands them over."""
+    questions = [
+        SavedQuestion(
+            _question(doc), {s.repeat: Sampled(text) for s, text in texts.items() if s.doc == doc}
+        )
+        for doc in sorted({sample.doc for sample in texts})
+    ]
+    return SavedTask(TASK, lambda: iter(questions))
 
 
 def _question(doc: int) -> Question:
     return Question(doc, f"q{doc}", f"Question {doc}: what is {doc} + {doc}?", str(2 * doc))
 
 
-def plain_entry(texts: dict[SampleId, str], prompt: str = "What?", gold: str = "1") -> Entry:
+def plain_entry(texts: dict[SampleId, str], prompt: str = "What?", gold: str = "1") -> RowSamples:
     """The samples of another lm-eval model: texts and grades, no run directory."""
-    return Entry(
+    return RowSamples(
         task=TASK,
         questions={s.doc: Question(s.doc, "q", prompt, gold) for s in texts},
         grades={s: Grade(right=False, answer=gold, answers={"boxed": gold}) for s in texts},
-        texts=texts,
+        saved=_saved(texts),
     )
 
 
@@ -109,7 +120,7 @@ def interval(estimate) -> Interval:
     return Interval(**{name: getattr(estimate, name) for name in fields})
 
 
-def row_of(id_: str, entry: Entry, strategy: str = "atts", **fields) -> Row:
+def row_of(id_: str, entry: RowSamples, strategy: str = "atts", **fields) -> Row:
     """A row with the figures that can be had without much ado."""
     hits = [float(grade.right) for grade in entry.grades.values()]
     docs = [sample.doc for sample in entry.grades]
@@ -130,7 +141,7 @@ def row_of(id_: str, entry: Entry, strategy: str = "atts", **fields) -> Row:
     return Row(**(given | fields))
 
 
-def _of_run(entry: Entry) -> dict:
+def _of_run(entry: RowSamples) -> dict:
     with open_run(entry.run_dir) as run:
         ledger, samples = ledger_of(run).summary(), list(run.samples())
     count = len(samples)
@@ -147,7 +158,7 @@ def _of_run(entry: Entry) -> dict:
     found = {
         "turns": sum(s.turns for s in samples) / count,
         "calls": calls,
-        "tokens": Tokens(
+        "tokens": TokensPerSample(
             target_computed=computed,
             target_written=sum(own.completion_tokens for own in target) / count,
         ),
@@ -165,7 +176,7 @@ def _of_run(entry: Entry) -> dict:
     return found
 
 
-def leaderboard_of(rows: list[Row], entries: dict[str, Entry], **fields) -> Leaderboard:
+def leaderboard_of(rows: list[Row], entries: dict[str, RowSamples], **fields) -> Leaderboard:
     """One table, rows compared with target-only if there is one."""
     comparisons = []
     for row in rows:
@@ -184,7 +195,7 @@ def leaderboard_of(rows: list[Row], entries: dict[str, Entry], **fields) -> Lead
     return Leaderboard(**(given | {"rows": tuple(rows)} | fields))
 
 
-def _compared(row: Row, reference: Row, entries: dict[str, Entry]) -> Comparison:
+def _compared(row: Row, reference: Row, entries: dict[str, RowSamples]) -> Comparison:
     sides = []
     for one in (row, reference):
         grades = entries[one.id].grades
@@ -204,7 +215,7 @@ def _compared(row: Row, reference: Row, entries: dict[str, Entry]) -> Comparison
     )
 
 
-def rates(folder: Path) -> tuple[Leaderboard, dict[str, Entry]]:
+def rates(folder: Path) -> tuple[Leaderboard, dict[str, RowSamples]]:
     """ATTS at three rates, target-only, and a row of another lm-eval model."""
     rows, entries = [], {}
     for rate in (0.1, 0.3, 0.6):
@@ -223,11 +234,11 @@ def rates(folder: Path) -> tuple[Leaderboard, dict[str, Entry]]:
     return leaderboard_of(rows, entries), entries
 
 
-def beginning_with(entry: Entry, text: str) -> Edited:
+def beginning_with(entry: RowSamples, text: str) -> Edited:
     """The entry with a text before the first segment of each sample, in the records of its run."""
     records = [msgspec.convert(msgspec.to_builtins(r), SampleRecord) for r in entry.records()]
     for record in records:
         first = record.segments[0]
         record.segments[0] = msgspec.structs.replace(first, text=text + first.text)
-    names = ("task", "questions", "grades", "texts", "run_dir")
+    names = ("task", "questions", "grades", "saved", "run_dir")
     return Edited(**{name: getattr(entry, name) for name in names}, edited=tuple(records))

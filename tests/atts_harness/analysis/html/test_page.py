@@ -76,7 +76,7 @@ def test_every_sample_is_in_the_browser_with_its_turns(made):
     _, entries, _ = made
     entry, browser = entries["atts-0.6"], Browser()
     records = list(entry.records())
-    add_row(browser, "x", entry, records, {0, 1, 2, 3, 4, 5})
+    add_row(browser, "x", entry, {0, 1, 2, 3, 4, 5})
     assert browser.shown == len(records) == len(browser.lines)
     blocks = [inflated(block) for block in browser.blocks]
     for values, record in zip(browser.lines, records, strict=True):
@@ -142,7 +142,7 @@ def test_calls_on_one_slot_never_overlap(spans):
 def test_memory_is_what_the_engine_told(made):
     _, entries, _ = made
     leaderboard = made[0]
-    view, _ = read_row(leaderboard.row("atts-0.3"), entries["atts-0.3"])
+    view = read_row(leaderboard.row("atts-0.3"), entries["atts-0.3"])
     assert {own.engine for own in view.memory} == {"draft", "target"}
     assert all(own.told for own in view.memory)
     with open_run(entries["atts-0.3"].run_dir) as run:
@@ -154,7 +154,7 @@ def test_memory_is_what_the_engine_told(made):
 def test_without_figures_of_the_engine_tokens_in_flight_are_counted(tmp_path):
     material.produce(tmp_path / "run", rate=0.3, metrics_interval=0)
     entry = material.entry_of(tmp_path / "run")
-    view, _ = read_row(material.row_of("run", entry), entry)
+    view = read_row(material.row_of("run", entry), entry)
     assert not any(own.told for own in view.memory)
     assert "from the ledger" in memory(view).caption
     with open_run(tmp_path / "run") as run:
@@ -167,7 +167,8 @@ def test_without_figures_of_the_engine_tokens_in_flight_are_counted(tmp_path):
 
 def test_figures_say_what_the_run_says(made):
     leaderboard, entries, _ = made
-    view, records = read_row(leaderboard.row("atts-0.3"), entries["atts-0.3"])
+    view = read_row(leaderboard.row("atts-0.3"), entries["atts-0.3"])
+    records = list(entries["atts-0.3"].records())
     decisions = [d for record in records for d in record.decisions]
     for turn, scored, taken, *_ in rate_by_turn(view).body:
         own = [d.takeover for d in decisions if d.turn == int(turn)]
@@ -179,11 +180,10 @@ def test_figures_say_what_the_run_says(made):
 def test_a_run_directory_that_is_gone_is_told_and_the_rest_is_shown(made, tmp_path):
     leaderboard, entries, _ = made
     lost = msgspec.structs.replace(leaderboard.row("atts-0.3"))
-    names = ("task", "questions", "grades", "texts")
+    names = ("task", "questions", "grades", "saved")
     kept = {name: getattr(entries["atts-0.3"], name) for name in names}
-    entry = material.Entry(**kept, run_dir=tmp_path / "moved")
-    view, records = read_row(lost, entry)
-    assert records == ()
+    entry = material.RowSamples(**kept, run_dir=tmp_path / "moved")
+    view = read_row(lost, entry)
     assert "moved: not a run directory" in view.lacks["ledger"]
     page = tmp_path / "report.html"
     write_page(material.leaderboard_of([lost], {"atts-0.3": entry}), {"atts-0.3": entry}, page)

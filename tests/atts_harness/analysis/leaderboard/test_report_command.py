@@ -12,7 +12,7 @@ from atts_harness.analysis.leaderboard.build import report
 from atts_harness.analysis.leaderboard.command import report_command
 from atts_harness.analysis.leaderboard.loading import Options
 from atts_harness.errors import AttsError, MissingExtraError, SettingError
-from atts_harness.results.saved import PROMPTS
+from atts_harness.results.golds import PROMPTS
 
 
 def invoke(*args, documents=None):

@@ -10,15 +10,22 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from atts_harness.analysis.regrade.command import regrade_command
-from atts_harness.analysis.regrade.regrade import calls_needed, regrade, summary, write
+from atts_harness.analysis.regrade.regrade import Means, calls_needed, regrade, summary, write
 from atts_harness.errors import BackendUnavailableError, SettingError, UnknownSettingError
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.hashing import prompt_hash
 from atts_harness.judging.calls import Calls
 from atts_harness.judging.llm import ChatReply
 from atts_harness.records import RunRecord, SampleId, SampleRecord
-from atts_harness.results.saved import MISSING, PROMPTS, read
+from atts_harness.results.find import saved_tasks
+from atts_harness.results.golds import PROMPTS
+from atts_harness.results.values import MISSING, SavedTask
 from atts_harness.transcript import Message
+
+
+def read(path, documents=None):
+    """The saved tasks at a path, read to their ends."""
+    return [SavedTask(saved.task, list(saved).__iter__) for saved in saved_tasks(path, documents)]
 
 
 def trace(question, repeat, turns, gold="12", answer="12"):
@@ -59,7 +66,7 @@ def traces(tmp_path):
 
 def test_samples_are_matched_by_question_and_repeat_and_a_missing_one_is_wrong(traces):
     (result,) = regrade(read(traces))
-    assert [q.id for q in result.questions] == ["q2", "q1"]
+    assert [q.question.name for q in result.questions] == ["q2", "q1"]
     right = [[grade.right for grade in own] for own in result.grades]
     assert right == [[False, False, True], [True, True, False]]
     assert result.missing == [("q2", 1)]
@@ -71,12 +78,12 @@ def test_samples_are_matched_by_question_and_repeat_and_a_missing_one_is_wrong(t
 
 
 def test_transcripts_are_joined_as_published(traces):
-    q1 = read(traces)[1]
+    q1 = list(read(traces)[0])[1]
     assert q1.samples[0].text == "so\n\n we get\n\n\\boxed{12}"
 
 
 def test_more_repeats_can_be_demanded(traces):
-    (result,) = regrade(read(traces, repeats=4))
+    (result,) = regrade(read(traces), Means(repeats=4))
     assert result.missing == [("q2", 1), ("q2", 3), ("q1", 3)]
     assert result.figures["pass@1"]["value"] == 3 / 8
 
@@ -123,13 +130,14 @@ def test_plain_sample_logs_of_other_models(tmp_path):
     rows = [
         log_row(3, ["The answer is 3."]),
         log_row(4, ["The answer is 5."]),
-        # The same document under another filter holds the same texts.
+        # The same documents under another filter hold the same texts.
         log_row(3, ["The answer is 3."], filter="flexible-extract"),
+        log_row(4, ["The answer is 5."], filter="flexible-extract"),
     ]
     log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (result,) = regrade(read(tmp_path), "last_expression")
+    (result,) = regrade(read(tmp_path), Means("last_expression"))
     assert result.task == "gsm8k"
-    assert [q.id for q in result.questions] == ["3", "4"]
+    assert [q.question.name for q in result.questions] == ["3", "4"]
     assert result.figures["pass@1"]["value"] == 0.5
 
 
@@ -144,7 +152,7 @@ def test_logs_of_our_tasks_bring_records_and_golds(tmp_path):
     ]  # fmt: skip
     row = log_row(0, [r"\boxed{2, 1}", "cut", ""], doc=doc, graded=graded)
     (tmp_path / "samples_atts_x_2026.jsonl").write_text(json.dumps(row) + "\n")
-    (result,) = regrade(read(tmp_path), "llm")
+    (result,) = regrade(read(tmp_path), Means("llm"))
     assert result.task == "atts_x"
     assert [g.right for g in result.grades[0]] == [True, False, False]
     assert result.figures["truncated"]["value"] == pytest.approx(1 / 3)
@@ -192,25 +200,25 @@ def test_a_models_extraction_is_asked_once_and_kept(traces, tmp_path):
     assert calls_needed(read(traces), "llm") == 5
     assert calls_needed(read(traces), "boxed") == 0
     calls = Calls(model, tmp_path / "calls.jsonl")
-    (result,) = regrade(read(traces), "llm", calls=calls)
+    (result,) = regrade(read(traces), Means("llm", calls=calls))
     assert (calls.made, calls.tokens, calls.failed.total()) == (5, 60, 0)
     assert [g.right for g in result.grades[1]] == [False, False, True]
     assert result.figures["invalid"]["value"] == pytest.approx(4 / 6)
     again = Calls(model, tmp_path / "calls.jsonl")
-    (second,) = regrade(read(traces), "llm", calls=again)
+    (second,) = regrade(read(traces), Means("llm", calls=again))
     assert again.made == 0
     assert summary([second]) == summary([result])
 
 
 def test_calls_that_fail_are_errors_of_grading_and_not_wrong_answers(traces):
     calls = Calls(Model(lambda request: None if "idea" in request else "no form at all"))
-    (result,) = regrade(read(traces), "llm", calls=calls)
+    (result,) = regrade(read(traces), Means("llm", calls=calls))
     assert calls.failed == {"BackendUnavailableError": 1, "MalformedReplyError": 4}
     assert result.failed_calls == calls.failed
     assert summary([result])[result.task]["failed_calls"] == result.failed_calls
     assert "5 failed (BackendUnavailableError 1, MalformedReplyError 4; such as:" in calls.words()
     assert result.figures["grading_error"]["value"] == pytest.approx(5 / 6)
-    assert result.figures["pass@1"]["value"] == 0.0
+    assert result.figures["pass@1"]["value"] is None  # nothing was extracted: that is not wrong
 
 
 def test_a_reply_that_was_cut_is_an_error_now_and_when_it_is_read_again(traces, tmp_path):
@@ -219,7 +227,7 @@ def test_a_reply_that_was_cut_is_an_error_now_and_when_it_is_read_again(traces, 
 
     for _ in range(2):
         calls = Calls(Model(thinks), tmp_path / "calls.jsonl")
-        (result,) = regrade(read(traces), "llm", calls=calls)
+        (result,) = regrade(read(traces), Means("llm", calls=calls))
         assert calls.failed == {"CutReplyError": 4, "MalformedReplyError": 1}
         assert result.figures["grading_error"]["value"] == pytest.approx(5 / 6)
     assert calls.made == 0  # what is paid for is not paid again
@@ -227,7 +235,7 @@ def test_a_reply_that_was_cut_is_an_error_now_and_when_it_is_read_again(traces, 
 
 def test_a_judge_stands_beside_the_grader_and_changes_nothing(traces):
     judge = Calls(Model(lambda request: "SAME" if r"\frac" in request else "DIFFERENT"))
-    (result,) = regrade(read(traces), judge=judge)
+    (result,) = regrade(read(traces), Means(judge=judge))
     assert result.figures["pass@1"]["value"] == 0.5
     assert result.judged == {
         "right": pytest.approx(1 / 6),
@@ -238,7 +246,7 @@ def test_a_judge_stands_beside_the_grader_and_changes_nothing(traces):
 
 def test_an_unknown_extractor_is_named(traces):
     with pytest.raises(UnknownSettingError, match="boxed"):
-        regrade(read(traces), "box")
+        regrade(read(traces), Means("box"))
 
 
 def command(documents=None):
@@ -321,7 +329,7 @@ NINE = asked("What is 9?", id="nine", gold="9")
 def test_a_run_directory(folder, documents):
     """A journal holds texts and no golds: those come from the task's documents, by their words."""
     (result,) = regrade(read(folder, lambda task: documents))
-    assert [q.id for q in result.questions] == ["seven", "eight"]
+    assert [q.question.name for q in result.questions] == ["seven", "eight"]
     assert [[g.right for g in own] for own in result.grades] == [[True, False], [False, True]]
     assert result.missing == [("eight", 0)]
     assert result.grades[0][1].truncated is True
@@ -364,9 +372,9 @@ def test_a_run_directory_needs_documents(folder):
 
 
 def test_the_published_traces(shared):
-    questions = read(shared / "traces" / "atts_math500_ct0.jsonl.gz")
-    assert (len(questions), sum(len(q.samples) for q in questions)) == (100, 1600)
-    (result,) = regrade(questions)
+    (questions,) = read(shared / "traces" / "atts_math500_ct0.jsonl.gz")
+    assert (len(list(questions)), sum(len(q.samples) for q in questions)) == (100, 1600)
+    (result,) = regrade([questions])
     found = {name: figures["value"] for name, figures in result.extractors.items()}
     # The default without a model is as good as the published extraction by one: 8 samples fewer.
     assert [round(1600 * found[name]) for name in ("boxed", "published")] == [1318, 1326]

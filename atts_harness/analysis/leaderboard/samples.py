@@ -1,0 +1,213 @@
+"""The graded samples behind a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atts_harness.errors import SettingError
+from atts_harness.grading.equivalence import Gold
+from atts_harness.grading.grade import Grade, Sampled, grade_question, question_metrics
+from atts_harness.grading.workers import Grader
+from atts_harness.journal.reader import open_run
+from atts_harness.records import SampleId, SampleRecord
+from atts_harness.results.values import (
+    MISSING,
+    Question,
+    SavedQuestion,
+    SavedTask,
+    TaskResults,
+)
+
+MAJORITY = re.compile(r"maj@(\d+)")
+GRADED_HERE = "graded for this report by the harness's grader (extractor boxed)"
+
+
+@dataclass(frozen=True)
+class RowSamples:
+    """The samples behind one row. Their texts stay where they are until somebody wants them.
+
+    Attributes:
+        task: their task.
+        questions: by document.
+        grades: by sample, in order of documents and repeats; missing samples are in it, as failed.
+            A sample that only the task's own metric could grade, and did not, is not in it.
+        repeats: by document how many samples it should have.
+        majority: by document the question's maj@k, by k.
+        shares: by document its value of the task's own metric; empty where grades count.
+        run_dir: where records, calls, decisions and engine figures are; None for a row that was
+            made without a run directory.
+        saved: where the texts are.
+        disagree: by extractor, the share of samples with another answer, as lm-eval recorded it.
+    """
+
+    task: str
+    questions: dict[int, Question]
+    grades: dict[SampleId, Grade]
+    repeats: dict[int, int] = field(default_factory=dict)
+    majority: dict[int, dict[int, float]] = field(default_factory=dict)
+    shares: dict[int, float] = field(default_factory=dict)
+    run_dir: Path | None = None
+    saved: SavedTask | None = None
+    disagree: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> set[SampleId]:
+        """Every sample of the row, missing ones included."""
+        planned = {SampleId(self.task, d, r) for d, n in self.repeats.items() for r in range(n)}
+        return planned | self.grades.keys()
+
+    def records(self) -> Iterator[SampleRecord]:
+        """Finished samples of the row with turns, decisions and cost; none without a run."""
+        if self.run_dir is None:
+            return
+        wanted = self.ids
+        with open_run(self.run_dir) as run:
+            for record in run.samples(self.task):
+                if record.id in wanted:
+                    yield record
+
+    def texts(self, docs: Set[int]) -> dict[SampleId, str]:
+        """What was generated for some documents."""
+        found: dict[SampleId, str] = {}
+        for one in self.saved or ():
+            doc = one.question.doc
+            if doc in docs:
+                found |= {SampleId(self.task, doc, r): s.text for r, s in one.samples.items()}
+        return found
+
+
+def graded(
+    saved: SavedTask, told: TaskResults | None = None, leave_out: Set[int] = frozenset()
+) -> tuple[RowSamples, list[str]]:
+    """Read and grade the samples of a task, one question at a time.
+
+    Grades that one of our tasks recorded are taken. Of another task its own metric counts. What is
+    left, samples of our tasks that nobody graded, is graded here.
+
+    Args:
+        saved: the samples.
+        told: what lm-eval's results say of the task; None for a bare run directory.
+        leave_out: documents that are not part of the row.
+
+    Returns:
+        The samples, without a run; and what a reader has to know.
+
+    Raises:
+        SettingError: a sample log that is none or was damaged, or a question without a gold.
+    """
+    metric = None if told is None or told.graded_here else told.accuracy
+    found = RowSamples(
+        saved.task,
+        {},
+        {},
+        saved=saved,
+        disagree={} if told is None else _disagreements(told.metrics),
+    )
+    notes: dict[str, None] = {}
+    for one in saved:
+        if one.question.doc in leave_out:
+            continue
+        doc = one.question.doc
+        found.questions[doc] = one.question
+        found.repeats[doc] = max(len(one.samples), one.expected)
+        if one.grades:
+            _add(found, doc, [one.grades[r] for r in sorted(one.grades)], one.figures)
+        elif told is None or told.graded_here:
+            notes[GRADED_HERE] = None
+            grades = grade_any(one.all_samples(), one.question)
+            _add(found, doc, grades, question_metrics(grades, one.question.golds[0]))
+        elif metric is not None:
+            _add_own(found, one, metric)
+    if metric is not None and found.shares:
+        name, _, filter_ = metric.partition(",")
+        notes[f"accuracy is the task's own metric {name} (filter {filter_})"] = None
+        if any(count > 1 for count in found.repeats.values()):
+            notes[f"{name} is of one sample a question"] = None
+    return found, list(notes)
+
+
+def grade_any(
+    samples: Sequence[Sampled],
+    question: Question,
+    extractor: str = "boxed",
+    grader: Grader | None = None,
+) -> list[Grade]:
+    """Grade the repeats of a question; an answer that equals any of its golds is right.
+
+    Raises:
+        SettingError: the question has no gold that the grader can read.
+    """
+    if not question.golds:
+        raise SettingError(
+            f"document {question.doc} has no gold that this grader can read; its own task grades it"
+        )
+    best = grade_question(samples, question.golds[0], extractor, grader)
+    for gold in question.golds[1:]:
+        other = _others(samples, gold, extractor, grader, best)
+        best = [
+            new if not old.right and new.right else old
+            for old, new in zip(best, other, strict=True)
+        ]
+    return best
+
+
+def add_missing(found: RowSamples, missing: Sequence[SampleId]) -> None:
+    """Add samples that were asked for and are not there, as failed and wrong.
+
+    A question of which nothing is there has no text and no gold, and counts all the same.
+    """
+    for sample in missing:
+        if sample.doc not in found.questions:
+            found.questions[sample.doc] = Question(sample.doc, f"missing {sample.doc}", "", "")
+        found.repeats[sample.doc] = max(found.repeats.get(sample.doc, 0), sample.repeat + 1)
+        found.grades[sample] = Grade(right=False, answer=None, answers={}, failed=MISSING)
+        found.majority.pop(sample.doc, None)
+        if found.shares:
+            found.shares.setdefault(sample.doc, 0.0)
+
+
+def _others(
+    samples: Sequence[Sampled],
+    gold: Gold,
+    extractor: str,
+    grader: Grader | None,
+    best: Sequence[Grade],
+) -> list[Grade]:
+    if all(grade.right for grade in best):
+        return list(best)
+    return grade_question(samples, gold, extractor, grader)
+
+
+def _add(
+    found: RowSamples, doc: int, grades: Sequence[Grade], figures: Mapping[str, float | None]
+) -> None:
+    for repeat, grade in enumerate(grades):
+        found.grades[SampleId(found.task, doc, repeat)] = grade
+    found.majority[doc] = {
+        int(named[1]): float(value)
+        for name, value in figures.items()
+        if value is not None and (named := MAJORITY.fullmatch(name))
+    }
+
+
+def _add_own(found: RowSamples, one: SavedQuestion, metric: str) -> None:
+    """A question that its own task graded. A metric that is right or wrong makes a grade."""
+    value = one.figures.get(metric.partition(",")[0])
+    if value is None:
+        return
+    doc = one.question.doc
+    found.shares[doc] = value
+    if value in (0.0, 1.0):
+        sample = SampleId(found.task, doc, 0)
+        found.grades[sample] = Grade(right=value == 1.0, answer=None, answers={})
+
+
+def _disagreements(metrics: Mapping[str, float | None]) -> dict[str, float]:
+    return {
+        name.partition(",")[0].removeprefix("disagree_"): value
+        for name, value in metrics.items()
+        if name.startswith("disagree_") and value is not None
+    }

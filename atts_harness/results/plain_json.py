@@ -1,0 +1,70 @@
+"""JSON as other programs write it: NaN and broken text do not end a report."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from atts_harness.errors import SettingError
+
+
+def decode(raw: bytes, where: str) -> Any:
+    """A JSON value.
+
+    NaN and infinities, which Python's own writer produces and JSON does not have, become None.
+
+    Args:
+        raw: the text.
+        where: what to call it in an error.
+
+    Raises:
+        SettingError: it is no JSON.
+    """
+    try:
+        return msgspec.json.decode(raw)
+    except RecursionError as error:
+        raise SettingError(f"{where} is not JSON: nested too deeply") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as first:
+        try:
+            return json.loads(raw.decode("utf-8", "replace"), parse_constant=lambda _: None)
+        except RecursionError as error:
+            raise SettingError(f"{where} is not JSON: nested too deeply") from error
+        except ValueError:
+            raise SettingError(f"{where} is not JSON: {first}") from first
+
+
+def read(path: Path, what: str) -> Any:
+    """A file's JSON value.
+
+    Args:
+        path: the file.
+        what: what it should be, for errors (`a results file of lm-eval`).
+
+    Raises:
+        SettingError: it cannot be read, or is no JSON.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SettingError(f"{path}: not {what}: {error}") from error
+    try:
+        return decode(raw, "it")
+    except SettingError as error:
+        raise SettingError(f"{path}: not {what}: {error}") from error
+
+
+def number(value: Any) -> float | None:
+    """A figure; None for what is no finite number."""
+    if isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, int | float):
+        return None
+    try:
+        found = float(value)
+    except OverflowError:
+        return None
+    return found if math.isfinite(found) else None

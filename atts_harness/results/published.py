@@ -1,0 +1,126 @@
+"""The traces that the published code left, one sample a line (`.jsonl`, `.jsonl.gz`)."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from atts_harness.errors import SettingError
+from atts_harness.grading.equivalence import Gold
+from atts_harness.grading.grade import Sampled
+from atts_harness.results.golds import question_key, readable
+from atts_harness.results.values import Question, SavedQuestion, SavedTask
+
+PUBLISHED = "published"
+PUBLISHED_REGEX = "published_regex"
+JOIN = "\n\n"
+"""What the published code puts between two chunks."""
+
+
+class TraceTurn(msgspec.Struct, kw_only=True):
+    """One turn; `target` is what the target wrote if it took over."""
+
+    turn: int
+    draft: str
+    ppl: float | None = None
+    percentile: float | None = None
+    target: str | None = None
+
+
+class Trace(msgspec.Struct, kw_only=True):
+    """One published sample."""
+
+    question_index: int
+    repeat: int
+    turns: list[TraceTurn]
+    question_id: str | int | None = None
+    question: str = ""
+    gold: str | int | float | None = None
+    answer: str | int | float | None = None
+    answer_regex: str | int | float | None = None
+
+
+def is_trace(row: Mapping[str, Any]) -> bool:
+    """Whether a file of traces begins with this line."""
+    return "turns" in row and "question_id" in row
+
+
+def read_traces(path: Path | str) -> Iterator[Trace]:
+    """The samples of a trace file.
+
+    Raises:
+        SettingError: missing, or not such a file; names the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SettingError(f"{path}: no such file")
+    decoder = msgspec.json.Decoder(Trace)
+    number = 0
+    try:
+        with opened(path) as lines:
+            for line in lines:
+                number += 1
+                if line.strip():
+                    yield decoder.decode(line)
+    except (msgspec.DecodeError, OSError, EOFError, RecursionError, ValueError) as error:
+        raise SettingError(f"{path}: line {number}: not a published trace: {error}") from error
+
+
+def opened(path: Path) -> IO[bytes]:
+    """A file, unpacked if it is gzipped, whatever its name."""
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
+
+
+def trace_text(turns: Iterable[TraceTurn]) -> str:
+    """A sample's transcript as the published code joined it: a blank line between all chunks."""
+    chunks = [text for turn in turns for text in (turn.draft, turn.target) if text is not None]
+    return JOIN.join(chunks)
+
+
+def saved(path: Path) -> SavedTask:
+    """The questions of a trace file."""
+    return SavedTask(path.name.partition(".")[0], lambda: _questions(path))
+
+
+def _questions(path: Path) -> Iterator[SavedQuestion]:
+    questions: dict[str, Question] = {}
+    samples: dict[str, dict[int, Sampled]] = {}
+    for trace in read_traces(path):
+        id_ = str(trace.question_index if trace.question_id is None else trace.question_id)
+        if not readable(trace.gold):
+            raise SettingError(f"{path}: question {id_}: the gold {trace.gold!r} is no answer")
+        gold = str(trace.gold)
+        known = questions.setdefault(
+            id_,
+            Question(
+                len(questions),
+                question_key({"question": trace.question}, gold),
+                trace.question,
+                gold,
+                (Gold(gold),),
+                id_,
+            ),
+        )
+        if known.gold != gold:
+            raise SettingError(f"{path}: question {id_} has two golds: {known.gold!r}, {gold!r}")
+        own = samples.setdefault(id_, {})
+        if trace.repeat in own:
+            raise SettingError(f"{path}: question {id_}, repeat {trace.repeat} is there twice")
+        recorded = {
+            PUBLISHED: _answer(trace.answer),
+            PUBLISHED_REGEX: _answer(trace.answer_regex),
+        }
+        own[trace.repeat] = Sampled(trace_text(trace.turns), recorded)
+    for id_, question in questions.items():
+        original = {r: s.answers[PUBLISHED] for r, s in samples[id_].items()}
+        yield SavedQuestion(question, samples[id_], original=original)
+
+
+def _answer(answer: str | int | float | None) -> str | None:
+    return None if answer in (None, "invalid") else str(answer)
