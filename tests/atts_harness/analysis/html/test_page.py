@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 import report_material as material
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atts_harness.analysis.html import labels
@@ -61,6 +61,7 @@ def test_the_same_report_gives_the_same_page(made, tmp_path):
     assert again.read_bytes() == page.read_bytes()
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_json_in_a_script_element_cannot_end_it(text):
     shown = str(script_json([text]))
@@ -131,6 +132,7 @@ def test_calls_take_the_lowest_free_slot_of_their_lane():
     assert len(timeline(calls, most=2)) == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.1, 9)), min_size=1, max_size=40))
 def test_calls_on_one_slot_never_overlap(spans):
     bars = timeline([call(n, sent, sent + long) for n, (sent, long) in enumerate(spans)])
@@ -247,6 +249,7 @@ def test_series_colours_are_readable_as_text(theme):
     assert set(colours) == set(LIGHT)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 200), max_size=15))
 def test_labels_at_the_ends_of_lines_do_not_touch(heights):
     placed = labels.spread(heights, 0, 200)
