@@ -109,7 +109,10 @@ class GenerateReply(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
 
 
 class ScoreReply(msgspec.Struct, frozen=True, kw_only=True, tag="score"):
-    """`logprobs` has `len(ids) - start` finite entries, untempered (natural logarithm)."""
+    """`logprobs` has `len(ids) - start` entries, untempered (natural logarithm).
+
+    Minus infinity is a probability of zero, and a score like any other.
+    """
 
     logprobs: tuple[float, ...]
     usage: Usage
@@ -123,12 +126,17 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         scores_read_cache: a score computes the segment only, not its whole context.
         seeds: equal seed, equal tokens (at equal batch composition).
         top_logprobs: most alternatives a request may ask for.
+        output_ids: ids of a reply are below it, where the model's vocabulary is padded beyond the
+            tokenizer's; 0: it is not.
+        counts_ids: its usage counts the very ids of the request. False where texts are sent.
     """
 
     scores: bool = True
     scores_read_cache: bool = True
     seeds: bool = True
     top_logprobs: int = 20
+    output_ids: int = 0
+    counts_ids: bool = True
 
 
 @runtime_checkable

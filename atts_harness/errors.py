@@ -5,18 +5,23 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from atts_harness.secrecy import hide
+
 SAMPLES_FAILED = 3
 """Exit status of a run in which every sample has a result, and some of them failed for good."""
 
 
 class AttsError(Exception):
-    """Base of every error this project raises on purpose.
+    """Base of every error this project raises on purpose. Secrets are taken out of its message.
 
     Attributes:
         retryable: True if the same call may succeed later (a busy or restarting engine).
     """
 
     retryable: bool = False
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(hide(message))
 
 
 class SettingError(AttsError):
@@ -94,6 +99,22 @@ class BackendTimeoutError(BackendError):
 
 class BadRequestError(BackendError):
     """The backend refused the request itself; trying again gives the same answer."""
+
+
+class RefusedError(BadRequestError):
+    """A server refused the request (status 400 to 499).
+
+    The words of a refusal decide nothing. The role client checks requests before they go out, so
+    it tries again, and sees by the engine's other calls whether the request or the engine is at
+    fault.
+
+    Attributes:
+        status: of the reply.
+    """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class SampleFailedError(AttsError):

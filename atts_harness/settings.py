@@ -10,7 +10,6 @@ the task's `generation_kwargs`, then presets, then defaults.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -22,6 +21,7 @@ from atts_harness import plugins
 from atts_harness.backend import BackendKind, BackendOptions, BackendSpec, Role, Sampling
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.presets import preset_settings
+from atts_harness.secrecy import find_secret
 from atts_harness.strategy import Strategy, StrategyOptions
 
 T = TypeVar("T")
@@ -357,17 +357,10 @@ def _spec(run: RunOptions, role: Role, kind: BackendKind, values: Mapping[str, A
     return BackendSpec(kind.name, model, options, role, run.run_dir)
 
 
-_SECRET_NAME = re.compile(
-    r"(^|_)(api_?key|secret|password|authorization|bearer|hf_token|access_token)$", re.I
-)
-# A known sort of key, or a password in an address.
-_SECRET_VALUE = re.compile(r"^(sk-|hf_|Bearer )[\w-]{12,}$|^\w+://[^/@\s]*:[^/@\s]+@")
-
-
 def _refuse_secrets(args: Mapping[str, Any]) -> None:
-    for name, value in args.items():
-        if _SECRET_NAME.search(name) or (isinstance(value, str) and _SECRET_VALUE.match(value)):
-            raise SettingError(
-                f"{name}: looks like a secret, and lm-eval writes model_args into its results; "
-                "set it in the environment instead (OPENAI_API_KEY, HF_TOKEN, ...)"
-            )
+    name = find_secret(args)
+    if name is not None:
+        raise SettingError(
+            f"{name}: looks like a secret, and lm-eval writes model_args into its results; "
+            "set it in the environment instead (OPENAI_API_KEY, HF_TOKEN, `headers_env`, ...)"
+        )

@@ -90,6 +90,7 @@ class HuggingFaceTokenizer:
         chat_template: a Jinja template that replaces the tokenizer's own.
         template_args: further arguments of the template (`enable_thinking`, ...).
         eos_ids: ids that end a turn beside the tokenizer's own eos (from `generation_config`).
+        output_size: number of ids that the model may write, where it is padded beyond these.
     """
 
     def __init__(
@@ -99,6 +100,7 @@ class HuggingFaceTokenizer:
         chat_template: str | None = None,
         template_args: Mapping[str, Any] | None = None,
         eos_ids: Sequence[int] = (),
+        output_size: int = 0,
     ) -> None:
         self._hf = tokenizer
         self._template = chat_template
@@ -110,6 +112,7 @@ class HuggingFaceTokenizer:
             [*eos_ids, *([] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)])]
         )
         self.vocab_size = len(tokenizer)
+        self.output_size = max(self.vocab_size, output_size)
         # A vocabulary's object is not safe to use from two threads (an engine's and the loop's).
         self._lock = threading.Lock()
         # Metaspace tokenizers drop a space at the start of a text; behind an anchor they do not.
@@ -283,7 +286,20 @@ def load_tokenizer(
         chat_template=_template_text(chat_template),
         template_args=template_args,
         eos_ids=eos_ids,
+        output_size=_output_size(path, options),
     )
+
+
+def _output_size(path: str, options: Mapping[str, Any]) -> int:
+    """The vocabulary size in the model's configuration; 0 where there is none."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(path, **options).get_text_config()
+    except (OSError, ValueError, KeyError, ImportError):
+        return 0  # a tokenizer alone, or a model that this release does not know
+    size = getattr(config, "vocab_size", 0)
+    return size if isinstance(size, int) else 0
 
 
 def _template_text(given: str | None) -> str | None:

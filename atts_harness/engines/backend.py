@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from atts_harness import guards
 from atts_harness.backend import (
     BackendSpec,
     Capabilities,
@@ -17,11 +18,10 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
-from atts_harness.engines.guards import check_generate, check_score
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.metrics import names_of_engines, parse_figures
 from atts_harness.engines.options import EngineOptions, request_headers
-from atts_harness.engines.served import SAMPLE_TEXT, Served, identity_of
+from atts_harness.engines.served import SAMPLE_TEXT, Served, identity_of, output_ids
 from atts_harness.engines.servers import Launch, Server, start
 from atts_harness.errors import (
     AttsError,
@@ -30,6 +30,7 @@ from atts_harness.errors import (
     BadRequestError,
     SettingError,
 )
+from atts_harness.guards import check_generate, check_score
 from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import Tokenizer
 
@@ -65,7 +66,7 @@ class EngineBackend:
         self.tokenizer = tokenizer
         self.max_length = max_length
         self.served_model = served.name
-        self.capabilities = Capabilities()
+        self.capabilities = Capabilities(output_ids=output_ids(tokenizer))
         self.server = server
         managed = server is not None
         self.identity = identity_of(served, tokenizer, max_length, managed=managed)
@@ -79,7 +80,7 @@ class EngineBackend:
             request: what is asked.
             reserve: tokens the engine must be able to generate behind a scored context.
         """
-        vocab_size = self.tokenizer.vocab_size
+        vocab_size = max(self.tokenizer.vocab_size, self.capabilities.output_ids)
         if isinstance(request, ScoreRequest):
             check_score(request, vocab_size=vocab_size, max_length=self.max_length, reserve=reserve)
         else:
@@ -120,7 +121,7 @@ class EngineBackend:
             EngineGoneError: it is a server of ours, and dead.
         """
         request = GenerateRequest(ids=(0,), max_tokens=1, sampling=Sampling(temperature=0.0))
-        await self.generate(request)
+        await guards.generate(self, request)
 
     async def metrics(self) -> Mapping[str, float]:
         """The engine's own figures; see `figures`. Empty where the server tells none.
@@ -170,7 +171,7 @@ class EngineBackend:
         if not self.capabilities.scores:
             return None
         ids = self.tokenizer.encode(SAMPLE_TEXT)
-        reply = await self.score(ScoreRequest(ids=ids, start=1))
+        reply = await guards.score(self, ScoreRequest(ids=ids, start=1))
         return tuple(round(max(value, LEAST_PROBED), 4) for value in reply.logprobs)
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:

@@ -37,6 +37,8 @@ async def request(
 ) -> aiohttp.ClientResponse:
     """Send a request; once more, at once, if the connection that it went out on was an old one.
 
+    Redirects are not followed: they would take prompts and keys to another host.
+
     A server closes a connection that has been idle for a while. Where the client, or the server,
     stalls for that long, a request may already be on its way there: it ends without a byte of a
     reply, and nothing was done for it. On a new connection such an end is the server's own, and
@@ -53,11 +55,11 @@ async def request(
     """
     opened.set(False)
     try:
-        return await session.request(method, url, data=body)
+        return await session.request(method, url, data=body, allow_redirects=False)
     except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
         refused = isinstance(error, aiohttp.ClientConnectorError)
         # Of a reply that began and broke off, aiohttp gives the beginning.
         began = not isinstance(getattr(error, "message", ""), str)
         if opened.get() or refused or began:
             raise
-    return await session.request(method, url, data=body)
+    return await session.request(method, url, data=body, allow_redirects=False)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from atts_harness.engines.replies import decode
+from atts_harness.engines.replies import UNDECODABLE, decode
 from atts_harness.errors import (
     AttsError,
     BackendTimeoutError,
@@ -21,7 +21,12 @@ from atts_harness.errors import (
     BadRequestError,
     ContextLengthError,
     MalformedReplyError,
+    RefusedError,
 )
+from atts_harness.secrecy import hide, remember
+
+if TYPE_CHECKING:
+    import aiohttp
 
 T = TypeVar("T")
 
@@ -29,14 +34,14 @@ CONNECT_SECONDS = 10.0
 # Servers close idle connections after 5 s (uvicorn's default), so ours are dropped earlier.
 KEEP_ALIVE_SECONDS = 3.0
 LONGEST_MESSAGE = 300
+DEEPEST_MESSAGE = 8
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 
-_TOO_LONG = re.compile(
-    r"context length|maximum context|context window|max_model_len|maximum model length|"
-    r"longer than the model|max_seq_len|too many tokens|"
-    r"exceeds? the (?:maximum|available) (?:allowed )?(?:length|tokens|context)",
-    re.IGNORECASE,
-)
+LONGEST_REPLY = 64 << 20
+"""Bytes; a score of 128k tokens takes 10 MB as vLLM writes it."""
+LONGEST_REFUSAL = 1 << 16
+# How servers say in a field of its own, not in words, that a request is too long for the model.
+TOO_LONG = frozenset({"context_length_exceeded", "input_tokens"})
 
 
 class EngineHttp:
@@ -45,8 +50,9 @@ class EngineHttp:
     Args:
         url: base address, without a trailing slash.
         name: the setting it came from (`target_url`); errors name it.
-        headers: sent with every request.
+        headers: sent with every request; their values are hidden in every error.
         timeout: seconds a request may take; None: the caller limits it.
+        longest: most bytes of a reply, after it was inflated.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class EngineHttp:
         name: str = "url",
         headers: Mapping[str, str] | None = None,
         timeout: float | None = None,
+        longest: int = LONGEST_REPLY,
     ) -> None:
         import aiohttp
 
@@ -63,6 +70,8 @@ class EngineHttp:
 
         self.url = url.rstrip("/")
         self.name = name
+        self._longest = longest
+        remember((headers or {}).values())
         self.sent_bytes = 0
         self.received_bytes = 0
         self._session = aiohttp.ClientSession(
@@ -74,7 +83,7 @@ class EngineHttp:
 
     async def get(self, path: str, kind: type[T] | msgspec.json.Decoder[T]) -> T:
         """GET, decoded by schema. Errors as `post`."""
-        return decode(await self.exchange("GET", path), kind, f"GET {path}")
+        return self._decoded(await self.exchange("GET", path), kind, f"GET {path}")
 
     async def post(self, path: str, payload: Any, kind: type[T] | msgspec.json.Decoder[T]) -> T:
         """POST JSON, decoded by schema.
@@ -87,7 +96,17 @@ class EngineHttp:
             BadRequestError: refused for another reason.
         """
         body = msgspec.json.encode(payload)
-        return decode(await self.exchange("POST", path, body), kind, f"POST {path}")
+        return self._decoded(await self.exchange("POST", path, body), kind, f"POST {path}")
+
+    def _decoded(self, content: bytes, kind: type[T] | msgspec.json.Decoder[T], what: str) -> T:
+        """A good reply by its schema; what a page or an error with status 200 says is kept."""
+        try:
+            return decode(content, kind, what)
+        except MalformedReplyError as error:
+            said = error_message(content)
+            raise MalformedReplyError(
+                f"{self.name}: {_first_line(str(error))}; the server said: {said}"
+            ) from error
 
     async def exchange(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """One request and the bytes of a good reply. Errors as `post`."""
@@ -99,15 +118,20 @@ class EngineHttp:
         self.sent_bytes += len(body or b"")
         try:
             async with await request(self._session, method, self.url + path, body) as response:
-                content = await response.read()
+                good = response.status < 300
+                content = await self._read(response, self._longest if good else LONGEST_REFUSAL)
                 self.received_bytes += len(content)
-                if response.status < 300:
-                    return content
-                raise _refusal(where, response.status, response.headers, content)
+                if not good:
+                    raise self._refusal(where, response.status, response.headers, content)
+                if len(content) > self._longest:
+                    raise MalformedReplyError(f"{where}: a reply of over {self._longest} bytes")
+                return content
         except TimeoutError as error:
             raise BackendTimeoutError(f"{where}: no reply in time") from error
         except aiohttp.ClientPayloadError as error:
-            raise MalformedReplyError(f"{where}: the reply breaks off: {error}") from error
+            raise MalformedReplyError(
+                f"{where}: the reply breaks off: {_first_line(str(error))}"
+            ) from error
         except aiohttp.InvalidURL as error:
             raise BadRequestError(f"{where}: not a valid URL") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -115,22 +139,43 @@ class EngineHttp:
                 f"{where}: {_first_line(str(error) or repr(error))}"
             ) from error
 
+    async def _read(self, response: aiohttp.ClientResponse, most: int) -> bytes:
+        """The body, as far as it is wanted; what is too long is not read to its end."""
+        parts, size = [], 0
+        while part := await response.content.readany():
+            parts.append(part)
+            size += len(part)
+            if size > most:
+                response.close()
+                break
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _refusal(
+        self, where: str, status: int, headers: Mapping[str, str], content: bytes
+    ) -> AttsError:
+        said = error_message(content)
+        if status in RETRYABLE_STATUS or status >= 500:
+            return BackendUnavailableError(f"{where}: {status} {said}", _retry_after(headers))
+        if status < 400:
+            place = _first_line(headers.get("Location", "nowhere"))
+            return RefusedError(
+                f"{where}: {status}, it redirects to {place}; redirects are not followed, so give "
+                f"the final address as {self.name}",
+                status,
+            )
+        if _codes(content) & TOO_LONG:
+            return ContextLengthError(f"{where}: {status} {said}")
+        text = f"{where}: {status} {said}"
+        if status in (401, 403):
+            text += (
+                " (give the server's key or headers in the environment: `headers_env`, "
+                "`api_key_env`)"
+            )
+        return RefusedError(text, status)
+
     async def aclose(self) -> None:
         """Close every connection; requests in flight break off."""
         await self._session.close()
-
-
-def _refusal(where: str, status: int, headers: Mapping[str, str], content: bytes) -> AttsError:
-    said = error_message(content)
-    if status in RETRYABLE_STATUS or status >= 500:
-        return BackendUnavailableError(f"{where}: {status} {said}", _retry_after(headers))
-    if _TOO_LONG.search(said):
-        return ContextLengthError(f"{where}: {status} {said}")
-    if status in (401, 403):
-        said += (
-            " (give the server's key or headers in the environment: `headers_env`, `api_key_env`)"
-        )
-    return BadRequestError(f"{where}: {status} {said}")
 
 
 def error_message(content: bytes) -> str:
@@ -139,28 +184,44 @@ def error_message(content: bytes) -> str:
     Seen: `{"error": {"message": m}}`, `{"error": m}`, `{"object": "error", "message": m}`,
     `{"detail": m}`, `{"detail": [{"msg": m}, ...]}`, plain text, HTML, nothing.
     """
+    content = content[:LONGEST_REFUSAL]
     try:
         body: Any = msgspec.json.decode(content)
-    except msgspec.DecodeError:
-        text = re.sub(r"<[^>]*>", " ", content.decode("utf-8", "replace"))
+    except UNDECODABLE:
+        text = re.sub(r"<[^<>]*>", " ", content.decode("utf-8", "replace"))
         return _first_line(text) or "(no message)"
     return _first_line(_find_message(body) or content.decode("utf-8", "replace"))
 
 
-def _find_message(body: Any) -> str:
+def _codes(content: bytes) -> set[str]:
+    """What an error body says in fields of its own: `code`, `type`, `param`."""
+    try:
+        body: Any = msgspec.json.decode(content)
+    except UNDECODABLE:
+        return set()
+    inner = body.get("error", body) if isinstance(body, dict) else None
+    if not isinstance(inner, dict):
+        return set()
+    return {v for k in ("code", "type", "param") if isinstance(v := inner.get(k), str)}
+
+
+def _find_message(body: Any, depth: int = 0) -> str:
     if isinstance(body, str):
         return body
+    if depth > DEEPEST_MESSAGE:
+        return ""
     if isinstance(body, list):
-        return "; ".join(filter(None, map(_find_message, body)))
+        return "; ".join(filter(None, [_find_message(part, depth + 1) for part in body]))
     if isinstance(body, dict):
         for key in ("error", "message", "msg", "detail"):
-            if found := _find_message(body.get(key)):
+            if found := _find_message(body.get(key), depth + 1):
                 return found
     return ""
 
 
 def _first_line(text: str) -> str:
-    line = " ".join(text.split())
+    # What is to be hidden is looked for before the text is cut: half a key is left of it otherwise.
+    line = hide(" ".join(text.split()))
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
 
 

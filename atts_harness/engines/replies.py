@@ -1,12 +1,15 @@
-"""Decoding replies by schema; what cannot be trusted is an error that may be retried.
+"""Decoding replies by schema; what cannot be decoded is an error that may be retried.
 
-Only the fields that a schema names are built; the rest of a reply is skipped over by the decoder.
-That is most of it: a score's reply names every token of the context.
+What a reply says is checked against its request elsewhere (`atts_harness.guards`). Only the fields
+that a schema names are built; the rest of a reply is skipped over by the decoder. That is most of
+it: a score's reply names every token of the context.
 """
 
 from __future__ import annotations
 
 import functools
+import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +18,8 @@ import msgspec
 from atts_harness.errors import MalformedReplyError
 
 T = TypeVar("T")
+UNDECODABLE = (msgspec.DecodeError, ValueError, RecursionError, OverflowError)
+ZERO_PROBABILITY = -3.4028234663852886e38
 # vLLM writes this for a probability of zero, SGLang the least float32; no real one comes near.
 IMPOSSIBLE = -9999.0
 
@@ -37,26 +42,48 @@ def decode(
     how = kind if isinstance(kind, msgspec.json.Decoder) else msgspec.json.Decoder(kind)
     try:
         value: T = how.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise MalformedReplyError(f"{what}: {error}") from error
+    except UNDECODABLE as error:
+        again = _with_zero_probabilities(bytes(content))
+        if again is not None:
+            value = decode(again, how, what)
+            return value
+        raise MalformedReplyError(f"{what}: {_cause(error)}") from error
     return value
 
 
-def finite(logprobs: Iterable[float | None], what: str) -> tuple[float, ...]:
-    """Log-probabilities, checked.
+def _with_zero_probabilities(content: bytes) -> bytes | None:
+    """JSON of a server that writes minus infinity as a bare word; None if that is not its fault."""
+    if b"-Infinity" not in content:
+        return None
 
-    Rounding may put one a hair above zero; that is zero. A probability of zero comes as minus
-    infinity, as null or as an engine's stand-in, and none of these can be averaged.
+    def constant(word: str) -> float:
+        if word != "-Infinity":
+            raise ValueError(f"{word} is no number")
+        return ZERO_PROBABILITY
+
+    try:
+        return msgspec.json.encode(json.loads(content, parse_constant=constant))
+    except UNDECODABLE:
+        return None
+
+
+def _cause(error: Exception) -> str:
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def log_probabilities(values: Iterable[float | None], what: str) -> tuple[float, ...]:
+    """Log-probabilities as numbers: an engine's stand-in for a probability of zero becomes one.
 
     Raises:
-        MalformedReplyError: one is missing, not finite or positive.
+        MalformedReplyError: one is missing.
     """
-    values = []
-    for index, value in enumerate(logprobs):
-        if value is None or not IMPOSSIBLE < value < 1e-3:  # NaN fails every comparison
-            raise MalformedReplyError(f"{what}: log-probability {index} is {value}")
-        values.append(min(float(value), 0.0))
-    return tuple(values)
+    told = tuple(values)
+    if None in told:
+        raise MalformedReplyError(f"{what}: log-probability {told.index(None)} is missing")
+    numbers: tuple[float, ...] = told  # type: ignore[assignment]
+    if numbers and min(numbers) <= IMPOSSIBLE:
+        return tuple([-math.inf if value <= IMPOSSIBLE else value for value in numbers])
+    return numbers
 
 
 def same_ids(returned: Sequence[int], sent: Sequence[int], what: str) -> None:

@@ -13,7 +13,7 @@ from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import EngineOptions
 from atts_harness.errors import SettingError
 from atts_harness.identity import ModelIdentity
-from atts_harness.tokenizer import Tokenizer
+from atts_harness.tokenizer import HuggingFaceTokenizer, Tokenizer
 from atts_harness.weights import model_config, model_folder, weights_digest
 
 # Plain text only: names of special tokens mean different things to `encode` and to a server.
@@ -84,6 +84,11 @@ def identity_of(
         speculative=served.speculative,
         started=served.started,
     )
+
+
+def output_ids(tokenizer: Tokenizer) -> int:
+    """Number of ids that the model may write: more than the tokenizer's where it is padded."""
+    return tokenizer.output_size if isinstance(tokenizer, HuggingFaceTokenizer) else 0
 
 
 class Listed(Protocol):

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from atts_harness import errors
+from atts_harness import errors, guards
 from atts_harness.backend import Backend, GenerateReply, GenerateRequest, ScoreReply
 from atts_harness.errors import (
     BackendError,
     BackendUnavailableError,
     ContextLengthError,
-    MalformedReplyError,
+    RefusedError,
 )
 from atts_harness.journal.contract import Journal, replayed
 from atts_harness.journal.hashing import Request, request_hash
@@ -58,7 +57,9 @@ class Calls:
         """The recorded outcome of one call; a failure for good has an error and no reply.
 
         Tries that fail because the engine is gone are recorded and do not count against
-        `retries`.
+        `retries`. A refusal is tried again: it was checked that the request fits, so either the
+        engine is not itself (restarting, its key exchanged, its queue full), or the request is
+        refused every time.
 
         Args:
             engine: where to.
@@ -106,7 +107,7 @@ class Calls:
                 engines_fault = engine.failed(raised)
             finally:
                 engine.slots.release(lane)
-            if not failure.retryable:
+            if not failure.retryable and not isinstance(failure, RefusedError):
                 break
             spent += not engines_fault
             logger.debug("%s: try %d failed: %s", key, len(faults), failure)
@@ -144,16 +145,8 @@ class Calls:
 
 async def _send(backend: Backend, request: Request) -> GenerateReply | ScoreReply:
     if isinstance(request, GenerateRequest):
-        return await backend.generate(request)
-    reply = await backend.score(request)
-    expected = len(request.ids) - request.start
-    if len(reply.logprobs) != expected:
-        raise MalformedReplyError(
-            f"score: {len(reply.logprobs)} log-probabilities for {expected} tokens"
-        )
-    if not all(map(math.isfinite, reply.logprobs)):
-        raise MalformedReplyError("score: a log-probability is not a finite number")
-    return reply
+        return await guards.generate(backend, request)
+    return await guards.score(backend, request)
 
 
 def failure_of(record: CallRecord) -> BackendError:

@@ -25,6 +25,7 @@ from atts_harness.errors import (
     BackendUnavailableError,
     EngineGoneError,
     ModelChangedError,
+    RefusedError,
     SettingError,
 )
 from atts_harness.identity import changes, in_words
@@ -138,6 +139,10 @@ class Engine:
 
     def failed(self, error: BackendError) -> bool:
         """A try failed; tells whether it is the engine's fault, so that it does not count."""
+        if isinstance(error, RefusedError):
+            self.doubtful = True
+            self._tried.set()
+            return self.gone
         if not looks_gone(error):
             self.replied()
             return False
@@ -154,7 +159,7 @@ class Engine:
         """A call has used up its tries: is that because the engine is gone?"""
         if self.gone:
             return True
-        if not isinstance(error, BackendUnavailableError):
+        if not isinstance(error, BackendUnavailableError | RefusedError):
             return False
         try:
             async with asyncio.timeout(PING_SECONDS):

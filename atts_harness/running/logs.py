@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from atts_harness.secrecy import HIDDEN, hide
+
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-HIDDEN = "[hidden]"
 SHORTEST = 8  # a shorter value would hide half the log
 
 _SECRET = re.compile(
@@ -23,7 +24,8 @@ _SECRET_NAME = re.compile(r"(?i)(api_?key|secret|password|token)$")
 
 
 def redacted(text: str) -> str:
-    """`text` without what looks like a secret, and without values of secret variables."""
+    """`text` without what was sent as a key, what looks like one, and secret variables' values."""
+    text = hide(text)
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and _SECRET_NAME.search(name):
             text = text.replace(value, HIDDEN)

@@ -7,8 +7,43 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
-Fault = Literal["500", "429", "timeout", "reset", "truncated", "nan", "length"]
-FAULTS: tuple[Fault, ...] = get_args(Fault)
+Common = Literal["500", "429", "timeout", "reset", "truncated", "nan", "length"]
+FAULTS: tuple[Common, ...] = get_args(Common)
+"""What goes wrong with every engine now and then."""
+Hostile = Literal[
+    "ids-beyond",
+    "ids-negative",
+    "ids-2^32",
+    "ids-2^80",
+    "ids-too-many",
+    "other-id",
+    "other-prompt",
+    "cached-too-many",
+    "usage-2^80",
+    "usage-negative",
+    "logprob-above-zero",
+    "logprob-missing",
+    "logprob-zero-probability",
+    "stop-unasked",
+    "finish-unknown",
+    "finish-null",
+    "html",
+    "error-with-200",
+    "deep",
+    "bad-utf8",
+    "huge",
+    "inflated",
+    "400",
+    "400-queue",
+    "400-deep",
+    "401",
+    "404",
+    "redirect",
+    "echo",
+]
+HOSTILE: tuple[Hostile, ...] = get_args(Hostile)
+"""Replies of servers that went wrong, over HTTP only; see `mock_hostile`."""
+Fault = Common | Hostile
 
 
 @dataclass(frozen=True)
@@ -20,6 +55,7 @@ class FaultPlan:
         most: a request fails at most so often; then it is served.
         retry_after: seconds that a 429 asks to wait.
         seed: of the draws.
+        sort: `generate` or `score`: only these go wrong; None: both.
 
     Raises:
         ValueError: the rates sum to more than 1 or name no fault.
@@ -29,11 +65,14 @@ class FaultPlan:
     most: int = 1_000_000
     retry_after: float = 1.0
     seed: int = 0
+    sort: Literal["generate", "score"] | None = None
 
     def __post_init__(self) -> None:
-        unknown = set(self.rates) - set(FAULTS)
+        unknown = set(self.rates) - {*FAULTS, *HOSTILE}
         if unknown:
-            raise ValueError(f"rates: no fault is called {sorted(unknown)}; there are {FAULTS}")
+            raise ValueError(
+                f"rates: no fault is called {sorted(unknown)}; there are {FAULTS} and {HOSTILE}"
+            )
         if not 0 <= sum(self.rates.values()) <= 1:
             raise ValueError(f"rates: sum to {sum(self.rates.values())}, not to [0, 1]")
 
@@ -45,6 +84,8 @@ class FaultPlan:
             tried: how often it came before.
         """
         if not self.rates or tried >= self.most:
+            return None
+        if self.sort is not None and not key.startswith(self.sort):
             return None
         draw = random.Random(f"{self.seed}/{key}/{tried}").random()
         for fault, rate in self.rates.items():

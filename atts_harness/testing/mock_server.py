@@ -16,9 +16,10 @@ from typing import Any, Self
 import msgspec
 from aiohttp import web
 
+from atts_harness.testing import mock_hostile
 from atts_harness.testing.mock_dialects import DIALECTS, Dialect, DialectName, WireError, encode
 from atts_harness.testing.mock_engine import EngineFaultError, MockEngine, random_text
-from atts_harness.testing.mock_faults import FAULTS, Fault, FaultPlan
+from atts_harness.testing.mock_faults import FAULTS, HOSTILE, Fault, FaultPlan
 from atts_harness.testing.mock_latency import per_token
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -86,18 +87,23 @@ class MockServer:
         if self.engine.gone:
             return _broken_off(http)
         try:
-            request = self.dialect.parse(msgspec.json.decode(await http.read()), self.engine)
+            sent = msgspec.json.decode(await http.read())
+            request = self.dialect.parse(sent, self.engine)
         except (WireError, msgspec.DecodeError) as error:
             return _json(self.dialect.refuse(str(error)), 400)
         try:
             reply = await self.engine.serve(request)
         except EngineFaultError as error:
-            return self._faulty(http, request, error)
+            return self._faulty(http, sent, request, error)
         if self.engine.gone:
             return _broken_off(http)
-        return _json(self.dialect.render(request, reply, self.engine))
+        body = self.dialect.render(request, reply, self.engine)
+        _name(body, sent)
+        return _json(body)
 
-    def _faulty(self, http: web.Request, request: Any, error: EngineFaultError) -> web.Response:
+    def _faulty(
+        self, http: web.Request, sent: Any, request: Any, error: EngineFaultError
+    ) -> web.Response:
         fault: Fault = error.fault
         if fault == "500":
             return _json(self.dialect.refuse("mock: internal error"), 500)
@@ -108,9 +114,13 @@ class MockServer:
         if fault == "reset" or error.reply is None:
             return _broken_off(http)
         body = self.dialect.render(request, error.reply, self.engine)
+        _name(body, sent)
+        if fault in HOSTILE:
+            return mock_hostile.answer(fault, http, body, self.engine.tokenizer.vocab_size)
         if fault == "truncated":
             raw = encode(body)
             return web.Response(body=raw[: len(raw) // 2], content_type="application/json")
+        assert fault in FAULTS
         self.dialect.spoil(body, fault)
         # Not msgspec: it would write null where a sloppy server writes NaN.
         return web.Response(body=json.dumps(body).encode(), content_type="application/json")
@@ -171,6 +181,12 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
     )
 
 
+def _name(body: dict[str, Any], sent: Any) -> None:
+    """SGLang says under which id a request came."""
+    if "meta_info" in body:
+        body["meta_info"]["id"] = sent.get("rid", "mock")
+
+
 def _broken_off(http: web.Request) -> web.Response:
     """No reply: the connection is reset."""
     if http.transport is not None:
@@ -191,10 +207,12 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=64, help="most tokens of a generation")
     parser.add_argument("--tokenizer", help="folder or hub id; by default one token a byte")
     parser.add_argument("--no-log", action="store_true", help="keep no log of requests")
-    for fault in FAULTS:
+    for fault in (*FAULTS, *HOSTILE):
         parser.add_argument(f"--fault-{fault}", type=float, default=0.0, metavar="RATE")
     given = parser.parse_args()
-    rates = {fault: getattr(given, f"fault_{fault}") for fault in FAULTS}
+    rates = {
+        fault: getattr(given, f"fault_{fault.replace('-', '_')}") for fault in (*FAULTS, *HOSTILE)
+    }
     engine = MockEngine(
         slots=given.slots,
         seed=given.seed,

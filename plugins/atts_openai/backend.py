@@ -21,8 +21,8 @@ from atts_harness.backend import (
 from atts_harness.engines.backend import EngineBackend, unreachable
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.options import EngineOptions, open_tokenizer
-from atts_harness.engines.replies import finite
-from atts_harness.engines.served import Served, check_window, pick_model
+from atts_harness.engines.replies import log_probabilities
+from atts_harness.engines.served import Served, check_window, output_ids, pick_model
 from atts_harness.engines.servers import Server
 from atts_harness.errors import (
     BackendError,
@@ -72,6 +72,8 @@ class OpenAIBackend(EngineBackend):
             scores_read_cache=False,
             seeds=dialect.seeds,
             top_logprobs=LEAST_ALTERNATIVES if dialect.alternatives else 0,
+            output_ids=output_ids(tokenizer),
+            counts_ids=dialect.takes_ids and dialect.tells_ids,
         )
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
@@ -95,7 +97,7 @@ class OpenAIBackend(EngineBackend):
             ids=tuple(ids),
             ending=ending,
             stop=stop,
-            logprobs=finite(logprobs.token_logprobs, "generation")
+            logprobs=log_probabilities(logprobs.token_logprobs, "generation")
             if known and logprobs is not None
             else None,
             top_logprobs=wire.alternatives(reply.choice, request.top_logprobs) if known else None,
@@ -123,7 +125,7 @@ class OpenAIBackend(EngineBackend):
             payload["return_tokens_as_token_ids"] = True
         reply = await self.send(self._path, payload, COMPLETION)
         values = wire.prompt_values(reply.choice, request.ids, request.start)
-        logprobs = finite(values, "score")
+        logprobs = log_probabilities(values, "score")
         return ScoreReply(
             logprobs=logprobs, usage=wire.usage_of(reply, generated=0, scored=len(logprobs))
         )
@@ -141,11 +143,17 @@ class OpenAIBackend(EngineBackend):
     ) -> tuple[list[int], Ending, str | None]:
         """Ids, ending and stop string of a completion."""
         if choice.finish_reason not in ("stop", "length"):
-            raise BackendUnavailableError(f"generation: ended by {choice.finish_reason}")
+            said = f"generation: ended by {str(choice.finish_reason)[:80]!r}"
+            raise (
+                BackendUnavailableError if choice.finish_reason == "abort" else MalformedReplyError
+            )(said)
         if self._dialect.tells_ids:
             ids = need_ids(choice)
         else:
             ids = list(self.tokenizer.encode(choice.text))
+            if len(ids) > request.max_tokens:
+                # The same text in other tokens: what is kept stays within the budget.
+                return ids[: request.max_tokens], "length", None
         ending: Ending = "length" if choice.finish_reason == "length" else "eos"
         stop = named_stop(choice)
         if stop is not None:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from atts_harness.engines.http import EngineHttp
-from atts_harness.engines.replies import decoder, finite
+from atts_harness.engines.replies import decoder, log_probabilities
 from atts_harness.engines.served import SAMPLE_TEXT
 from atts_harness.errors import AttsError, BadRequestError, MalformedReplyError, SettingError
 from atts_harness.tokenizer import Tokenizer
@@ -164,13 +164,14 @@ async def _find_score(
     tries: Tries, ids: list[int], start: int, reply: wire.Completion
 ) -> tuple[str, tuple[tuple[str, Any], ...] | None]:
     """The first way whose scores agree with what the server said when it generated."""
-    assert reply.choice.logprobs is not None
+    if reply.choice.logprobs is None:
+        return "none", None  # nothing to compare with: it may be used as a draft only
     known = reply.choice.logprobs.token_logprobs
     for way, fields in SCORE_WAYS:
         asked = {"prompt": ids, "temperature": 1.0, **fields}
         try:
             told = await tries.send(asked | {"return_tokens_as_token_ids": True})
-            values = finite(wire.prompt_values(told.choice, ids, start), "score")
+            values = log_probabilities(wire.prompt_values(told.choice, ids, start), "score")
             agrees = all(
                 abs(a - (b or 0.0)) < AGREEMENT for a, b in zip(values, known, strict=True)
             )

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from atts_harness import guards
 from atts_harness.backend import (
     BackendSpec,
     Capabilities,
@@ -140,7 +141,13 @@ class SGLangBackend(EngineBackend):
 
     async def _post(self, payload: dict[str, Any], rid: str) -> Reply:
         try:
-            return await self.send("/generate", payload, GENERATE)
+            reply: Reply = await self.send("/generate", payload, GENERATE)
+            if reply.meta_info.id not in (None, rid):
+                raise MalformedReplyError(
+                    f"{self.http.name}: the reply to request {rid} is that to "
+                    f"{str(reply.meta_info.id)[:80]!r}"
+                )
+            return reply
         except (asyncio.CancelledError, BackendError):
             # A server notices a dropped connection only after seconds; and a request that was
             # given up for any reason must not run on beside its retry.
@@ -165,26 +172,30 @@ class SGLangBackend(EngineBackend):
         asked = GenerateRequest(
             ids=prompt, max_tokens=8, sampling=Sampling(temperature=2.0), seed=11, top_logprobs=1
         )
-        self.capabilities = Capabilities(seeds=True)
+        self.capabilities = self._able(seeds=True)
         self._tempered = False
         try:
-            first = await self.generate(asked)
+            first = await guards.generate(self, asked)
         except BadRequestError as error:
             if "seed" not in str(error):
                 raise
-            self.capabilities = Capabilities(seeds=False)
-            first = await self.generate(asked)
-        again = await self.generate(asked)
-        other = await self.generate(msgspec.structs.replace(asked, seed=12))
-        score = await self.score(ScoreRequest(ids=prompt + first.ids, start=len(prompt)))
+            self.capabilities = self._able(seeds=False)
+            first = await guards.generate(self, asked)
+        again = await guards.generate(self, asked)
+        other = await guards.generate(self, msgspec.structs.replace(asked, seed=12))
+        score = await guards.score(self, ScoreRequest(ids=prompt + first.ids, start=len(prompt)))
         seeds = self.capabilities.seeds and first.ids == again.ids != other.ids
-        assert first.logprobs is not None
+        if first.logprobs is None:
+            raise MalformedReplyError("generation: log-probabilities are missing")
         self._tempered = any(
             abs(a - b) > 0.25 for a, b in zip(first.logprobs, score.logprobs, strict=True)
         )
         reads = score.usage.cached_tokens is not None and score.usage.cached_tokens > 0
-        self.capabilities = Capabilities(seeds=seeds, scores_read_cache=reads)
+        self.capabilities = self._able(seeds=seeds, scores_read_cache=reads)
         await self.settle(seeds=seeds, scores_read_cache=reads, tempered_logprobs=self._tempered)
+
+    def _able(self, **found: bool) -> Capabilities:
+        return msgspec.structs.replace(self.capabilities, **found)
 
 
 async def answers(http: EngineHttp, spec: BackendSpec) -> object:

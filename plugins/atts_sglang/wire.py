@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from atts_harness.backend import GenerateReply, GenerateRequest, ScoreReply, ScoreRequest, Usage
-from atts_harness.engines.replies import IMPOSSIBLE, finite, same_ids
+from atts_harness.engines.replies import IMPOSSIBLE, log_probabilities, same_ids
 from atts_harness.errors import BackendUnavailableError, MalformedReplyError
 from atts_harness.ids import as_json
 from atts_harness.transcript import Ending
@@ -34,6 +34,7 @@ class MetaInfo(msgspec.Struct):
     finish_reason: FinishReason
     prompt_tokens: int
     completion_tokens: int
+    id: str | None = None
     cached_tokens: int | None = None
     first_token_latency: float | None = None
     input_token_logprobs: list[LogprobEntry] | None = None
@@ -189,7 +190,7 @@ def read_score(reply: Reply, request: ScoreRequest, vocab_size: int) -> ScoreRep
         last = vocab_size - 1
         told = [last if b == last and a == 0 else a for a, b in zip(told, sent, strict=True)]
     same_ids(told, sent, "score")
-    logprobs = finite((entry[0] for entry in entries[1:]), "score")
+    logprobs = log_probabilities((entry[0] for entry in entries[1:]), "score")
     return ScoreReply(
         logprobs=logprobs,
         usage=Usage(
@@ -207,7 +208,10 @@ def _ending(reason: FinishReason) -> tuple[Ending, str | None]:
         return "length", None
     if reason.type == "stop":
         return ("stop", reason.matched) if isinstance(reason.matched, str) else ("eos", None)
-    raise BackendUnavailableError(f"generation: ended by {reason.type}: {reason.message or ''}")
+    said = f"generation: ended by {reason.type[:80]!r}: {(reason.message or '')[:200]}"
+    if reason.type == "abort":
+        raise BackendUnavailableError(said)
+    raise MalformedReplyError(said)
 
 
 def _output_logprobs(
@@ -225,4 +229,4 @@ def _output_logprobs(
         {id_: value for value, id_, _ in top or () if value is not None and value > IMPOSSIBLE}
         for top in tops
     )
-    return finite((entry[0] for entry in chosen), "generation"), alternatives
+    return log_probabilities((entry[0] for entry in chosen), "generation"), alternatives

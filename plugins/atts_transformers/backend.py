@@ -13,7 +13,7 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
-from atts_harness.errors import BadRequestError, ContextLengthError
+from atts_harness.guards import check_generate, check_score
 from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import HuggingFaceTokenizer
 from atts_transformers.engine import Engine
@@ -59,7 +59,9 @@ class TransformersBackend(InProcess):
     @property
     def capabilities(self) -> Capabilities:
         """Everything; any number of alternatives up to 1,000."""
-        return Capabilities(top_logprobs=min(1000, self.tokenizer.vocab_size))
+        return Capabilities(
+            top_logprobs=min(1000, self.tokenizer.vocab_size), output_ids=self._loaded.output_ids
+        )
 
     @property
     def running(self) -> int:
@@ -78,22 +80,12 @@ class TransformersBackend(InProcess):
             BadRequestError: no ids, an id outside the vocabulary, or a setting out of range.
             ContextLengthError: context and `max_tokens` exceed the window.
         """
-        if request.max_tokens < 1:
-            raise BadRequestError(f"max_tokens: must be at least 1, not {request.max_tokens}")
-        if not 0 <= request.top_logprobs <= self.capabilities.top_logprobs:
-            raise BadRequestError(
-                f"top_logprobs: must be in [0, {self.capabilities.top_logprobs}], "
-                f"not {request.top_logprobs}"
-            )
-        if "" in request.stop:
-            raise BadRequestError("stop: an empty string stops everywhere; leave it out")
-        sampling = request.sampling
-        if not (sampling.temperature >= 0 and 0 < sampling.top_p <= 1 and 0 <= sampling.min_p <= 1):
-            raise BadRequestError(
-                "sampling: needs temperature >= 0, top_p in (0, 1] and min_p in [0, 1], "
-                f"not {sampling.temperature}, {sampling.top_p}, {sampling.min_p}"
-            )
-        self._check(request.ids, request.max_tokens)
+        check_generate(
+            request,
+            vocab_size=self._loaded.output_ids,
+            max_length=self.max_length,
+            top_logprobs=self.capabilities.top_logprobs,
+        )
         reply = await self._run(request)
         assert isinstance(reply, GenerateReply)
         return reply
@@ -105,12 +97,7 @@ class TransformersBackend(InProcess):
             BadRequestError: nothing to score, or an id outside the vocabulary.
             ContextLengthError: the context exceeds the window.
         """
-        self._check(request.ids, 0)
-        if not 1 <= request.start < len(request.ids):
-            raise BadRequestError(
-                f"start: must be in [1, {len(request.ids)}), not {request.start}: the first id "
-                "has nothing before it, and at least one has to be scored"
-            )
+        check_score(request, vocab_size=self._loaded.output_ids, max_length=self.max_length)
         reply = await self._run(request)
         assert isinstance(reply, ScoreReply)
         return reply
@@ -121,20 +108,6 @@ class TransformersBackend(InProcess):
         # No executor: at the interpreter's exit, when runs are closed at the latest, none is left.
         self._engine.close(lambda: wake(loop, ended.set))
         await ended.wait()
-
-    def _check(self, ids: tuple[int, ...], max_tokens: int) -> None:
-        if not ids:
-            raise BadRequestError("ids: the context is empty; render a chat message first")
-        if min(ids) < 0 or max(ids) >= self.tokenizer.vocab_size:
-            raise BadRequestError(
-                f"ids: must be in [0, {self.tokenizer.vocab_size}), found {min(ids)} to {max(ids)}"
-            )
-        if len(ids) + max_tokens > self.max_length:
-            raise ContextLengthError(
-                f"max_length: {len(ids)} tokens of context and {max_tokens} to generate exceed "
-                f"the {self.max_length} of {self._loaded.name}; shorten the budget or raise "
-                "`max_length`"
-            )
 
     async def _run(self, request: GenerateRequest | ScoreRequest) -> GenerateReply | ScoreReply:
         loop = asyncio.get_running_loop()

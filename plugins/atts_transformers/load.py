@@ -37,6 +37,7 @@ class Loaded:
         cache_tokens: cache positions over all rows.
         max_rows: most cache rows.
         identity: who answers.
+        output_ids: ids that the model can take and write are below it.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Loaded:
     cache_tokens: int
     max_rows: int
     identity: ModelIdentity
+    output_ids: int
 
 
 def load(spec: BackendSpec) -> Loaded:
@@ -103,7 +105,18 @@ def load(spec: BackendSpec) -> Loaded:
             "attention": "packed" if runner.divisible else "plain",
         },
     )
-    return Loaded(name, options, runner, tokenizer, max_length, cache_tokens, rows, identity)
+    size = getattr(model.config.get_text_config(), "vocab_size", 0)
+    return Loaded(
+        name,
+        options,
+        runner,
+        tokenizer,
+        max_length,
+        cache_tokens,
+        rows,
+        identity,
+        max(size, tokenizer.vocab_size),
+    )
 
 
 def _device(name: str) -> torch.device:

@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
+from atts_harness import guards
 from atts_harness.backend import (
     BackendSpec,
-    Capabilities,
     GenerateReply,
     GenerateRequest,
     Sampling,
@@ -156,13 +156,15 @@ class VLLMBackend(EngineBackend):
         asked = GenerateRequest(
             ids=prompt, max_tokens=8, sampling=Sampling(temperature=2.0), seed=11, top_logprobs=1
         )
-        first = await self.generate(asked)
-        again = await self.generate(asked)
-        other = await self.generate(msgspec.structs.replace(asked, seed=12))
+        first = await guards.generate(self, asked)
+        again = await guards.generate(self, asked)
+        other = await guards.generate(self, msgspec.structs.replace(asked, seed=12))
         self._priorities = await self._takes(msgspec.structs.replace(asked, priority=1))
         reads = await self._choose_score_route(prompt)
         seeds = first.ids == again.ids != other.ids
-        self.capabilities = Capabilities(seeds=seeds, scores_read_cache=reads)
+        self.capabilities = msgspec.structs.replace(
+            self.capabilities, seeds=seeds, scores_read_cache=reads
+        )
         await self.settle(
             seeds=seeds,
             priorities=self._priorities,
@@ -184,7 +186,7 @@ class VLLMBackend(EngineBackend):
         # As long as the window allows: a token is generated behind it.
         ids = (text * (1 + PROBE_TOKENS // len(text)))[: max(2, self.max_length - 2)]
         request = ScoreRequest(ids=ids, start=max(1, len(ids) - len(text)))
-        known = await self.score(request)
+        known = await guards.score(self, request)
         if await self._can_score_tail(request, known):
             self.score_route = TAIL_ROUTE
             return True

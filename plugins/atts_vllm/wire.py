@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from atts_harness.backend import GenerateReply, GenerateRequest, ScoreReply, ScoreRequest, Usage
-from atts_harness.engines.replies import IMPOSSIBLE, decoder, finite, same_ids
+from atts_harness.engines.replies import IMPOSSIBLE, decoder, log_probabilities, same_ids
 from atts_harness.errors import BackendUnavailableError, MalformedReplyError
 from atts_harness.ids import as_json
 from atts_harness.transcript import Ending
@@ -244,7 +244,7 @@ def read_score(reply: ScoredCompletion, request: ScoreRequest) -> ScoreReply:
         except msgspec.DecodeError as error:
             raise MalformedReplyError(f"score: {error}") from error
         values.append(None if found is None else found.logprob)
-    logprobs = finite(values, "score")
+    logprobs = log_probabilities(values, "score")
     return ScoreReply(
         logprobs=logprobs,
         usage=Usage(
@@ -281,7 +281,7 @@ def read_tail(reply: TailScore, request: ScoreRequest) -> ScoreReply | None:
     wanted = (len(request.ids) - request.start, 1)
     if rows.shape != wanted:
         raise MalformedReplyError(f"score: an array of {rows.shape} instead of {wanted}")
-    logprobs = finite(rows[:, 0].tolist(), "score")
+    logprobs = log_probabilities(rows[:, 0].tolist(), "score")
     return ScoreReply(
         logprobs=logprobs,
         usage=Usage(
@@ -298,7 +298,10 @@ def _ending(choice: Choice) -> tuple[Ending, str | None]:
     if choice.finish_reason == "stop":
         reason = choice.stop_reason
         return ("stop", reason) if isinstance(reason, str) else ("eos", None)
-    raise BackendUnavailableError(f"generation: ended by {choice.finish_reason}")
+    said = f"generation: ended by {str(choice.finish_reason)[:80]!r}"
+    if choice.finish_reason == "abort":
+        raise BackendUnavailableError(said)
+    raise MalformedReplyError(said)
 
 
 def _output_logprobs(
@@ -313,7 +316,7 @@ def _output_logprobs(
         # The sampled token is among them, whether or not it is among the most likely ones.
         best = sorted((top or {}).items(), key=lambda item: -item[1])[:wanted]
         alternatives.append({_id(token): value for token, value in best if value > IMPOSSIBLE})
-    return finite(told.token_logprobs, "generation"), tuple(alternatives)
+    return log_probabilities(told.token_logprobs, "generation"), tuple(alternatives)
 
 
 def _id(token: str) -> int:

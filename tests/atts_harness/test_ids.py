@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atts_harness import ids as of_ids
-from atts_harness.engines.guards import check_ids
 from atts_harness.errors import BadRequestError
+from atts_harness.guards import check_ids
 
 ID = st.integers(0, 2**20)
 SPANS = st.lists(st.lists(ID, max_size=40).map(tuple), min_size=1, max_size=8)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from atts_harness import guards
 from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
 from atts_harness.engines.backend import EngineBackend
 from atts_harness.engines.doctor.finding import Finding
@@ -138,9 +139,11 @@ async def _scores(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
     prompt = backend.tokenizer.encode(SAMPLE_TEXT * 8)
     sampling = Sampling(temperature=1.0)
     segment = (
-        await backend.generate(GenerateRequest(ids=prompt, max_tokens=32, sampling=sampling))
+        await guards.generate(
+            backend, GenerateRequest(ids=prompt, max_tokens=32, sampling=sampling)
+        )
     ).ids
-    score = await backend.score(ScoreRequest(ids=prompt + segment, start=len(prompt)))
+    score = await guards.score(backend, ScoreRequest(ids=prompt + segment, start=len(prompt)))
     cost = score.usage.computed_tokens / len(segment)
     text = (
         f"a score of {len(segment)} tokens behind {len(prompt)} computes {cost:.2f} times its own"
@@ -185,13 +188,13 @@ async def _isolation(backend: EngineBackend, model: str) -> AsyncIterator[Findin
 
     async def disturb() -> None:
         while not stop.is_set():
-            await backend.generate(greedy)
+            await guards.generate(backend, greedy)
             if backend.capabilities.scores:
-                await backend.score(ScoreRequest(ids=prompt, start=len(prompt) // 2))
+                await guards.score(backend, ScoreRequest(ids=prompt, start=len(prompt) // 2))
 
     disturbing = asyncio.create_task(disturb())
     try:
-        replies = await asyncio.gather(*(backend.generate(request) for request in drawn))
+        replies = await asyncio.gather(*(guards.generate(backend, request) for request in drawn))
     finally:
         stop.set()
         await asyncio.gather(disturbing, return_exceptions=True)
@@ -214,7 +217,7 @@ async def _latency(backend: EngineBackend, model: str) -> AsyncIterator[Finding]
     took = []
     for _ in range(5):
         began = time.perf_counter()
-        await backend.generate(one)
+        await guards.generate(backend, one)
         took.append(time.perf_counter() - began)
     yield Finding(
         "ok",

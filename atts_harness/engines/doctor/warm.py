@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from atts_harness import guards
 from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
 from atts_harness.engines.backend import EngineBackend
 from atts_harness.engines.served import SAMPLE_TEXT
@@ -61,7 +62,7 @@ async def _round(backend: EngineBackend, kind: str, batch: int, ids: tuple[int, 
     began = time.perf_counter()
     if kind == "score":
         request = ScoreRequest(ids=ids, start=len(ids) // 2)
-        await asyncio.gather(*(backend.score(request) for _ in range(batch)))
+        await asyncio.gather(*(guards.score(backend, request) for _ in range(batch)))
     else:
         asked = GenerateRequest(
             ids=ids,
@@ -69,5 +70,5 @@ async def _round(backend: EngineBackend, kind: str, batch: int, ids: tuple[int, 
             sampling=Sampling(temperature=1.0),
             top_logprobs=0 if kind == "generate" else 1,
         )
-        await asyncio.gather(*(backend.generate(asked) for _ in range(batch)))
+        await asyncio.gather(*(guards.generate(backend, asked) for _ in range(batch)))
     return time.perf_counter() - began

@@ -1,6 +1,10 @@
 """Traffic with a server: typed errors for everything that can come back."""
 
 import asyncio
+import base64
+import html
+import json
+import urllib.parse
 
 import msgspec
 import pytest
@@ -13,6 +17,7 @@ from atts_harness.errors import (
     BadRequestError,
     ContextLengthError,
     MalformedReplyError,
+    RefusedError,
 )
 
 
@@ -20,7 +25,7 @@ class Answer(msgspec.Struct):
     value: int
 
 
-def ask(handler, *, timeout=None, repeat=1):
+def ask(handler, *, repeat=1, **given):
     """What `EngineHttp.post` returns or raises for a server that answers with `handler`."""
 
     async def run():
@@ -31,7 +36,7 @@ def ask(handler, *, timeout=None, repeat=1):
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         port = runner.addresses[0][1]
-        http = EngineHttp(f"http://127.0.0.1:{port}/", name="target_url", timeout=timeout)
+        http = EngineHttp(f"http://127.0.0.1:{port}/", name="target_url", **given)
         try:
             return [await http.post("/x", {"a": 1}, Answer) for _ in range(repeat)][-1]
         finally:
@@ -128,9 +133,70 @@ def test_the_server_says_when_to_come_back(header, seconds):
         "Input length (5000 tokens) exceeds the maximum allowed length (4000 tokens).",
     ],
 )
-def test_a_refusal_for_length_says_so(said):
-    with pytest.raises(ContextLengthError):
+def test_the_words_of_a_refusal_decide_nothing(said):
+    with pytest.raises(RefusedError) as caught:
         ask(replies(400, msgspec.json.encode({"error": {"message": said}})))
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize("field", [{"code": "context_length_exceeded"}, {"param": "input_tokens"}])
+def test_a_refusal_for_length_says_so_in_a_field_of_its_own(field):
+    with pytest.raises(ContextLengthError):
+        ask(replies(400, msgspec.json.encode({"error": {"message": "m", **field}})))
+
+
+@pytest.mark.parametrize("depth", [5, 900, 100_000])
+def test_an_error_body_may_be_as_deep_as_it_likes(depth):
+    assert error_message(b'{"error":' * depth + b'"m"' + b"}" * depth)
+
+
+def test_a_page_of_brackets_takes_no_time():
+    assert error_message(b"<" * 1_000_000)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_names_the_setting(status):
+    with pytest.raises(RefusedError, match=r"http://elsewhere/x.*final address as target_url"):
+        ask(replies(status, b"", Location="http://elsewhere/x"))
+
+
+@pytest.mark.parametrize("size", [1 << 20, (1 << 20) + 1])
+def test_a_reply_has_a_size_limit(size):
+    body = b'{"value": 3, "x": "' + b"y" * (size - 21) + b'"}'
+    assert len(body) == size
+    if size == 1 << 20:
+        assert ask(replies(200, body), longest=1 << 20).value == 3
+    else:
+        with pytest.raises(MalformedReplyError, match="over 1048576 bytes"):
+            ask(replies(200, body), longest=1 << 20)
+
+
+def test_a_page_with_status_200_says_what_it_said():
+    with pytest.raises(MalformedReplyError, match="the server said: Down for repair"):
+        ask(replies(200, b"<html>Down for <b>repair</b></html>"))
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        lambda key: key,
+        lambda key: base64.b64encode(f"user:{key}".encode()).decode(),
+        lambda key: urllib.parse.quote(key),
+        lambda key: json.dumps(key),
+        lambda key: html.escape(key),
+        lambda key: key.encode().hex(),
+        lambda key: f"{'x' * 265} {key}",  # a message is cut, and must not leave half a key
+    ],
+)
+def test_what_was_sent_as_a_header_is_hidden_in_whatever_encoding(echo):
+    key = "k3y/with+odd&chars=<1>"
+    said = echo(key)
+    body = msgspec.json.encode({"error": {"message": f"bad headers: {said} end"}})
+    with pytest.raises(RefusedError) as caught:
+        ask(replies(400, body), headers={"X-Api-Key": key})
+    assert said not in str(caught.value)
+    assert key[:12] not in str(caught.value)
+    assert "[hid" in str(caught.value)
 
 
 @pytest.mark.parametrize("body", [b'{"value": 3', b'{"value": "3"}', b'{"value": NaN}', b"", b"[]"])

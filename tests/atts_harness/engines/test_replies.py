@@ -4,20 +4,42 @@ import math
 
 import pytest
 
-from atts_harness.engines.replies import finite, same_ids
+from atts_harness.engines.replies import decode, log_probabilities, same_ids
 from atts_harness.errors import MalformedReplyError
 
 
-def test_log_probabilities_pass_and_rounding_above_zero_is_zero():
-    assert finite([-1.5, 0.0, 1e-6, -700.25], "score") == (-1.5, 0.0, 0.0, -700.25)
+def test_an_engines_stand_in_for_a_probability_of_zero_is_minus_infinity():
+    told = [-1.5, 0.0, -9999.0, -3.4028234663852886e38, -700.25]
+    assert log_probabilities(told, "score") == (-1.5, 0.0, -math.inf, -math.inf, -700.25)
+
+
+def test_one_that_is_missing_is_an_error():
+    with pytest.raises(MalformedReplyError, match="log-probability 1 is missing"):
+        log_probabilities([-1.0, None, -2.0], "score")
+
+
+def test_minus_infinity_as_a_bare_word_is_read_and_other_words_are_not():
+    assert decode(b'{"a": [-Infinity, -1.0]}', dict[str, list[float]])["a"][0] < -1e38
+    for word in (b"NaN", b"Infinity"):
+        with pytest.raises(MalformedReplyError):
+            decode(b'{"a": [-Infinity, ' + word + b"]}", dict[str, list[float]])
 
 
 @pytest.mark.parametrize(
-    "bad", [None, math.nan, -math.inf, math.inf, 0.5, -9999.0, -3.4028234663852886e38]
+    "content",
+    [
+        b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' * 50_000,
+        b"\xff\xfe",
+        b'"\xed\xa0\x80"',
+        b"[1e999]",
+        b"[" + b"9" * 5000 + b"e5]",
+    ],
 )
-def test_what_is_no_log_probability_is_an_error_and_never_a_number(bad):
-    with pytest.raises(MalformedReplyError, match="log-probability 1"):
-        finite([-1.0, bad, -2.0], "score")
+@pytest.mark.parametrize("kind", [list[float], list[int], dict[str, int]])
+def test_decoding_never_raises_anything_else(content, kind):
+    with pytest.raises(MalformedReplyError):
+        decode(content, kind)
 
 
 def test_ids_must_be_the_ones_that_were_sent():

@@ -11,8 +11,8 @@ from atts_harness.backend import BackendSpec, GenerateRequest, Sampling, ScoreRe
 from atts_harness.errors import (
     BackendUnavailableError,
     BadRequestError,
-    ContextLengthError,
     MalformedReplyError,
+    RefusedError,
 )
 from atts_harness.journal.hashing import request_hash
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
@@ -149,7 +149,7 @@ def test_what_a_real_engine_refuses_is_refused(dialect):
         backend.tokenizer, backend.max_length = tokenizer, 1 << 20
         with pytest.raises(BadRequestError, match="vocabulary"):
             await backend.generate(GenerateRequest(ids=(5, tokenizer.vocab_size - 1), max_tokens=4))
-        with pytest.raises(ContextLengthError):
+        with pytest.raises(RefusedError):
             await backend.generate(GenerateRequest(ids=(5,) * 999, max_tokens=4))
 
     talk(dialect, conversation, MockEngine(max_length=500))

@@ -163,12 +163,17 @@ ENTRIES = [[None, 203, None], [-7.9, 1, None], [-8.8, 69, None], [-4.6, 87, None
         [*ENTRIES, [-1.0, 5, None]],
         [*ENTRIES[:3], [None, 87, None]],
         [*ENTRIES[:3], [-4.6, 88, None]],
-        [*ENTRIES[:3], [-3.4028234663852886e38, 87, None]],
     ],
 )
 def test_a_score_of_other_tokens_or_without_a_number(entries):
     with pytest.raises(MalformedReplyError):
         read_score(changed(SCORE, input_token_logprobs=entries), SCORED, 1000)
+
+
+def test_a_probability_of_zero_is_a_score():
+    zero = [*ENTRIES[:3], [-3.4028234663852886e38, 87, None]]
+    reply = read_score(changed(SCORE, input_token_logprobs=zero), SCORED, 1000)
+    assert reply.logprobs[-1] == float("-inf")
 
 
 def test_the_last_id_of_a_vocabulary_is_told_as_0():
