@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from atts_harness import plugins
 from atts_harness._version import __version__
+from atts_harness.discovery import FAULTS, OURS
 from atts_harness.errors import AttsError
 
 FAILURE = 1
 
 
 def build_app() -> typer.Typer:
-    """The command with everything that installed plugins add to it.
-
-    Raises:
-        SettingError: an installed plugin cannot be imported.
-    """
+    """The command with everything that installed plugins add to it."""
     app = typer.Typer(
         name="atts",
         help="Compare draft/target test-time scaling strategies.",
@@ -34,8 +32,41 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_options)
     app.command("plugins")(show_plugins)
-    plugins.manager().hook.atts_cli(app=app)
+    taken = {"plugins"}
+    known = plugins.discovery()
+    answers = known.ask("atts_cli", lambda: {"app": typer.Typer()})
+    # Our own first: a name of theirs is not for others to take.
+    for answer in sorted(answers, key=lambda answer: answer.distribution != OURS):
+        added = answer.arguments["app"]
+        try:
+            names = _names(added)
+            typer.main.get_group(added)  # what typer refuses, it refuses here
+        except FAULTS as error:
+            known.leave_out(answer.plugin, "atts_cli", error)
+            continue
+        for name in sorted(names.keys() & taken):
+            known.leave_out(answer.plugin, f"command {name!r}", "`atts` has one of this name")
+        for name, (registered, info) in names.items():
+            if name not in taken:
+                getattr(app, registered).append(info)
+        taken |= names.keys()
     return app
+
+
+def _names(added: typer.Typer) -> dict[str, tuple[str, Any]]:
+    """What a plugin adds, by the name it has on the command line."""
+    names: dict[str, tuple[str, Any]] = {}
+    for info in added.registered_commands:
+        callback = info.callback
+        command = info.name or typer.main.get_command_name(callback.__name__ if callback else "")
+        names[command] = ("registered_commands", info)
+    for group in added.registered_groups:
+        inner = group.typer_instance
+        named = group.name or (inner.info.name if inner is not None else None)
+        if not isinstance(named, str):
+            raise TypeError("a group of commands without a name")
+        names[named] = ("registered_groups", group)
+    return names
 
 
 def main() -> None:
@@ -67,16 +98,32 @@ def show_plugins() -> None:
         ("Presets (preset=)", presets),
     ):
         _print(console, title, ("name", "package", "what it is"), rows)
-    for title, found in plugins.manager().hook.atts_registrations():
-        _print(console, title, ("what", "package", "how"), found)
+    # What is shown by no table can be left out, too.
+    asked: list[Callable[[], object]] = [plugins.task_dirs, plugins.plans, plugins.frameworks]
+    for ask in (*asked, plugins.launchers):
+        ask()
+    known = plugins.discovery()
+    for answer in known.ask("atts_registrations"):
+        try:
+            title, found = answer.value
+            rows = [(str(what), str(package), str(how)) for what, package, how in found]
+        except FAULTS as error:
+            known.leave_out(answer.plugin, "atts_registrations", error)
+        else:
+            _print(console, str(title), ("what", "package", "how"), rows)
+    left_out = [
+        (f"{one.plugin}: {one.what}", one.distribution, one.why) for one in known.left_out.values()
+    ]
+    if left_out:
+        _print(console, "Left out", ("what", "package", "why"), left_out)
 
 
 def _print(
     console: Console, title: str, columns: Iterable[str], rows: Iterable[tuple[str, str, str]]
 ) -> None:
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(*columns, title=escape(title), title_justify="left")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print(table)
 
 

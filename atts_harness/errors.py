@@ -31,10 +31,13 @@ class SettingError(AttsError):
 class UnknownSettingError(SettingError):
     """A setting nobody knows; the message names the nearest ones that exist."""
 
-    def __init__(self, name: str, known: Iterable[str], where: str = "model_args") -> None:
+    def __init__(
+        self, name: str, known: Iterable[str], where: str = "model_args", besides: str = ""
+    ) -> None:
         near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "`atts plugins` lists what exists."
-        super().__init__(f"{where}: unknown setting {name!r}; {hint}")
+        also = f" ({besides})" if besides else ""
+        super().__init__(f"{where}: unknown setting {name!r}; {hint}{also}")
         self.name = name
 
 

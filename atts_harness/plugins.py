@@ -6,16 +6,18 @@ Every built-in comes in by the entry points that a third party would use.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import msgspec
 import pluggy
 
-from atts_harness import hookspecs
+from atts_harness.discovery import FAULTS, NOT_INSTALLED, OURS, Discovery
 from atts_harness.errors import SettingError, UnknownSettingError
-from atts_harness.hookspecs import PROJECT, Preset
+from atts_harness.hookspecs import Preset
 
 if TYPE_CHECKING:
     from atts_harness.backend import BackendKind, ServerKind
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from atts_harness.strategy import Strategy
 
 T = TypeVar("T")
+
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,78}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -38,54 +42,57 @@ class Registered(Generic[T]):
 
 
 @functools.cache
-def manager() -> pluggy.PluginManager:
-    """The plugin manager with every installed plugin; built once.
+def discovery() -> Discovery:
+    """Every installed plugin that can be used, and what is left out; looked for once."""
+    return Discovery()
 
-    Raises:
-        SettingError: a plugin cannot be imported; names it.
-    """
-    plugins = pluggy.PluginManager(PROJECT)
-    plugins.add_hookspecs(hookspecs)
-    try:
-        plugins.load_setuptools_entrypoints(PROJECT)
-    except ImportError as error:
-        raise SettingError(f"plugins: an installed plugin cannot be imported: {error}") from error
-    return plugins
+
+def manager() -> pluggy.PluginManager:
+    """The plugin manager with every installed plugin that can be loaded."""
+    return discovery().manager
 
 
 def strategies() -> dict[str, Registered[type[Strategy]]]:
     """Strategies by name."""
-    return _collect("atts_strategies", lambda strategy: str(strategy.name))
+    return _collect("atts_strategies", lambda strategy: str(strategy.name), _check_strategy)
 
 
 def backends() -> dict[str, Registered[BackendKind]]:
     """Backends by name."""
-    return _collect("atts_backends", lambda backend: str(backend.name))
+    return _collect("atts_backends", lambda backend: str(backend.name), _check_backend)
 
 
 def presets() -> dict[str, Registered[Preset]]:
-    """Presets by name."""
-    return _collect("atts_presets", lambda preset: str(preset.name))
+    """Presets by name. Where this package has a default, no other package's is one beside it."""
+    found = _collect("atts_presets", lambda preset: str(preset.name), _check_preset)
+    defaults = [entry for entry in found.values() if entry.value.default]
+    if any(entry.distribution == OURS for entry in defaults):
+        for entry in defaults:
+            if entry.distribution not in (OURS, NOT_INSTALLED):
+                what = f"the default that preset {entry.name!r} would be"
+                discovery().leave_out(entry.plugin, what, "there is one; name it by preset=")
+                found[entry.name] = replace(entry, value=replace(entry.value, default=False))
+    return found
 
 
 def task_dirs() -> dict[str, Registered[Path]]:
     """Folders of lm-eval task YAMLs, by path."""
-    return _collect("atts_task_dirs", str)
+    return _collect("atts_task_dirs", str, _check_folder)
 
 
 def plans() -> dict[str, Registered[Path]]:
     """Plan files that packages bring, by name."""
-    return _collect("atts_plans", lambda path: str(path.stem))
+    return _collect("atts_plans", lambda path: str(path.stem), _check_file)
 
 
 def frameworks() -> dict[str, Registered[EvalFramework]]:
     """Evaluation frameworks by name."""
-    return _collect("atts_frameworks", lambda framework: str(framework.name))
+    return _collect("atts_frameworks", lambda framework: str(framework.name), _check_framework)
 
 
 def launchers() -> dict[str, Registered[Launcher]]:
     """Launchers by name."""
-    return _collect("atts_launchers", lambda launcher: str(launcher.name))
+    return _collect("atts_launchers", lambda launcher: str(launcher.name), _check_launcher)
 
 
 def packages() -> list[str]:
@@ -156,24 +163,119 @@ def framework(name: str | None = None) -> EvalFramework:
 
 def _pick(found: dict[str, Registered[T]], name: str, what: str) -> T:
     if name not in found:
-        raise UnknownSettingError(name, found, where=what)
+        missing = "; ".join(map(str, discovery().left_out.values()))
+        raise UnknownSettingError(name, found, where=what, besides=missing)
     return found[name].value
 
 
-def _collect(hook: str, name_of: Callable[[Any], str]) -> dict[str, Registered[Any]]:
-    plugins = manager()
-    distributions = {plugin: dist.project_name for plugin, dist in plugins.list_plugin_distinfo()}
+def _collect(
+    hook: str, name_of: Callable[[Any], str], check: Callable[[Any], None] | None = None
+) -> dict[str, Registered[Any]]:
+    """What the plugins bring, by name.
+
+    A name of this package is its own: what another package brings under it is left out. A name that
+    two others bring is nobody's.
+    """
+    known = discovery()
     found: dict[str, Registered[Any]] = {}
-    for implementation in getattr(plugins.hook, hook).get_hookimpls():
-        values: Iterable[Any] = implementation.function()
-        distribution = distributions.get(implementation.plugin, "(not installed)")
+    contested: set[str] = set()
+    for answer in known.ask(hook):
+        try:
+            values = list(answer.value)
+        except FAULTS as error:
+            known.leave_out(answer.plugin, hook, error)
+            continue
         for value in values:
-            entry = Registered(name_of(value), value, implementation.plugin_name, distribution)
-            other = found.get(entry.name)
-            if other is not None:
-                raise SettingError(
-                    f"plugins: {entry.name!r} is registered by both {other.distribution} "
-                    f"({other.plugin}) and {distribution} ({entry.plugin}); uninstall one"
-                )
-            found[entry.name] = entry
-    return found
+            try:
+                if check is not None:
+                    check(value)
+                name = _checked_name(name_of(value), hook)
+            except FAULTS as error:
+                known.leave_out(answer.plugin, f"{hook}: {_shown(value)}", error)
+                continue
+            entry = Registered(name, value, answer.plugin, answer.distribution)
+            other = found.setdefault(name, entry)
+            if other is entry:
+                continue
+            first, second = (entry, other) if entry.distribution == OURS else (other, entry)
+            found[name] = first
+            _leave_out(second, hook, first)
+            if OURS not in (first.distribution, second.distribution):
+                _leave_out(first, hook, second)
+                contested.add(name)
+    return {name: entry for name, entry in found.items() if name not in contested}
+
+
+def _leave_out(entry: Registered[Any], hook: str, other: Registered[Any]) -> None:
+    discovery().leave_out(
+        entry.plugin,
+        f"{hook}: {entry.name!r}",
+        f"{other.distribution} ({other.plugin}) registers {entry.name!r} too; uninstall one",
+    )
+
+
+def _checked_name(name: str, hook: str) -> str:
+    if hook != "atts_task_dirs" and not _NAME.fullmatch(name):
+        raise ValueError(f"{name[:40]!r} is no name: letters, digits, and . _ + - inside")
+    return name
+
+
+def _check_strategy(value: Any) -> None:
+    if not isinstance(value, type):
+        raise TypeError("a strategy is a class")
+    options = getattr(value, "Options", None)
+    if not (isinstance(options, type) and issubclass(options, msgspec.Struct)):
+        raise TypeError("its Options are no StrategyOptions")
+    if not set(getattr(value, "roles", ("draft", "target"))) <= {"draft", "target"}:
+        raise TypeError("its roles are others than draft and target")
+    for name in ("run", "name"):
+        if not hasattr(value, name):
+            raise TypeError(f"it has no {name!r}")
+
+
+def _check_backend(value: Any) -> None:
+    from atts_harness.backend import BackendKind
+
+    if not isinstance(value, BackendKind):
+        raise TypeError("it is no BackendKind")
+    if not (isinstance(value.options, type) and issubclass(value.options, msgspec.Struct)):
+        raise TypeError("its options are no BackendOptions")
+
+
+def _check_preset(value: Any) -> None:
+    if not isinstance(value, Preset) or not isinstance(value.settings, Mapping):
+        raise TypeError("it is no Preset")
+
+
+def _check_folder(value: Any) -> None:
+    if not isinstance(value, Path) or not value.is_dir():
+        raise TypeError("it is no folder")
+
+
+def _check_file(value: Any) -> None:
+    if not isinstance(value, Path) or not value.is_file():
+        raise TypeError("it is no file")
+
+
+def _check_framework(value: Any) -> None:
+    from atts_harness.framework import EvalFramework
+
+    _check_members(value, EvalFramework)
+
+
+def _check_launcher(value: Any) -> None:
+    from atts_harness.launcher import Launcher
+
+    _check_members(value, Launcher)
+
+
+def _check_members(value: Any, protocol: type) -> None:
+    missing = [n for n in vars(protocol) if not n.startswith("_") and not hasattr(value, n)]
+    if missing:
+        raise TypeError(f"a {protocol.__name__} needs {', '.join(sorted(missing))}")
+
+
+def _shown(value: Any) -> str:
+    """A value of a stranger's, whose own text may raise or be long."""
+    named = value if isinstance(value, type) else type(value)
+    return f"{named.__module__}.{named.__qualname__}"

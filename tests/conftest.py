@@ -7,13 +7,13 @@ import json
 import threading
 from dataclasses import dataclass, field
 
-import pluggy
 import pytest
 from atts_controls import plugin as controls
 
-from atts_harness import atts, builtin, hookspecs, plugins
+from atts_harness import atts, builtin, plugins
 from atts_harness.backend import BackendKind, BackendOptions
-from atts_harness.hookspecs import PROJECT, Preset, hookimpl
+from atts_harness.discovery import Discovery
+from atts_harness.hookspecs import Preset, hookimpl
 from atts_harness.testing.scripted import ScriptedBackend
 
 
@@ -142,9 +142,8 @@ class Pair:
 def pair(monkeypatch):
     """A scripted pair behind the real discovery, as the default: no engine and no model needed."""
     found = Pair()
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(hookspecs)
+    known = Discovery(installed=False)
     for plugin in (builtin, atts, controls, found):
-        manager.register(plugin)
-    monkeypatch.setattr(plugins, "manager", lambda: manager)
+        known.manager.register(plugin)
+    monkeypatch.setattr(plugins, "discovery", lambda: known)
     return found

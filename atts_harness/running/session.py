@@ -108,13 +108,12 @@ class Session:
         self.summary.state = "failed"
         self.summary.total = sum(len(group.samples) for group in self.groups)
         tally = Tally(self.summary.total, _nominal(self.groups))
-        hooks = plugins.manager().hook
         told = self.observers or _of_plugins()
         books = Observers([ledger.add_call], [], [ledger.add_sample], [ledger.add_figures])
         journal = self._journal()
         try:
             self._take_over_the_books(journal, ledger, tally)
-            hooks.atts_run_started(run=self.record)
+            _tell("atts_run_started", run=self.record)
             log = None if self.directory is None else self.directory.path / "run.log"
             with (
                 logged(log),
@@ -129,7 +128,7 @@ class Session:
             return records
         finally:
             self._close(journal, ledger, control)
-            hooks.atts_run_finished(run=self.record, samples=self._counts())
+            _tell("atts_run_finished", run=self.record, samples=self._counts())
 
     def _finish(
         self,
@@ -210,16 +209,19 @@ class Session:
 
 
 def _of_plugins() -> Observers:
-    """The plugins' hooks, as far as somebody listens."""
-    hooks = plugins.manager().hook
-    observers = Observers()
-    if hooks.atts_call_finished.get_hookimpls():
-        observers += Observers(call=[lambda r: hooks.atts_call_finished(record=r)])
-    if hooks.atts_decision_made.get_hookimpls():
-        observers += Observers(decision=[lambda r: hooks.atts_decision_made(record=r)])
-    if hooks.atts_sample_finished.get_hookimpls():
-        observers += Observers(sample=[lambda r: hooks.atts_sample_finished(record=r)])
-    return observers
+    """The plugins' hooks; one that raises does not end the run."""
+    known = plugins.discovery()
+    return Observers(
+        call=known.observers("atts_call_finished"),
+        decision=known.observers("atts_decision_made"),
+        sample=known.observers("atts_sample_finished"),
+    )
+
+
+def _tell(hook: str, **what: Any) -> None:
+    """Tell the plugins that a run begins or ends."""
+    for _ in plugins.discovery().ask(hook, lambda: what):
+        pass
 
 
 def _nominal(groups: Sequence[Group]) -> float | None:

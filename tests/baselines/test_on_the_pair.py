@@ -5,7 +5,6 @@ import tomllib
 from pathlib import Path
 
 import atts_tasks
-import pluggy
 import pytest
 from atts_lm_eval.model import model_class
 from atts_tasks.chain.problems import make_problems
@@ -13,8 +12,9 @@ from atts_tiny.paths import draft_path, target_path
 from lm_eval import simple_evaluate
 from lm_eval.tasks import TaskManager
 
-from atts_harness import hookspecs, plugins
+from atts_harness import plugins
 from atts_harness.backend import Sampling
+from atts_harness.discovery import Discovery
 from atts_harness.hookspecs import PROJECT
 from atts_harness.records import SampleId
 from atts_harness.running.harness import Harness
@@ -48,11 +48,10 @@ MAY_CALL = {"target/takeover", "target/probe"}
 def installed(monkeypatch):
     """The built-in plugins, by the entry points that installing the package would bring."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(hookspecs)
+    known = Discovery(installed=False)
     for name, module in project["entry-points"][PROJECT].items():
-        manager.register(importlib.import_module(module), name)
-    monkeypatch.setattr(plugins, "manager", lambda: manager)
+        known.manager.register(importlib.import_module(module), name)
+    monkeypatch.setattr(plugins, "discovery", lambda: known)
 
 
 @pytest.fixture(scope="module")

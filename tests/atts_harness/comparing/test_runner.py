@@ -18,8 +18,9 @@ from atts_harness.errors import (
     RunInterruptedError,
     UnknownSettingError,
 )
-from atts_harness.framework import Outcome
+from atts_harness.framework import EvalFramework, Outcome
 from atts_harness.hookspecs import hookimpl
+from atts_harness.launcher import Launcher
 
 PLAN = """\
 out: out
@@ -65,10 +66,11 @@ if told == "some failed":
 """
 
 
-class Sums:
+class Sums(EvalFramework):
     """A plugin with an evaluation framework of one task."""
 
     name = "sums"
+    packages = ()
 
     @hookimpl
     def atts_frameworks(self):
@@ -347,7 +349,7 @@ class FakeJob:
     kill = wind_down
 
 
-class FakeLauncher:
+class FakeLauncher(Launcher):
     """A plugin with a launcher for two pairs, whose jobs end one look after they began.
 
     Attributes:

@@ -165,6 +165,39 @@ def test_plugins_hear_of_everything():
     assert heard[-1] == {"finished": 6, "failed": 0, "missing": 0}
 
 
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
+@pytest.mark.parametrize(
+    "hook",
+    ["run_started", "call_finished", "decision_made", "sample_finished", "run_finished"],
+)
+def test_an_observer_that_raises_does_not_end_a_run(hook, error, caplog):
+    asked = []
+
+    def raises(self, **what):
+        asked.append(what)
+        raise error
+
+    # pluggy reads the names of the arguments.
+    arguments = {"run_started": "run", "run_finished": "run, samples"}.get(hook, "record")
+    scope = {"raises": raises}
+    exec(f"def listen(self, {arguments}): raises(self)", scope)
+    listener = type("Listener", (), {f"atts_{hook}": hookimpl(scope["listen"])})()
+    known = plugins.discovery()
+    plugins.manager().register(listener, name="bad-listener")
+    try:
+        records, summary = produce()
+    finally:
+        plugins.manager().unregister(listener)
+        told = [key for key in known.left_out if key[0] == "bad-listener"]
+        for key in told:
+            del known.left_out[key]
+    assert summary.state == "finished"
+    assert len(records) == 6
+    assert [what for _, _, what in told] == [f"atts_{hook}"]
+    assert len(asked) == 1  # it is not asked again
+    assert caplog.text.count("bad-listener") == 1
+
+
 def test_engines_figures_are_recorded(tmp_path):
     produce(run_dir=str(tmp_path), mock_seconds=0.05, metrics_interval=0.01)
     with open_run(tmp_path) as run:

@@ -132,7 +132,7 @@ def test_a_fault_of_ours_is_told_and_takes_nothing_away(models, monkeypatch, cap
     def broken():
         raise SettingError("plugins: an installed plugin cannot be imported: x")
 
-    monkeypatch.setattr(plugins, "manager", broken)
+    monkeypatch.setattr(plugins, "discovery", broken)
     bridge._guarded(bridge.extend_models, lm_eval.models)
     assert "cannot be imported: x" in caplog.text
     assert "hf" in models

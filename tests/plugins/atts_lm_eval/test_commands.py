@@ -56,7 +56,7 @@ def test_a_fault_is_one_line_and_a_failure(monkeypatch, capsys):
     def broken():
         raise SettingError("plugins: x cannot be imported")
 
-    monkeypatch.setattr(plugins, "manager", broken)
+    monkeypatch.setattr(plugins, "discovery", broken)
     with pytest.raises(SystemExit) as left:
         cli.main()
     assert left.value.code == 1
@@ -67,7 +67,7 @@ def test_a_fault_has_its_traceback_on_request(monkeypatch):
     def broken():
         raise SettingError("x")
 
-    monkeypatch.setattr(plugins, "manager", broken)
+    monkeypatch.setattr(plugins, "discovery", broken)
     monkeypatch.setenv("ATTS_TRACEBACK", "1")
     with pytest.raises(SettingError):
         cli.main()
