@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -33,6 +33,9 @@ from atts_harness.errors import (
 from atts_harness.guards import check_generate, check_score
 from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from atts_harness.engines.doctor.finding import Finding
 
 T = TypeVar("T")
 LEAST_PROBED = -30.0  # a probability of zero is minus infinity, of which there is no mean
@@ -133,6 +136,14 @@ class EngineBackend:
             return parse_figures(await self.http.exchange("GET", "/metrics"), names_of_engines())
         except BadRequestError:
             return {}  # served without metrics, or behind a router
+
+    async def remarks(self) -> Sequence[Finding]:
+        """What `atts doctor` has to say of this engine alone; nothing, if it has nothing to say.
+
+        Raises:
+            BackendError: it cannot be reached.
+        """
+        return ()
 
     async def identify(self) -> ModelIdentity:
         """Ask the server again who it is, and have it score the probe's text again.

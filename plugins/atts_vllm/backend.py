@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ from atts_harness.backend import (
     ScoreRequest,
 )
 from atts_harness.engines.backend import EngineBackend, unreachable
+from atts_harness.engines.doctor.finding import Finding
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.managed import given_flags, speculative
 from atts_harness.engines.metrics import process_start
@@ -40,6 +42,13 @@ from atts_vllm import wire
 WHOLE = "/v1/completions prompt_logprobs"
 PLUGIN = "/v1/completions prompt_logprobs, the segment only (atts_tail plugin)"
 TAIL_ROUTE = "/inference/v1/generate"
+# A GPU's blocks are smaller, unless somebody asks for large ones.
+CPU_BLOCK = 128
+CPU_CACHE = re.compile(
+    rf'^vllm:cache_config_info\{{(?=.*\bblock_size="{CPU_BLOCK}")'
+    r'(?=.*\buser_specified_block_size="False")',
+    re.MULTILINE,
+)
 # Another way than WHOLE is trusted if it agrees with it: no token further off than the first of
 # these (bf16 differs by 0.14), and the mean no further than the second.
 AGREEMENT, MEAN_AGREEMENT = 0.5, 0.05
@@ -194,6 +203,28 @@ class VLLMBackend(EngineBackend):
             return False
         self.score_route = PLUGIN
         return cached > 0
+
+    async def remarks(self) -> Sequence[Finding]:
+        """Whether this looks like a build for the processor that somebody else started."""
+        if self.server is not None:
+            return ()  # has steps that are long enough
+        try:
+            told = (await self.http.exchange("GET", "/metrics")).decode("utf-8", "replace")
+        except BadRequestError:
+            return ()  # behind a router
+        if CPU_CACHE.search(told) is None:
+            return ()
+        return [
+            Finding(
+                "warning",
+                "seeds",
+                f"the cache's blocks have {CPU_BLOCK} tokens, as on the processor: there a seeded "
+                "request whose prompt takes several steps ends the engine (CPU Generator does not "
+                "use offset)",
+                "start it with --max-num-batched-tokens of --max-num-seqs x --max-model-len, or "
+                "more; servers that a run starts have it",
+            )
+        ]
 
     async def _takes(self, request: GenerateRequest) -> bool:
         self._priorities = True

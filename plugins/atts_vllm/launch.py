@@ -6,12 +6,15 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from atts_harness.backend import BackendSpec
 from atts_harness.engines.managed import (
     KEPT_OPEN_SECONDS,
     devices_of,
     engine_python,
     flags,
+    given_flags,
     log_of,
     package_version,
     port_of,
@@ -19,6 +22,7 @@ from atts_harness.engines.managed import (
     with_defaults,
 )
 from atts_harness.engines.servers import Cause, Launch
+from atts_harness.errors import SettingError
 from atts_vllm import in_engine
 from atts_vllm.in_engine.atts_vllm_tail import VARIABLE
 from atts_vllm.options import PYTHON_VARIABLE, VLLMOptions
@@ -31,7 +35,18 @@ SCORED_STEP_TOKENS = 2048
 # The first release with a route that scores only the tail of a context.
 TAIL_SCORES_SINCE = (0, 32)
 
+# Requests in one batch on the processor, unless another number is asked for.
+CPU_SEQUENCES = 32
+# Where neither a setting nor the model's own folder tells its window.
+LONGEST_WINDOW = 131072
+
 CAUSES = (
+    Cause(
+        r"cpu generator does not use offset",
+        "max_num_batched_tokens",
+        "on the processor vLLM ends when a seeded prompt takes several steps: leave the setting "
+        "out, or give sequences x window",
+    ),
     Cause(
         r"out of memory|outofmemoryerror|no available memory for the cache blocks|"
         r"free memory on device .* is less than desired|"
@@ -99,7 +114,8 @@ def launch(spec: BackendSpec) -> Launch:
         # Without these vLLM binds every thread to a core and takes half the memory for its cache.
         env["VLLM_CPU_OMP_THREADS_BIND"] = os.environ.get("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         env["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")
-        usual |= {"max_num_seqs": options.max_num_seqs or 32, "enforce_eager": True}
+        usual |= {"max_num_seqs": options.max_num_seqs or CPU_SEQUENCES, "enforce_eager": True}
+        usual["max_num_batched_tokens"] = _whole_prompts(spec)
     command = with_defaults(flags(options.server_args), usual)
     return Launch(
         role=spec.role,
@@ -111,6 +127,40 @@ def launch(spec: BackendSpec) -> Launch:
         causes=CAUSES,
         timeout=options.start_timeout,
     )
+
+
+def _whole_prompts(spec: BackendSpec) -> int:
+    """Tokens of a step that hold every prompt of a batch whole, so that none takes several steps.
+
+    On the processor a seeded request whose prompt does ends the whole engine: the runner moves the
+    generator's offset back, which a CPU generator does not have (vLLM 0.31 to 0.33).
+
+    Raises:
+        SettingError: fewer were asked for.
+    """
+    options = spec.options
+    assert isinstance(options, VLLMOptions)
+    given = given_flags(options)  # a number of sequences or a window may stand there too
+    sequences = given.get("max-num-seqs") or options.max_num_seqs or CPU_SEQUENCES
+    window = given.get("max-model-len") or options.max_length or _own_window(spec.model)
+    needed = int(sequences) * int(window)
+    asked = options.max_num_batched_tokens
+    if asked is not None and asked < needed:
+        raise SettingError(
+            f"{spec.role}_max_num_batched_tokens: on the processor vLLM ends when a seeded prompt "
+            f"takes several steps, so a step must hold {sequences} sequences x {window} tokens = "
+            f"{needed}, not {asked}; leave it out, or lower max_num_seqs or max_length"
+        )
+    return asked or needed
+
+
+def _own_window(model: str | None) -> int:
+    """The window that a model's folder tells; a very long one where there is no folder."""
+    try:
+        config = msgspec.json.decode((Path(model or "") / "config.json").read_bytes())
+        return int(config["max_position_embeddings"])
+    except (OSError, ValueError, TypeError, LookupError):
+        return LONGEST_WINDOW
 
 
 def tail_environment() -> dict[str, str]:

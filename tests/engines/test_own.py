@@ -15,6 +15,7 @@ from atts_harness.transcript import Message
 from .conftest import ENGINE, WINDOW
 
 STALL_SECONDS = 6.0
+SEQUENCES = 32
 CPU_BLOCK = 128  # tokens of a block of vLLM's cache
 SEGMENT = " 17 + 5 = 22, so the answer is 22."
 
@@ -88,6 +89,19 @@ def test_a_request_that_runs_out_of_time_is_ended_in_the_engine(loop, backend, c
 
     with pytest.raises(TimeoutError):
         loop.run(give_up())
+    loop.run(backend.ping())
+
+
+def test_many_seeded_prompts_at_once_leave_the_engine_alive(loop, backend, context):
+    """Taken in several steps, they end vLLM on the processor: no offset in its generator."""
+    prompts = [(5 + n, *context) for n in range(SEQUENCES)]
+    asked = [GenerateRequest(ids=ids, max_tokens=4, seed=n) for n, ids in enumerate(prompts)]
+
+    async def all_at_once():
+        return await asyncio.gather(*map(backend.generate, asked))
+
+    replies = loop.run(all_at_once())
+    assert [len(reply.ids) <= 4 for reply in replies] == [True] * SEQUENCES
     loop.run(backend.ping())
 
 

@@ -53,7 +53,7 @@ async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
     yield Finding("ok", "model", f"{told.model}, dtype {told.dtype or 'not told'}")
     yield Finding("ok", "tokenizer", f"the server splits text as the local one ({told.tokenizer})")
     yield _context(backend)
-    for check in (_template, _continuation, _scores, _isolation, _latency):
+    for check in (_template, _continuation, _scores, _remarks, _isolation, _latency):
         try:
             async for finding in check(backend, model):
                 yield finding
@@ -169,6 +169,11 @@ async def _scores(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
             "equal seeds give different texts",
             "reruns differ; the journal does not",
         )
+
+
+async def _remarks(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
+    for finding in await backend.remarks():
+        yield finding
 
 
 async def _isolation(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:

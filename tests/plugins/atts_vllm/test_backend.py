@@ -35,9 +35,11 @@ class Server:
             row is missing), `uncached` (the cache is off), `fails` (status 500), `stale` (wrong
             only where the segment itself is in the cache, so from the second time on).
         greedy: samples are all alike, whatever their seed.
+        figures: labels of the cache's configuration in `/metrics`; None: it has no such route.
     """
 
-    def __init__(self, tokenizer, tails="none", plugin="none", greedy=False):
+    def __init__(self, tokenizer, tails="none", plugin="none", greedy=False, figures=None):
+        self.figures = figures
         self.tokenizer = tokenizer
         self.tails = tails
         self.plugin = plugin
@@ -51,9 +53,14 @@ class Server:
         app.router.add_get("/v1/models", self.models)
         app.router.add_post("/tokenize", self.tokenize)
         app.router.add_post("/v1/completions", self.completions)
+        if self.figures is not None:
+            app.router.add_get("/metrics", self.metrics)
         if self.tails != "none":
             app.router.add_post("/inference/v1/generate", self.tail)
         return app
+
+    async def metrics(self, request):
+        return web.Response(text=f"# TYPE x gauge\nvllm:cache_config_info{{{self.figures}}} 1.0\n")
 
     async def version(self, request):
         return web.json_response({"version": "0.32.0"})
@@ -251,6 +258,23 @@ def test_the_doctor_says_what_to_do_where_scores_read_no_cache(run):
     told = findings(run, plugin="right")["scores"]
     assert told.level == "ok"
     assert "atts_tail plugin" in told.text
+
+
+@pytest.mark.parametrize(
+    ("figures", "warned"),
+    [
+        ('block_size="128",engine="0",user_specified_block_size="False"', True),
+        ('block_size="128",engine="0",user_specified_block_size="True"', False),
+        ('block_size="16",engine="0",user_specified_block_size="False"', False),
+        (None, False),
+    ],
+)
+def test_the_doctor_warns_of_seeded_prompts_on_the_processor(run, figures, warned):
+    told = findings(run, figures=figures)
+    assert ("seeds" in told) == warned
+    if warned:
+        assert told["seeds"].level == "warning"
+        assert "--max-num-batched-tokens" in told["seeds"].remedy
 
 
 def test_the_doctor_finds_samples_that_were_turned_greedy(run):

@@ -11,6 +11,7 @@ from atts_vllm.options import VLLMOptions
 from atts_harness.backend import BackendSpec
 from atts_harness.engines.managed import visible_devices
 from atts_harness.engines.servers import explain
+from atts_harness.errors import SettingError
 
 
 @pytest.fixture(autouse=True)
@@ -113,6 +114,38 @@ def test_a_server_of_ours_finds_the_plugin_that_reads_the_cache(gpus, tmp_path, 
 
 
 @pytest.mark.parametrize(
+    ("options", "tokens"),
+    [
+        ({"max_length": 4096}, 32 * 4096),
+        ({"max_length": 4096, "max_num_seqs": 8}, 8 * 4096),
+        ({"max_length": 4096, "server_args": "--max-num-seqs=4"}, 4 * 4096),
+        ({"server_args": "--max_model_len 512 --max-num-seqs 2"}, 2 * 512),
+        ({"max_length": 64, "max_num_batched_tokens": 1 << 20}, 1 << 20),
+        ({}, 32 * 131072),  # a hub model whose window is not known here
+    ],
+)
+def test_on_the_processor_no_prompt_takes_several_steps(gpus, tmp_path, options, tokens):
+    gpus("")
+    assert int(flag(plan(tmp_path, **options), "--max-num-batched-tokens")) == tokens
+
+
+def test_a_models_own_window_counts_where_none_is_asked_for(gpus, tmp_path):
+    gpus("")
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": 2048}')
+    spec = BackendSpec("vllm", str(tmp_path), VLLMOptions(), "draft", str(tmp_path))
+    assert int(flag(launch(spec), "--max-num-batched-tokens")) == 32 * 2048
+    (tmp_path / "config.json").write_text('{"max_position_embeddings": null}')
+    assert int(flag(launch(spec), "--max-num-batched-tokens")) == 32 * 131072
+
+
+def test_steps_that_are_too_short_on_the_processor_are_refused(gpus, tmp_path):
+    gpus("")
+    with pytest.raises(SettingError, match=r"^draft_max_num_batched_tokens: .* not 2048;") as told:
+        plan(tmp_path, "draft", max_length=4096, max_num_batched_tokens=2048)
+    assert "32 sequences x 4096 tokens = 131072" in str(told.value)
+
+
+@pytest.mark.parametrize(
     ("line", "setting"),
     [
         ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2 GiB", "gpu_memory"),
@@ -133,6 +166,7 @@ def test_a_server_of_ours_finds_the_plugin_that_reads_the_cache(gpus, tmp_path, 
             "max_length",
         ),
         ("ModuleNotFoundError: No module named 'vllm'", "engine_python"),
+        ("RuntimeError: CPU Generator does not use offset", "max_num_batched_tokens"),
     ],
 )
 def test_why_it_died(gpus, tmp_path, line, setting):
