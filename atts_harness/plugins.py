@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -41,6 +43,11 @@ class Registered(Generic[T]):
     distribution: str
 
 
+_ANSWERS: ContextVar[dict[str, dict[str, Registered[Any]]] | None] = ContextVar(
+    "answers", default=None
+)
+
+
 @functools.cache
 def discovery() -> Discovery:
     """Every installed plugin that can be used, and what is left out; looked for once."""
@@ -64,7 +71,7 @@ def backends() -> dict[str, Registered[BackendKind]]:
 
 def presets() -> dict[str, Registered[Preset]]:
     """Presets by name. Where this package has a default, no other package's is one beside it."""
-    found = _collect("atts_presets", lambda preset: str(preset.name), _check_preset)
+    found = dict(_collect("atts_presets", lambda preset: str(preset.name), _check_preset))
     defaults = [entry for entry in found.values() if entry.value.default]
     if any(entry.distribution == OURS for entry in defaults):
         for entry in defaults:
@@ -112,7 +119,18 @@ def servers() -> dict[str, ServerKind]:
 
 def results_formats() -> list[ResultsFormat]:
     """Formats of results that can be read, in order of registration."""
-    return [entry.value for entry in _collect("atts_read_results", lambda f: str(f.name)).values()]
+    found = _collect("atts_read_results", lambda form: str(form.name), _check_results_format)
+    return [entry.value for entry in found.values()]
+
+
+@contextmanager
+def asked_once() -> Iterator[None]:
+    """Within it plugins are asked once for each kind of thing; for what asks thousands of times."""
+    token = _ANSWERS.set({})
+    try:
+        yield
+    finally:
+        _ANSWERS.reset(token)
 
 
 def strategy(name: str) -> type[Strategy]:
@@ -169,7 +187,18 @@ def _pick(found: dict[str, Registered[T]], name: str, what: str) -> T:
 
 
 def _collect(
-    hook: str, name_of: Callable[[Any], str], check: Callable[[Any], None] | None = None
+    hook: str, name_of: Callable[[Any], str], check: Callable[[Any], None]
+) -> dict[str, Registered[Any]]:
+    answers = _ANSWERS.get()
+    if answers is None:
+        return _ask(hook, name_of, check)
+    if hook not in answers:
+        answers[hook] = _ask(hook, name_of, check)
+    return answers[hook]
+
+
+def _ask(
+    hook: str, name_of: Callable[[Any], str], check: Callable[[Any], None]
 ) -> dict[str, Registered[Any]]:
     """What the plugins bring, by name.
 
@@ -187,8 +216,7 @@ def _collect(
             continue
         for value in values:
             try:
-                if check is not None:
-                    check(value)
+                check(value)
                 name = _checked_name(name_of(value), hook)
             except FAULTS as error:
                 known.leave_out(answer.plugin, f"{hook}: {_shown(value)}", error)
@@ -261,6 +289,13 @@ def _check_framework(value: Any) -> None:
     from atts_harness.framework import EvalFramework
 
     _check_members(value, EvalFramework)
+
+
+def _check_results_format(value: Any) -> None:
+    from atts_harness.results.values import ResultsFormat
+
+    if not isinstance(value, ResultsFormat):
+        raise TypeError("it is no ResultsFormat")
 
 
 def _check_launcher(value: Any) -> None:

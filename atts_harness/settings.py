@@ -235,7 +235,7 @@ def struct_from(kind: type[T], values: Mapping[str, Any], where: str = "model_ar
         UnknownSettingError: a key is no field.
         SettingError: a value has the wrong type or range.
     """
-    hints = {f.name: f.type for f in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
+    hints = _hints(kind)
     checked = {}
     for name, value in values.items():
         if name not in hints:
@@ -247,6 +247,16 @@ def struct_from(kind: type[T], values: Mapping[str, Any], where: str = "model_ar
         if isinstance(error, msgspec.ValidationError) or not isinstance(error, TypeError):
             raise SettingError(f"{where}: {error}") from error
         raise
+
+
+_HINTS: dict[type, dict[str, Any]] = {}
+
+
+def _hints(kind: type) -> dict[str, Any]:
+    """The types of a struct's fields; kept, for a plan checks thousands of settings."""
+    if kind not in _HINTS:
+        _HINTS[kind] = {f.name: f.type for f in msgspec.structs.fields(kind)}
+    return _HINTS[kind]
 
 
 def convert(name: str, value: Any, kind: Any) -> Any:

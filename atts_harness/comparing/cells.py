@@ -7,6 +7,7 @@ itself will use, before anything is run.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ from atts_harness.framework import Evaluation
 from atts_harness.presets import with_presets
 from atts_harness.settings import ROLES, RunOptions, Settings, parse_settings
 
+MOST_CELLS = 10_000
+LONGEST_NAME = 200
 # What `atts compare` itself gives every cell.
 OURS = {
     "run_dir": "every cell has a folder of its own below `out`",
@@ -118,18 +121,41 @@ def expand(file: PlanFile) -> list[Cell]:
         SettingError: one line that names file, line, key and remedy.
     """
     plan, source = file.plan, file.source
-    _check_layers(plan, source)
-    rows = [row for n, entry in enumerate(plan.strategies) for row in _rows(source, n, entry)]
-    _check_names(source, [(row.row, row.place) for row in rows])
-    tasks = [_with_plan(plan, task) for task in plan.tasks]
-    names = [(task.name or task.task, ("tasks", n)) for n, task in enumerate(tasks)]
-    _check_names(source, names)
-    cells = []
-    for task, (pair, own), row in itertools.product(tasks, plan.pairs.items(), rows):
-        cells.append(_cell(plan, source, task, pair, own, row))
+    with plugins.asked_once():
+        _check_layers(plan, source)
+        _check_number(plan, source)
+        rows = [row for n, entry in enumerate(plan.strategies) for row in _rows(source, n, entry)]
+        _check_names(source, [(row.row, row.place) for row in rows])
+        tasks = [_with_plan(plan, task) for task in plan.tasks]
+        names: list[tuple[str, Place]] = [
+            (task.name or task.task, ("tasks", n)) for n, task in enumerate(tasks)
+        ]
+        _check_names(source, names)
+        cells = []
+        for task, (pair, own), row in itertools.product(tasks, plan.pairs.items(), rows):
+            cells.append(_cell(plan, source, task, pair, own, row))
+        for cell in cells:
+            _check(cell, source)
+    beside: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in cells:
-        _check(cell, source)
-    return [_needing(cell, cells, source) for cell in cells]
+        beside.setdefault((cell.task_name, cell.pair), {})[cell.row] = cell
+    return [_needing(cell, beside[cell.task_name, cell.pair], source) for cell in cells]
+
+
+def _check_number(plan: Plan, source: Source) -> None:
+    """Refuse a product of points that nobody can run, before it is multiplied out."""
+    rows = sum(
+        math.prod(len(values) for values in point.values())
+        for entry in plan.strategies
+        for point in entry.points
+    )
+    cells = rows * len(plan.tasks) * len(plan.pairs)
+    if cells > MOST_CELLS:
+        raise source.error(
+            ("strategies",),
+            f"strategies: {len(plan.tasks)} tasks x {len(plan.pairs)} pairs x {rows} rows are "
+            f"{cells} cells; at most {MOST_CELLS} can be planned",
+        )
 
 
 @dataclass(frozen=True)
@@ -192,6 +218,10 @@ def _check_layers(plan: Plan, source: Source) -> None:
 def _check_names(source: Source, named: Sequence[tuple[str, Place]]) -> None:
     seen: dict[str, Place] = {}
     for name, place in named:
+        if len(name) > LONGEST_NAME:
+            raise source.error(
+                place, f"{name[:60]}... becomes a folder and is too long; give it a `name`"
+            )
         if name in seen:
             before = source.where(seen[name]).rpartition(", ")[2]
             raise source.error(
@@ -325,12 +355,17 @@ def _check_calibrate(cell: Cell, source: Source) -> None:
             )
 
 
-def _needing(cell: Cell, cells: list[Cell], source: Source) -> Cell:
-    """The cell, with the name of a row as `rate_of` turned into the cell that it means."""
+def _needing(cell: Cell, beside: Mapping[str, Cell], source: Source) -> Cell:
+    """The cell, with the name of a row as `rate_of` turned into the cell that it means.
+
+    Args:
+        cell: which.
+        beside: the cells of its task and pair, by row.
+        source: the plan, for messages.
+    """
     named = cell.settings.get("rate_of")
     if named is None:
         return cell
-    beside = {c.row: c for c in cells if (c.task_name, c.pair) == (cell.task_name, cell.pair)}
     place = (*cell.place, "settings", "rate_of")
     if str(named) not in beside:
         if Path(str(named)).exists():

@@ -22,9 +22,12 @@ def in_order(cells: Sequence[Cell], seed: int, *, shuffle: bool = True) -> list[
         shuffle: False keeps the plan's order, but for what is needed.
     """
     found: list[Cell] = []
+    blocks: dict[tuple[str, str], list[Cell]] = {}
+    for cell in cells:
+        blocks.setdefault((cell.pair, cell.task_name), []).append(cell)
     for pair in _names(cell.pair for cell in cells):
         for task in _names(cell.task_name for cell in cells):
-            block = [c for c in cells if (c.pair, c.task_name) == (pair, task)]
+            block = blocks.get((pair, task), [])
             if shuffle:
                 random.Random(f"{seed}/{pair}/{task}").shuffle(block)
             found += _needed_first(block)

@@ -11,20 +11,23 @@ OUT.aside/                    cells that `--redo` started afresh
 from __future__ import annotations
 
 import fcntl
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
 import msgspec
 
 from atts_harness._version import __version__
 from atts_harness.comparing.cells import Cell
-from atts_harness.comparing.plan import Plan
-from atts_harness.errors import RunDirError
+from atts_harness.comparing.plan import NAME, Plan
+from atts_harness.errors import RunDirError, SettingError
+from atts_harness.files import decode, read_file
 
 FILE = "compare.json"
 CELL = "cell.json"
 VERSION = 1
+NAME_PARTS = 3  # TASK/PAIR/ROW
 State = Literal["pending", "running", "done", "failed", "skipped", "interrupted"]
 MOST_NAMED = 4
 # Where engines are reached and how patiently: nothing that a result depends on.
@@ -119,6 +122,7 @@ class Status(msgspec.Struct, kw_only=True):
         cells: those of the plan.
         dropped: cells of an earlier plan; their folders are still there.
         version: of this schema.
+        digest: of everything else, in the file; files of early releases have none.
     """
 
     name: str
@@ -129,6 +133,12 @@ class Status(msgspec.Struct, kw_only=True):
     cells: list[CellStatus] = msgspec.field(default_factory=list)
     dropped: list[CellStatus] = msgspec.field(default_factory=list)
     version: int = VERSION
+    digest: str | None = None
+
+    def sealed(self) -> Status:
+        """The same with its digest."""
+        content = msgspec.json.encode(msgspec.structs.replace(self, digest=None))
+        return msgspec.structs.replace(self, digest=hashlib.sha256(content).hexdigest()[:16])
 
     def cell(self, name: str) -> CellStatus:
         """The cell of that name."""
@@ -170,7 +180,7 @@ class Folder:
         """
         new = self.path / f"{FILE}.new"
         try:
-            new.write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=1))
+            new.write_bytes(msgspec.json.format(msgspec.json.encode(status.sealed()), indent=1))
             new.replace(self.path / FILE)
         except OSError as error:
             raise RunDirError(f"out: {self.path / FILE}: {error.strerror}") from error
@@ -190,17 +200,52 @@ def read_status(folder: Path) -> Status | None:
     if not path.exists():
         return None
     try:
-        found = msgspec.json.decode(path.read_bytes(), type=Status)
-    except (OSError, msgspec.DecodeError) as error:
-        raise RunDirError(
-            f"out: {path} is no status of a comparison ({error}); choose another `out`"
-        ) from error
+        found: Status = decode(read_file(path), Status, f"{path} is no status of a comparison")
+    except SettingError as error:
+        raise RunDirError(f"out: {error}; choose another `out`") from error
     if found.version != VERSION:
         raise RunDirError(
             f"out: {path} is of version {found.version}, this package reads {VERSION}; choose "
             "another `out`"
         )
-    return found
+    if found.digest is not None and found.digest != found.sealed().digest:
+        raise RunDirError(
+            f"out: {path} is damaged, or was edited: choose another `out` (or take its `digest` "
+            "out, if you changed it on purpose)"
+        )
+    for cell in (*found.cells, *found.dropped):
+        _check_places(cell, path)
+    return msgspec.structs.replace(found, digest=None)
+
+
+def _check_places(cell: CellStatus, path: Path) -> None:
+    """Refuse a cell whose files would lie elsewhere: folders are written to and moved.
+
+    Raises:
+        RunDirError: names the cell.
+    """
+    parts = cell.name.split("/")
+    own = f"cells/{cell.name}"
+    places = [(cell.log, own), (cell.results, own)]
+    if cell.calibration is not None:
+        places += [(cell.calibration.bank, "calibrations")]
+        places += [(cell.calibration.run_dir, "calibrations")]
+    sound = (
+        len(parts) == NAME_PARTS
+        and all(NAME.fullmatch(part) for part in parts)
+        and cell.folder == own
+        and all(place is None or _inside(place, folder) for place, folder in places)
+    )
+    if not sound:
+        raise RunDirError(
+            f"out: {path}: cell {cell.name[:80]!r} has a name or a file outside its own folder; "
+            "`atts compare` did not write this: choose another `out`"
+        )
+
+
+def _inside(place: str, folder: str) -> bool:
+    path = PurePosixPath(place)
+    return path.is_relative_to(folder) and ".." not in path.parts and "\0" not in place
 
 
 def fresh(cell: Cell, plan: Plan) -> CellStatus:

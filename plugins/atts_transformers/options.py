@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from typing import Any, Literal
 
 import msgspec
@@ -54,6 +55,9 @@ class TransformersOptions(BackendOptions, frozen=True, kw_only=True):
     threads: int | None = None
 
 
+_INSTALLED: set[str] = set()
+
+
 def check(spec: BackendSpec) -> None:
     """Look at the settings before anything is opened.
 
@@ -64,8 +68,11 @@ def check(spec: BackendSpec) -> None:
     options = spec.options
     assert isinstance(options, TransformersOptions)
     for package in ("torch", "transformers"):
-        if importlib.util.find_spec(package) is None:
-            raise MissingExtraError("backend=transformers", "transformers", package)
+        # Looking along the path costs more than all else here, and a plan asks for every cell.
+        if package not in sys.modules and package not in _INSTALLED:
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtraError("backend=transformers", "transformers", package)
+            _INSTALLED.add(package)
     if not spec.model:
         raise SettingError(
             f"{spec.role}: backend=transformers needs a model folder or hub id, as "

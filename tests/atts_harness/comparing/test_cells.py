@@ -10,6 +10,7 @@ from atts_harness.comparing.calibrations import calibrate_command
 from atts_harness.comparing.cells import expand
 from atts_harness.comparing.order import in_order
 from atts_harness.comparing.plan import read_plan
+from atts_harness.comparing.runner import start_afresh
 from atts_harness.comparing.status import Folder, identity, merged, read_status
 from atts_harness.errors import RunDirError, SettingError
 from atts_harness.framework import Evaluation
@@ -314,3 +315,73 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunDirError, match=r"^out: .*file/out: Not a directory; choose another"):
         Folder(tmp_path / "file" / "out")
+
+
+@pytest.fixture
+def written(cells, read, tmp_path):
+    """A comparison's folder with its status, and what changes the file."""
+    folder = Folder(tmp_path / "out")
+    plan = read().plan
+    status = merged(None, list(cells().values()), plan, "plan.yaml")
+    for cell in status.cells:
+        cell.starts, cell.state = 1, "done"
+    folder.write(status)
+    file = tmp_path / "out" / "compare.json"
+
+    def change(how, seal=True):
+        document = json.loads(file.read_text())
+        how(document)
+        if seal:
+            del document["digest"]
+        file.write_text(json.dumps(document))
+        return folder
+
+    yield change
+    folder.close()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("folder", "../neighbour"),
+        ("folder", "/etc"),
+        ("folder", "cells/sums/one/../../../../neighbour"),
+        ("folder", "cells/products/one/draft-only"),
+        ("folder", "."),
+        ("folder", ""),
+        ("name", "../../neighbour"),
+        ("name", "a/b/c/d"),
+        ("name", "a/../c"),
+        ("name", "\x1b[2J/b/c"),
+        ("log", "../../../.bashrc"),
+        ("log", "/dev/sda"),
+        ("results", "/etc/passwd"),
+        ("results", "cells/sums/one/draft-only/../../../../x.json"),
+        ("calibration", {"bank": "../bank.json", "run_dir": "calibrations/x"}),
+        ("calibration", {"bank": "calibrations/x", "run_dir": "/"}),
+    ],
+)
+@pytest.mark.parametrize("kept", ["cells", "dropped"])
+def test_a_path_inside_the_status_stays_inside_its_folder(written, tmp_path, field, value, kept):
+    (tmp_path / "neighbour").mkdir()
+
+    def harm(document):
+        document["cells"][0][field] = value
+        if kept == "dropped":
+            document["dropped"] = document.pop("cells")
+
+    folder = written(harm)
+    with pytest.raises(RunDirError, match="outside its own folder"):
+        start_afresh(folder, folder.read(), ["*"])
+    assert (tmp_path / "neighbour").is_dir()
+    assert not (tmp_path / "out.aside").exists()
+
+
+def test_a_status_that_was_changed_is_refused(written):
+    def better(document):
+        document["cells"][0]["accuracy"] = 1.0
+
+    folder = written(better, seal=False)
+    with pytest.raises(RunDirError, match="damaged, or was edited"):
+        folder.read()
+    assert written(lambda document: None).read().cells[0].accuracy == 1.0  # said to be on purpose

@@ -1,6 +1,7 @@
 """Plan files: what they say, and what is said of wrong ones."""
 
 import re
+import sys
 
 import pytest
 from atts_lm_eval import plugin as lm_eval_plugin
@@ -8,6 +9,7 @@ from atts_lm_eval import presets
 
 from atts_harness import plugins
 from atts_harness.comparing.cells import expand
+from atts_harness.comparing.order import in_order
 from atts_harness.comparing.plan import read_plan, shipped
 from atts_harness.errors import SettingError
 
@@ -123,7 +125,7 @@ def suites(pair):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ("none.yaml", "none.yaml: cannot be read: No such file"),
+        ("none.yaml", "none.yaml: no such file"),
         ("published-margnal", "published-marginal"),
         (".", "is a folder; give the plan's file"),
     ],
@@ -167,3 +169,97 @@ def test_published_suites_are_sound_plans(suites, name):
         assert (options.coverage, options.rule, options.rate) == (coverage, "reference", 0.4)
         assert cell.calibrate.evaluation_questions
         assert cell.calibrate.turns == 1
+
+
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+MERGED = "a0: &a0 {x: 1}\n" + "".join(
+    f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (LAUGHS, r"line \d+: its anchors unfold into more than 100000 values"),
+        (MERGED, r"line \d+: its anchors unfold into more than 100000 values"),
+        ("a: &a [*a]", "an anchor that holds itself"),
+        ("a: &a {b: *a}", "an anchor that holds itself"),
+        ("[" * 60 + "]" * 60, "nested deeper than 50 levels"),
+        ("[" * 5000, "nested too deeply"),
+        ("? [a, b]\n: 1", "a key must be a word"),
+        ("? {a: b}\n: 1", "a key must be a word"),
+        ("tasks: 2024-99-99", "holds a value that is none"),
+        ("tasks: " + "9" * 5000, "holds a value that is none"),
+        ("tasks: !!python/object/apply:os.system [ls]", "is no YAML"),
+        ("tasks: \x07", "is no YAML"),
+        ("tasks: \0", "is no YAML"),
+        ("- 1\n- 2", "a plan is a mapping"),
+        ("", "a plan is a mapping"),
+        ("# " + "x" * (1 << 20), "larger than 1 MiB"),
+    ],
+)
+def test_files_that_were_made_to_do_harm(read, text, message):
+    with pytest.raises(SettingError, match=message):
+        read(text)
+
+
+def test_anchors_that_are_used_for_what_they_are_for(read):
+    text = SOUND.replace("settings: {seed: 7}", "settings: &own {seed: 7}")
+    text = text.replace("settings: {on_reject: replace}", "settings: {<<: *own, rate: 0.3}")
+    assert read(text).plan.strategies[1].settings == {"seed": 7, "rate": 0.3}
+
+
+def test_a_product_that_nobody_can_run_is_refused_before_it_is_multiplied(read):
+    values = ", ".join(f"{n / 100}" for n in range(100))
+    points = "".join(f"{key}: [{values}], " for key in ("rate", "turns", "draft_tokens", "top_p"))
+    plan = read(SOUND.replace("points: {rate: [0.1, 0.2], turns: [4]}", f"points: {{{points}}}"))
+    with pytest.raises(SettingError, match=r"line \d+: strategies: .* at most 10000"):
+        expand(plan)
+
+
+def test_a_row_whose_name_no_folder_can_have(read):
+    plan = read(SOUND.replace("turns: [4]", f"draft_stop: [{'x' * 300}]"))
+    with pytest.raises(SettingError, match="too long; give it a `name`"):
+        expand(plan)
+
+
+def calls_of(work):
+    """How many functions of Python's it calls: what it costs, the same on every machine."""
+    count = 0
+
+    def note(frame, event, argument):
+        nonlocal count
+        count += event == "call"
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_checking_a_plan_grows_with_its_cells_and_no_faster(read):
+    def plan(rows):
+        rates = ", ".join(f"{n / 1000:.3f}" for n in range(1, rows + 1))
+        followers = "".join(
+            f"  - {{strategy: random-takeover, name: r{n}, "
+            f"settings: {{rate_of: 'atts-rate={n / 1000}'}}}}\n"
+            for n in range(1, rows + 1)
+        )
+        return read(
+            "tasks: [sums, products]\nlimit: 5\nstrategies:\n"
+            f"  - {{strategy: atts, points: {{rate: [{rates}]}}}}\n{followers}"
+        )
+
+    costs = []
+    for rows in (25, 100):
+        file = plan(rows)
+        cells = expand(file)
+        assert len(cells) == 4 * rows
+        assert sum(cell.needs is not None for cell in cells) == 2 * rows
+        costs.append(calls_of(lambda file=file: in_order(expand(file), 1)))
+    assert costs[1] < 4.4 * costs[0]
+    assert costs[1] < 400 * 250  # a cell took 1,700 calls
