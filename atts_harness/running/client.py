@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from atts_harness import errors, guards
@@ -28,6 +29,9 @@ logger = logging.getLogger("atts_harness.running")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 LONGEST_WAIT = 300.0  # whatever a server asks for
 LONGEST_MESSAGE = 300
+
+CURRENT_CALL: ContextVar[CallKey] = ContextVar("CURRENT_CALL")
+"""The call that is being made, for a backend that wants to know: a simulated one draws by it."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,7 @@ class Calls:
         reply: GenerateReply | ScoreReply | None = None
         spent = 0
         lane = lane_of(key.role, key.kind)
+        CURRENT_CALL.set(key)
         while True:
             await engine.slots.acquire(lane, again=bool(faults) and not engine.gone)
             try:

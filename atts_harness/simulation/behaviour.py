@@ -1,0 +1,146 @@
+"""What simulated models write and how their texts score: drawn from a trace.
+
+A repeat that the trace recorded is replayed turn by turn. Further repeats of a question draw one
+of its recorded samples. Where a decision differs from the recorded one, the trace says nothing of
+what would have followed; then the lengths of a takeover are drawn from the question's recorded
+takeovers, and the sample goes on with its recorded turns.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from atts_harness.backend import GenerateRequest, ScoreRequest
+from atts_harness.records import CallKey
+from atts_harness.simulation.traces import SampleTrace, Trace, TurnTrace
+from atts_harness.simulation.words import WordTokenizer
+from atts_harness.tokenizer import Ids
+from atts_harness.transcript import Ending
+
+__all__ = ["Behaviour", "TraceBehaviour", "Written"]
+
+BLANK = "\n\n"
+CLOSING = 4
+"""Tokens of a boxed answer and the end of the turn."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a simulated model writes: ids, why it ends, and the stop string that ended it."""
+
+    ids: Ids
+    ending: Ending
+    stop: str | None = None
+
+
+class Behaviour(Protocol):
+    """What simulated models do. A call says which sample, kind and turn it is for."""
+
+    def write(self, call: CallKey, request: GenerateRequest) -> Written:
+        """What is generated, at most `request.max_tokens` ids."""
+        ...
+
+    def score(self, call: CallKey, request: ScoreRequest) -> tuple[float, ...]:
+        """A log-probability for each id from `request.start` on."""
+        ...
+
+
+@dataclass(frozen=True)
+class TraceBehaviour:
+    """Behaviour drawn from a trace.
+
+    Attributes:
+        trace: what was recorded.
+        tokenizer: of the simulated models.
+        seed: of every draw; two runs with the same seed write the same texts.
+    """
+
+    trace: Trace
+    tokenizer: WordTokenizer
+    seed: int = 0
+
+    @cached_property
+    def _docs(self) -> Sequence[int]:
+        return list(self.trace.samples)
+
+    @cached_property
+    def _takeovers(self) -> dict[int, list[TurnTrace]]:
+        """Turns that were taken over, by question."""
+        return {
+            doc: [turn for sample in own for turn in sample.turns if turn.takeover is not None]
+            for doc, own in self.trace.samples.items()
+        }
+
+    def sample_of(self, doc: int, repeat: int) -> SampleTrace:
+        """The recorded sample that a simulated one follows."""
+        own = self.trace.samples[self._docs[doc % len(self._docs)]]
+        if doc < len(self._docs) and repeat < len(own):
+            return own[repeat]
+        return own[self._rng("sample", doc, repeat).randrange(len(own))]
+
+    def write(self, call: CallKey, request: GenerateRequest) -> Written:
+        """A turn's text; for a call with room for more than a turn, all that is left."""
+        rng = self._rng(call.kind, call.sample.doc, call.sample.repeat, call.turn, call.attempt)
+        if request.max_tokens > self.trace.chunk:
+            tokens, ends = self.sample_of(call.sample.doc, call.sample.repeat).tokens, True
+        elif call.kind == "draft":
+            turn = self._turn(call)
+            tokens, ends = turn.draft, turn.draft_ends
+        else:
+            tokens, ends = self._takeover(call, rng)
+        return self._text(tokens, ends, request, rng)
+
+    def score(self, call: CallKey, request: ScoreRequest) -> tuple[float, ...]:
+        """The recorded nonconformity, spread evenly over the tokens."""
+        score = self._turn(call).score
+        if score is None:
+            scored = [turn.score for turn in self.trace.turns() if turn.score is not None]
+            score = self._rng("score", call.sample.doc, call.sample.repeat, call.turn).choice(
+                scored
+            )
+        return (-score,) * (len(request.ids) - request.start)
+
+    def _turn(self, call: CallKey) -> TurnTrace:
+        """The recorded turn; behind the last one, one that a sibling had at this place."""
+        sample = self.sample_of(call.sample.doc, call.sample.repeat)
+        if call.turn < len(sample.turns):
+            return sample.turns[call.turn]
+        own = self.trace.samples[sample.doc]
+        there = [other.turns[call.turn] for other in own if call.turn < len(other.turns)]
+        rng = self._rng("turn", call.sample.doc, call.sample.repeat, call.turn)
+        return rng.choice(there or [other.turns[-1] for other in own])
+
+    def _takeover(self, call: CallKey, rng: random.Random) -> tuple[int, bool]:
+        turn = self._turn(call)
+        if turn.takeover is not None:
+            return turn.takeover, turn.takeover_ends
+        doc = self.sample_of(call.sample.doc, call.sample.repeat).doc
+        pool = self._takeovers[doc] or [t for own in self._takeovers.values() for t in own]
+        if not pool:
+            return self.trace.chunk, False
+        drawn = rng.choice(pool)
+        # A sample that its draft has ended needs nothing more.
+        return drawn.takeover or 0, drawn.takeover_ends and not turn.draft_ends
+
+    def _text(
+        self, tokens: int, ends: bool, request: GenerateRequest, rng: random.Random
+    ) -> Written:
+        most = request.max_tokens
+        if tokens == 0:
+            return Written((min(self.tokenizer.eos_ids),), "eos")
+        if tokens > most or (tokens == most and not ends):
+            return Written(self.tokenizer.filler(most, rng), "length")
+        if ends:
+            closing = self.tokenizer.answer()[-min(CLOSING, tokens) :]
+            return Written((*self.tokenizer.filler(tokens - len(closing), rng), *closing), "eos")
+        if BLANK in request.stop:
+            ids = (*self.tokenizer.filler(tokens - 1, rng), *self.tokenizer.encode(BLANK))
+            return Written(ids, "stop", BLANK)
+        return Written(self.tokenizer.filler(tokens, rng), "length")
+
+    def _rng(self, *parts: object) -> random.Random:
+        return random.Random(f"{self.seed}/{'/'.join(map(str, parts))}")
