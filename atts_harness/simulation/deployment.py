@@ -1,4 +1,4 @@
-"""Where the two models run: GPUs for each, or for both, and what of their memory is left.
+"""Where the models run: GPUs for each, or for both, and what of their memory is left.
 
 deployment = split(draft, target, gpu_of("h100"), draft_devices=1, target_devices=2)
 """
@@ -6,8 +6,10 @@ deployment = split(draft, target, gpu_of("h100"), draft_devices=1, target_device
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from atts_harness.backend import Role
@@ -17,7 +19,7 @@ from atts_harness.simulation.engine import SimulatedEngine
 from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.shapes import ModelShape
 
-__all__ = ["Deployment", "Placement", "Pricing", "deployments", "place"]
+__all__ = ["Deployment", "Placement", "Pricing", "deployments", "place", "roofline"]
 
 UTILISATION = 0.9
 """Share of a GPU's memory that an engine takes; what vLLM takes by default."""
@@ -49,45 +51,40 @@ class Placement:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A pair on its GPUs.
+    """The models of a run on their GPUs.
 
     Attributes:
-        draft, target: their placements.
-        shared: whether both run on the same GPUs, and so take turns.
-        devices: GPUs in all.
+        placements: by role; a strategy of one role has one.
+        shared: whether they run on the same GPUs, and so take turns.
     """
 
-    draft: Placement
-    target: Placement
-    shared: bool
+    placements: Mapping[Role, Placement]
+    shared: bool = False
 
     @property
     def devices(self) -> int:
         """GPUs in all."""
-        return self.draft.devices if self.shared else self.draft.devices + self.target.devices
+        counts = [one.devices for one in self.placements.values()]
+        return max(counts) if self.shared else sum(counts)
 
     @property
     def name(self) -> str:
-        """Such as `1 + 2`, or `3 shared`."""
+        """Such as `1 + 2`, or `2 shared`."""
         if self.shared:
             return f"{self.devices} shared"
-        return f"{self.draft.devices} + {self.target.devices}"
+        return " + ".join(str(one.devices) for one in self.placements.values())
 
-    def engines(
-        self, limits: EngineLimits, pricing: Pricing = lambda one: roofline(one)
-    ) -> Mapping[Role, SimulatedEngine]:
+    def engines(self, limits: EngineLimits, pricing: Pricing) -> dict[Role, SimulatedEngine]:
         """Engines for a run; made inside the loop that it runs in.
 
         Args:
-            limits: as for both, `kv_tokens` aside.
+            limits: as for all, `kv_tokens` aside.
             pricing: the cost model of a placement.
         """
         device = asyncio.Lock() if self.shared else None
         return {
-            one.role: SimulatedEngine(
-                pricing(one), replace(limits, kv_tokens=one.kv_tokens), device
-            )
-            for one in (self.draft, self.target)
+            role: SimulatedEngine(pricing(one), replace(limits, kv_tokens=one.kv_tokens), device)
+            for role, one in self.placements.items()
         }
 
 
@@ -97,92 +94,98 @@ def roofline(placement: Placement) -> Roofline:
 
 
 def place(
-    draft: ModelShape,
-    target: ModelShape,
+    models: Mapping[Role, ModelShape],
     gpu: GPU,
-    draft_devices: int,
-    target_devices: int,
+    devices: Mapping[Role, int],
     *,
     shared: bool = False,
     least_tokens: int = 1,
 ) -> Deployment:
-    """A pair on given numbers of GPUs.
+    """Models on given numbers of GPUs.
 
     Args:
-        draft: the draft's shape.
-        target: the target's.
+        models: their shapes by role, draft first.
         gpu: the device.
-        draft_devices: GPUs of the draft.
-        target_devices: GPUs of the target; the same ones if `shared`.
-        shared: whether both run on the same GPUs.
+        devices: GPUs by role; the same ones if `shared`.
+        shared: whether they run on the same GPUs.
         least_tokens: tokens of KV cache that each must have room for: one whole sample.
 
     Raises:
         SettingError: they do not fit; says what would.
     """
-    for role, shape, devices in (
-        ("draft", draft, draft_devices),
-        ("target", target, target_devices),
-    ):
-        if shape.kv_heads % devices and devices % shape.kv_heads:
+    for role, shape in models.items():
+        count = devices[role]
+        if shape.kv_heads % count and count % shape.kv_heads:
             raise SettingError(
                 f"{role} {shape.name}: its {shape.kv_heads} KV heads cannot be spread over "
-                f"{devices} GPUs; use {math.gcd(shape.kv_heads, devices)}"
+                f"{count} GPUs; use {math.gcd(shape.kv_heads, count)}"
             )
-    own = (_room(gpu, draft_devices), _room(gpu, target_devices))
     if shared:
-        left = own[1] - draft.weight_bytes - target.weight_bytes
-        # The same number of tokens for both.
-        tokens = left / (draft.kv_bytes + target.kv_bytes)
-        rooms = (tokens, tokens)
+        left = _room(gpu, max(devices.values())) - sum(s.weight_bytes for s in models.values())
+        # The same number of tokens for all.
+        tokens = left / sum(shape.kv_bytes for shape in models.values())
+        rooms = dict.fromkeys(models, tokens)
     else:
-        rooms = (
-            (own[0] - draft.weight_bytes) / draft.kv_bytes,
-            (own[1] - target.weight_bytes) / target.kv_bytes,
-        )
-    for role, shape, devices, room in zip(
-        ("draft", "target"), (draft, target), (draft_devices, target_devices), rooms, strict=True
-    ):
-        if room < least_tokens:
-            needed = shape.weight_bytes + shape.kv_bytes * least_tokens
+        rooms = {
+            role: (_room(gpu, devices[role]) - shape.weight_bytes) / shape.kv_bytes
+            for role, shape in models.items()
+        }
+    for role, shape in models.items():
+        if rooms[role] < least_tokens:
             raise SettingError(
-                f"{role} {shape.name} does not fit {devices} x {gpu.name}: its weights take "
-                f"{shape.weight_bytes / GIB:.0f} GiB, a context of {least_tokens} tokens "
-                f"{shape.kv_bytes * least_tokens / GIB:.1f} GiB; "
-                f"{math.ceil(needed / _room(gpu, 1))} of its own would do"
+                f"{role} {shape.name} does not fit {devices[role]} x {gpu.name}: "
+                f"{needs(models, gpu, least_tokens)}"
             )
     return Deployment(
-        Placement("draft", draft, gpu, draft_devices, int(rooms[0])),
-        Placement("target", target, gpu, target_devices, int(rooms[1])),
+        {
+            role: Placement(role, shape, gpu, devices[role], int(rooms[role]))
+            for role, shape in models.items()
+        },
         shared,
     )
 
 
 def deployments(
-    draft: ModelShape, target: ModelShape, gpu: GPU, devices: int, *, least_tokens: int = 1
-) -> Iterator[Deployment]:
-    """Every way to put a pair on up to `devices` GPUs that fits, tensor parallel by powers of two.
+    models: Mapping[Role, ModelShape], gpu: GPU, devices: int, *, least_tokens: int = 1
+) -> list[Deployment]:
+    """Every way to put models on up to `devices` GPUs that fits.
+
+    A model is spread over a power of two of them.
 
     Raises:
-        SettingError: none fits; says what the pair needs.
+        SettingError: none fits; says what is needed.
     """
-    powers = [1 << n for n in range(devices.bit_length()) if 1 << n <= devices]
-    wanted = [(d, t, False) for d in powers for t in powers if d + t <= devices]
-    wanted += [(n, n, True) for n in powers]
-    failure: SettingError | None = None
-    found = 0
-    for of_draft, of_target, shared in wanted:
-        try:
-            yield place(
-                *(draft, target, gpu, of_draft, of_target),
-                shared=shared,
-                least_tokens=least_tokens,
-            )
-            found += 1
-        except SettingError as error:
-            failure = failure or error
-    if not found and failure is not None:
-        raise SettingError(f"--gpus {gpu.name}:{devices}: {failure}") from failure
+    powers = [1 << n for n in range(devices.bit_length())]
+    splits = [
+        dict(zip(models, counts, strict=True))
+        for counts in itertools.product(powers, repeat=len(models))
+        if sum(counts) <= devices
+    ]
+    wanted = [(split, False) for split in splits]
+    if len(models) > 1:
+        wanted += [(dict.fromkeys(models, count), True) for count in powers]
+    found: list[Deployment] = []
+    for split, shared in wanted:
+        with contextlib.suppress(SettingError):
+            found.append(place(models, gpu, split, shared=shared, least_tokens=least_tokens))
+    if not found:
+        told = needs(models, gpu, least_tokens)
+        raise SettingError(f"--gpus {gpu.name}:{devices}: the models do not fit: {told}")
+    return found
+
+
+def needs(models: Mapping[Role, ModelShape], gpu: GPU, least_tokens: int) -> str:
+    """How many GPUs each model needs of its own, in words."""
+    told = []
+    for role, shape in models.items():
+        context = shape.kv_bytes * least_tokens
+        alone = math.ceil((shape.weight_bytes + context) / _room(gpu, 1))
+        told.append(
+            f"the {role} needs {1 << (alone - 1).bit_length()} of them "
+            f"({shape.weight_bytes / GIB:.0f} GiB of weights, {context / GIB:.1f} GiB for a "
+            f"context of {least_tokens} tokens)"
+        )
+    return ", ".join(told)
 
 
 def _room(gpu: GPU, devices: int) -> float:

@@ -1,12 +1,15 @@
-"""Registers `backend=simulated`, by which plans in simulated time name their models."""
+"""Registers `atts plan`, and `backend=simulated`, by which plans name their models."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+import typer
+
 from atts_harness.backend import Backend, BackendKind, BackendOptions, BackendSpec
 from atts_harness.errors import SettingError
 from atts_harness.hookspecs import hookimpl
+from atts_harness.simulation.command import plan_command
 
 
 async def _open(spec: BackendSpec) -> Backend:
@@ -22,3 +25,9 @@ def atts_backends() -> Iterable[BackendKind]:
     return [
         BackendKind("simulated", BackendOptions, _open, "models in simulated time, for `atts plan`")
     ]
+
+
+@hookimpl
+def atts_cli(app: typer.Typer) -> None:
+    """Add `atts plan`."""
+    plan_command(app)

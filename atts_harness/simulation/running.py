@@ -114,17 +114,13 @@ def simulate(
     observers = Observers(call=[observe]) if observe is not None else Observers()
 
     async def work() -> list[SampleRecord]:
-        engines.update(
-            deployment.engines(
-                limits or EngineLimits(kv_tokens=deployment.target.kv_tokens), pricing
-            )
-        )
+        engines.update(deployment.engines(limits or EngineLimits(kv_tokens=0), pricing))
         backends = {
             role: SimulatedBackend(
                 engines[role],
                 behaviour,
                 tokenizer,
-                model=(deployment.draft if role == "draft" else deployment.target).shape.name,
+                model=deployment.placements[role].shape.name,
                 max_length=1 << 20,
             )
             for role in settings.roles

@@ -1,0 +1,305 @@
+"""What a run would take on some GPUs: one row for each strategy, operating point and split.
+
+plan = Plan(draft="Qwen/...", target="Qwen/QwQ-32B", gpu=gpu_of("h100"), devices=3, trace=trace)
+rows = plan_rows(plan, ["atts", "synchronous"], {"repeats": ["1", "16"], "rate": ["0.2"]})
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import msgspec
+
+from atts_harness.backend import Role
+from atts_harness.errors import SettingError
+from atts_harness.settings import Settings, parse_settings
+from atts_harness.simulation.costs import GPU, CostModel
+from atts_harness.simulation.deployment import (
+    Deployment,
+    Placement,
+    Pricing,
+    deployments,
+    place,
+    roofline,
+)
+from atts_harness.simulation.running import Simulated, simulate
+from atts_harness.simulation.shapes import shape_of
+from atts_harness.simulation.traces import Trace
+
+__all__ = ["EngineShare", "Plan", "PlanRow", "plan_rows"]
+
+REPEATS = "repeats"
+FULL = 0.95
+"""Share of the KV cache from which on it bounds what can run."""
+OVERHEADS = {"low": 0.5, "high": 2.0}
+"""Factors of the roofline's overheads for the range of a row; see `Roofline`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What all rows have in common.
+
+    Attributes:
+        draft: hub id or folder.
+        target: likewise.
+        gpu: the device.
+        devices: GPUs in all.
+        trace: what the models write.
+        split: GPUs of draft and target; None: every split is tried and the quickest kept.
+        settings: further settings of every row, as in `model_args`.
+        price: dollars a GPU and hour; None: no money is shown.
+        problems: questions; None: those of the trace.
+    """
+
+    draft: str
+    target: str
+    gpu: GPU
+    devices: int
+    trace: Trace
+    split: tuple[int, int] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    price: float | None = None
+    problems: int | None = None
+
+
+class EngineShare(msgspec.Struct, frozen=True, kw_only=True):
+    """How an engine spent the makespan, and its KV cache.
+
+    Attributes:
+        busy: share of the makespan in which it took steps.
+        kv_tokens: capacity of its KV cache.
+        kv_peak: most of it in use at a time, in [0, 1].
+        computed: prompt tokens computed.
+        cached: prompt tokens read from the prefix cache.
+        written: tokens written.
+        preemptions: requests that had to be computed again for want of room.
+    """
+
+    busy: float
+    kv_tokens: int
+    kv_peak: float
+    computed: int
+    cached: int
+    written: int
+    preemptions: int
+
+
+class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One simulated run.
+
+    Attributes:
+        strategy: its name.
+        point: the operating point: what was swept.
+        split: GPUs of draft and target.
+        samples: how many.
+        makespan: seconds.
+        low, high: its range over the cost model's overheads.
+        samples_a_second: throughput.
+        p50, p95: seconds of a sample.
+        gpu_hours: GPUs times makespan.
+        dollars: None without a price.
+        takeover_rate: realised; None without decisions.
+        intensity: the paper's r = T_c / (T_m + T_s).
+        engines: by role.
+        bound: what bounds it: `KV cache of the target`, or "" where nothing does.
+        order_flips: labels of rows that are quicker at one end of the ranges and slower at the
+            other, so that their order is not known.
+        lower_bound: whether the longest of the samples cannot be known from so few recorded ones.
+    """
+
+    strategy: str
+    point: dict[str, str]
+    split: str
+    samples: int
+    makespan: float
+    low: float
+    high: float
+    samples_a_second: float
+    p50: float
+    p95: float
+    gpu_hours: float
+    dollars: float | None
+    takeover_rate: float | None
+    intensity: float
+    engines: dict[str, EngineShare]
+    bound: str = ""
+    order_flips: tuple[str, ...] = ()
+    lower_bound: bool = False
+
+    @property
+    def label(self) -> str:
+        """Strategy and operating point."""
+        return " ".join([self.strategy, *(f"{k}={v}" for k, v in self.point.items())])
+
+
+def plan_rows(
+    plan: Plan, strategies: Sequence[str], sweep: Mapping[str, Sequence[str]]
+) -> list[PlanRow]:
+    """Every strategy at every operating point that it has.
+
+    Args:
+        plan: what they have in common.
+        strategies: names; a setting of the sweep that a strategy does not have is left out.
+        sweep: by setting its values; `repeats` are samples a question.
+
+    Raises:
+        SettingError: a pair that does not fit, a setting that cannot be, a sweep without values.
+    """
+    rows: list[PlanRow] = []
+    for name in strategies:
+        for point in _points(name, sweep):
+            rows.append(_row(plan, name, point))
+    return [replace_flips(row, rows) for row in rows]
+
+
+def replace_flips(row: PlanRow, rows: Sequence[PlanRow]) -> PlanRow:
+    """A row with the rows named whose order with it depends on the cost model."""
+    others = [
+        other.label
+        for other in rows
+        if other is not row
+        and other.samples == row.samples
+        and (other.low - row.low) * (other.high - row.high) < 0
+    ]
+    return msgspec.structs.replace(row, order_flips=tuple(others))
+
+
+def _points(strategy: str, sweep: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
+    from atts_harness import plugins
+
+    known = set(plugins.strategy(strategy).Options.__struct_fields__)
+    known |= {REPEATS, *_run_fields()}
+    names = [name for name in sweep if name in known]
+    for name, values in sweep.items():
+        if not values:
+            raise SettingError(f"--sweep {name}=: give values, such as {name}=1,4,16")
+    for values in itertools.product(*(sweep[name] for name in names)):
+        yield dict(zip(names, values, strict=True))
+
+
+def _run_fields() -> tuple[str, ...]:
+    from atts_harness.settings import RunOptions
+
+    return RunOptions.__struct_fields__
+
+
+def _row(plan: Plan, strategy: str, point: Mapping[str, str]) -> PlanRow:
+    settings = _settings(plan, strategy, point)
+    repeats = _repeats(plan, point)
+    best: tuple[Deployment, Simulated] | None = None
+    for deployment in _deployments(plan, settings):
+        made = _simulated(plan, settings, deployment, repeats, roofline)
+        if best is None or made.makespan < best[1].makespan:
+            best = (deployment, made)
+    assert best is not None
+    deployment, made = best
+    ends = {
+        end: _simulated(plan, settings, deployment, repeats, _scaled(factor)).makespan
+        for end, factor in OVERHEADS.items()
+    }
+    judged, taken = made.judged
+    hours = deployment.devices * made.makespan / 3600
+    return PlanRow(
+        strategy=strategy,
+        point=dict(point),
+        split=deployment.name,
+        samples=len(made.records),
+        makespan=made.makespan,
+        low=min(made.makespan, *ends.values()),
+        high=max(made.makespan, *ends.values()),
+        samples_a_second=made.samples_a_second,
+        p50=made.latency(0.5),
+        p95=made.latency(0.95),
+        gpu_hours=hours,
+        dollars=None if plan.price is None else hours * plan.price,
+        takeover_rate=taken / judged if judged else None,
+        intensity=made.intensity,
+        engines=_engines(made),
+        bound=_bound(made),
+        lower_bound=repeats > plan.trace.repeats,
+    )
+
+
+def _settings(plan: Plan, strategy: str, point: Mapping[str, str]) -> Settings:
+    return parse_settings(
+        {
+            **plan.settings,
+            **{name: value for name, value in point.items() if name != REPEATS},
+            "strategy": strategy,
+            "backend": "simulated",
+            "draft": plan.draft,
+            "target": plan.target,
+            "metrics_interval": 0,
+        }
+    )
+
+
+def _repeats(plan: Plan, point: Mapping[str, str]) -> int:
+    given = point.get(REPEATS, str(plan.trace.repeats))
+    if not given.isdecimal() or int(given) < 1:
+        raise SettingError(f"--sweep {REPEATS}={given}: expected whole numbers from 1 on")
+    return int(given)
+
+
+def _deployments(plan: Plan, settings: Settings) -> list[Deployment]:
+    names: dict[Role, str] = {"draft": plan.draft, "target": plan.target}
+    models = {role: shape_of(name) for role, name in names.items() if role in settings.roles}
+    least = min(settings.max_tokens(), *(shape.window for shape in models.values()))
+    if plan.split is not None:
+        split = dict(zip(names, plan.split, strict=True))
+        return [place(models, plan.gpu, split, least_tokens=least)]
+    return deployments(models, plan.gpu, plan.devices, least_tokens=least)
+
+
+def _simulated(
+    plan: Plan, settings: Settings, deployment: Deployment, repeats: int, pricing: Pricing
+) -> Simulated:
+    return simulate(
+        settings,
+        plan.trace,
+        deployment,
+        repeats=repeats,
+        problems=plan.problems,
+        pricing=pricing,
+    )
+
+
+def _scaled(factor: float) -> Pricing:
+    def pricing(one: Placement) -> CostModel:
+        usual = roofline(one)
+        return replace(
+            usual,
+            layer_seconds=usual.layer_seconds * factor,
+            step_seconds=usual.step_seconds * factor,
+            sequence_seconds=usual.sequence_seconds * factor,
+            hop_seconds=usual.hop_seconds * factor,
+        )
+
+    return pricing
+
+
+def _engines(made: Simulated) -> dict[str, EngineShare]:
+    return {
+        role: EngineShare(
+            busy=made.busy(role),
+            kv_tokens=made.kv_tokens[role],
+            kv_peak=figures.kv_peak / made.kv_tokens[role],
+            computed=figures.computed_tokens,
+            cached=figures.cached_tokens,
+            written=figures.written_tokens,
+            preemptions=figures.preemptions,
+        )
+        for role, figures in made.figures.items()
+    }
+
+
+def _bound(made: Simulated) -> str:
+    roles: list[Role] = [
+        role
+        for role, figures in made.figures.items()
+        if figures.preemptions or figures.kv_peak > FULL * made.kv_tokens[role]
+    ]
+    return " and ".join(f"KV cache of the {role}" for role in roles)
