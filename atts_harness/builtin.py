@@ -27,6 +27,7 @@ def atts_cli(app: typer.Typer) -> None:
     from atts_harness.comparing.command import compare
     from atts_harness.conformal.command import calibrate_command
     from atts_harness.engines.doctor.command import add_commands
+    from atts_harness.journal.command import repair, upgrade
     from atts_harness.ledger.command import show_ledger
 
     app.command("compare")(compare)
@@ -34,6 +35,8 @@ def atts_cli(app: typer.Typer) -> None:
     regrade_command(app, _documents)
     audit_command(app)
     app.command("ledger")(show_ledger)
+    app.command("upgrade")(upgrade)
+    app.command("repair")(repair)
     calibrate_command(app, _calibrate)
     add_commands(app)
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from atts_harness.records import SampleRecord
 
 from atts_harness.secrecy import hide
 
@@ -64,6 +68,22 @@ class JournalMismatchError(JournalError):
 
 class RunDirError(JournalError):
     """A run directory that cannot be used: of another run or version, locked, full, read-only."""
+
+
+class DamagedJournalError(RunDirError):
+    """A record that is not what was written; the message names it and what to do."""
+
+
+class JournalLostError(RunDirError):
+    """The run directory was removed or renamed while a run wrote to it.
+
+    Attributes:
+        finished: the samples that the run had finished (`records.SampleRecord`), by their ids.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.finished: tuple[SampleRecord, ...] = ()
 
 
 class BackendError(AttsError):

@@ -11,7 +11,8 @@ import msgspec
 
 from atts_harness.backend import GenerateReply, Role, ScoreReply, Usage
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of what a run leaves behind. 2: `RunRecord.replies`, tasks with `nominal_rate`."""
 
 Finish = Literal["answer", "until", "eos", "turns", "budget", "context", "strategy", "failed"]
 """Why a sample ended. `budget`, `turns` and `context` without an answer mean truncated."""
@@ -272,6 +273,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
     Attributes:
         schema: `SCHEMA_VERSION` of the writer.
         harness: version of this project.
+        replies: `journal.identity.REPLIES` of the writer.
         strategy: its name.
         options: the strategy's options as used.
         settings: the run's settings as used.
@@ -284,6 +286,7 @@ class RunRecord(msgspec.Struct, kw_only=True):
 
     schema: int = SCHEMA_VERSION
     harness: str = ""
+    replies: int = 1
     strategy: str = ""
     options: dict[str, Any] = msgspec.field(default_factory=dict)
     settings: dict[str, Any] = msgspec.field(default_factory=dict)

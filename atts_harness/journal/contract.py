@@ -10,11 +10,12 @@ is a state in which the run really was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 from atts_harness.errors import JournalMismatchError
 from atts_harness.journal.hashing import difference
+from atts_harness.journal.plan import Planned
 from atts_harness.records import (
     CallKey,
     CallRecord,
@@ -33,8 +34,33 @@ class Journal(Protocol):
         """What the run's clock showed at the last record of earlier sessions, in seconds."""
         ...
 
+    @property
+    def sequence(self) -> int:
+        """The number of the last decision of earlier sessions; 0 if there is none."""
+        ...
+
     def recorded(self) -> Iterable[CountedCall | SampleRecord]:
         """Every call and every finished sample of earlier sessions."""
+        ...
+
+    def ask(self, plan: Mapping[SampleId, Planned], tasks: Mapping[str, dict[str, Any]]) -> None:
+        """Note samples that are asked for while the run goes; known ones may be among them.
+
+        Args:
+            plan: the samples, and what each is asked for.
+            tasks: by task what its record says; see `RunRecord.tasks`.
+
+        Raises:
+            JournalMismatchError: a sample is recorded on other terms; names what differs.
+        """
+        ...
+
+    def withdraw(self, sample: SampleId) -> None:
+        """A sample is no longer asked for, and so not missing; what it cost stays recorded."""
+        ...
+
+    async def again(self, sample: SampleId) -> None:
+        """A sample of this session that was cancelled is run again: its calls are replayed."""
         ...
 
     def call(self, key: CallKey) -> CallRecord | None:
@@ -53,8 +79,8 @@ class Journal(Protocol):
         """Record a decision; committed no later than any call recorded after it."""
         ...
 
-    def decisions(self) -> Iterable[DecisionRecord]:
-        """All recorded decisions, in the order in which they were made."""
+    def decisions(self, task: str | None = None) -> Iterable[DecisionRecord]:
+        """Recorded decisions, in the order in which they were made; of one task, or of all."""
         ...
 
     def sample(self, sample: SampleId) -> SampleRecord | None:
@@ -78,11 +104,13 @@ class MemoryJournal:
     """Keeps everything in memory; for runs without a run directory.
 
     Args:
-        keep: whether the calls of finished samples are kept, too; else memory stays flat.
+        keep: whether calls, decisions and records of finished samples are kept; else memory stays
+            flat, however long the run is.
     """
 
     def __init__(self, *, keep: bool = True) -> None:
         self.elapsed = 0.0
+        self.sequence = 0
         self.metrics: list[tuple[float, str, dict[str, float]]] = []
         self._keep = keep
         self._calls: dict[SampleId, dict[CallKey, CallRecord]] = {}
@@ -92,6 +120,17 @@ class MemoryJournal:
     def recorded(self) -> Iterable[CountedCall | SampleRecord]:
         """Every call and every finished sample that is kept."""
         return [*self.calls(), *self._samples.values()]
+
+    def ask(self, plan: Mapping[SampleId, Planned], tasks: Mapping[str, dict[str, Any]]) -> None:
+        """Nothing to note: a run in memory is not continued."""
+
+    def withdraw(self, sample: SampleId) -> None:
+        """Forget what a cancelled sample recorded, unless everything is kept."""
+        if not self._keep:
+            self._forget(sample)
+
+    async def again(self, sample: SampleId) -> None:
+        """What is kept is there already."""
 
     def call(self, key: CallKey) -> CallRecord | None:
         """The recorded call, if there is one."""
@@ -113,27 +152,38 @@ class MemoryJournal:
         """Record a decision."""
         self._decisions.setdefault(record.sample, {})[record.turn] = record
 
-    def decisions(self) -> Iterable[DecisionRecord]:
-        """All recorded decisions, in the order in which they were made."""
-        known = [record for turns in self._decisions.values() for record in turns.values()]
+    def decisions(self, task: str | None = None) -> Iterable[DecisionRecord]:
+        """Recorded decisions that are kept, in the order in which they were made."""
+        known = [
+            record
+            for sample, turns in self._decisions.items()
+            if task in (None, sample.task)
+            for record in turns.values()
+        ]
         return sorted(known, key=lambda record: record.sequence)
 
     def sample(self, sample: SampleId) -> SampleRecord | None:
-        """The finished sample, if it is recorded."""
+        """The finished sample, if it is recorded and kept."""
         return self._samples.get(sample)
 
     async def record_sample(self, record: SampleRecord) -> None:
         """Record a finished sample."""
-        self._samples[record.id] = record
-        if not self._keep:
-            self._calls.pop(record.id, None)
+        if self._keep:
+            self._samples[record.id] = record
+        else:
+            self._forget(record.id)
 
     def record_metrics(self, at: float, engine: str, values: dict[str, float]) -> None:
         """Record an engine's own figures."""
-        self.metrics.append((at, engine, values))
+        if self._keep:
+            self.metrics.append((at, engine, values))
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def _forget(self, sample: SampleId) -> None:
+        self._calls.pop(sample, None)
+        self._decisions.pop(sample, None)
 
 
 def replayed(record: CallRecord, request_hash: str) -> CallRecord:

@@ -14,18 +14,21 @@ import logging
 import os
 import socket
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
 from atts_harness.journal.identity import brief, differences, warnings
-from atts_harness.journal.rows import Rows
-from atts_harness.journal.sqlite import SqliteJournal, connect
-from atts_harness.records import EXTRACTOR, RunRecord, SampleId
+from atts_harness.journal.plan import Planned
+from atts_harness.journal.rows import OF_SAMPLE, Rows
+from atts_harness.journal.sqlite import SqliteJournal, check_plan, connect
+from atts_harness.journal.upgrade import take_out_damaged, upgrade_tables
+from atts_harness.records import EXTRACTOR, SCHEMA_VERSION, RunRecord, SampleId
 
+T = TypeVar("T")
 logger = logging.getLogger("atts_harness.journal")
 
 _held: set[Path] = set()  # POSIX locks do not hold off the process that has them
@@ -68,16 +71,18 @@ class RunDirectory:
     def journal(
         self,
         record: RunRecord,
-        plan: Mapping[SampleId, str],
+        plan: Mapping[SampleId, Planned],
         *,
+        defaults: Mapping[str, Any] | None = None,
         retry_failed: bool = False,
         command: str = "",
     ) -> SqliteJournal:
-        """The journal of a run, new or continued.
+        """The journal of a run, new or continued; one of an earlier release is upgraded.
 
         Args:
             record: what is to be run.
-            plan: its samples, with the hash of their prompts.
+            plan: its samples, and what each is asked for.
+            defaults: of the strategy's options, for what the recorded run did not have yet.
             retry_failed: forget samples and calls that failed for good.
             command: how the run was started, to tell people how to resume it.
 
@@ -85,22 +90,21 @@ class RunDirectory:
             JournalMismatchError: the directory holds a run of something else; names it.
             RunDirError: the journal cannot be written.
         """
+
+        def begin(connection: sqlite3.Connection, path: Path) -> RunRecord:
+            upgrade_tables(connection, path)
+            if retry_failed:
+                _forget_failed(connection, path)
+            found = _begin(connection, path, record, plan, defaults or {})
+            self._session = _begin_session(connection, path, command)
+            return found
+
         try:
-            connection = connect(self.database)
-            with contextlib.closing(connection):
+            with contextlib.closing(connect(self.database)) as connection:
                 if schema.is_empty(connection):
                     schema.create(connection)
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    _begin(connection, record, plan, retry_failed)
-                    elapsed = Rows(connection, self.database).last_time()
-                    self._session = _begin_session(connection, command, elapsed)
-                except BaseException:
-                    connection.execute("ROLLBACK")
-                    raise
-                connection.execute("COMMIT")
-            return SqliteJournal(self.database)
-        except sqlite3.Error as error:
+            return SqliteJournal(self.database, self._changed(begin))
+        except schema.UNREADABLE as error:
             raise schema.explain(error, self.database) from error
 
     def ended(self, state: str, summary: Mapping[str, Any]) -> None:
@@ -109,13 +113,46 @@ class RunDirectory:
         Raises:
             RunDirError: it cannot be written.
         """
+        if not self.database.exists():  # connecting would make another one
+            raise RunDirError(f"run_dir: {self.database} is no longer there")
         try:
             with contextlib.closing(connect(self.database)) as connection:
-                connection.execute(
-                    "UPDATE sessions SET state = ?, summary = ? WHERE number = ?",
-                    (state, schema.encode(dict(summary)), self._session),
-                )
-        except sqlite3.Error as error:
+                rows = Rows(connection, self.database)
+                for row in rows.rows("sessions", "WHERE number = ?", (self._session,)):
+                    ended = (*row[:4], state, schema.encode(dict(summary)))
+                    connection.execute("DELETE FROM sessions WHERE number = ?", (self._session,))
+                    connection.execute(schema.INSERT["sessions"], schema.sealed(ended))
+        except schema.UNREADABLE as error:
+            raise schema.explain(error, self.database) from error
+
+    def upgrade(self) -> bool:
+        """Bring the journal to this release's layout; whether there was anything to do.
+
+        Raises:
+            RunDirError: a newer release wrote it, or a record in it is damaged.
+        """
+        return self._changed(upgrade_tables)
+
+    def repair(self) -> list[str]:
+        """Take damaged records out, so that resuming asks for them again; what was taken out.
+
+        Raises:
+            RunDirError: a newer release wrote it, or the run's own record is damaged.
+        """
+        return self._changed(take_out_damaged)
+
+    def _changed(self, change: Callable[[sqlite3.Connection, Path], T]) -> T:
+        try:
+            with contextlib.closing(connect(self.database)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    done = change(connection, self.database)
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
+                return done
+        except schema.UNREADABLE as error:
             raise schema.explain(error, self.database) from error
 
     def close(self) -> None:
@@ -130,8 +167,8 @@ class RunDirectory:
             # Not `connect`: what is not ours is not to be touched.
             with contextlib.closing(sqlite3.connect(self.database)) as connection:
                 if not schema.is_empty(connection):
-                    schema.check(connection, self.database)
-        except sqlite3.Error as error:
+                    schema.version_of(connection, self.database)
+        except schema.UNREADABLE as error:
             raise schema.explain(error, self.database) from error
 
     def _set_aside(self) -> None:
@@ -173,17 +210,18 @@ def _lock(path: Path) -> IO[str]:
 
 def _begin(
     connection: sqlite3.Connection,
+    path: Path,
     record: RunRecord,
-    plan: Mapping[SampleId, str],
-    retry_failed: bool,
-) -> None:
-    row = connection.execute("SELECT record FROM run").fetchone()
-    if row is None:
-        connection.execute("INSERT INTO run VALUES (?)", (schema.encode(record),))
-    else:
-        recorded = schema.decode_run(row[0])
+    plan: Mapping[SampleId, Planned],
+    defaults: Mapping[str, Any],
+) -> RunRecord:
+    """Compare what is asked for with what is recorded, and note it; the run's record then."""
+    rows = Rows(connection, path)
+    row = next(rows.rows("run"), None)
+    if row is not None:
+        recorded = rows.decoded("run", row, schema.decode_run)
         asked = schema.decode_run(schema.encode(record))
-        if found := differences(recorded, asked):
+        if found := differences(recorded, asked, defaults):
             raise JournalMismatchError(
                 f"run_dir: the directory holds another run: {brief(found)}; use the recorded "
                 "settings, another run_dir, or resume=false to start afresh"
@@ -192,48 +230,47 @@ def _begin(
             logger.warning("run_dir: resumed with a difference: %s", warning)
         recorded.tasks |= record.tasks
         recorded.extractor = record.extractor or recorded.extractor
-        connection.execute("UPDATE run SET record = ?", (schema.encode(recorded),))
-    if retry_failed:
-        _forget_failed(connection)
-    _check_prompts(connection, plan)
-    rows = [(s.task, s.doc, s.repeat, prompt) for s, prompt in plan.items()]
-    connection.executemany("INSERT OR IGNORE INTO planned VALUES (?, ?, ?, ?)", rows)
+        recorded.schema = SCHEMA_VERSION
+        connection.execute("DELETE FROM run")
+        record = recorded
+    connection.execute(schema.INSERT["run"], schema.sealed((schema.encode(record),)))
+    known = {SampleId(*row[:3]): Planned(*row[3:]) for row in rows.rows("planned")}
+    check_plan(known, plan)
+    planned = [
+        schema.sealed((s.task, s.doc, s.repeat, *asked))
+        for s, asked in plan.items()
+        if known.get(s) != asked
+    ]
+    connection.executemany(schema.INSERT["planned"], planned)
+    return record
 
 
-def _check_prompts(connection: sqlite3.Connection, plan: Mapping[SampleId, str]) -> None:
-    for task, doc, repeat, prompt in _planned(connection):
-        now = plan.get(SampleId(task, doc, repeat))
-        if now is not None and now != prompt:
-            raise JournalMismatchError(
-                f"run_dir: the prompt of {task}, document {doc}, differs from the recorded one "
-                "(other task files, few-shot examples, system instruction or chat messages); use "
-                "those of the recorded run, another run_dir, or resume=false to start afresh"
-            )
-
-
-def _planned(connection: sqlite3.Connection) -> Iterable[tuple[str, int, int, str]]:
-    return connection.execute("SELECT task, doc, repeat, prompt FROM planned")
-
-
-def _forget_failed(connection: sqlite3.Connection) -> None:
+def _forget_failed(connection: sqlite3.Connection, path: Path) -> None:
     """What failed is asked again; decisions that were made without a score stay made."""
-    where = f"WHERE role = '{EXTRACTOR}'"
-    for rowid, blob in connection.execute(f"SELECT rowid, record FROM calls {where}").fetchall():
-        if schema.decode_call(blob).reply is None:
-            connection.execute("DELETE FROM calls WHERE rowid = ?", (rowid,))
-    failed = connection.execute("SELECT task, doc, repeat FROM samples WHERE failed").fetchall()
-    for key in failed:
-        where = "WHERE task = ? AND doc = ? AND repeat = ?"
-        calls = connection.execute(f"SELECT rowid, record FROM calls {where}", key).fetchall()
-        lost = [(rowid,) for rowid, blob in calls if schema.decode_call(blob).reply is None]
-        connection.executemany("DELETE FROM calls WHERE rowid = ?", lost)
-        connection.execute(f"DELETE FROM samples {where}", key)
-
-
-def _begin_session(connection: sqlite3.Connection, command: str, elapsed: float) -> int:
-    began = datetime.now(UTC).isoformat(timespec="seconds")
-    cursor = connection.execute(
-        "INSERT INTO sessions (began, elapsed, command, state) VALUES (?, ?, ?, 'running')",
-        (began, elapsed, command),
+    rows = Rows(connection, path)
+    lost = [
+        call.key
+        for call in rows.records("calls", schema.decode_call_figures)
+        if call.key.role == EXTRACTOR and call.reply is None
+    ]
+    for sample in list(rows.keys("samples", "WHERE failed")):
+        calls = rows.records("calls", schema.decode_call_figures, sample=sample)
+        lost += [call.key for call in calls if call.reply is None]
+        connection.execute(f"DELETE FROM samples {OF_SAMPLE}", (*_columns(sample),))
+    connection.executemany(
+        f"DELETE FROM calls {OF_SAMPLE} AND kind = ? AND role = ? AND turn = ? AND attempt = ?",
+        [(*_columns(key.sample), key.kind, key.role, key.turn, key.attempt) for key in lost],
     )
-    return int(cursor.lastrowid or 0)
+
+
+def _columns(sample: SampleId) -> tuple[str, int, int]:
+    return (sample.task, sample.doc, sample.repeat)
+
+
+def _begin_session(connection: sqlite3.Connection, path: Path, command: str) -> int:
+    rows = Rows(connection, path)
+    number = 1 + max((row[0] for row in rows.rows("sessions")), default=0)
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    row = (number, began, rows.last_time(), command, "running", None)
+    connection.execute(schema.INSERT["sessions"], schema.sealed(row))
+    return number

@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from atts_harness.identity import Change, changes, read_identity
 from atts_harness.records import RunRecord
+from atts_harness.settings import RunOptions
 
+REPLIES = 1
+"""Counted up by a release in which the same settings ask for other replies or make other samples
+of them: a run that an earlier one began cannot be continued by it."""
 # How fast, how patiently and how visibly a run proceeds, and by which names its models go
 # (`ModelIdentity` says what they are); none of it is in a reply.
 FREE_SETTINGS = frozenset(
@@ -24,20 +30,33 @@ FREE_SETTINGS = frozenset(
 # How much of a task is asked for: a run may be continued with more or fewer documents. What its
 # provenance and its nominal rate tell is compared piece by piece already.
 FREE_OF_A_TASK = frozenset({"problems", "samples", "provenance", "nominal_rate"})
+VARIES = "varies by problem"
+"""What a task's record says where its problems differ; each is compared by itself then."""
 MOST_NAMED = 5
 
 
-def differences(recorded: RunRecord, asked: RunRecord) -> list[str]:
+def differences(
+    recorded: RunRecord, asked: RunRecord, defaults: Mapping[str, Any] | None = None
+) -> list[str]:
     """What keeps `asked` from continuing `recorded`, in words; empty if nothing does.
 
-    Tasks that only one of them has are no difference: their samples have keys of their own.
+    Tasks that only one of them has are no difference: their samples have keys of their own. A
+    setting that the release of the recorded run did not have yet had its default, for a release
+    in which that is not so counts `REPLIES` up.
+
+    Args:
+        recorded: what was run.
+        asked: what is to be run.
+        defaults: of the strategy's options.
     """
-    before, after = _identity(recorded), _identity(asked)
+    before, after = _identity(recorded, defaults or {}), _identity(asked, defaults or {})
     shared = set(recorded.tasks) & set(asked.tasks)
     for task in shared:
-        for name in sorted(set(before["tasks"][task]) | set(after["tasks"][task])):
-            before[f"task {task}: {name}"] = before["tasks"][task].get(name)
-            after[f"task {task}: {name}"] = after["tasks"][task].get(name)
+        old, new = before["tasks"][task], after["tasks"][task]
+        for name in sorted(set(old) | set(new)):
+            if VARIES not in (old.get(name), new.get(name)):
+                before[f"task {task}: {name}"] = old.get(name)
+                after[f"task {task}: {name}"] = new.get(name)
     del before["tasks"], after["tasks"]
     models = [
         f"models.{who}.{change}"
@@ -71,17 +90,33 @@ def brief(found: list[str]) -> str:
     return "; ".join(found[:MOST_NAMED]) + more
 
 
-def _identity(run: RunRecord) -> dict[str, Any]:
+def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The fields of a struct that have a default, with it, as records hold them."""
     return {
-        "harness version": run.harness,
+        field.name: msgspec.to_builtins(field.default)
+        for field in msgspec.structs.fields(kind)
+        if field.default is not msgspec.NODEFAULT
+    }
+
+
+def _identity(run: RunRecord, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    settings = {**defaults_of(RunOptions), **run.settings}
+    tasks = {
+        task: {k: v for k, v in told.items() if k not in FREE_OF_A_TASK}
+        for task, told in run.tasks.items()
+    }
+    for told in tasks.values():
+        if told.get("options"):  # an early release left them out for some strategies
+            told["options"] = {**defaults, **told["options"]}
+        elif "options" in told:
+            told["options"] = VARIES
+    return {
+        "version of replies": run.replies,
         "strategy": run.strategy,
-        "options": run.options,
-        "settings": {k: v for k, v in run.settings.items() if k not in FREE_SETTINGS},
+        "options": {**defaults, **run.options},
+        "settings": {k: v for k, v in settings.items() if k not in FREE_SETTINGS},
         "roles": sorted(run.roles),
-        "tasks": {
-            task: {k: v for k, v in told.items() if k not in FREE_OF_A_TASK}
-            for task, told in run.tasks.items()
-        },
+        "tasks": tasks,
     }
 
 

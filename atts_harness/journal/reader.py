@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
-
 from atts_harness.errors import RunDirError
 from atts_harness.journal import schema
 from atts_harness.journal.rows import Rows
@@ -29,7 +27,6 @@ from atts_harness.records import (
 )
 
 MOST_NAMED = 10
-BY_KEY = "ORDER BY task, doc, repeat"
 
 
 @dataclass(frozen=True)
@@ -54,11 +51,13 @@ class Session:
 class RecordedRun:
     """A run directory, opened for reading. Use as a context manager, or close it."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, record: RunRecord) -> None:
+    def __init__(
+        self, path: Path, connection: sqlite3.Connection, record: RunRecord, rows: Rows
+    ) -> None:
         self.path = path
         self.record = record
         self._connection = connection
-        self._rows = Rows(connection, path / schema.JOURNAL)
+        self._rows = rows
 
     def __enter__(self) -> Self:
         return self
@@ -68,22 +67,24 @@ class RecordedRun:
 
     def sessions(self) -> list[Session]:
         """When the run was going, in order."""
-        rows = self._rows.query(
-            "SELECT began, elapsed, command, state, summary FROM sessions ORDER BY number"
-        )
         return [
-            Session(began, elapsed, command, state, msgspec.msgpack.decode(blob) if blob else {})
-            for began, elapsed, command, state, blob in rows
+            Session(
+                row[1],
+                row[2],
+                row[3],
+                row[4],
+                self._rows.decoded("sessions", row, schema.decode_summary),
+            )
+            for row in self._rows.rows("sessions")
         ]
 
     def planned(self) -> dict[SampleId, str]:
-        """Every sample that was ever asked for, by task, document and repeat, and its prompt.
+        """Every sample that is asked for, by task, document and repeat, and its prompt.
 
         The prompt is told by its digest (`hashing.prompt_hash`): what makes two questions the same,
         whatever their numbers.
         """
-        query = f"SELECT task, doc, repeat, prompt FROM planned {BY_KEY}"
-        return {SampleId(*key): prompt for *key, prompt in self._rows.query(query)}
+        return {SampleId(*row[:3]): row[3] for row in self._rows.rows("planned")}
 
     def missing(self) -> list[SampleId]:
         """Samples that were asked for, are still wanted, and have no result."""
@@ -99,11 +100,7 @@ class RecordedRun:
 
     def _absent(self) -> tuple[list[SampleId], list[SampleId]]:
         """Samples without a result: those that are wanted, and the others."""
-        rows = self._rows.query(
-            f"SELECT task, doc, repeat FROM planned EXCEPT SELECT task, doc, repeat FROM samples "
-            f"{BY_KEY}"
-        )
-        absent = [SampleId(*row) for row in rows]
+        absent = list(self._rows.missing())
         sessions = self.sessions() if absent else []
         if not sessions or sessions[-1].state != "finished" or sessions[-1].summary.get("missing"):
             return absent, []
@@ -183,9 +180,8 @@ class RecordedRun:
 
     def metrics(self) -> Iterator[tuple[float, str, dict[str, float]]]:
         """The engines' own figures: seconds, engine, figures."""
-        rows = self._rows.query("SELECT at, engine, figures FROM metrics ORDER BY rowid")
-        for at, engine, blob in rows:
-            yield at, engine, msgspec.msgpack.decode(blob)
+        for row in self._rows.rows("metrics"):
+            yield row[0], row[1], self._rows.decoded("metrics", row, schema.decode_figures)
 
     def close(self) -> None:
         """Let go of the journal."""
@@ -232,15 +228,16 @@ def open_run(path: str | Path) -> RecordedRun:
         try:
             if schema.is_empty(connection):
                 raise RunDirError(f"{folder}: the run was ended before it began; nothing is there")
-            schema.check(connection, database)
-            row = connection.execute("SELECT record FROM run").fetchone()
+            rows = Rows(connection, database, schema.version_of(connection, database))
+            row = next(rows.rows("run"), None)
             if row is None:
                 raise RunDirError(f"{folder}: the run was ended before it began; nothing is there")
-            return RecordedRun(folder, connection, schema.decode_run(row[0]))
+            record = rows.decoded("run", row, schema.decode_run)
+            return RecordedRun(folder, connection, record, rows)
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except schema.UNREADABLE as error:
         raise schema.explain(error, database) from error
 
 

@@ -1,4 +1,8 @@
-"""What stands in a journal's tables: every query that reads records is here, once."""
+"""What stands in a journal's tables: every query that reads records is here, once.
+
+A row is checked against its checksum before anybody sees it. Damage is one error that names the
+record.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,36 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from atts_harness.errors import RunDirError
+from atts_harness.errors import DamagedJournalError
 from atts_harness.journal import schema
+from atts_harness.journal.schema import ADDED, COLUMNS, Table
 from atts_harness.records import SampleId
 
 T = TypeVar("T")
-Table = Literal["calls", "decisions", "samples"]
+Records = Literal["calls", "decisions", "samples"]
+OfSamples = Literal["planned", "calls", "decisions", "samples"]
 
 ORDER: dict[Table, str] = {
+    "run": "rowid",
+    "sessions": "number",
+    "planned": "task, doc, repeat",
     "calls": "rowid",
     "decisions": "sequence",
     "samples": "task, doc, repeat",
+    "metrics": "rowid",
+}
+NAMES: dict[Table, str] = {
+    "run": "what was run",
+    "sessions": "session",
+    "planned": "what was asked for",
+    "calls": "call",
+    "decisions": "decision",
+    "samples": "sample",
+    "metrics": "engine figures at second",
 }
 OF_SAMPLE = "WHERE task = ? AND doc = ? AND repeat = ?"
 # The plus keeps the index on tasks out of it: in the order of recording a scan needs no sorting.
-OF_TASK: dict[Table, str] = {
+OF_TASK: dict[Records, str] = {
     "calls": "WHERE +task = ?",
     "decisions": "WHERE +task = ?",
     "samples": "WHERE task = ?",
@@ -31,31 +50,52 @@ OF_TASK: dict[Table, str] = {
 
 
 class Rows:
-    """Reads a journal's records.
+    """Reads a journal.
 
     Args:
         connection: to the database.
         path: of the database, for messages.
+        version: its layout; that of 0.1.0 has no checksums.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, version: int = schema.VERSION
+    ) -> None:
         self._connection = connection
         self._path = path
+        self._sealed = version != schema.WITHOUT_CHECKSUMS
 
-    def query(self, sql: str, values: tuple[Any, ...] = ()) -> Iterator[Any]:
-        """The rows of a query, one by one.
+    def rows(
+        self, table: Table, where: str = "", values: tuple[Any, ...] = ()
+    ) -> Iterator[tuple[Any, ...]]:
+        """The rows of a table, by the columns of `schema.COLUMNS`, in order, each checked.
 
         Raises:
+            DamagedJournalError: a row is not what was written.
             RunDirError: the database cannot be read.
         """
+        for row, whole in self.checked(table, where, values):
+            if not whole:
+                raise self.damaged(table, row, "its checksum does not fit")
+            yield row
+
+    def checked(
+        self, table: Table, where: str = "", values: tuple[Any, ...] = ()
+    ) -> Iterator[tuple[tuple[Any, ...], bool]]:
+        """As `rows`, damaged ones included; and whether each is what was written."""
+        names = [name if self._has(table, name) else "NULL" for name in COLUMNS[table]]
+        columns = ", ".join([*names, "crc" if self._sealed else "NULL"])
+        sql = f"SELECT {columns} FROM {table} {where} ORDER BY {ORDER[table]}"
+        sealed, checksum = self._sealed, schema.checksum
         try:
-            yield from self._connection.execute(sql, values)
-        except sqlite3.Error as error:
+            for *row, crc in self._connection.execute(sql, values):
+                yield tuple(row), not sealed or checksum(row) == crc
+        except schema.UNREADABLE as error:
             raise schema.explain(error, self._path) from error
 
     def records(
         self,
-        table: Table,
+        table: Records,
         decode: Callable[[bytes], T],
         *,
         sample: SampleId | None = None,
@@ -70,7 +110,8 @@ class Rows:
             task: of this task only.
 
         Raises:
-            RunDirError: the database cannot be read, or a record is damaged.
+            DamagedJournalError: a record is not what was written.
+            RunDirError: the database cannot be read.
         """
         where = ""
         values: tuple[Any, ...] = ()
@@ -78,17 +119,33 @@ class Rows:
             where, values = OF_SAMPLE, (sample.task, sample.doc, sample.repeat)
         elif task is not None:
             where, values = OF_TASK[table], (task,)
-        sql = f"SELECT task, doc, repeat, record FROM {table} {where} ORDER BY {ORDER[table]}"
-        for *key, blob in self.query(sql, values):
-            try:
-                yield decode(blob)
-            except msgspec.DecodeError as error:
-                raise self._damaged(table, key, error) from error
+        for row in self.rows(table, where, values):
+            yield self.decoded(table, row, decode)
 
-    def keys(self, table: Table | Literal["planned"], where: str = "") -> Iterator[SampleId]:
+    def decoded(self, table: Table, row: tuple[Any, ...], decode: Callable[[bytes], T]) -> T:
+        """What the last column of a row says.
+
+        Raises:
+            DamagedJournalError: it says nothing.
+        """
+        try:
+            return decode(row[-1])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
+            raise self.damaged(table, row, str(error)) from error
+
+    def keys(self, table: OfSamples, where: str = "") -> Iterator[SampleId]:
         """The samples that a table has rows of, each once, in order."""
         sql = f"SELECT DISTINCT task, doc, repeat FROM {table} {where} ORDER BY task, doc, repeat"
-        for row in self.query(sql):
+        for row in self._query(sql):
+            yield SampleId(*row)
+
+    def missing(self) -> Iterator[SampleId]:
+        """Samples that were asked for and have no result, in order."""
+        sql = (
+            "SELECT task, doc, repeat FROM planned EXCEPT SELECT task, doc, repeat FROM samples"
+            " ORDER BY task, doc, repeat"
+        )
+        for row in self._query(sql):
             yield SampleId(*row)
 
     def last_time(self) -> float:
@@ -97,12 +154,39 @@ class Rows:
             "SELECT max((SELECT coalesce(max(done), 0) FROM calls),"
             " (SELECT coalesce(max(ended), 0) FROM samples))"
         )
-        return float(next(self.query(sql))[0])
+        return float(next(self._query(sql))[0])
 
-    def _damaged(self, table: Table, key: list[Any], error: Exception) -> RunDirError:
-        task, doc, repeat = key
-        return RunDirError(
-            f"run_dir: {self._path}: a record in {table} of sample {task}/{doc}/{repeat} is "
-            f"damaged ({error}); restore the directory from a copy, or use resume=false to start "
-            "afresh"
+    def last_decision(self) -> int:
+        """The number of the last decision; 0 if there is none."""
+        return int(next(self._query("SELECT coalesce(max(sequence), 0) FROM decisions"))[0])
+
+    def damaged(self, table: Table, row: tuple[Any, ...], why: str) -> DamagedJournalError:
+        """The error about a row that cannot be trusted."""
+        return DamagedJournalError(
+            f"run_dir: {self._path}: a record is damaged: {self.name(table, row)}: {why}; `atts "
+            f"repair {self._path.parent}` takes it out, and the same command as before makes it "
+            "again; or restore the directory from a copy"
         )
+
+    def name(self, table: Table, row: tuple[Any, ...]) -> str:
+        """What a row is, in words."""
+        told = dict(zip(COLUMNS[table], row, strict=True))
+        words = [NAMES[table]]
+        if "task" in told:
+            words.append(f"of {told['task']}/{told['doc']}/{told['repeat']}")
+        if "turn" in told:
+            words.append(f"turn {told['turn']}")
+        if "kind" in told:
+            words.append(f"({told['role']}/{told['kind']})")
+        if table in ("sessions", "metrics"):
+            words.append(str(row[0]))
+        return " ".join(words)
+
+    def _has(self, table: Table, column: str) -> bool:
+        return self._sealed or column not in ADDED.get(table, {})
+
+    def _query(self, sql: str) -> Iterator[Any]:
+        try:
+            yield from self._connection.execute(sql)
+        except schema.UNREADABLE as error:
+            raise schema.explain(error, self._path) from error

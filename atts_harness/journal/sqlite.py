@@ -1,8 +1,8 @@
 """The journal of a run directory: SQLite in WAL mode, written by a thread of its own.
 
-The run's loop hands over encoded rows and goes on; the thread commits them together, about every
-20 ms. Rows are committed in the order in which they were handed over. A commit survives the death
-of the process; against power loss only what was checkpointed is promised.
+The run's loop hands over rows and goes on; the thread commits them together, about every 20 ms.
+Rows are committed in the order in which they were handed over. A commit survives the death of the
+process; against power loss only what was checkpointed is promised.
 """
 
 from __future__ import annotations
@@ -10,50 +10,54 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from atts_harness.errors import RunDirError
+from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
-from atts_harness.journal.rows import Rows
+from atts_harness.journal.lost import FileWatch
+from atts_harness.journal.plan import Planned
+from atts_harness.journal.rows import OF_SAMPLE, Rows
 from atts_harness.records import (
     CallFigures,
     CallKey,
     CallRecord,
     DecisionRecord,
+    RunRecord,
     SampleId,
     SampleRecord,
 )
 
 COMMIT_SECONDS = 0.02
 MOST_WAITING = 10_000  # rows; a disk that cannot keep up slows the run down, not fills the memory
+WITHDRAW = f"DELETE FROM planned {OF_SAMPLE}"
 
-INSERT_CALL = "INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-INSERT_DECISION = "INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?)"
-# Again when an answer is extracted later.
-INSERT_SAMPLE = "INSERT OR REPLACE INTO samples VALUES (?, ?, ?, ?, ?, ?)"
-INSERT_METRICS = "INSERT INTO metrics VALUES (?, ?, ?)"
-
-Row = tuple[str, Sequence[Any]]
+Row = tuple[str, Sequence[Any], bool]  # statement, values, whether a checksum is added
 
 
 class SqliteJournal:
     """A `Journal` on disk. Made by `RunDirectory.journal`, which checks and locks.
 
     Args:
-        path: of an existing database.
+        path: of an existing database, of this release's layout.
+        record: what is being run, as it stands in the database.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, record: RunRecord) -> None:
         self._path = path
+        self._run = record
         self._reader = connect(path)
         self._recorded = Rows(self._reader, path)
+        self._planned: dict[SampleId, Planned] = {
+            SampleId(*row[:3]): Planned(*row[3:]) for row in self._recorded.rows("planned")
+        }
         self._begun = {*self._recorded.keys("calls"), *self._recorded.keys("decisions")}
         self._finished = set(self._recorded.keys("samples"))
         self._calls: dict[SampleId, dict[CallKey, CallRecord]] = {}
         self._turns: dict[SampleId, dict[int, DecisionRecord]] = {}
         self.elapsed = self._recorded.last_time()
+        self.sequence = self._recorded.last_decision()
         self._rows: list[Row] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._error: RunDirError | None = None
@@ -69,11 +73,39 @@ class SqliteJournal:
         yield from self._recorded.records("calls", schema.decode_call_figures)
         yield from self._recorded.records("samples", schema.decode_sample)
 
+    def ask(self, plan: Mapping[SampleId, Planned], tasks: Mapping[str, dict[str, Any]]) -> None:
+        """Note samples that are asked for while the run goes; see `Journal.ask`."""
+        check_plan(self._planned, plan)
+        for sample, asked in plan.items():
+            if self._planned.get(sample) != asked:
+                self._planned[sample] = asked
+                self._put(schema.INSERT["planned"], (*_columns(sample), *asked))
+        if any(self._run.tasks.get(name) != entry for name, entry in tasks.items()):
+            self._run.tasks |= tasks
+            self._put("DELETE FROM run", (), sealed=False)
+            self._put(schema.INSERT["run"], (schema.encode(self._run),))
+
+    def withdraw(self, sample: SampleId) -> None:
+        """A sample is no longer asked for; see `Journal.withdraw`."""
+        if self._planned.pop(sample, None) is not None:
+            self._put(WITHDRAW, _columns(sample), sealed=False)
+
+    async def again(self, sample: SampleId) -> None:
+        """A sample of this session that was cancelled is run again; see `Journal.again`."""
+        await self._committed()
+        self._begun.add(sample)
+        self._calls.pop(sample, None)
+        self._turns.pop(sample, None)
+
     def call(self, key: CallKey) -> CallRecord | None:
         """The recorded call, if there is one."""
         if key.sample not in self._begun:
             return None
-        return self._recorded_calls(key.sample).get(key)
+        known = self._calls.get(key.sample)
+        if known is None:
+            records = self._recorded.records("calls", schema.decode_call, sample=key.sample)
+            known = self._calls[key.sample] = {record.key: record for record in records}
+        return known.get(key)
 
     async def record_call(self, record: CallRecord) -> None:
         """Record a call; committed soon, and before anything recorded after it.
@@ -83,7 +115,7 @@ class SqliteJournal:
         """
         key = record.key
         place = (*_columns(key.sample), key.kind, key.role, key.turn, key.attempt)
-        self._put(INSERT_CALL, (*place, record.done, schema.encode(record)))
+        self._put(schema.INSERT["calls"], (*place, float(record.done), schema.encode(record)))
         if len(self._rows) > MOST_WAITING:
             await self._committed()
 
@@ -100,11 +132,11 @@ class SqliteJournal:
     def record_decision(self, record: DecisionRecord) -> None:
         """Record a decision; committed no later than any call recorded after it."""
         row = (record.sequence, *_columns(record.sample), record.turn, schema.encode(record))
-        self._put(INSERT_DECISION, row)
+        self._put(schema.INSERT["decisions"], row)
 
-    def decisions(self) -> Iterable[DecisionRecord]:
-        """All recorded decisions, in the order in which they were made."""
-        return self._recorded.records("decisions", schema.decode_decision)
+    def decisions(self, task: str | None = None) -> Iterable[DecisionRecord]:
+        """Recorded decisions, in the order in which they were made; of one task, or of all."""
+        return self._recorded.records("decisions", schema.decode_decision, task=task)
 
     def sample(self, sample: SampleId) -> SampleRecord | None:
         """The finished sample, if it is recorded."""
@@ -118,16 +150,17 @@ class SqliteJournal:
         Raises:
             RunDirError: the journal can no longer be written.
         """
-        failed = record.failed is not None
-        row = (*_columns(record.id), failed, record.ended, schema.encode(record))
-        self._put(INSERT_SAMPLE, row)
+        failed = int(record.failed is not None)
+        row = (*_columns(record.id), failed, float(record.ended), schema.encode(record))
+        self._put(schema.INSERT["samples"], row)
         self._calls.pop(record.id, None)
         self._turns.pop(record.id, None)
         await self._committed()
+        self._finished.add(record.id)
 
     def record_metrics(self, at: float, engine: str, values: dict[str, float]) -> None:
         """Record an engine's own figures."""
-        self._put(INSERT_METRICS, (at, engine, schema.encode(values)))
+        self._put(schema.INSERT["metrics"], (float(at), engine, schema.encode(values)))
 
     def close(self) -> None:
         """Commit what is left and let go.
@@ -143,10 +176,10 @@ class SqliteJournal:
         if self._error is not None and not self._told:
             raise self._error
 
-    def _put(self, statement: str, row: Sequence[Any]) -> None:
+    def _put(self, statement: str, row: Sequence[Any], *, sealed: bool = True) -> None:
         self._raise_error()
         with self._changed:
-            self._rows.append((statement, row))
+            self._rows.append((statement, row, sealed))
             if len(self._rows) == 1:
                 self._changed.notify()
 
@@ -168,16 +201,17 @@ class SqliteJournal:
     def _write(self) -> None:
         try:
             connection = connect(self._path)
-        except sqlite3.Error as error:
+            watch = FileWatch(self._path)
+        except (*schema.UNREADABLE, OSError) as error:
             self._fail(schema.explain(error, self._path), [])
             return
         try:
-            while self._write_some(connection):
+            while self._write_some(connection, watch):
                 pass
         finally:
             connection.close()
 
-    def _write_some(self, connection: sqlite3.Connection) -> bool:
+    def _write_some(self, connection: sqlite3.Connection, watch: FileWatch) -> bool:
         with self._changed:
             while not (self._rows or self._waiting or self._closing.is_set()):
                 self._changed.wait()
@@ -189,10 +223,13 @@ class SqliteJournal:
         try:
             with connection:  # one transaction: all of it or nothing
                 connection.execute("BEGIN")
-                for statement, row in rows:
-                    connection.execute(statement, row)
-        except sqlite3.Error as error:
-            self._fail(schema.explain(error, self._path), waiting)
+                for statement, row, sealed in rows:
+                    connection.execute(statement, schema.sealed(row) if sealed else row)
+        except schema.UNREADABLE as error:
+            self._fail(watch.lost(connection) or schema.explain(error, self._path), waiting)
+            return False
+        if (lost := watch.lost(connection)) is not None:
+            self._fail(lost, waiting)
             return False
         self._tell(waiting, None)
         return not closing
@@ -209,13 +246,6 @@ class SqliteJournal:
         if waiting and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_resolve, waiting, error)
 
-    def _recorded_calls(self, sample: SampleId) -> dict[CallKey, CallRecord]:
-        known = self._calls.get(sample)
-        if known is None:
-            records = self._recorded.records("calls", schema.decode_call, sample=sample)
-            known = self._calls[sample] = {record.key: record for record in records}
-        return known
-
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a database for this module's way of writing.
@@ -227,6 +257,21 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
+
+
+def check_plan(recorded: Mapping[SampleId, Planned], plan: Mapping[SampleId, Planned]) -> None:
+    """Refuse samples that are asked for on other terms than those recorded under their names.
+
+    Raises:
+        JournalMismatchError: names the first, and what differs.
+    """
+    for sample, asked in plan.items():
+        before = recorded.get(sample)
+        if before is not None and before != asked and (what := before.difference(asked)):
+            raise JournalMismatchError(
+                f"run_dir: {sample.task}, document {sample.doc}: {what}; use those of the recorded "
+                "run, another run_dir, or resume=false to start afresh"
+            )
 
 
 def _columns(sample: SampleId) -> tuple[str, int, int]:

@@ -26,6 +26,7 @@ from atts_harness.errors import (
     SettingError,
 )
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.identity import REPLIES
 from atts_harness.journal.provenance import run_provenance
 from atts_harness.ledger.prices import prices_of
 from atts_harness.records import RunRecord, SampleRecord
@@ -154,6 +155,7 @@ class Harness:
             entry["provenance"] = self._provenance.get(group.problem.task, {})
         return RunRecord(
             harness=__version__,
+            replies=REPLIES,
             strategy=self.settings.strategy.name,
             options=msgspec.to_builtins(self.settings.options()),
             settings=msgspec.to_builtins(self.settings.run),

@@ -21,6 +21,8 @@ from atts_harness.errors import (
 )
 from atts_harness.journal.contract import Journal, MemoryJournal
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.identity import defaults_of
+from atts_harness.journal.plan import planned
 from atts_harness.lanes import lanes_of
 from atts_harness.ledger.prices import prices_of
 from atts_harness.ledger.sums import Ledger
@@ -32,7 +34,7 @@ from atts_harness.running.observers import Observers
 from atts_harness.running.progress import Tally, shown
 from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
-from atts_harness.strategy import Group
+from atts_harness.strategy import Group, StrategyOptions
 
 logger = logging.getLogger("atts_harness.running")
 
@@ -166,13 +168,13 @@ class Session:
     def _journal(self) -> Journal:
         if self.directory is None:
             return MemoryJournal(keep=False)
-        plan = {
-            sample.id: group.problem.prompt_hash
-            for group in self.groups
-            for sample in group.samples
-        }
+        options = self.groups[0].strategy.Options if self.groups else StrategyOptions
         return self.directory.journal(
-            self.record, plan, retry_failed=self.options.retry_failed, command=command_line()
+            self.record,
+            planned(self.groups),
+            defaults=defaults_of(options),
+            retry_failed=self.options.retry_failed,
+            command=command_line(),
         )
 
     def _take_over_the_books(self, journal: Journal, ledger: Ledger, tally: Tally) -> None:

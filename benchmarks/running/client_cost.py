@@ -30,6 +30,7 @@ import msgspec
 
 from atts_harness.backend import Backend, BackendSpec, GenerateRequest, ScoreRequest
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import planned
 from atts_harness.ledger.sums import Ledger
 from atts_harness.records import RunRecord
 from atts_harness.running.observers import Observers
@@ -109,7 +110,7 @@ async def harness(
     ledger = Ledger()
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory(Path(folder))
-        plan = {s.id: "" for g in groups for s in g.samples}
+        plan = planned(groups)
         journal = directory.journal(RunRecord(), plan)
         options = RunOptions(
             draft_concurrency=concurrency, score_concurrency=concurrency, metrics_interval=0

@@ -25,6 +25,7 @@ import msgspec
 
 from atts_harness.errors import RunDirError
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import planned
 from atts_harness.journal.reader import open_run
 from atts_harness.records import RunRecord, SampleRecord
 from atts_harness.running.scheduler import run_groups
@@ -42,7 +43,7 @@ def produce(folder: Path, problems: int, seconds: float) -> list[SampleRecord]:
     backend = MockBackend(engine)
     groups = make_groups(problems, 4, MockTurns(STRATEGY))
     directory = RunDirectory(folder)
-    plan = {s.id: g.problem.prompt_hash for g in groups for s in g.samples}
+    plan = planned(groups)
     journal = directory.journal(RunRecord(strategy="mock-turns"), plan)
     work = run_groups(
         groups, {"draft": backend, "target": backend}, RunOptions(metrics_interval=0), journal

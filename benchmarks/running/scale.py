@@ -19,6 +19,7 @@ from pathlib import Path
 from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, InProcess, Usage
 from atts_harness.identity import ModelIdentity
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import planned
 from atts_harness.ledger.sums import Ledger
 from atts_harness.records import CallRecord, RunRecord
 from atts_harness.running.control import Control
@@ -95,7 +96,7 @@ def run(samples: int, tokens: int, live: int) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory(Path(folder))
-        plan = {s.id: "" for g in groups for s in g.samples}
+        plan = planned(groups)
         journal = directory.journal(RunRecord(), plan)
         work = run_groups(
             groups,

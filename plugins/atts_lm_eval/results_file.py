@@ -113,11 +113,11 @@ def _ours(file: _File, path: Path) -> tuple[RunRecord | None, _Atts]:
     if not told:
         return None, _Atts()
     schema = told.get("schema") if isinstance(told, dict) else None
-    if schema != SCHEMA_VERSION:
+    if schema not in range(1, SCHEMA_VERSION + 1):
         harness = told.get("harness") if isinstance(told, dict) else None
         raise SettingError(
-            f"{path}: was written by a run of schema {schema}, this reads {SCHEMA_VERSION}; report "
-            f"it with version {harness or 'that wrote it'} of the harness"
+            f"{path}: was written by a run of schema {schema}, this reads up to "
+            f"{SCHEMA_VERSION}; report it with version {harness or 'that wrote it'} of the harness"
         )
     return msgspec.convert(told, RunRecord), msgspec.convert(told, _Atts)
 

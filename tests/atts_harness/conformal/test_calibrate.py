@@ -10,6 +10,7 @@ from atts_harness.conformal.calibrate import bank_from_decisions, bank_from_run,
 from atts_harness.conformal.command import calibrate_command
 from atts_harness.errors import RunDirError, SettingError
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import Planned
 from atts_harness.records import DecisionRecord, RunRecord, SampleId, SampleRecord
 from atts_harness.strategy import RunInfo
 
@@ -53,7 +54,7 @@ def run_dir(tmp_path):
         mine = [d for d in DECISIONS if d.sample.task == "t"]
         ids = sorted({d.sample for d in mine})
         folder = RunDirectory(tmp_path / name)
-        journal = folder.journal(record, dict.fromkeys(ids, "hash"), command="lm_eval ...")
+        journal = folder.journal(record, dict.fromkeys(ids, Planned("hash")), command="lm_eval ...")
 
         async def write():
             for sequence, d in enumerate(mine, 1):

@@ -16,16 +16,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import typer
 import typer.testing
 
 from atts_harness.atts import ATTS, ATTSOptions
+from atts_harness.cli import build_app
 from atts_harness.conformal.bankfile import Bank, write_bank
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import planned
 from atts_harness.journal.reader import open_run
-from atts_harness.ledger import command as commands
 from atts_harness.ledger.recorded import ledger_of, sample_rows
 from atts_harness.records import RunRecord, SampleId
 from atts_harness.running.scheduler import run_groups
@@ -47,7 +47,7 @@ def run_in(path, groups=None, engine=None, record=RECORD, resume=True, **options
     engine = engine or MockEngine(cache=False)  # what is cached depends on what ran before
     backend = MockBackend(engine)
     with contextlib.closing(RunDirectory(Path(path), resume=resume)) as directory:
-        plan = {s.id: g.problem.prompt_hash for g in groups for s in g.samples}
+        plan = planned(groups)
         retry_failed = options.pop("retry_failed", False)
         journal = directory.journal(record, plan, retry_failed=retry_failed, command="run it")
         state = "failed"
@@ -95,6 +95,18 @@ class Dies(MockTurns):
             await asyncio.sleep(0.05)
             raise RuntimeError("power cut")
         return outcome
+
+
+class Changed(MockTurns):
+    """Does something else than its options say, as a changed program would."""
+
+    def __init__(self, options, changes):
+        super().__init__(options)
+        self.changes = changes
+
+    async def run(self, sample, ctx):
+        self.options = msgspec.structs.replace(self.options, **self.changes)
+        return await super().run(sample, ctx)
 
 
 def test_a_finished_run_is_not_done_again(tmp_path):
@@ -154,7 +166,7 @@ def test_more_documents_can_be_added_to_a_run(tmp_path):
         ({"roles": {"draft": {"model": "other"}}}, "models.draft.model was 'd', now 'other'"),
         ({"strategy": "other"}, "strategy was 'mock-turns', now 'other'"),
         ({"options": {"rate": 0.2}}, "options.rate was None, now 0.2"),
-        ({"harness": "9.9"}, "harness version was '', now '9.9'"),
+        ({"replies": 2}, "version of replies was 1, now 2"),
     ],
 )
 def test_a_run_of_something_else_is_refused_and_the_difference_named(tmp_path, changed, named):
@@ -188,7 +200,7 @@ def test_a_changed_prompt_is_refused(tmp_path):
     run_in(tmp_path, make_groups(2, 1, MockTurns(OPTIONS)))
     changed = make_groups(2, 1, MockTurns(OPTIONS))
     object.__setattr__(changed[1].problem, "prompt_hash", "another")
-    with pytest.raises(JournalMismatchError, match="prompt of mock, document 1, differs"):
+    with pytest.raises(JournalMismatchError, match="mock, document 1: the prompt differs"):
         run_in(tmp_path, changed)
 
 
@@ -202,7 +214,7 @@ def test_a_changed_prompt_is_refused(tmp_path):
 def test_a_request_that_differs_from_the_recorded_one_is_refused(tmp_path, options, named):
     with pytest.raises(RuntimeError):
         run_in(tmp_path, make_groups(1, 2, Dies(OPTIONS, 0)))
-    other = MockTurns(msgspec.structs.replace(OPTIONS, **options))
+    other = Changed(OPTIONS, options)
     prompt = "Question {doc}?" if options else "Another question?"
     groups = make_groups(1, 2, other)
     if not options:
@@ -489,10 +501,9 @@ def test_what_is_no_run_is_not_opened(tmp_path, there):
 
 def test_the_ledger_command_writes_a_line_a_call_and_a_line_a_sample(tmp_path, capsys):
     run_in(tmp_path)
-    app = typer.Typer()
-    commands.atts_cli(app)
+    app = build_app()
     paths = tmp_path / "calls.jsonl", tmp_path / "samples.jsonl"
-    given = [str(tmp_path), "--calls", str(paths[0]), "--samples", str(paths[1])]
+    given = ["ledger", str(tmp_path), "--calls", str(paths[0]), "--samples", str(paths[1])]
     shown = typer.testing.CliRunner().invoke(app, given)
     assert shown.exit_code == 0, shown.output
     assert "12 samples finished, 0 failed, 0 missing" in shown.output
@@ -510,9 +521,11 @@ def test_the_ledger_command_writes_a_line_a_call_and_a_line_a_sample(tmp_path, c
     assert sum(account["kept_tokens"] for account in ledger["calls"].values()) == kept
     assert ledger["samples"]["finished"] == len(samples) == 12
     assert one.key.sample == SampleId("mock", 2, 1)
-    plain = typer.testing.CliRunner().invoke(app, [str(tmp_path), "--json"])
+    plain = typer.testing.CliRunner().invoke(app, ["ledger", str(tmp_path), "--json"])
     assert json.loads(plain.output) == ledger
-    table = typer.testing.CliRunner().invoke(app, [str(tmp_path)], terminal_width=80).output
+    table = (
+        typer.testing.CliRunner().invoke(app, ["ledger", str(tmp_path)], terminal_width=80).output
+    )
     assert "draft/draft" in table
     assert f"{ledger['calls']['draft/draft']['discarded_tokens']:,}" in table
     assert "…" not in table

@@ -8,6 +8,7 @@ from atts_controls.realised import realised_rates
 
 from atts_harness.errors import SettingError
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import Planned
 from atts_harness.records import DecisionRecord, RunRecord, SampleId, SampleRecord
 
 
@@ -17,7 +18,7 @@ def record(tmp_path, *decisions, finished=None):
 
     async def write():
         directory = RunDirectory(tmp_path / "run")
-        journal = directory.journal(RunRecord(), dict.fromkeys(samples, ""))
+        journal = directory.journal(RunRecord(), dict.fromkeys(samples, Planned("")))
         for n, id_ in enumerate(samples[:finished]):
             await journal.record_sample(
                 SampleRecord(id=id_, strategy="atts", text="", finish="eos", ended=float(n))

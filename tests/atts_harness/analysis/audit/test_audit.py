@@ -21,6 +21,7 @@ from atts_harness.analysis.audit.tables import render
 from atts_harness.analysis.audit.turns import AuditedTurn, turns_of, turns_of_decisions
 from atts_harness.errors import RunDirError, SettingError
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import Planned
 from atts_harness.journal.reader import nominal_rate
 from atts_harness.records import (
     DecisionRecord,
@@ -266,7 +267,7 @@ def test_audit_of_one_question_has_no_interval():
 def run_dir(tmp_path, samples, unfinished=()):
     folder = RunDirectory(tmp_path / "run")
     record = RunRecord(strategy="atts", tasks={"t": {"options": {"rate": 0.3}}})
-    plan = {sample.id: "hash" for sample in [*samples, *unfinished]}
+    plan = {sample.id: Planned("hash") for sample in [*samples, *unfinished]}
     journal = folder.journal(record, plan)
     import asyncio
 

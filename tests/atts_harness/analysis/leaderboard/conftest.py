@@ -9,6 +9,7 @@ import pytest
 
 from atts_harness.backend import GenerateReply, ScoreReply, Usage
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import Planned
 from atts_harness.journal.provenance import model_identity
 from atts_harness.records import (
     CallKey,
@@ -284,7 +285,7 @@ def make_run(tmp_path):
 
 def write_journal(folder, record, ids, samples, calls, metrics):
     directory = RunDirectory(folder)
-    journal = directory.journal(record, {id_: f"prompt {id_.doc}" for id_ in ids})
+    journal = directory.journal(record, {id_: Planned(f"prompt {id_.doc}") for id_ in ids})
 
     async def write():
         # All at once: commits are grouped.

@@ -14,6 +14,7 @@ from atts_harness.analysis.regrade.regrade import Means, calls_needed, regrade, 
 from atts_harness.errors import BackendUnavailableError, SettingError, UnknownSettingError
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.hashing import prompt_hash
+from atts_harness.journal.plan import Planned
 from atts_harness.judging.calls import Calls
 from atts_harness.judging.llm import ChatReply
 from atts_harness.records import RunRecord, SampleId, SampleRecord
@@ -295,7 +296,7 @@ def folder(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     words = {0: "What is 7?", 1: "What is 8?"}
     plan = {
-        SampleId("t", doc, repeat): prompt_hash([Message("user", text)])
+        SampleId("t", doc, repeat): Planned(prompt_hash([Message("user", text)]))
         for doc, text in words.items()
         for repeat in range(2)
     }

@@ -1,0 +1,72 @@
+"""What is asked for: by sample the question, the budget and the terms that it is answered on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from atts_harness.records import SampleId
+from atts_harness.strategy import Group
+
+PARTS = ("until", "sampling", "strategy and options")
+encode = msgspec.msgpack.Encoder(order="deterministic").encode
+
+
+class Planned(NamedTuple):
+    """What one sample is asked for.
+
+    Attributes:
+        prompt: digest of the chat messages (`hashing.prompt_hash`).
+        budget: most kept tokens; None where an early release recorded the run.
+        terms: digests of what else decides its text, one for each of `PARTS`; None likewise.
+    """
+
+    prompt: str
+    budget: int | None = None
+    terms: str | None = None
+
+    def difference(self, asked: Planned) -> str:
+        """What differs from what is asked for now, in words; empty if nothing does."""
+        if asked.prompt != self.prompt:
+            return (
+                "the prompt differs from the recorded one (other task files, few-shot examples, "
+                "system instruction or chat messages)"
+            )
+        if None not in (self.budget, asked.budget) and self.budget != asked.budget:
+            return f"the budget was {self.budget} tokens, now {asked.budget}"
+        if self.terms is None or asked.terms is None:
+            return ""
+        before, after = self.terms.split(":"), asked.terms.split(":")
+        names = [n for n, old, new in zip(PARTS, before, after, strict=True) if old != new]
+        return f"{' and '.join(names)} differ from what was recorded" if names else ""
+
+
+def planned(groups: Iterable[Group]) -> dict[SampleId, Planned]:
+    """What groups ask for, by sample."""
+    found: dict[SampleId, Planned] = {}
+    for group in groups:
+        problem = group.problem
+        terms = (
+            list(problem.until),
+            {role: _given(sampling) for role, sampling in problem.sampling.items()},
+            [group.strategy.name, _given(group.strategy.options)],
+        )
+        told = Planned(problem.prompt_hash, problem.max_tokens, ":".join(map(_digest, terms)))
+        found |= {sample.id: told for sample in group.samples}
+    return found
+
+
+def _given(struct: msgspec.Struct) -> dict[str, Any]:
+    """Fields that are not at their defaults: a later release may have more of them."""
+    return {
+        field.name: msgspec.to_builtins(value)
+        for field in msgspec.structs.fields(struct)
+        if (value := getattr(struct, field.name)) != field.default
+    }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(encode(value), digest_size=4).hexdigest()

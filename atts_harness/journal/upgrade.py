@@ -1,0 +1,96 @@
+"""Journals of earlier releases become this release's; damaged records are taken out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from atts_harness.errors import DamagedJournalError, RunDirError
+from atts_harness.journal import schema
+from atts_harness.journal.rows import OF_SAMPLE, ORDER, Rows
+from atts_harness.journal.schema import ADDED, COLUMNS, DECODE, Table
+
+UNSEALED = ("record", "figures", "summary")
+
+
+def upgrade_tables(connection: sqlite3.Connection, path: Path) -> bool:
+    """Bring a journal to this release's layout, inside the transaction that is open.
+
+    Every record is decoded first, so that nothing is sealed that cannot be read.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        DamagedJournalError: a record cannot be read.
+        RunDirError: a newer release wrote it, or it is no journal.
+    """
+    if schema.version_of(connection, path) == schema.VERSION:
+        return False
+    old = Rows(connection, path, schema.WITHOUT_CHECKSUMS)
+    seals = {table: list(_seals(connection, old, table)) for table in COLUMNS}
+    for table in COLUMNS:
+        for name, kind in ADDED.get(table, {}).items():
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN crc INTEGER")
+        key = "task = ? AND doc = ? AND repeat = ?" if table == "planned" else "rowid = ?"
+        connection.executemany(f"UPDATE {table} SET crc = ? WHERE {key}", seals[table])
+    connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+    return True
+
+
+def take_out_damaged(connection: sqlite3.Connection, path: Path) -> list[str]:
+    """Take damaged records out, inside the transaction that is open.
+
+    A sample that has a damaged call or decision goes, too: resuming makes it again from what is
+    left, and asks for what is not.
+
+    Returns:
+        What was taken out, in words.
+
+    Raises:
+        RunDirError: the record of the run itself is damaged, without which nothing is known.
+    """
+    rows = Rows(connection, path, schema.version_of(connection, path))
+    taken = []
+    for table in COLUMNS:
+        checked = list(rows.checked(table))
+        for row in [row for row, whole in checked if not _sound(rows, table, row, whole)]:
+            if table == "run":
+                raise RunDirError(
+                    f"{path.parent}: the run's own record is damaged, so nothing can be continued "
+                    "from it; restore the directory from a copy, or use resume=false"
+                )
+            taken.append(rows.name(table, row))
+            _take_out(connection, table, row)
+    return taken
+
+
+def _sound(rows: Rows, table: Table, row: tuple[Any, ...], whole: bool) -> bool:
+    try:
+        if whole and table in DECODE:
+            rows.decoded(table, row, DECODE[table])
+    except DamagedJournalError:
+        return False
+    return whole
+
+
+def _take_out(connection: sqlite3.Connection, table: Table, row: tuple[Any, ...]) -> None:
+    told = {n: v for n, v in zip(COLUMNS[table], row, strict=True) if n not in UNSEALED}
+    where = " AND ".join(f"{name} IS ?" for name in told)
+    connection.execute(f"DELETE FROM {table} WHERE {where}", tuple(told.values()))
+    if table in ("calls", "decisions"):
+        key = (told["task"], told["doc"], told["repeat"])
+        connection.execute(f"DELETE FROM samples {OF_SAMPLE}", key)
+
+
+def _seals(connection: sqlite3.Connection, old: Rows, table: Table) -> Iterator[tuple[Any, ...]]:
+    """By row of an old table its checksum in the new one, and what names the row."""
+    name = "task, doc, repeat" if table == "planned" else "rowid"
+    names = connection.execute(f"SELECT {name} FROM {table} ORDER BY {ORDER[table]}")
+    for row, key in zip(old.rows(table), names, strict=True):
+        if table in DECODE:
+            old.decoded(table, row, DECODE[table])
+        yield (schema.checksum(row), *key)
