@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import msgspec
 
+from atts_harness.grading.choices import letter_of
 from atts_harness.grading.equality.amounts import PERCENT
 from atts_harness.grading.equality.comparison import Algebra, Comparison
-from atts_harness.grading.extraction import Kind, letter_of
+from atts_harness.grading.extraction import Kind
 from atts_harness.grading.reading.answers import plain_letters, read
 from atts_harness.grading.reading.tokens import LONGEST, UnreadableError, tokens
 from atts_harness.grading.tree import unread

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from atts_harness.errors import UnknownSettingError
+from atts_harness.grading.choices import boxed_letter, letter_of, phrased_letter
+from atts_harness.grading.wordlists import words_of
 
 Kind = Literal["maths", "choice"]
 """What the task asks for: an expression, or one of the letters A to D."""
@@ -28,8 +30,21 @@ LLM = "llm"
 
 _OPENER = re.compile(r"\\(?:boxed|fbox)\s*$")
 _BRACES = re.compile(r"\\[{}\\]|[{}]")
-_UNBRACED = re.compile(r"\\boxed\s+(\\?[A-Za-z0-9]+)")
-_PLACEHOLDERS = {"", "...", r"\ldots", r"\dots", r"\cdots", "…", "answer", "your answer"}
+# Of a box without braces only a number: any word may follow a mention of the command.
+_UNBRACED = re.compile(r"\\boxed\s+(-?\d+(?:[.,/]\d+)*)")
+# What a box that only shows the form holds: nothing, dots, or words for "your answer here".
+_BLANK = re.compile(
+    r"(?:\\(?:l|c|d|v)?dots|\\cdot|\\square|\\phantom|\\hspace|\\underline|\\_|[.…?_\s*□■<>\[\]()-])*"
+)
+_FORM_NOUNS = frozenset(["answer", "answers", "solution", "solutions", "result", "ans"])
+_FORM_WORDS = _FORM_NOUNS | frozenset(
+    words_of(
+        "your the a an final here goes insert put write enter place number numeric numerical "
+        "value letter choice option expression correct integer of to for this problem "
+        "question in is as simplified single exact only my our "
+    )
+)
+_ALL_LETTERS = re.compile(r"A\W+(?:or\W+)?B\W+(?:or\W+)?C\W+(?:or\W+)?D\W*")
 # What may stand between the boxes of one answer: punctuation, "and", maths delimiters, "y =".
 _BETWEEN = re.compile(
     r"(?:[\s,;&$-]|\\[()\[\],;:! ]|\\q?quad|\\text\s*\{\s*(?:and|or)\s*\}|\band\b|\bor\b"
@@ -74,8 +89,19 @@ def _unwrapped(content: str) -> str:
 
 
 def _is_answer(content: str) -> bool:
-    bare = re.sub(r"\\text\s*|\\[,;:! ]|[{}$]", "", content).strip().lower()
-    return bare not in _PLACEHOLDERS
+    """Whether a box holds more than a form to fill in."""
+    bare = re.sub(
+        r"\\(?:text|mathrm|mathbf|boxed)[a-z]*\s*|\\q?quad|\\hspace\{.*?\}|\\[,;:!$ ]|[{}$~]",
+        " ",
+        content,
+    )
+    bare = re.sub(r"\\(?:langle|rangle|left|right)(?![A-Za-z])", " ", bare).strip()
+    if _BLANK.fullmatch(bare) or _ALL_LETTERS.fullmatch(bare):
+        return False
+    words = re.findall(r"[a-z]+", bare.lower())
+    in_words = re.fullmatch(r"[A-Za-z\s.,:;'_/<>\[\]()-]+", bare) is not None
+    form = in_words and set(words) <= _FORM_WORDS
+    return not (form and (_FORM_NOUNS & set(words) or "your" in words or "here" in words))
 
 
 def _last_boxes(text: str) -> list[str]:
@@ -105,7 +131,8 @@ def boxed(text: str, kind: Kind = "maths") -> str | None:
     r"""The last `\boxed{...}`, braces balanced; boxes side by side are several answers of one.
 
     A box that is never closed, empty, or that only quotes the instruction (`\boxed{...}`) is no
-    answer. For `choice` the box must hold a letter; without one the usual phrasings count.
+    answer. For `choice` the box must hold one letter; where it holds none, the usual phrasings
+    count.
 
     Args:
         text: generated text.
@@ -120,8 +147,10 @@ def boxed(text: str, kind: Kind = "maths") -> str | None:
             if contents:
                 return ", ".join(contents)
             continue
-        letter = letter_of(contents[-1]) if contents else phrased_letter(region)
-        if letter is not None:
+        decided, letter = boxed_letter(contents)
+        if not decided:
+            letter = phrased_letter(region)
+        if letter is not None or decided:
             return letter
     return None
 
@@ -221,55 +250,6 @@ def regex(text: str, kind: Kind = "maths") -> str | None:
     """
     content = _last_lazy_box(text)
     return letter_of(content) if content is not None and kind == "choice" else content
-
-
-_LETTER = re.compile(r"(?:option|choice|answer)?[\s:]*\(?\s*([A-Da-d])\s*(?:[).:]|$)", re.I)
-_MARKUP = re.compile(r"\\(?:text|textbf|textit|mathrm|mathbf|bf|rm)\b|[{}$*]|\\[()\[\],;:! ]")
-# After "answer is": a letter that is no article. "A" before a small-letter word is one, except
-# before words that explain a choice.
-_AFTER = (
-    r"[\s*$:{(\[]*(?:\\(?:text|textbf|mathrm|mathbf|boxed)\s*\{\s*\(?|\\\(\s*)?\(?([A-D])"
-    r"(?![\w'’-])(?!\s+(?!because|since|as|which|and|or|for|with|due|is|in|from)[a-z])"
-)
-_USUAL = re.compile(
-    r"(?i:\b(?:answer|choice|option)\b(?:\s+(?:is|would\s+be|must\s+be|should\s+be))?"
-    r"(?:\s+(?:therefore|thus|clearly|option|choice))?)" + _AFTER
-)
-_ALONE = re.compile(r"[\s*$({\[]*([A-D])[\s*$)}\].]*")
-
-
-def letter_of(content: str) -> str | None:
-    r"""The letter that a box or a gold holds: `B`, `(B)`, `\text{B}`, `B. because`, `Option B`.
-
-    Args:
-        content: what stands in the box.
-
-    Returns:
-        A capital letter A to D, or None.
-    """
-    match = _LETTER.match(_MARKUP.sub(" ", content).strip())
-    return match.group(1).upper() if match else None
-
-
-def phrased_letter(text: str) -> str | None:
-    """The letter that a text without a box names: "the answer is (B)", or a last line "**B**".
-
-    A stray "(R)" of a compound's name or the article "a" is no choice.
-
-    Args:
-        text: generated text.
-
-    Returns:
-        A capital letter A to D, or None.
-    """
-    last = None
-    for match in _USUAL.finditer(text):
-        last = match
-    if last is not None:
-        return last.group(1)
-    final = text.rstrip().rpartition("\n")[2]
-    alone = _ALONE.fullmatch(final)
-    return alone.group(1) if alone else None
 
 
 EXTRACTORS: dict[str, Extractor] = {

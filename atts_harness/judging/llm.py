@@ -27,7 +27,8 @@ from atts_harness.errors import (
     MissingExtraError,
     SettingError,
 )
-from atts_harness.grading.extraction import Kind, letter_of
+from atts_harness.grading.choices import letter_of
+from atts_harness.grading.extraction import Kind
 
 if TYPE_CHECKING:
     import openai

@@ -31,6 +31,7 @@ from atts_harness.grading.tree import (
     Many,
     Matrix,
     Modular,
+    Name,
     Node,
     Num,
     Op,
@@ -142,7 +143,7 @@ class Comparison:
             value = Num(Fraction(int(given.digits, given.base)))
             equal = self.formulas(value, wanted.value)
             return self.doubt("a number in another base") if equal else False
-        if isinstance(given, Region):
+        if isinstance(given, Region | Bracketed):
             line = as_region(wanted)
             return False if line is None else self.region(given, line)
         if isinstance(given, Words):
@@ -156,8 +157,9 @@ class Comparison:
 
     def _of_relation(self, given: Relation, wanted: Node) -> Truth:
         r"""`m+n=33` for 33, `a = b \approx c` for b, `(x,y)=(3,-2)` for the pair."""
-        if isinstance(wanted, Region) and set(given.signs) & {"<", ">", "le", "ge", "ne"}:
-            return self._solved(given, wanted)
+        region = as_region(wanted) if isinstance(wanted, Region | Bracketed) else None
+        if region is not None and set(given.signs) & {"<", ">", "le", "ge"}:
+            return self._solved(given, region)
         found = stated(given)
         if found is None:
             return self.doubt("a relation that states no value")
@@ -236,6 +238,10 @@ class Comparison:
             if given.names == wanted.names and given.signs == wanted.signs:
                 return self.same(given.sides[-1], wanted.sides[-1])
             return self.doubt("another relation")
+        return self._above_zero(a, b)
+
+    def _above_zero(self, a: tuple[Expression, str], b: tuple[Expression, str]) -> Truth:
+        """Whether two formulas are above zero (or at least zero) together."""
         if a[1] != b[1]:
             return False
         try:
@@ -252,7 +258,8 @@ class Comparison:
         if region is None:
             return self.doubt("words") if isinstance(given, Words) else False
         if region.name and wanted.name and region.name != wanted.name:
-            return False
+            a, b = _half_line(region), _half_line(wanted)
+            return a is not None and b is not None and self._above_zero(a, b)
         left, right = canonical(region).pieces, canonical(wanted).pieces
         return in_any_order(left, right, self._piece, as_set=False)
 
@@ -349,6 +356,19 @@ def _difference(relation: Relation) -> Expression | None:
     if left.unit or right.unit or left.noun or right.noun:
         return None
     return Op("+", (left.value, negated(right.value)))
+
+
+def _half_line(region: Region) -> tuple[Expression, str] | None:
+    """What is above zero in a half-line that other variables bound: `a > b`."""
+    if len(region.pieces) != 1:
+        return None
+    piece, variable = region.pieces[0], Name(region.name)
+    if _is_infinite(piece.high) and variables(piece.low):
+        difference: Expression = Op("+", (variable, negated(piece.low)))
+        return difference, "ge" if piece.low_closed else ">"
+    if _is_infinite(piece.low) and variables(piece.high):
+        return Op("+", (piece.high, negated(variable))), "ge" if piece.high_closed else ">"
+    return None
 
 
 def _upward(relation: Relation) -> tuple[Expression, str] | None:

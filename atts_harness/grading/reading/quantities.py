@@ -110,6 +110,8 @@ def _end_of_formula(piece: Piece, unit: tuple[tuple[str, str], ...]) -> int:
             continue
         before = piece[at - 1]
         behind_value = before.kind in ("num",) or before.text in (")", "}", "pi", "%", "deg")
+        if token.key == ("cmd", "frac") and behind_value and _unit_fraction(piece[at:]):
+            return at
         if token.kind == "word":
             # The slash or the bracket of "km/h" and "(cm)" belongs to the words.
             return at
@@ -207,6 +209,11 @@ def units(piece: Piece) -> tuple[Unit | None, int]:
         if text in ("*", ".") and at + 1 < len(piece):
             at += 1
             continue
+        fraction = _unit_fraction(piece[at:])
+        if fraction is not None:
+            total, at = total.times(fraction[0]), at + fraction[1]
+            done = at
+            continue
         if token.key == ("op", "deg") and at + 1 < len(piece) and piece[at + 1].text in "CF":
             unit, at = UNITS["°" + piece[at + 1].text], at + 2
         elif text in UNITS and (token.kind in ("word", "name") or text in _CURRENCIES):
@@ -219,6 +226,31 @@ def units(piece: Piece) -> tuple[Unit | None, int]:
         total = total.times(unit, (power * power_of_next) * (-1 if inverse else 1))
         power_of_next, inverse, done = 1, False, at
     return (total, done) if done else (None, 0)
+
+
+def _unit_fraction(piece: Piece) -> tuple[Unit, int] | None:
+    r"""`\frac{\text{m}}{\text{s}^2}` at the start, and how many tokens it takes."""
+    if not piece or piece[0].key != ("cmd", "frac"):
+        return None
+    parts: list[Unit] = []
+    at = 1
+    for _ in range(2):
+        if at + 1 >= len(piece) or piece[at].text != "{":
+            return None
+        start, depth = at + 1, 0
+        while at < len(piece):
+            depth += (piece[at].text == "{") - (piece[at].text == "}")
+            at += 1
+            if depth == 0:
+                break
+        inside = piece[start : at - 1]
+        if not inside or not (inside[0].upright or inside[0].kind == "word"):
+            return None
+        unit, used = units(inside)
+        if unit is None or used < len(inside):
+            return None
+        parts.append(unit)
+    return parts[0].times(parts[1], -1), at
 
 
 def _unit_power(piece: Piece, at: int) -> tuple[int, int]:
@@ -302,6 +334,7 @@ def clock(piece: Piece) -> Node | None:
 
 def date(piece: Piece) -> Node | None:
     """`May 5`, `5 May 2020`, `May 5th, 2020`."""
+    piece = _cardinal(piece)
     kept = [
         token for token in piece if token.text.lower() not in (",", ".", "of", "the", "^", "{", "}")
         and token.text.lower() not in ("st", "nd", "rd", "th")

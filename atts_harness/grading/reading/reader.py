@@ -43,6 +43,7 @@ from atts_harness.grading.tree import (
     Many,
     Matrix,
     Modular,
+    Name,
     Node,
     Num,
     Quantity,
@@ -183,7 +184,9 @@ class Reader:
         spoken = spoken_set(piece)
         if spoken is not None:
             return spoken
-        return plus_minus(quantity(piece, self.functions, self.unit))
+        found = plus_minus(quantity(piece, self.functions, self.unit))
+        empty = isinstance(found, Quantity) and found.value == Name(r"\emptyset")
+        return Many("set", ()) if empty else found
 
     def _modular(self, piece: Piece) -> Node | None:
         at = next((n for n, t in enumerate(piece) if t.key == ("cmd", "pmod")), None)

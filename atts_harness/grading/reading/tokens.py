@@ -128,11 +128,12 @@ class _Lexer:
         self.gap = 0
         self.depth = 0
         self.last: Token | None = None
+        self.before: Token | None = None
 
     def all(self) -> Iterator[Token]:
         while self.at < len(self.text):
             for token in self._next():
-                self.last = token
+                self.before, self.last = self.last, token
                 self.depth += (token.text in _OPENERS) - (token.text in (")", "]", r"\}"))
                 yield token
 
@@ -324,6 +325,9 @@ class _Lexer:
             self.last.kind == "num" or self.last.text in (")", "}")
         )
         if behind_number and is_unit(run) and (self.gap or run in TIGHT_UNITS):
+            return True
+        lowered = self.before is not None and self.before.key == ("op", "_")
+        if lowered and self.last is not None and self.last.text == "{" and is_word(run):
             return True
         apart = self.last is None or self.gap > 0 or self.last.text in ("/", "-", "(", ",", "money")
         return apart and is_word(run) and following not in ("(", "^", "_")
