@@ -24,6 +24,7 @@ from atts_harness.grading.tree import (
     Region,
     negated,
     variables,
+    walk,
 )
 
 INFINITY = Name("oo")
@@ -55,7 +56,24 @@ def _interval(node: Bracketed) -> Region | None:
     if len(node.items) != 2 or node.opening not in "([" or not all(map(_plain, node.items)):
         return None
     low, high = (item.value for item in node.items if isinstance(item, Quantity))
+    closed = (node.opening == "[", node.closing == "]")
+    if any(is_infinite(end) and shut for end, shut in zip((low, high), closed, strict=True)):
+        return None  # no interval holds an infinity
     return Region((Piece(low, high, node.opening == "[", node.closing == "]"),))
+
+
+def is_infinite(expression: Expression) -> bool:
+    """Whether an infinity stands in it."""
+    return any(isinstance(part, Name) and part.text == "oo" for part in walk(expression))
+
+
+def may_be_interval(node: Bracketed) -> bool:
+    """Whether a pair rises, so that without its brackets it would mean something else."""
+    region = _interval(node)
+    if region is None:
+        return False
+    low, high = _end(region.pieces[0].low), _end(region.pieces[0].high)
+    return low is None or high is None or low < high
 
 
 def union(regions: Sequence[Region]) -> Region:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from atts_harness.grading.algebra import values
 from atts_harness.grading.algebra.numbers import HardError, TooLargeError
-from atts_harness.grading.algebra.regions import as_region, canonical
+from atts_harness.grading.algebra.regions import as_region, canonical, is_infinite
 from atts_harness.grading.equality import members
 from atts_harness.grading.equality.amounts import Truth, same_quantity
 from atts_harness.grading.equality.matching import all_of, in_any_order
@@ -45,7 +45,6 @@ from atts_harness.grading.tree import (
     negated,
     unread,
     variables,
-    walk,
 )
 from atts_harness.grading.units import Unit
 
@@ -137,7 +136,7 @@ class Comparison:
             return all_of(self.same(item, wanted) for item in given.items)
         if isinstance(given, Modular):
             return self.formulas(given.value, wanted.value)
-        if isinstance(given, Ratio) and len(given.parts) == 2:
+        if isinstance(given, Ratio) and len(given.parts) == 2 and _is_fraction(wanted.value):
             return self.formulas(Op("/", given.parts), wanted.value)
         if isinstance(given, Based):
             value = Num(Fraction(int(given.digits, given.base)))
@@ -147,10 +146,17 @@ class Comparison:
             line = as_region(wanted)
             return False if line is None else self.region(given, line)
         if isinstance(given, Words):
+            if isinstance(wanted.value, Name) and len(given.words) == 1:
+                return given.words[0] == wanted.value.text.lower()
             counted = any(character.isdigit() for word in given.words for character in word)
             return self.doubt("words around a number") if counted else False
         if isinstance(given, Clock):
             return self.doubt("a time for a number")
+        if isinstance(given, Matrix) and given.bars:
+            value = members.determinant(given)
+            return (
+                self.doubt("a determinant") if value is None else self.formulas(value, wanted.value)
+            )
         return False
 
     # Names and equations
@@ -272,7 +278,7 @@ class Comparison:
 
     def ends(self, a: Expression, b: Expression) -> Truth:
         """Two ends of pieces; an infinity equals itself only."""
-        infinite = [_is_infinite(a), _is_infinite(b)]
+        infinite = [is_infinite(a), is_infinite(b)]
         return a == b if any(infinite) else self.same(Quantity(a), Quantity(b))
 
     # What is left
@@ -301,6 +307,8 @@ class Comparison:
                 return equal and self.formulas(residue, Num(Fraction(0)))
             return isinstance(given, Quantity) and self.formulas(given.value, wanted.value)
         if isinstance(wanted, Words):
+            if isinstance(given, Quantity) and isinstance(given.value, Name):
+                return wanted.words == (given.value.text.lower(),)
             if not isinstance(given, Words):
                 return self.doubt("a formula for words") if len(wanted.words) > 1 else False
             if len(given.words) == len(wanted.words) == 1:
@@ -315,7 +323,7 @@ class Comparison:
             )
         elif isinstance(given, Ratio):
             parts = given.parts
-        elif isinstance(given, Quantity) and len(wanted.parts) == 2:
+        elif isinstance(given, Quantity) and len(wanted.parts) == 2 and _is_fraction(given.value):
             return self.formulas(given.value, Op("/", wanted.parts))
         else:
             return False
@@ -340,13 +348,13 @@ class Comparison:
         return _minutes(given) == _minutes(wanted)
 
 
+def _is_fraction(value: Expression) -> bool:
+    return isinstance(value, Op) and value.head == "/"
+
+
 def _minutes(clock: Clock) -> int:
     hours = clock.hours % 12 + (12 if clock.half == "pm" else 0) if clock.half else clock.hours
     return hours * 60 + clock.minutes
-
-
-def _is_infinite(expression: Expression) -> bool:
-    return any(getattr(e, "text", "") == "oo" for e in walk(expression))
 
 
 def _difference(relation: Relation) -> Expression | None:
@@ -363,10 +371,10 @@ def _half_line(region: Region) -> tuple[Expression, str] | None:
     if len(region.pieces) != 1:
         return None
     piece, variable = region.pieces[0], Name(region.name)
-    if _is_infinite(piece.high) and variables(piece.low):
+    if is_infinite(piece.high) and variables(piece.low):
         difference: Expression = Op("+", (variable, negated(piece.low)))
         return difference, "ge" if piece.low_closed else ">"
-    if _is_infinite(piece.low) and variables(piece.high):
+    if is_infinite(piece.low) and variables(piece.high):
         return Op("+", (piece.high, negated(variable))), "ge" if piece.high_closed else ">"
     return None
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from atts_harness.grading.algebra.regions import as_region
+from atts_harness.grading.algebra.regions import as_region, may_be_interval
 from atts_harness.grading.equality.matching import Truth, all_of, in_any_order, in_order
 from atts_harness.grading.equality.naming import by_usual_order, distinct_names, stated
 from atts_harness.grading.tree import (
     Bracketed,
     Dots,
+    Expression,
     Many,
     Matrix,
     Node,
@@ -19,6 +20,7 @@ from atts_harness.grading.tree import (
     Region,
     Relation,
     Words,
+    negated,
 )
 
 if TYPE_CHECKING:
@@ -34,12 +36,9 @@ def many(compare: Comparison, given: Node, wanted: Many) -> Truth:
     if isinstance(given, Many):
         items, kind = given.items, given.kind
     elif isinstance(given, Bracketed) and wanted.kind != "set":
-        if given.opening + given.closing not in ("()", "<>") and len(given.items) < 3:
-            return compare.doubt("an interval for a list")
-        if distinct_names(wanted.items):
-            return in_order(given.items, _values(by_usual_order(wanted.items)), compare.same)
-        truth = in_order(given.items, wanted.items, compare.same)
-        return truth if truth is not False else compare.doubt("a tuple for a list")
+        if not distinct_names(wanted.items) or given.opening + given.closing not in ("()", "<>"):
+            return compare.doubt("a tuple for a list")
+        return in_order(given.items, _values(by_usual_order(wanted.items)), compare.same)
     elif len(wanted.items) == 1:
         return compare.same(given, wanted.items[0])
     else:
@@ -74,8 +73,7 @@ def bracketed(compare: Comparison, given: Node, wanted: Bracketed) -> Truth:
         theirs = given.opening + given.closing
         if len(given.items) != len(wanted.items):
             return False
-        loose = {"()", "<>"} if len(wanted.items) == 2 else {"()", "<>", "[]"}
-        if theirs != brackets and not {theirs, brackets} <= loose:
+        if theirs != brackets and not {theirs, brackets} <= {"()", "<>"}:
             return False
         return in_order(given.items, wanted.items, compare.same)
     if isinstance(given, Many):
@@ -84,6 +82,8 @@ def bracketed(compare: Comparison, given: Node, wanted: Bracketed) -> Truth:
         items = given.items
         if distinct_names(items):
             items = _values(by_usual_order(items))
+        elif may_be_interval(wanted):
+            return False
         return in_order(items, wanted.items, compare.same)
     if isinstance(given, Matrix):
         cells = _vector(given)
@@ -97,7 +97,10 @@ def bracketed(compare: Comparison, given: Node, wanted: Bracketed) -> Truth:
 
 
 def matrix(compare: Comparison, given: Node, wanted: Matrix) -> Truth:
-    """A matrix or vector, cell by cell."""
+    """A matrix or vector, cell by cell; a determinant by its value."""
+    if wanted.bars and isinstance(given, Quantity):
+        value = determinant(wanted)
+        return None if value is None else compare.formulas(given.value, value)
     if isinstance(given, Matrix):
         shape = [len(row) for row in given.rows] == [len(row) for row in wanted.rows]
         if not shape or given.bars != wanted.bars:
@@ -114,6 +117,26 @@ def matrix(compare: Comparison, given: Node, wanted: Matrix) -> Truth:
     if cells is not None and not any(isinstance(item, Bracketed) for item in given.items):
         return in_order(given.items, cells, compare.same)
     return _nested(compare, given, wanted)
+
+
+def determinant(given: Matrix) -> Expression | None:
+    """The value between bars, expanded by the first row; None for a large or broken one."""
+    rows = [[cell.value for cell in row if isinstance(cell, Quantity)] for row in given.rows]
+    size = len(rows)
+    if size > 4 or any(len(row) != size for row in rows):
+        return None
+    return _expanded(rows)
+
+
+def _expanded(rows: list[list[Expression]]) -> Expression:
+    if len(rows) == 1:
+        return rows[0][0]
+    terms: list[Expression] = []
+    for at, cell in enumerate(rows[0]):
+        minor = [row[:at] + row[at + 1 :] for row in rows[1:]]
+        term = Op("*", (cell, _expanded(minor)))
+        terms.append(negated(term) if at % 2 else term)
+    return Op("+", tuple(terms))
 
 
 def _nested(compare: Comparison, given: Bracketed, wanted: Matrix) -> Truth:

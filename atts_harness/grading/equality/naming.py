@@ -27,6 +27,7 @@ from atts_harness.grading.tree import (
 )
 
 _ARGUMENT = re.compile(r"(?P<name>\S+)(?P<open> \( | _ )(?P<letter>[a-z])(?: \))?")
+_APPLIED = re.compile(r"[A-Za-z](?: '+| \^ \{ - 1 \})? \( [a-z](?: , [a-z])* \)")
 _NEGATIVE_WORDS = frozenset(["not", "no", "never"])
 
 
@@ -67,7 +68,7 @@ class Stated:
         """`t(x) = 2x` and `AB = 5`: letters that only stand side by side."""
         letters = self.name.replace("(", "").replace(")", "").split()
         plain = all(len(letter) == 1 and letter.isalpha() for letter in letters)
-        applied = re.fullmatch(r"[A-Za-z] \( [a-z] \)", self.name) is not None
+        applied = _APPLIED.fullmatch(self.name) is not None
         capitals = plain and "".join(letters).isupper()
         return applied or (capitals and not _letters(self.value) and isinstance(value, Op))
 
@@ -130,7 +131,8 @@ def _is_equation(left: Expression) -> bool:
     if left.head == "neg":
         return True
     if left.head == "+":
-        return any(isinstance(term, Num) or _has_factor(term) for term in left.args)
+        alone = len(variables(left)) < 2
+        return alone or any(isinstance(term, Num) or _has_factor(term) for term in left.args)
     if _has_factor(left):
         return True
     names = variables(left)

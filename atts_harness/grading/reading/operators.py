@@ -11,7 +11,7 @@ from atts_harness.grading.tree import Expression, Name, Num, Op, negated
 if TYPE_CHECKING:
     from atts_harness.grading.reading.expressions import Parser
 
-_PARTNERS = {"(": ")", "[": "]"}
+_PARTNERS = {"(": ")", "[": "]", r"\{": r"\}"}
 _ONE = Num(Fraction(1))
 _TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth"}
 
@@ -21,7 +21,10 @@ def structure(parser: Parser, token: Token) -> Expression:
     name = token.text
     if name == "frac":
         top = parser.argument(single_digit=True)
-        return Op("/", (top, parser.argument(single_digit=True)))
+        bottom = parser.argument(single_digit=True)
+        if _is_differential(top) and _is_differential(bottom):
+            raise UnreadableError("a derivative")
+        return Op("/", (top, bottom))
     if name == "binom":
         top = parser.argument(single_digit=True)
         return Op("binom", (top, parser.argument(single_digit=True)))
@@ -45,13 +48,23 @@ def structure(parser: Parser, token: Token) -> Expression:
     raise UnreadableError(f"{name} is not covered")
 
 
+def _is_differential(part: Expression) -> bool:
+    """`d`, `dx`, `d^2 y`: a part of a derivative that looks like a fraction."""
+    while isinstance(part, Op) and part.head in ("*", "^"):
+        part = part.args[0]
+    return part == Name("d")
+
+
 def _accented(parser: Parser, accent: str) -> Expression:
     inner = parser.group()
     if any(token.kind not in ("name", "op", "num") for token in inner) or not any(
         token.kind == "name" for token in inner
     ):
         raise UnreadableError(f"{accent} over something else than a name")
-    return _subscripted(parser, Name(f"{accent}({''.join(t.text for t in inner)})"))
+    text = "".join(token.text for token in inner)
+    if accent == "overline" and len(text) > 1 and text.isalpha() and text.isupper():
+        return Name(text)  # a segment is named by its ends
+    return _subscripted(parser, Name(f"{accent}({text})"))
 
 
 def named(parser: Parser, token: Token) -> Expression:
@@ -127,7 +140,7 @@ def function(parser: Parser, name: str) -> Expression:
 
 def _function_arguments(parser: Parser, name: str) -> tuple[tuple[Expression, ...], bool]:
     braced = parser.is_op("{") and parser.is_op("(", ahead=1)
-    if parser.is_op("(", "[") or braced:
+    if parser.is_op("(", "[", r"\{") or braced:
         if braced:
             parser.take()
         opening = parser.take().text

@@ -29,7 +29,7 @@ MEANINGFUL = frozenset(
         "not no never none nor neither without wrong incorrect false but except excluding if "
         "when unless while whether and or plus minus more less fewer greater smaller larger "
         "bigger least most over under above below beyond between from to up until at than "
-        "within either both times zero one two three four five six seven eight nine ten eleven "
+        "within either both zero one two three four five six seven eight nine ten eleven "
         "twelve hundred thousand million billion trillion dozen dozens score tens hundreds "
         "thousands millions billions half halves third thirds quarter quarters fourth fifth "
         "sixth eighth tenth tenths hundredth hundredths thousandth thousandths pair pairs "
@@ -88,6 +88,8 @@ def lead_in(tokens: Sequence[Token]) -> int:
         at += 1
     if at < len(tokens) and tokens[at].key in (("op", ":"), ("op", "=")):
         return at + 1 if words and (words[-1] in _ANSWER or words[-1] == "ans") else 0
+    if at == len(tokens) or tokens[at].text == ",":
+        return 0
     return at if words and (words[-1] in _ENDS_LEAD or words == ["therefore"]) else 0
 
 

@@ -58,6 +58,8 @@ def quantity(piece: Piece, functions: frozenset[str], unit: tuple[tuple[str, str
     if front.kind == "op" and front.text in _CURRENCIES:
         prefix = UNITS[front.text]
         piece = piece[2 if negative else 1 :]
+    if len(piece) > 1 and all(_is_capital(token) for token in piece):
+        return Quantity(Name("".join(token.text for token in piece)))
     at = _end_of_formula(piece, unit)
     formula, rest = piece[:at], piece[at:]
     if not formula:
@@ -90,9 +92,14 @@ def _spoken(piece: Piece) -> Node:
     said = [token.text.lower() for token in piece if token.kind == "word"]
     if len(piece) == 1 and said and said[0] in phrases.NUMBERS:
         return Quantity(Num(Fraction(phrases.NUMBERS[said[0]])))
-    if len(said) < len(piece) and not said:
-        raise UnreadableError("no formula")
+    if len(said) < len(piece):
+        raise UnreadableError("words around a formula")
     return Words(tuple(said))
+
+
+def _is_capital(token: Token) -> bool:
+    """A letter of a name such as the triangle ABC; no factor of a product."""
+    return token.kind == "name" and not token.gap and re.fullmatch("[A-Z]", token.text) is not None
 
 
 def _end_of_formula(piece: Piece, unit: tuple[tuple[str, str], ...]) -> int:
@@ -302,6 +309,8 @@ def based(piece: Piece) -> Node | None:
     if len(marks) != 1 or piece[0].kind == "func":
         return None
     head, tail = texts[: marks[0]], texts[marks[0] + 1 :]
+    if any(token.gap and token.text in head for token in piece[1:]):
+        return None
     if head and head[-1].lower() == "in":
         head = head[:-1]
     digits = "".join(head)

@@ -57,6 +57,8 @@ from atts_harness.grading.tree import (
 _SIGNS = {"=", "approx", "equiv", "ne", "le", "ge", "<", ">", "in", "notin"}
 _ORDERED = {"<", ">", "le", "ge", "ne"}
 _DEEPEST = 12
+_ENDS = {("op", sign) for sign in (".", ",", ";", ":", r"\\")}
+_STARTS = {("op", sign) for sign in (",", ":", r"\\")}
 
 
 class Reader:
@@ -104,12 +106,15 @@ class Reader:
         """Without announcements, remarks, braces around the whole, and punctuation at the ends."""
         while piece:
             before = piece
-            while piece and piece[-1].key in (
-                ("op", "."), ("op", ","), ("op", ";"), ("op", ":"), ("op", r"\\"), ("op", "'"),
-            ):  # fmt: skip
+            quotes = [token.key for token in (piece[0], piece[-1])] if piece else []
+            if len(piece) > 2 and quotes == [("op", "'")] * 2:
+                piece = piece[1:-1]
+            while piece and piece[-1].key in _ENDS:
                 piece = piece[:-1]
-            while piece and piece[0].key in (("op", ","), ("op", "'"), ("op", ":"), ("op", r"\\")):
+            while piece and piece[0].key in _STARTS:
                 piece = piece[1:]
+            if len(piece) > 3 and piece[0].kind == "name" and piece[1].key == ("op", ":"):
+                piece = piece[2:] if holds(piece[2:], "=") else piece  # the name of a curve
             if len(piece) > 4 and all(t.key == ("op", "*") for t in (piece[0], piece[-1])):
                 piece = piece[1:-1]
             if len(piece) > 2 and all(t.key == ("op", "^") for t in (piece[0], piece[-1])):
@@ -232,7 +237,17 @@ class Reader:
         names = tuple(canonical(part) for part in parts)
         if "in" in signs:
             return self._member(parts, signs, names)
+        if len(parts) == 2 and signs == ["="] and _is_swapped(*parts):
+            parts, names = parts[::-1], names[::-1]
         sides = tuple(self.node(part) for part in parts)
+        if signs == ["ne"] and isinstance(sides[1], Many):
+            each = [Relation((sides[0], item), ("ne",), (names[0], "")) for item in sides[1].items]
+            values = [item.value for item in sides[1].items if isinstance(item, Quantity)]
+            if len(values) == len(each) and isinstance(sides[0], Quantity):
+                found = [from_inequality((sides[0].value, v), signs, names) for v in values]
+                regions = [region for region in found if region is not None]
+                if len(regions) == len(each):
+                    return conjoined("and", list(regions))
         if set(signs) <= _ORDERED:
             values = [side.value for side in sides if isinstance(side, Quantity)]
             if len(values) == len(sides):
@@ -315,13 +330,16 @@ class Reader:
             parts = split(inner, sign)
             if len(parts) == 2 and parts[0] and parts[0][0].kind == "name":
                 region = as_region(self.node(parts[1]))
-                if region is None:
+                within = split(parts[0], "in")
+                reals = len(within) == 1 or [t.text for t in within[1]] == [r"\mathbb R"]
+                if region is None or not reals:
                     raise UnreadableError("the condition of a set")
                 return replace(region, name="")
         listed = self._list(inner)
         if listed is None:
             item = self.node(inner)
-            return Many("set", item.items if isinstance(item, Many) else (item,))
+            several = isinstance(item, Many) and item.kind != "set"
+            return Many("set", item.items if several and isinstance(item, Many) else (item,))
         return Many("set", listed.items) if isinstance(listed, Many) else Many("set", (listed,))
 
     def _matrix(self, piece: Piece) -> Node:
@@ -350,3 +368,8 @@ class Reader:
             Num(Fraction(-1)) if [t.text for t in front] == ["-"] else parse(front, self.functions)
         )
         return scaled(matrix, factor)
+
+
+def _is_swapped(left: Piece, right: Piece) -> bool:
+    """`5 = x`: a number before its name."""
+    return len(right) == 1 and right[0].kind == "name" and all(t.kind != "name" for t in left)
