@@ -122,10 +122,12 @@ def _compare(answer: str, gold: Gold, algebra: Algebra | None) -> Verdict | None
         signed=any(token.text in ("pm", "mp") for token in wanted if token.kind == "op"),
         algebra=algebra,
     )
-    row = {"several": gold.several, "unit": gold.unit}
+    right = read(gold.text, several=gold.several, unit=gold.unit, plain=plain_letters(answer))
+    reason = unread(right)
+    if reason is not None:
+        return Verdict(False, f"gold: {reason}")
     truth = comparison.same(
-        read(answer, plain=plain_letters(gold.text), **row),
-        read(gold.text, plain=plain_letters(answer), **row),
+        read(answer, several=gold.several, unit=gold.unit, plain=plain_letters(gold.text)), right
     )
     if truth is None:
         if comparison.hard and algebra is None:

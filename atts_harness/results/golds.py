@@ -10,6 +10,7 @@ from typing import Any
 from atts_harness.conformal.provenance import fingerprint
 from atts_harness.errors import SettingError
 from atts_harness.grading.equivalence import Gold
+from atts_harness.grading.questions import unit_asked
 
 LONGEST_GOLD = 200
 """Characters of a foreign task's gold. Longer ones are programs or essays, not answers."""
@@ -45,7 +46,7 @@ def gold_of(doc: Mapping[str, Any], target: Any = None) -> Gold:
             kind=doc.get("kind", "maths"),
             several=bool(doc.get("several")),
             tolerance=doc.get("tolerance"),
-            unit=doc.get("unit"),
+            unit=doc.get("unit") or unit_asked(question_text(doc), str(text)),
         )
     found = golds_of(doc, target)
     if not found:
@@ -73,7 +74,10 @@ def golds_of(doc: Mapping[str, Any], target: Any = None) -> tuple[Gold, ...]:
     texts = [_final(one) for one in several]
     if not texts or not all(map(readable, texts)):
         return ()
-    return tuple(Gold(str(text)) for text in dict.fromkeys(texts))
+    asked = question_text(doc)
+    return tuple(
+        Gold(text, unit=unit_asked(asked, text)) for text in dict.fromkeys(map(str, texts))
+    )
 
 
 def readable(gold: Any) -> bool:

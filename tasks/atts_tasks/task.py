@@ -15,6 +15,7 @@ from lm_eval.api.task import ConfigurableTask
 from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import SettingError
 from atts_harness.generation import GenerationSettings
+from atts_harness.grading.equivalence import unreadable
 from atts_harness.grading.extraction import EXTRACTORS, extractors_of
 from atts_harness.grading.grade import metric_names
 from atts_harness.grading.workers import default
@@ -64,11 +65,27 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         self.dataset = {name: _numbered(split) for name, split in splits.items()}
 
     def construct_requests(self, doc: dict[str, Any], ctx: str, **kwargs: Any) -> Any:
-        """As lm-eval's, with options of strategies where other models do not see them."""
+        """As lm-eval's, with options of strategies where other models do not see them.
+
+        Raises:
+            SettingError: the document's gold cannot be compared with any answer.
+        """
+        self._check_gold(doc)
         request = super().construct_requests(doc, ctx, **kwargs)
         asked, given, *rest = request.arguments
         request.arguments = (asked, GenerationSettings.of(given), *rest)
         return request
+
+    def _check_gold(self, doc: dict[str, Any]) -> None:
+        """Before anything is generated: a gold that no answer can equal is the task's fault."""
+        gold = gold_of(doc)
+        reason = unreadable(gold)
+        if reason is not None:
+            raise SettingError(
+                f"task {self.config.task}: the gold {gold.text!r} of document "
+                f"{doc.get('id', doc.get('doc_id'))} cannot be compared with answers ({reason}); "
+                "correct its row, or leave it out with --samples"
+            )
 
     def apply_filters(self) -> None:
         """Hand every repeat on; grade all documents at once, so that all processors work."""

@@ -47,6 +47,8 @@ def same_quantity(
         return None
     wanted_unit = wanted.unit or unit
     a, b = given.value, wanted.value
+    if _is_generic(given.unit) and not _is_generic(wanted_unit):
+        given = Quantity(a, noun=given.noun, rounded=given.rounded)
     if given.unit == _RADIAN and wanted_unit != _RADIAN:
         given = Quantity(a)
     if wanted_unit == _DEGREE or given.unit == _DEGREE:
@@ -60,6 +62,11 @@ def same_quantity(
     if given.unit is not None and wanted_unit is None and wanted.noun:
         return None
     return _same_value(given, wanted, same, tolerance, percent)
+
+
+def _is_generic(unit: Unit | None) -> bool:
+    """ "units" and "square units": a word for whatever the unit is."""
+    return unit is not None and [base for base, _ in unit.dimensions] == ["unit"]
 
 
 def _same_angle(

@@ -153,9 +153,11 @@ class Comparison:
         if isinstance(given, Clock):
             return self.doubt("a time for a number")
         if isinstance(given, Matrix) and given.bars:
-            value = members.determinant(given)
+            expanded = members.determinant(given)
             return (
-                self.doubt("a determinant") if value is None else self.formulas(value, wanted.value)
+                self.doubt("a determinant")
+                if expanded is None
+                else self.formulas(expanded, wanted.value)
             )
         return False
 

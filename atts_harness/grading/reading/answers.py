@@ -50,7 +50,8 @@ def plain_letters(text: str) -> frozenset[str]:
 
 def _unit_keys(unit: str | None) -> tuple[tuple[str, str], ...]:
     try:
-        return tuple(token.key for token in tokens(unit or ""))
+        keys = tuple(token.key for token in tokens(unit or ""))
+        return () if keys == (("op", "%"),) else keys  # a percent sign is read as one
     except UnreadableError:
         return ()
 

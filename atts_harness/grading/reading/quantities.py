@@ -66,6 +66,8 @@ def quantity(piece: Piece, functions: frozenset[str], unit: tuple[tuple[str, str
         return _spoken(piece)
     value, suffix = _formula(formula, functions)
     value = negated(value) if negative else value
+    if unit and tuple(token.key for token in rest) == unit:
+        rest = ()  # the row says so
     value, found, noun = _behind(value, rest)
     if suffix is not None and found is not None:
         raise UnreadableError("two units")

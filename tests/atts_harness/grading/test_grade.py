@@ -85,6 +85,14 @@ def test_grading_that_could_not_tell_is_counted():
     assert found["invalid"] == 0.0
 
 
+def test_what_no_rule_covers_is_undecided_and_no_error():
+    (grade, *_) = grade_question([box(r"12 \text{ perhaps}"), box("13")], GOLD)
+    assert (grade.right, grade.error) == (False, None)
+    assert grade.undecided is not None
+    found = figures([box(r"12 \mystery"), box("13")])
+    assert (found["undecided"], found["grading_error"], found["pass@1"]) == (0.5, 0.0, 0.0)
+
+
 def test_extractors_stand_side_by_side_and_disagreement_is_mathematical():
     samples = [
         Sampled(r"\boxed{12}", {"llm": "12.0"}),

@@ -1,6 +1,7 @@
 """The tasks inside lm-eval, with a scripted model that is no model of ours."""
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -222,6 +223,36 @@ def test_grading_what_explodes_does_not_end_the_run(data, folder):
     assert figures["grading_error,all"] == 0.25
     assert figures["invalid,all"] == 0.5
     assert figures["pass@1,all"] == pytest.approx(1 / 32)
+
+
+def test_a_gold_that_cannot_be_read_ends_before_anything_is_asked(
+    data, folder, tmp_path, monkeypatch
+):
+    shutil.copytree(data, tmp_path / "data")
+    monkeypatch.setenv("ATTS_DATA_DIR", str(tmp_path / "data"))
+    rows = tmp_path / "data" / "amc23" / "test.jsonl"
+    broken = [json.loads(line) for line in rows.read_text().splitlines()]
+    broken[1]["answer"] = r"\frac{1}{"
+    rows.write_text("".join(json.dumps(row) + "\n" for row in broken))
+    model = Scripted(lambda doc, repeat: r"\boxed{5}")
+    with pytest.raises(SettingError) as caught:
+        evaluate(model, ["atts_amc23"], folder, limit=4, repeats=1)
+    assert r"task atts_amc23: the gold '\\frac{1}{' of document" in str(caught.value)
+    assert "--samples" in str(caught.value)
+    assert model.asked == []
+    # A row that does not run stops nothing.
+    assert evaluate(model, ["atts_amc23"], folder, limit=1, repeats=1)["results"]
+
+
+def test_what_no_rule_covers_is_counted_as_undecided(data, folder):
+    texts = [r"\boxed{5 \mystery 7}", r"\boxed{-12345}", "", r"\boxed{1 2 3 4}"]
+    found = evaluate(
+        Scripted(lambda doc, repeat: texts[repeat]), ["atts_amc23"], folder, limit=2, repeats=4
+    )
+    figures = found["results"]["atts_amc23"]
+    assert (figures["undecided,all"], figures["grading_error,all"]) == (0.5, 0.0)
+    grades = found["samples"]["atts_amc23"][0]["graded"]
+    assert [grade["undecided"] is None for grade in grades] == [False, True, True, False]
 
 
 def test_the_group_has_all_sets_and_their_mean(data, folder):
