@@ -104,7 +104,7 @@ def _numbers(plain: str, gold: Gold) -> Iterator[tuple[str, str]]:
     sign = "%" if percent else ""
     yield "text", rf"\text{{{plain}}}" if plain.lstrip("-").isdigit() else plain
     yield "named", f"x = {plain}"
-    if re.search(r"\d\}?$", plain) and "mbox" not in plain:
+    if re.search(r"\d\}?$", plain) and "mbox" not in plain and r"\$" not in plain:
         yield "units", rf"{plain}\text{{ units}}"
     yield "bold", f"**{plain}**"
     if value.denominator == 1:

@@ -65,7 +65,7 @@ def same_quantity(
 
 
 def _is_generic(unit: Unit | None) -> bool:
-    """ "units" and "square units": a word for whatever the unit is."""
+    """Whether it is a word for any unit, such as "square units"."""
     return unit is not None and [base for base, _ in unit.dimensions] == ["unit"]
 
 
