@@ -291,6 +291,8 @@ class BackendSpec:
         options: an instance of the kind's `options`.
         role: the role that asks first; not part of the identity.
         run_dir: where logs of managed servers go; not part of the identity.
+        max_gen_toks: budget of a sample, where the run sets it; not part of the identity.
+        beside: the other roles' specifications, which may share devices; likewise.
     """
 
     kind: str
@@ -298,6 +300,8 @@ class BackendSpec:
     options: BackendOptions
     role: Role = field(default="target", compare=False)
     run_dir: str | None = field(default=None, compare=False)
+    max_gen_toks: int | None = field(default=None, compare=False)
+    beside: tuple[BackendSpec, ...] = field(default=(), compare=False, repr=False)
 
     def __hash__(self) -> int:
         """Options may hold dictionaries, so they are left to the comparison."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -211,7 +211,11 @@ def parse_settings(args: Mapping[str, Any]) -> Settings:
     soft = {k: v for k, v in presets.items() if k not in run_fields | own_fields}
     for role, values in _role_options(soft, kinds, strategy, strict=False).items():
         role_options[role] = values | role_options[role]
-    specs = {role: _spec(run, role, kinds[role], role_options[role]) for role in roles}
+    alone = {role: _spec(run, role, kinds[role], role_options[role]) for role in roles}
+    specs = {
+        role: replace(spec, beside=tuple(alone[other] for other in roles if other != role))
+        for role, spec in alone.items()
+    }
     for role in roles:
         check = kinds[role].check
         if check is not None:
@@ -364,7 +368,7 @@ def _spec(run: RunOptions, role: Role, kind: BackendKind, values: Mapping[str, A
     model = run.draft if role == "draft" else run.target
     if model is None and not values.get("url"):
         raise SettingError(f"{role}: give a model, as {role}=FOLDER_OR_HUB_ID or {role}_url=URL")
-    return BackendSpec(kind.name, model, options, role, run.run_dir)
+    return BackendSpec(kind.name, model, options, role, run.run_dir, run.max_gen_toks)
 
 
 def _refuse_secrets(args: Mapping[str, Any]) -> None:

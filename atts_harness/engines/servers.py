@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import re
@@ -22,6 +23,8 @@ from atts_harness.errors import (
     EngineGoneError,
     SettingError,
 )
+
+logger = logging.getLogger("atts_harness.engines")
 
 GRACE_SECONDS = 8.0
 POLL_SECONDS = 0.25
@@ -79,6 +82,7 @@ class Launch:
         log: file that takes its output.
         causes: what its log may say when it dies, most telling first.
         timeout: seconds it may take to start.
+        note: why it is started with these sizes.
     """
 
     role: str
@@ -89,6 +93,7 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict)
     causes: Sequence[Cause] = ()
     timeout: float = 1800.0
+    note: str = ""
 
     @property
     def url(self) -> str:
@@ -171,6 +176,8 @@ async def start(launch: Launch) -> Server:
         SettingError: the port is in use.
     """
     check_port(launch)
+    if launch.note:
+        logger.info("%s", launch.note)
     launch.log.parent.mkdir(parents=True, exist_ok=True)
     with launch.log.open("ab") as log:
         log_start = log.tell()  # a resumed run writes on

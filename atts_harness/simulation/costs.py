@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from atts_harness.errors import SettingError
-from atts_harness.simulation.shapes import ModelShape
+from atts_harness.shapes import ModelShape
 
 __all__ = ["GPU", "CostModel", "Measured", "Roofline", "Step", "StepSeconds", "gpu_of"]
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 
 from atts_harness.backend import Role
 from atts_harness.errors import SettingError
+from atts_harness.shapes import ModelShape
 from atts_harness.simulation.costs import GIB, GPU, CostModel, Roofline
 from atts_harness.simulation.engine import SimulatedEngine
 from atts_harness.simulation.jobs import EngineLimits
-from atts_harness.simulation.shapes import ModelShape
 
 __all__ = ["Deployment", "Placement", "Pricing", "deployments", "place", "roofline"]
 

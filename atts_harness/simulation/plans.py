@@ -16,6 +16,7 @@ import msgspec
 from atts_harness.backend import Role
 from atts_harness.errors import SettingError
 from atts_harness.settings import Settings, parse_settings
+from atts_harness.shapes import shape_of
 from atts_harness.simulation.costs import GPU, CostModel
 from atts_harness.simulation.deployment import (
     Deployment,
@@ -26,7 +27,6 @@ from atts_harness.simulation.deployment import (
     roofline,
 )
 from atts_harness.simulation.running import Simulated, simulate
-from atts_harness.simulation.shapes import shape_of
 from atts_harness.simulation.traces import Trace
 
 __all__ = ["EngineShare", "Plan", "PlanRow", "plan_rows"]

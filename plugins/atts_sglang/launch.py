@@ -13,16 +13,16 @@ from atts_harness.engines.managed import (
     log_of,
     package_version,
     port_of,
-    visible_devices,
     with_defaults,
 )
+from atts_harness.engines.memory import Share, on_shared_devices, share_of
 from atts_harness.engines.servers import Cause, Launch
 from atts_sglang.options import PYTHON_VARIABLE, SGLangOptions
 
 # A cache of this size holds the contexts of a small run; without a bound SGLang takes most of the
 # machine's memory, which on a CPU is everybody's.
 CPU_CACHE_TOKENS = 65536
-# When both servers share one device: what each takes of its memory, weights and cache together.
+# When both servers share a device and nothing is known of the models' sizes.
 SHARED_FRACTION = {"draft": 0.25, "target": 0.6}
 
 CAUSES = (
@@ -58,6 +58,7 @@ def launch(spec: BackendSpec) -> Launch:
         "SGLANG_RETURN_ORIGINAL_LOGPROB": "1",
         "SGLANG_TIMEOUT_KEEP_ALIVE": str(KEPT_OPEN_SECONDS),
     }
+    share: Share | None = None
     usual: dict[str, Any] = {
         "model_path": spec.model,
         "tokenizer_path": options.tokenizer,
@@ -78,8 +79,13 @@ def launch(spec: BackendSpec) -> Launch:
     if devices:
         env["CUDA_VISIBLE_DEVICES"] = ",".join(devices)
         usual["tp_size"] = options.tp_size or len(devices)
-        if options.devices is None and len(visible_devices()) == 1:
-            usual["mem_fraction_static"] = options.mem_fraction_static or SHARED_FRACTION[spec.role]
+        share = share_of(spec)
+        if share is not None:
+            usual["context_length"] = share.max_length
+        if options.mem_fraction_static is None and on_shared_devices(spec):
+            usual["mem_fraction_static"] = (
+                SHARED_FRACTION[spec.role] if share is None else share.of_free
+            )
     else:
         env["SGLANG_USE_CPU_ENGINE"] = "1"
         usual |= {
@@ -99,4 +105,5 @@ def launch(spec: BackendSpec) -> Launch:
         log=log_of(spec, "sglang"),
         causes=CAUSES,
         timeout=options.start_timeout,
+        note="" if share is None else share.words(),
     )

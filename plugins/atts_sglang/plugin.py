@@ -29,8 +29,11 @@ async def _open(spec: BackendSpec) -> Backend:
 
 def _check(spec: BackendSpec) -> None:
     from atts_harness.engines.managed import check_managed
+    from atts_harness.engines.memory import share_of
 
     check_managed(spec, "sglang", PYTHON_VARIABLE, "sglang")
+    if isinstance(spec.options, SGLangOptions) and spec.options.url is None:
+        share_of(spec)  # what cannot fit is refused before anything is started
 
 
 async def _recognise(url: str) -> bool:

@@ -18,16 +18,16 @@ from atts_harness.engines.managed import (
     log_of,
     package_version,
     port_of,
-    visible_devices,
     with_defaults,
 )
+from atts_harness.engines.memory import Share, on_shared_devices, share_of
 from atts_harness.engines.servers import Cause, Launch
 from atts_harness.errors import SettingError
 from atts_vllm import in_engine
 from atts_vllm.in_engine.atts_vllm_tail import VARIABLE
 from atts_vllm.options import PYTHON_VARIABLE, VLLMOptions
 
-# When both servers share one device: what each takes of its memory, weights and cache together.
+# When both servers share a device and nothing is known of the models' sizes.
 SHARED_FRACTION = {"draft": 0.25, "target": 0.6}
 # Log-probabilities of a prompt are computed for all tokens of a step at once, vocabulary wide, and
 # vLLM's memory profile does not foresee it: at 150k ids a step of 8192 tokens takes 5 GB.
@@ -84,6 +84,7 @@ def launch(spec: BackendSpec) -> Launch:
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEPT_OPEN_SECONDS),
         **tail_environment(),
     }
+    share: Share | None = None
     usual: dict[str, Any] = {
         "tokenizer": options.tokenizer,
         "revision": options.revision,
@@ -106,9 +107,12 @@ def launch(spec: BackendSpec) -> Launch:
         usual["enable_scale_out"] = version >= TAIL_SCORES_SINCE
         if spec.role == "target" and options.max_num_batched_tokens is None:
             usual["max_num_batched_tokens"] = SCORED_STEP_TOKENS
-        if options.devices is None and len(visible_devices()) == 1:
+        share = share_of(spec)
+        if share is not None:
+            usual["max_model_len"] = share.max_length
+        if options.gpu_memory_utilization is None and on_shared_devices(spec):
             usual["gpu_memory_utilization"] = (
-                options.gpu_memory_utilization or SHARED_FRACTION[spec.role]
+                SHARED_FRACTION[spec.role] if share is None else share.of_device
             )
     else:
         # Without these vLLM binds every thread to a core and takes half the memory for its cache.
@@ -126,6 +130,7 @@ def launch(spec: BackendSpec) -> Launch:
         log=log_of(spec, "vllm"),
         causes=CAUSES,
         timeout=options.start_timeout,
+        note="" if share is None else share.words(),
     )
 
 

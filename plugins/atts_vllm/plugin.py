@@ -30,8 +30,11 @@ async def _open(spec: BackendSpec) -> Backend:
 
 def _check(spec: BackendSpec) -> None:
     from atts_harness.engines.managed import check_managed
+    from atts_harness.engines.memory import share_of
 
     check_managed(spec, "vllm", PYTHON_VARIABLE, "vllm")
+    if isinstance(spec.options, VLLMOptions) and spec.options.url is None:
+        share_of(spec)  # what cannot fit is refused before anything is started
 
 
 async def _recognise(url: str) -> bool:

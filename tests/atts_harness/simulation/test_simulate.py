@@ -4,12 +4,12 @@ import pytest
 
 from atts_harness.errors import SettingError
 from atts_harness.settings import parse_settings
+from atts_harness.shapes import shape_of
 from atts_harness.simulation.costs import Measured, Roofline, Step, fit, gpu_of
 from atts_harness.simulation.deployment import deployments, place, roofline
 from atts_harness.simulation.plans import Plan, plan_rows
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.running import simulate
-from atts_harness.simulation.shapes import shape_of
 from atts_harness.simulation.traces import SampleTrace, Trace, TurnTrace
 
 DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"

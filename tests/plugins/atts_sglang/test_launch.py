@@ -25,8 +25,9 @@ def gpus(monkeypatch):
     visible_devices.cache_clear()
 
 
-def plan(tmp_path, role="target", **options):
-    spec = BackendSpec("sglang", "org/model", SGLangOptions(**options), role, str(tmp_path))
+def plan(tmp_path, role="target", beside=(), **options):
+    own = SGLangOptions(**options)
+    spec = BackendSpec("sglang", "org/model", own, role, str(tmp_path), beside=beside)
     return launch(spec)
 
 
@@ -55,8 +56,10 @@ def test_it_does_not_close_connections_that_the_run_still_uses(gpus, tmp_path):
 
 def test_a_single_device_is_shared(gpus, tmp_path):
     gpus("0")
+    other = BackendSpec("sglang", "org/other", SGLangOptions(), "target")
     shares = [
-        float(flag(plan(tmp_path, role), "--mem-fraction-static")) for role in ("draft", "target")
+        float(flag(plan(tmp_path, role, beside=(other,)), "--mem-fraction-static"))
+        for role in ("draft", "target")
     ]
     assert shares[0] < shares[1]
     assert sum(shares) < 1

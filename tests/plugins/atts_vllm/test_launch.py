@@ -29,8 +29,9 @@ def gpus(monkeypatch):
     visible_devices.cache_clear()
 
 
-def plan(tmp_path, role="target", **options):
-    spec = BackendSpec("vllm", "org/model", VLLMOptions(**options), role, str(tmp_path))
+def plan(tmp_path, role="target", beside=(), **options):
+    own = VLLMOptions(**options)
+    spec = BackendSpec("vllm", "org/model", own, role, str(tmp_path), beside=beside)
     return launch(spec)
 
 
@@ -57,13 +58,14 @@ def test_an_older_release_has_no_route_for_tails(gpus, tmp_path, monkeypatch):
 
 def test_a_single_device_is_shared(gpus, tmp_path):
     gpus("0")
+    other = BackendSpec("vllm", "org/other", VLLMOptions(), "target")
     shares = [
-        float(flag(plan(tmp_path, role), "--gpu-memory-utilization"))
+        float(flag(plan(tmp_path, role, beside=(other,)), "--gpu-memory-utilization"))
         for role in ("draft", "target")
     ]
     assert shares[0] < shares[1]
     assert sum(shares) < 1
-    own = plan(tmp_path, gpu_memory_utilization=0.4)
+    own = plan(tmp_path, beside=(other,), gpu_memory_utilization=0.4)
     assert flag(own, "--gpu-memory-utilization") == "0.4"
 
 

@@ -3,7 +3,7 @@
     shape = shape_of("Qwen/QwQ-32B")
     shape.parameters, shape.weight_bytes, shape.kv_bytes
 
-The published pairs' configurations lie beside this module (`models.yaml`), so nothing is loaded
+The published pairs' configurations lie beside this module (`shapes.yaml`), so nothing is loaded
 from a hub.
 """
 
@@ -20,13 +20,15 @@ from atts_harness.errors import SettingError
 
 __all__ = ["ModelShape", "shape_of"]
 
-PUBLISHED = Path(__file__).with_name("models.yaml")
+PUBLISHED = Path(__file__).with_name("shapes.yaml")
 NEEDED = (
     *("num_hidden_layers", "hidden_size", "num_attention_heads"),
     *("intermediate_size", "vocab_size"),
 )
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
-BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0, "float8": 1.0, "fp8": 1.0}
+BYTES = {"float32": 4.0, "float": 4.0, "bfloat16": 2.0, "float16": 2.0, "half": 2.0}
+QUANTISED = {"fp8": 1.0, "compressed-tensors": 1.0, "awq": 0.5, "gptq": 0.5, "bitsandbytes": 0.5}
+"""Bytes a weight by method, where the configuration does not say how many bits it has."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class ModelShape:
         layers, hidden, heads, kv_heads, head_dim, intermediate, vocab: as `config.json` has them.
         window: context window in tokens, as the model was trained.
         tied: whether the output matrix is the embedding.
-        dtype_bytes: bytes a weight; the KV cache has the same.
+        dtype_bytes: bytes of a number that is computed with, and of the KV cache's.
+        quantised_bytes: bytes of a weight of the layers, where it is quantised.
     """
 
     name: str
@@ -52,6 +55,7 @@ class ModelShape:
     window: int
     tied: bool = False
     dtype_bytes: float = 2.0
+    quantised_bytes: float | None = None
 
     @property
     def block_parameters(self) -> int:
@@ -66,18 +70,24 @@ class ModelShape:
 
     @property
     def weight_bytes(self) -> float:
-        """Bytes of all weights."""
-        return self.parameters * self.dtype_bytes
+        """Bytes of all weights; embedding and output matrix are never quantised."""
+        outer = self.parameters - self.block_parameters
+        return self._block_bytes + outer * self.dtype_bytes
 
     @property
     def step_bytes(self) -> float:
         """Bytes of weights that one step reads: every layer and the output matrix."""
-        return (self.block_parameters + self.hidden * self.vocab) * self.dtype_bytes
+        return self._block_bytes + self.hidden * self.vocab * self.dtype_bytes
 
     @property
     def kv_bytes(self) -> float:
         """Bytes of KV cache a token, keys and values of all layers."""
         return 2 * self.layers * self.kv_heads * self.head_dim * self.dtype_bytes
+
+    @property
+    def _block_bytes(self) -> float:
+        size = self.dtype_bytes if self.quantised_bytes is None else self.quantised_bytes
+        return self.block_parameters * size
 
     def flops(self, tokens: float, pairs: float, rows: float) -> float:
         """FLOPs of computing tokens: two a weight and token, and attention.
@@ -93,20 +103,24 @@ class ModelShape:
         return linear + attention + 2.0 * self.hidden * self.vocab * rows
 
 
-def shape_of(model: str, dtype: str = "bfloat16") -> ModelShape:
+def shape_of(model: str, dtype: str | None = None) -> ModelShape:
     """The shape of a model: of a published pair, or of a folder that holds a `config.json`.
 
     Args:
-        model: hub id of a published pair's model, or a folder.
-        dtype: number format of weights and KV cache.
+        model: hub id of a published pair's model or of one in the local cache, or a folder.
+            Nothing is downloaded.
+        dtype: number format; None or `auto`: what the configuration says, else bfloat16.
 
     Raises:
         SettingError: the model is not known here, its configuration is not a dense decoder's, or
             the number format is not known.
     """
+    config = _config_of(model)
+    if dtype in (None, "auto"):
+        dtype = str(config.get("dtype") or config.get("torch_dtype") or "bfloat16")
     if dtype not in BYTES:
         raise SettingError(f"dtype={dtype}: not one of {', '.join(BYTES)}")
-    return _from_config(model, _config_of(model), BYTES[dtype])
+    return _from_config(model, config, BYTES[dtype])
 
 
 def _config_of(model: str) -> Mapping[str, Any]:
@@ -114,6 +128,8 @@ def _config_of(model: str) -> Mapping[str, Any]:
     if model in published:
         return published[model]
     file = Path(model) / "config.json"
+    if not file.is_file():
+        file = _cached(model) or file
     if not file.is_file():
         raise SettingError(
             f"{model}: its shape is not known; give a folder with its config.json, or one of "
@@ -126,6 +142,33 @@ def _config_of(model: str) -> Mapping[str, Any]:
     if not isinstance(config, dict):
         raise SettingError(f"{file}: is no object of settings")
     return config
+
+
+def _cached(model: str) -> Path | None:
+    """The configuration of a hub id in the local cache."""
+    try:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+    except ImportError:
+        return None
+    try:
+        found = try_to_load_from_cache(model, "config.json")
+    except HFValidationError:  # a served name or a path of another machine
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def _quantised(model: str, config: Mapping[str, Any]) -> float | None:
+    told = config.get("quantization_config")
+    if not isinstance(told, dict):
+        return None
+    method = str(told.get("quant_method"))
+    bits = told.get("bits") or told.get("weight_bits")
+    if isinstance(bits, int):
+        return bits / 8
+    if method not in QUANTISED:
+        raise SettingError(f"{model}: how large its weights are is not known ({method})")
+    return QUANTISED[method]
 
 
 @functools.cache
@@ -155,4 +198,5 @@ def _from_config(model: str, config: Mapping[str, Any], dtype_bytes: float) -> M
         window=config.get("max_position_embeddings") or 1 << 20,
         tied=bool(config.get("tie_word_embeddings")),
         dtype_bytes=dtype_bytes,
+        quantised_bytes=_quantised(model, config),
     )
