@@ -1,0 +1,1 @@
+"""What the intervals and tests of `atts_harness.analysis.statistics` are worth, by simulation."""

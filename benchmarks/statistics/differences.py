@@ -1,0 +1,139 @@
+r"""Coverage and width of the interval of a paired difference.
+
+    nice -n 10 python -m benchmarks.statistics.differences [--cases N]
+
+Fails if an interval covers less than .93 with 8 or more problems, less than .90 with 6, leaves
+[-1, 1] or has no width; if it covers more than .985 with 30 or more, or is wider than 1.3 times the
+interval of an oracle that knows the variance, where a difference is to be expected in at least
+three problems. Below that no interval can do it: `docs/benchmark-statistics.md` says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from atts_harness.analysis.statistics import difference_interval
+from benchmarks.statistics.grid import PROBLEMS, REPEATS, Floats, populations
+
+CASES = 4000
+FEW = 3.0
+"""Expected problems that differ, below which the upper bounds on coverage and width fall away."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One population at one size.
+
+    Attributes:
+        name: difficulty and gain.
+        problems: a case.
+        repeats: a problem.
+        truth: the true difference.
+        expected: problems that are expected to show a difference.
+        covered: share of cases whose interval holds the truth; `before` of Student's t.
+        width: mean width over the oracle's; NaN where the true variance is zero.
+        before_width: likewise of Student's t.
+        mean_width: mean width itself.
+        narrowest: smallest width.
+    """
+
+    name: tuple[str, str]
+    problems: int
+    repeats: int
+    truth: float
+    expected: float
+    covered: float
+    before: float
+    width: float
+    before_width: float
+    mean_width: float
+    narrowest: float
+
+
+def student(d: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Student's t interval over problems, as it was used before."""
+    n = d.shape[-1]
+    half = stats.t.ppf(0.5 + level / 2, n - 1) * d.std(axis=-1, ddof=1) / np.sqrt(n)
+    return d.mean(axis=-1) - half, d.mean(axis=-1) + half
+
+
+def cells(cases: int = CASES, seed: int = 2026) -> list[Cell]:
+    """Every cell of the grid."""
+    found = []
+    for number, population in enumerate(populations()):
+        for problems in PROBLEMS:
+            for repeats in REPEATS:
+                rng = np.random.default_rng([seed, number, problems, repeats])
+                d = population.draw(rng, cases, problems, repeats)
+                low, high = difference_interval(d, 1 / repeats)
+                old_low, old_high = student(d)
+                truth, deviation = population.difference, population.deviation(repeats)
+                oracle = 2 * stats.norm.ppf(0.975) * deviation / np.sqrt(problems)
+                some = oracle if oracle > 0 else np.nan
+                assert low.min() >= -1, "an interval leaves its range"
+                assert high.max() <= 1, "an interval leaves its range"
+                found.append(
+                    Cell(
+                        name=population.name,
+                        problems=problems,
+                        repeats=repeats,
+                        truth=truth,
+                        expected=problems * population.differing(repeats),
+                        covered=share(low, high, truth),
+                        before=share(old_low, old_high, truth),
+                        width=float((high - low).mean() / some),
+                        before_width=float((old_high - old_low).mean() / some),
+                        mean_width=float((high - low).mean()),
+                        narrowest=float((high - low).min()),
+                    )
+                )
+    return found
+
+
+def share(low: Floats, high: Floats, truth: float) -> float:
+    """Share of intervals that hold the truth, the rounding of a lattice forgiven."""
+    return float(((low <= truth + 1e-9) & (truth - 1e-9 <= high)).mean())
+
+
+def faults(found: list[Cell]) -> list[str]:
+    """What does not hold, in words."""
+    wrong = []
+    for cell in found:
+        where = f"{cell.name}, {cell.problems} x {cell.repeats}"
+        if cell.covered < (0.93 if cell.problems >= 8 else 0.90):
+            wrong.append(f"{where}: covers {cell.covered:.3f}")
+        if cell.narrowest <= 0:
+            wrong.append(f"{where}: an interval without width")
+        if cell.problems >= 30 and cell.expected >= FEW:
+            if cell.covered > 0.985:
+                wrong.append(f"{where}: covers {cell.covered:.3f}, more than .985")
+            if cell.width > 1.3:
+                wrong.append(f"{where}: {cell.width:.2f} times as wide as the oracle")
+    return wrong
+
+
+def main() -> None:
+    """Simulate, print, check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=CASES)
+    args = parser.parse_args()
+    began = time.process_time()
+    found = cells(args.cases)
+    for cell in found:
+        print(
+            f"{cell.name[0]:9} {cell.name[1]:9} {cell.problems:3} x {cell.repeats:2}: "
+            f"covers {cell.covered:.3f} (was {cell.before:.3f}), width / oracle {cell.width:.2f} "
+            f"(was {cell.before_width:.2f}), {cell.expected:.1f} expected to differ"
+        )
+    print(f"{len(found)} cells of {args.cases} cases, {time.process_time() - began:.0f} s of CPU")
+    wrong = faults(found)
+    assert not wrong, "\n".join(wrong)
+
+
+if __name__ == "__main__":
+    main()
