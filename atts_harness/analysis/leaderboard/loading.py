@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -287,7 +288,7 @@ def _complete(
     lost: list[SampleId] = []
     told = source.told
     if samples is not None and told is not None and told.log is not None:
-        lost = _cut(samples, told)
+        lost = _cut(samples, told, source.run)
         if lost and not force:
             raise SettingError(
                 f"{told.log}: holds {_held(samples, lost)} of "
@@ -326,14 +327,21 @@ def _is_there(samples: RowSamples, id_: SampleId) -> bool:
     return grade is not None and grade.failed is not None and grade.failed == "missing"
 
 
-def _cut(samples: RowSamples, told: TaskResults) -> list[SampleId]:
-    """Samples that the results count and the log does not hold."""
+def _cut(samples: RowSamples, told: TaskResults, run: RecordedRun | None) -> list[SampleId]:
+    """Samples that the results count and the log does not hold.
+
+    Documents get the run's numbers where there is a run, else numbers that no document has.
+    """
     lost = [
         SampleId(samples.task, doc, repeat)
         for doc, count in samples.repeats.items()
         for repeat in range(count, told.repeats)
     ]
-    docs = (-1 - n for n in range(max(0, told.problems - len(samples.questions))))
+    planned = {s.doc for s in run.planned() if s.task == samples.task} if run is not None else ()
+    numbers = itertools.chain(
+        sorted(set(planned) - samples.questions.keys()), itertools.count(-1, -1)
+    )
+    docs = itertools.islice(numbers, max(0, told.problems - len(samples.questions)))
     return lost + [SampleId(samples.task, d, r) for d in docs for r in range(told.repeats)]
 
 
