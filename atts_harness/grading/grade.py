@@ -192,10 +192,10 @@ def _wrong_votes(
 def _disagreements(
     grades: Sequence[Grade], gold: Gold, extractor: str, grader: Grader | None
 ) -> dict[str, float]:
-    extracted = [grade for grade in grades if extractor in grade.answers or grade.failed]
-    names = list(dict.fromkeys(n for grade in extracted for n in grade.answers if n != extractor))
+    answered = [grade for grade in grades if grade.answer is not None and not grade.failed]
+    names = list(dict.fromkeys(n for grade in answered for n in grade.answers if n != extractor))
     given = {
-        name: [(g, _pair(g.answers[name], g, gold)) for g in extracted if name in g.answers]
+        name: [(g, _pair(g.answers[name], g, gold)) for g in answered if g.answers.get(name)]
         for name in names
     }
     pairs = [pair for column in given.values() for _, pair in column if pair is not None]
@@ -206,6 +206,7 @@ def _disagreements(
             for grade, pair in column
         )
         for name, column in given.items()
+        if column
     }
 
 

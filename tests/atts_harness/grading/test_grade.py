@@ -109,10 +109,19 @@ def test_extractors_stand_side_by_side_and_disagreement_is_mathematical():
     found = question_metrics(grades, GOLD)
     assert found["pass@1"] == pytest.approx(2 / 3)
     assert found["disagree_llm"] == 0.0
-    assert found["disagree_last_expression"] == pytest.approx(1 / 3)
-    assert found["disagree_regex"] == pytest.approx(1 / 3)
+    # The third sample has no box: of it nobody can say whether two answers agree.
+    assert found["disagree_last_expression"] == 0.0
+    assert found["disagree_regex"] == 0.5
     assert figures(samples, extractor="last_expression")["pass@1"] == 1.0
     assert figures(samples, extractor="llm")["pass@1"] == pytest.approx(2 / 3)
+
+
+def test_only_samples_with_two_answers_can_disagree():
+    failed = Sampled(r"\boxed{12} Answer: 5", failed="timeout")
+    found = figures([failed, Sampled("Answer: 5"), Sampled("nothing")])
+    assert not [name for name in found if name.startswith("disagree")]
+    found = figures([failed, Sampled(r"\boxed{12}", {"llm": "5"}), Sampled(r"\boxed{12}")])
+    assert found["disagree_llm"] == 1.0
 
 
 def test_a_model_extraction_that_was_never_made_is_no_silent_wrong():

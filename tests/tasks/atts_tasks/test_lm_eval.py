@@ -207,7 +207,7 @@ def test_the_extractor_is_chosen_by_metadata(data, folder):
     model = Scripted(lambda doc, repeat: f"Answer: {doc['gold']}")
     boxed = evaluate(model, ["atts_amc23"], folder, limit=4, repeats=1)
     assert boxed["results"]["atts_amc23"]["pass@1,all"] == 0.0
-    assert boxed["results"]["atts_amc23"]["disagree_last_expression,all"] == 1.0
+    assert boxed["results"]["atts_amc23"]["invalid,all"] == 1.0
     chosen = evaluate(
         model, ["atts_amc23"], folder, limit=4, repeats=1, extractor="last_expression"
     )

@@ -434,3 +434,19 @@ def test_the_published_run():
     assert found.effects.empty_after_answer == 244
     assert (found.problems.never, found.problems.always) == (0.15, 0.14)
     assert len(list(turns_of_decisions([]))) == 0
+
+
+@pytest.mark.parametrize("turns", [[0, 2], [0], [1, 3, 4], [2, 5]])
+def test_no_row_of_the_audit_is_swallowed(turns):
+    """The first two groups were left out unread, whatever they held."""
+    decided = [
+        AuditedTurn(SampleId("t", doc, 0), turn, doc % 2 == 0, "p-value", 1.0, 0.5, 0.3)
+        for doc in range(4)
+        for turn in turns
+    ]
+    found = audit(decided, task="t")
+    with io.StringIO() as out:
+        Console(file=out, width=120).print(render(found))
+        shown = out.getvalue()
+    for rate in (*found.turns, *found.groups, *found.phases, *found.answering):
+        assert rate.name in shown

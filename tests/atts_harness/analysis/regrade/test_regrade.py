@@ -390,3 +390,92 @@ def test_rows_are_plain_data(traces):
 
     found = list(rows(regrade(read(traces))))
     assert msgspec.json.decode(msgspec.json.encode(found)) == found
+
+
+def written(tmp_path, *rows, task="gsm8k", folder="model"):
+    log = tmp_path / folder / f"samples_{task}_2026-11-22T10-00-00.000000.jsonl"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return log
+
+
+def test_documents_of_one_id_are_as_many_questions(tmp_path):
+    """Their own `id` names them for people and merges nothing: three of four were lost by it."""
+    rows = [
+        log_row(n, ["The answer is 3."], doc={"id": "same", "gold": str(n)}, target=None)
+        for n in range(4)
+    ]
+    (result,) = regrade(saved_tasks(written(tmp_path, *rows)), Means("last_expression"))
+    assert len(result.questions) == 4
+    assert result.figures["pass@1"]["value"] == 0.25
+
+
+def test_two_runs_of_one_task_are_not_put_together(tmp_path):
+    for folder, answer in (("a", "3"), ("b", "5")):
+        written(tmp_path, log_row(3, [f"The answer is {answer}."]), folder=folder)
+    results = regrade(saved_tasks(tmp_path), Means("last_expression"))
+    found = {result.task: result.figures["pass@1"]["value"] for result in results}
+    assert found == {"gsm8k (a)": 1.0, "gsm8k (b)": 0.0}
+    assert summary(results).keys() == found.keys()
+
+
+def test_a_smaller_log_does_not_stand_for_a_larger_one(tmp_path):
+    log = written(tmp_path, log_row(1, ["1"]), log_row(2, ["2"]))
+    newer = log.with_name(log.name.replace("11-22", "11-23"))
+    newer.write_text(json.dumps(log_row(1, ["1"])) + "\n")
+    with pytest.raises(SettingError, match=r"has 1 documents, the older .* has 2; give one"):
+        saved_tasks(tmp_path)
+
+
+@pytest.mark.parametrize("gold", [None, "", float("nan"), {"a": 1}])
+def test_a_gold_that_is_none_is_an_error(tmp_path, gold):
+    log = written(tmp_path, log_row(0, ["None"], doc={"gold": gold}, target=None))
+    with pytest.raises(SettingError, match=r"line 1: document 0: the gold .* is no answer"):
+        regrade(saved_tasks(log))
+
+
+def test_a_null_gold_in_a_trace_is_an_error(tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_text(json.dumps(trace("q", 0, [turn(0, "x")], gold=None)))
+    with pytest.raises(SettingError, match="question q: the gold None is no answer"):
+        regrade(saved_tasks(path))
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [[0, 0, 0], ["def check(f):\n    assert f(1)"] * 2, [{"a": 1}, {"b": 2}], [[], []]],
+    ids=["constant", "program", "object", "empty list"],
+)
+def test_a_task_without_golds_has_no_invented_accuracy(tmp_path, targets):
+    rows = [log_row(n, ["text"], doc={"q": n}, target=target) for n, target in enumerate(targets)]
+    (result,) = regrade(saved_tasks(written(tmp_path, *rows)))
+    assert result.figures == {}
+    assert "no gold that this grader can read" in result.ungraded
+    shown = CliRunner().invoke(command(), ["regrade", str(tmp_path), "--dry-run"])
+    assert "are not graded" in shown.output
+    assert "0.0000" not in shown.output
+
+
+def test_any_of_several_golds_makes_an_answer_right(tmp_path):
+    row = log_row(0, [r"\boxed{8}", r"\boxed{9}"], doc={"q": "?"}, target=["7", "8"])
+    (result,) = regrade(saved_tasks(written(tmp_path, row)))
+    assert [grade.right for grade in result.grades[0]] == [True, False]
+    assert result.extractors["boxed"]["value"] == 0.5
+
+
+def test_an_extractor_that_was_never_asked_has_an_empty_cell(tmp_path):
+    log = written(tmp_path, log_row(1, [r"\boxed{1}"]))
+    (result,) = regrade(saved_tasks(log), Means("llm"))
+    assert result.figures["pass@1"]["value"] is None
+    assert result.extractors["llm"] == {**dict.fromkeys(result.figures["pass@1"]), "samples": 0}
+
+
+def test_an_extractor_counts_where_it_was_asked(tmp_path):
+    graded = [
+        {"right": True, "answer": "1", "answers": {"boxed": "1", "llm": "1"}, "failed": ""},
+        {"right": True, "answer": "1", "answers": {"boxed": "1"}, "failed": ""},
+    ]
+    log = written(tmp_path, log_row(1, [r"\boxed{1}"] * 2, graded=graded))
+    (result,) = regrade(saved_tasks(log))
+    assert (result.extractors["llm"]["value"], result.extractors["llm"]["samples"]) == (1.0, 1)
+    assert result.extractors["boxed"]["samples"] == 2
