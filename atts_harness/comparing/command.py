@@ -123,14 +123,14 @@ def _report(status: Status, folder: Path, show: Show) -> None:
     """The report of the cells that are done, as `atts report` makes it."""
     from atts_harness.analysis.leaderboard import build as leaderboard
     from atts_harness.analysis.leaderboard.command import write
-    from atts_harness.analysis.leaderboard.outputs import tables
+    from atts_harness.analysis.leaderboard.outputs.terminal import render
     from atts_harness.errors import MissingExtraError
 
     done = [folder / cell.folder for cell in status.cells if cell.state == "done"]
     if not done:
         return
     made = leaderboard.report(done)
-    show.console.print(tables.render(made.leaderboard), highlight=False)
+    show.console.print(render(made.leaderboard), highlight=False)
     try:
         written = write(made, folder / "report")
     except MissingExtraError as error:  # the other files are there

@@ -9,6 +9,7 @@ from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import HEIGHT, WIDTH, Painter
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.view import View
+from atts_harness.analysis.leaderboard import numbers
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,5 @@ def ends(low: float | None, high: float | None) -> str:
 
 
 def short(value: float, _place: int | None = None) -> str:
-    """A number with a letter for its power of ten: 1.5k, 20M, 3.2T."""
-    for power, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= power:
-            return f"{value / power:.3g}{letter}"
-    return f"{value:.3g}"
+    """A figure on an axis: 1.5k, 20M, 3.2T. Matplotlib hands over the tick's place, too."""
+    return numbers.short(value)

@@ -23,7 +23,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from atts_harness.analysis.html import MOST_SAMPLES
-from atts_harness.analysis.html.columns import Column, columns_of
 from atts_harness.analysis.html.draw import DARK, LIGHT, SERIES, css_variables, save, themed_svg
 from atts_harness.analysis.html.figure import Figure
 from atts_harness.analysis.html.figures import comparing
@@ -31,6 +30,7 @@ from atts_harness.analysis.html.figures_run import of_run
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import Point, points_of
 from atts_harness.analysis.html.view import View, read_row
+from atts_harness.analysis.leaderboard.columns import Column, shown_columns
 from atts_harness.analysis.leaderboard.rows import Leaderboard, Row, Table
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.errors import SettingError
@@ -190,7 +190,7 @@ def _part(leaderboard: Leaderboard, table: Table, views: Mapping[str, View]) -> 
     return Part(
         table=table,
         rows=rows,
-        columns=columns_of(rows),
+        columns=shown_columns(rows, "page"),
         points={point.row.id: point for point in points},
         figures=[_shown(figure, f"t{number}") for figure in comparing(points, views)],
         low=min(ends, default=0.0),

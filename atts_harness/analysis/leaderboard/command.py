@@ -67,7 +67,7 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         from atts_harness.analysis.leaderboard import build as leaderboard
         from atts_harness.analysis.leaderboard.flops import parse_parameters
         from atts_harness.analysis.leaderboard.loading import Options
-        from atts_harness.analysis.leaderboard.outputs import tables
+        from atts_harness.analysis.leaderboard.outputs.terminal import render
 
         if not 0 < level < 1:
             raise SettingError(f"--level {level}: must lie between 0 and 1, such as 0.95")
@@ -85,7 +85,7 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         console = Console()
         if not console.is_terminal:
             console = Console(width=WIDTH)
-        console.print(tables.render(found), highlight=False)
+        console.print(render(found), highlight=False)
         written = write(made, out, html=html, figures=figures, samples=samples)
         drawn = [] if figures is None else [path for path in written if path.parent == figures]
         files = [str(path) for path in written if path not in drawn]
@@ -117,15 +117,16 @@ def write(
         SettingError: the folder cannot be written, or a package for the page is not installed;
             then the other files are there.
     """
-    from atts_harness.analysis.leaderboard.outputs import tables
+    from atts_harness.analysis.leaderboard.outputs.csv_file import csv_text
     from atts_harness.analysis.leaderboard.outputs.json_file import write_json
+    from atts_harness.analysis.leaderboard.outputs.markdown import markdown
 
     found = made.leaderboard
     paths = {name: out / f"leaderboard.{name}" for name in ("md", "csv", "json")}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        paths["md"].write_text(tables.markdown(found), encoding="utf-8")
-        paths["csv"].write_text(tables.csv_text(found), encoding="utf-8")
+        paths["md"].write_text(markdown(found), encoding="utf-8")
+        paths["csv"].write_text(csv_text(found), encoding="utf-8")
         write_json(found, paths["json"])
     except OSError as error:
         raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error

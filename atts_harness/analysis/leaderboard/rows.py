@@ -214,6 +214,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         invalid: samples that ended and gave no answer.
         truncated: samples that ended for want of turns, budget or context.
         failed: samples that failed for good; wrong.
+        undecided: answers that no rule of the grader covers; wrong.
         missing: samples that were asked for and are not there (only with `--force`); wrong.
         turns: mean turns or steps a sample.
         takeover: None for a row without takeover decisions.
@@ -246,6 +247,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     invalid: int | None = None
     truncated: int | None = None
     failed: int | None = None
+    undecided: int | None = None
     missing: int = 0
     turns: float | None = None
     takeover: Takeover | None = None

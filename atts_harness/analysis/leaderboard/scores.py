@@ -37,6 +37,7 @@ def counts(samples: RowSamples) -> dict[str, Any]:
         "repeats": min(samples.repeats.values(), default=0),
         "samples": sum(samples.repeats.values()),
         "invalid": answers,
+        "undecided": None if samples.shares else sum(g.undecided is not None for g in grades),
         **marks,
     }
 

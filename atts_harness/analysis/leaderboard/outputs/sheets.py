@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from atts_harness.analysis.leaderboard.rows import Comparison, Interval, Leaderboard, Row, Table
+from atts_harness.analysis.leaderboard import columns, numbers
+from atts_harness.analysis.leaderboard.columns import Column
+from atts_harness.analysis.leaderboard.numbers import UNKNOWN
+from atts_harness.analysis.leaderboard.rows import (
+    INDISTINCT,
+    Comparison,
+    Leaderboard,
+    Row,
+    Table,
+)
 
-UNKNOWN = "–"
 ORACLE = "†"
-SUFFIXES = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 MARK = "*"
-WORDS = frozenset({"pair", "verdict"})
-
-Cell = Callable[[Row], str]
+VERDICT = "verdict"
+SHEETS = (
+    ("Accuracy", (columns.ACCURACY,)),
+    ("Takeover", (columns.TAKEOVER,)),
+    ("Cost a sample, in tokens", (columns.TOKENS, columns.COMPUTE, columns.SETUP)),
+    ("Calls a sample, by role and kind", (columns.CALLS,)),
+    ("Speed", (columns.TIME,)),
+)
+"""Titles, and the groups of columns of each."""
+NEED_FIGURES = (columns.TAKEOVER, columns.TOKENS, columns.CALLS, columns.TIME)
+"""Groups without which a sheet is left out."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +39,13 @@ class Sheet:
         title: above it.
         head: names of columns; the first column names the row.
         body: rows.
+        words: which columns are words; the others are figures.
     """
 
     title: str
     head: tuple[str, ...]
     body: tuple[tuple[str, ...], ...]
-
-    @property
-    def words(self) -> tuple[bool, ...]:
-        """Which columns are words; the others are figures."""
-        return tuple(n == 0 or name in WORDS for n, name in enumerate(self.head))
+    words: tuple[bool, ...]
 
 
 @dataclass(frozen=True)
@@ -51,92 +63,75 @@ def sections(leaderboard: Leaderboard) -> list[Section]:
     return [_section(leaderboard, table) for table in leaderboard.tables]
 
 
+def about(leaderboard: Leaderboard) -> Iterator[str]:
+    """What holds for all tables, and what is in none of them."""
+    level = numbers.percent(leaderboard.level)
+    if leaderboard.rows:
+        yield (
+            f"Intervals: {level}, clustered by problem. Differences: paired by problem; p by "
+            "flipping the signs of problems' differences,"
+            f" Holm-corrected within a table; '{INDISTINCT}' where that is above "
+            f"{1 - leaderboard.level:.2g}. McNemar takes samples as independent: a second opinion."
+        )
+        yield (
+            "Tokens computed are those a forward pass was run for: uncached context, scored and "
+            f"written ones. FLOPs are estimates. {UNKNOWN} is not known."
+        )
+    if any(row.takeover is not None for row in leaderboard.rows):
+        yield (
+            "Takeover: realised is of judged turns; of all turns counts failed scores and empty "
+            "drafts, which nobody judged."
+        )
+    yield from leaderboard.warnings
+    for refusal in leaderboard.refused:
+        yield f"left out: {refusal.path}: {refusal.reason}"
+
+
+def one_pair(rows: Sequence[Row]) -> str | None:
+    """The pair of a table's rows, where all have its models; None if they differ."""
+    names = [{getattr(row.pair, role) for row in rows} - {None} for role in ("draft", "target")]
+    if any(len(own) > 1 for own in names):
+        return None
+    return " + ".join(name for own in names for name in own)
+
+
 def _section(leaderboard: Leaderboard, table: Table) -> Section:
     rows = [leaderboard.row(id_) for id_ in table.rows]
-    sheets = [_accuracy(rows, table, leaderboard.level)]
-    if any(row.calls for row in rows):
-        sheets += [_cost(rows, table), _calls(rows, table)]
-    if any(row.speed.makespan is not None for row in rows):
-        sheets.append(_speed(rows, table))
-    if table.comparisons:
-        sheets += _comparisons(leaderboard, table)
+    every = columns.shown_columns(rows, "text")
+    sheets = []
+    for title, groups in SHEETS:
+        own = [column for column in every if column.group in groups]
+        if groups[0] in NEED_FIGURES and not any(_known(own, groups[0], row) for row in rows):
+            continue
+        wanted = rows if groups[0] == columns.ACCURACY else [r for r in rows if not r.oracle]
+        sheets.append(_sheet(title, own, wanted, table, leaderboard.level))
+    sheets += _comparisons(leaderboard, table)
     pair = one_pair(rows)
     title = table.title if pair is None else f"{table.title}, {pair}"
     return Section(title, table.differs, tuple(sheets), tuple(_notes(rows, table)))
 
 
-def _accuracy(rows: Sequence[Row], table: Table, level: float) -> Sheet:
-    ks = _common([row.pass_at for row in rows])
-    votes = _common([row.maj_at for row in rows if row.maj_at])
-    columns: list[tuple[str, Cell]] = [("strategy", _name(table))]
-    if one_pair(rows) is None:
-        columns.append(("pair", lambda row: row.pair.name))
-    if len({(row.problems, row.repeats) for row in rows}) > 1:
-        columns.append(("n", lambda row: f"{row.problems}x{row.repeats}"))
-    columns.append(("pass@1", lambda row: share(row.pass_1)))
-    columns.append((percent(level), lambda row: ends(row.pass_1)))
-    if ks:
-        columns.append((f"pass@{ks}", lambda row: share(row.pass_at.get(ks))))
-    if votes:
-        columns.append((f"maj@{votes}", lambda row: share(row.maj_at.get(votes))))
-    columns.append(("invalid/\ntruncated/\nfailed", _endings))
-    if any(row.missing for row in rows):
-        columns.append(("missing", lambda row: count(row.missing)))
-    columns += [
-        ("takeover\nnominal", lambda row: _nominal(row)),
-        ("takeover\nrealised", lambda row: _realised(row)),
-    ]
-    return _sheet("Accuracy", columns, rows)
+def _known(every: Sequence[Column], group: str, row: Row) -> bool:
+    return any(column.value(row) is not None for column in every if column.group == group)
 
 
-def _cost(rows: Sequence[Row], table: Table) -> Sheet:
-    columns: list[tuple[str, Cell]] = [
-        ("strategy", _name(table)),
-        ("target\ncomputed", lambda row: tokens(row.tokens.target_computed)),
-        ("target\nwritten", lambda row: tokens(row.tokens.target_written)),
-        ("draft\ncomputed", lambda row: tokens(row.tokens.draft_computed)),
-        ("draft\nwritten", lambda row: tokens(row.tokens.draft_written)),
-        ("calibration", _calibration),
-        ("FLOPs\nestimated", _flops),
-    ]
-    if any(row.dollars for row in rows):
-        columns.append(("$\nin all", _dollars))
-    shown = [row for row in rows if not row.oracle]
-    return _sheet("Cost a sample, in tokens", columns, shown)
-
-
-def _calls(rows: Sequence[Row], table: Table) -> Sheet:
-    columns: list[tuple[str, Cell]] = [("strategy", _name(table))]
-    columns.append(("turns", lambda row: UNKNOWN if row.turns is None else f"{row.turns:.1f}"))
-    kinds = list(dict.fromkeys(name for row in rows for name in row.calls))
-    columns += [(kind.replace("/", "\n"), _calls_of(kind)) for kind in kinds]
-    return _sheet("Calls a sample, by role and kind", columns, [r for r in rows if not r.oracle])
-
-
-def _calls_of(kind: str) -> Cell:
-    def called(row: Row) -> str:
-        if kind in row.calls:
-            return f"{row.calls[kind].per_sample:.1f}"
-        return "0" if row.calls else UNKNOWN
-
-    return called
-
-
-def _speed(rows: Sequence[Row], table: Table) -> Sheet:
-    columns: list[tuple[str, Cell]] = [
-        ("strategy", _name(table)),
-        ("makespan\ns", lambda row: seconds(row.speed.makespan)),
-        ("samples\na second", lambda row: figure(row.speed.samples_per_second)),
-        ("latency\np50, s", lambda row: seconds(row.speed.latency_p50)),
-        ("latency\np95, s", lambda row: seconds(row.speed.latency_p95)),
-        ("faster than\ntarget-only", lambda row: ratio(row.speed.speedup_target_only)),
-        ("faster than\nsynchronous", lambda row: ratio(row.speed.speedup_synchronous)),
-        ("computing\n/ waiting", lambda row: _intensity(row.speed.computing_over_waiting)),
-    ]
-    if any(row.peak_kv for row in rows):
-        columns.append(("peak KV", _peak_kv))
-    shown = [row for row in rows if not row.oracle]
-    return _sheet("Speed", columns, shown)
+def _sheet(
+    title: str, every: Sequence[Column], rows: Sequence[Row], table: Table, level: float
+) -> Sheet:
+    found = [c for c in every if c is not columns.PAIR or one_pair(rows) is None]
+    head, words = ["strategy"], [True]
+    body = [[_name(row, table)] for row in rows]
+    for column in found:
+        head.append("\n".join(column.title.rsplit(" ", 1)).replace("/", "/\n", 1))
+        words.append(column.words)
+        for row, line in zip(rows, body, strict=True):
+            line.append(column.show(row))
+        if column.key in ("pass_at.1.value", "takeover.realised.value"):
+            head.append(numbers.percent(level))
+            words.append(False)
+            for row, line in zip(rows, body, strict=True):
+                line.append(column.ends(row) or (UNKNOWN if line[-1] else ""))
+    return Sheet(title, tuple(head), tuple(map(tuple, body)), tuple(words))
 
 
 def _comparisons(leaderboard: Leaderboard, table: Table) -> Iterable[Sheet]:
@@ -148,11 +143,12 @@ def _comparisons(leaderboard: Leaderboard, table: Table) -> Iterable[Sheet]:
         ns = sorted({(one.problems, one.samples) for one in own})
         on = " or ".join(f"{problems} problems, {samples} samples" for problems, samples in ns)
         title = f"pass@1 against {leaderboard.row(reference).label}, paired on {on}"
-        interval = percent(leaderboard.level)
+        interval = numbers.percent(leaderboard.level)
         if own[0].family > 1:
             interval += f" for\nall {own[0].family} at once"
-        head = ("strategy", "difference", interval, "p, Holm", "McNemar p", "verdict")
-        yield Sheet(title, head, tuple(_comparison(leaderboard, one) for one in own))
+        head = ("strategy", "difference", interval, "p, Holm", "McNemar p", VERDICT)
+        body = tuple(_comparison(leaderboard, one) for one in own)
+        yield Sheet(title, head, body, tuple(name in ("strategy", VERDICT) for name in head))
 
 
 def _comparison(leaderboard: Leaderboard, one: Comparison) -> tuple[str, ...]:
@@ -160,9 +156,9 @@ def _comparison(leaderboard: Leaderboard, one: Comparison) -> tuple[str, ...]:
     return (
         leaderboard.row(one.row).label,
         f"{one.difference.value:+.3f}",
-        signed_ends(one.simultaneous),
-        probability(one.p_adjusted),
-        probability(one.mcnemar.p if one.mcnemar else None),
+        numbers.signed_ends(one.simultaneous),
+        numbers.probability(one.p_adjusted),
+        numbers.probability(one.mcnemar.p if one.mcnemar else None),
         decided if one.distinguishable else one.words,
     )
 
@@ -187,140 +183,5 @@ def _notes(rows: Sequence[Row], table: Table) -> Iterable[str]:
         yield note if every else f"{', '.join(names)}: {note}"
 
 
-def _sheet(title: str, columns: Sequence[tuple[str, Cell]], rows: Sequence[Row]) -> Sheet:
-    body = tuple(tuple(cell(row) for _, cell in columns) for row in rows)
-    return Sheet(title, tuple(name for name, _ in columns), body)
-
-
-def _name(table: Table) -> Cell:
-    def named(row: Row) -> str:
-        marks = f" {ORACLE}" * row.oracle + f" {MARK}" * (row.id in table.marks)
-        return row.label + marks
-
-    return named
-
-
-def _common(found: Sequence[dict[str, Interval]]) -> str:
-    """The largest k above 1 that all rows with any have; "" if there is none."""
-    sets = [set(own) for own in found if own]
-    shared = set.intersection(*sets) if sets else set()
-    return max(shared - {"1"}, key=int, default="")
-
-
-def one_pair(rows: Sequence[Row]) -> str | None:
-    """The pair of a table's rows, where all have its models; None if they differ."""
-    names = [{getattr(row.pair, role) for row in rows} - {None} for role in ("draft", "target")]
-    if any(len(own) > 1 for own in names):
-        return None
-    return " + ".join(name for own in names for name in own)
-
-
-def _endings(row: Row) -> str:
-    return " / ".join(count(value) for value in (row.invalid, row.truncated, row.failed))
-
-
-def _nominal(row: Row) -> str:
-    told = row.takeover.nominal if row.takeover is not None else None
-    return "" if told is None else f"{told:.3f}"
-
-
-def _realised(row: Row) -> str:
-    return "" if row.takeover is None else share(row.takeover.realised)
-
-
-def _calibration(row: Row) -> str:
-    found = row.calibration
-    if found is None:
-        return UNKNOWN if not row.calls else "none"
-    if found.source != "file":
-        return "in the run"
-    if found.target_tokens is None:
-        return UNKNOWN
-    return tokens((found.target_tokens + (found.draft_tokens or 0)) / row.samples)
-
-
-def _flops(row: Row) -> str:
-    if row.flops is None:
-        return UNKNOWN
-    if row.flops.total is None:
-        role, known = next(iter(row.flops.by_role.items()))
-        return f"{role} {si(known)}"
-    return si(row.flops.total)
-
-
-def _intensity(value: float | None) -> str:
-    return ">1,000" if value is not None and value > 1000 else figure(value)
-
-
-def _dollars(row: Row) -> str:
-    return f"{sum(row.dollars.values()):.4g}" if row.dollars else UNKNOWN
-
-
-def _peak_kv(row: Row) -> str:
-    return ", ".join(f"{name} {used:.0%}" for name, used in row.peak_kv.items()) or UNKNOWN
-
-
-def share(found: Interval | None) -> str:
-    """A share to three places."""
-    return UNKNOWN if found is None else f"{found.value:.3f}"
-
-
-def ends(found: Interval | None) -> str:
-    """The interval of a share."""
-    if found is None or found.low is None or found.high is None:
-        return UNKNOWN
-    return f"{found.low:.3f}–{found.high:.3f}"
-
-
-def signed_ends(found: Interval) -> str:
-    """The interval of a difference."""
-    if found.low is None or found.high is None:
-        return UNKNOWN
-    return f"{found.low:+.3f} to {found.high:+.3f}"
-
-
-def count(value: int | None) -> str:
-    """A number of samples."""
-    return UNKNOWN if value is None else f"{value:,}"
-
-
-def tokens(value: float | None) -> str:
-    """Tokens a sample."""
-    return UNKNOWN if value is None else f"{value:,.0f}"
-
-
-def seconds(value: float | None) -> str:
-    """Seconds, with as many places as say something."""
-    return UNKNOWN if value is None else f"{value:,.2f}" if value < 10 else f"{value:,.1f}"
-
-
-def figure(value: float | None) -> str:
-    """Three figures."""
-    if value is None:
-        return UNKNOWN
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def ratio(value: float | None) -> str:
-    """How many times."""
-    return UNKNOWN if value is None else f"{value:.2f}x"
-
-
-def probability(value: float | None) -> str:
-    """A p-value."""
-    if value is None:
-        return UNKNOWN
-    return "<0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def percent(level: float) -> str:
-    """A level of confidence."""
-    return f"{100 * level:g} %"
-
-
-def si(value: float) -> str:
-    """Three figures and a prefix: 209,660,469 is `210 M`."""
-    for size, suffix in SUFFIXES:
-        if value >= size:
-            return f"{value / size:.3g} {suffix}"
-    return f"{value:.3g}"
+def _name(row: Row, table: Table) -> str:
+    return row.label + f" {ORACLE}" * row.oracle + f" {MARK}" * (row.id in table.marks)

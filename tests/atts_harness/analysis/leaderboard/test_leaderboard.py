@@ -12,8 +12,10 @@ from rich.console import Console
 
 from atts_harness.analysis.leaderboard.build import report
 from atts_harness.analysis.leaderboard.loading import Options
-from atts_harness.analysis.leaderboard.outputs import tables
+from atts_harness.analysis.leaderboard.outputs.csv_file import csv_text
 from atts_harness.analysis.leaderboard.outputs.json_file import read_json, write_json
+from atts_harness.analysis.leaderboard.outputs.markdown import markdown
+from atts_harness.analysis.leaderboard.outputs.terminal import render
 from atts_harness.analysis.leaderboard.rows import INDISTINCT, Leaderboard
 from atts_harness.analysis.statistics import clustered_mean, pass_at_k
 from atts_harness.errors import SettingError
@@ -44,7 +46,7 @@ def by_strategy(leaderboard):
 
 def shown(leaderboard, width=120):
     console = Console(width=width, file=io.StringIO())
-    console.print(tables.render(leaderboard))
+    console.print(render(leaderboard))
     return console.file.getvalue()
 
 
@@ -150,8 +152,8 @@ def test_oracles_are_the_better_of_two_and_marked_everywhere(five):
     assert not any(c for c in board.tables[0].comparisons if "oracle" in c.row + c.reference)
     assert all(row.tokens.target_computed is None for row in oracles.values())
     assert "oracle, per sample †" in shown(board)
-    assert "oracle, per sample †" in tables.markdown(board)
-    lines = list(csv.DictReader(io.StringIO(tables.csv_text(board))))
+    assert "oracle, per sample †" in markdown(board)
+    lines = list(csv.DictReader(io.StringIO(csv_text(board))))
     assert [line["oracle"] for line in lines].count("True") == 2
     assert "gold answers in hand" in shown(board)
 
@@ -261,7 +263,7 @@ def test_rows_that_differ_are_not_side_by_side(make_run, changed, words):
     (marked,) = table.marks
     assert forced.row(marked).strategy == "draft-only"
     assert "draft-only * is not comparable" in shown(forced, 200)
-    assert "draft-only \\*" in tables.markdown(forced)
+    assert "draft-only \\*" in markdown(forced)
 
 
 def test_different_questions_are_never_paired_by_number(make_run):
@@ -277,7 +279,7 @@ def test_other_repeats_may_stand_side_by_side_and_are_paired_on_the_shared_ones(
     board = report([folder.parent]).leaderboard
     (comparison,) = board.tables[0].comparisons
     assert (comparison.problems, comparison.samples) == (6, 12)
-    assert "6x4" in shown(board)
+    assert "repeats" in shown(board)
 
 
 def test_one_problem_has_no_interval_and_says_so(make_run):
@@ -287,7 +289,7 @@ def test_one_problem_has_no_interval_and_says_so(make_run):
     assert all(row.pass_1.low is None for row in board.rows)
     assert board.tables[0].comparisons[0].distinguishable is None
     assert "one problem: no interval" in shown(board)
-    assert "one problem: no interval" in tables.markdown(board)
+    assert "one problem: no interval" in markdown(board)
 
 
 def test_prices_flops_and_memory_where_they_are_known(make_run):
@@ -402,7 +404,7 @@ def test_json_is_read_back_as_it_was_written(five, tmp_path):
 
 def test_the_csv_has_the_jsons_figures(five):
     board = report([five]).leaderboard
-    lines = {line["id"]: line for line in csv.DictReader(io.StringIO(tables.csv_text(board)))}
+    lines = {line["id"]: line for line in csv.DictReader(io.StringIO(csv_text(board)))}
     assert len(lines) == len(board.rows)
     for row in board.rows:
         line = lines[row.id]
@@ -427,9 +429,9 @@ def test_names_are_no_markup(make_run):
     make_run("target-only", models={"target": "other"})
     board = report([folder.parent]).leaderboard
     assert "[bold]x[/bold]<script>" in shown(board, 300)
-    markdown = tables.markdown(board)
-    assert "a\\|b" in markdown
-    assert "<script>" not in markdown.replace("\\<", "")
+    written = markdown(board)
+    assert "a\\|b" in written
+    assert "<script>" not in written.replace("\\<", "")
 
 
 def test_the_schema_describes_itself():

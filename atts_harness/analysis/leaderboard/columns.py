@@ -1,0 +1,470 @@
+"""The columns of the leaderboard, each written once; every output is made of them.
+
+A column knows its figure, how it is written and what it is called. Terminal, Markdown and the page
+show what it writes, CSV its figure, and `key` is where `leaderboard.json` has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from atts_harness.analysis.leaderboard import numbers
+from atts_harness.analysis.leaderboard.numbers import UNKNOWN
+from atts_harness.analysis.leaderboard.rows import Interval, Row
+
+Value = float | int | str | bool | None
+Shown = Literal["always", "some", "differs", "extra", "never"]
+"""In which tables a column stands: in all; where a row has something other than 0 in it; where rows
+differ in it; on the page behind "all columns"; in none."""
+
+ACCURACY, TAKEOVER, TOKENS = "accuracy", "takeover", "tokens a sample"
+COMPUTE, TIME, CALLS, SETUP = "compute", "time", "calls a sample", "set-up"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        key: what the figure is called in `leaderboard.json`, dotted.
+        csv: its name in CSV; "" where it is in no line of its own there.
+        title: heading.
+        group: of which table it is part.
+        value: the figure; None is an empty cell and sorts last.
+        write: how it is shown.
+        cell: what the whole cell says, where that is more than the figure.
+        interval: of the figure, shown behind it.
+        about: what it is, for a tooltip and the documentation.
+        text: where it stands in the terminal and in Markdown.
+        page: where it stands on the page.
+        words: whether it holds words, not figures.
+    """
+
+    key: str
+    csv: str
+    title: str
+    group: str
+    value: Callable[[Row], Value]
+    write: Callable[[float], str] = str
+    cell: Callable[[Row], str] | None = None
+    interval: Callable[[Row], Interval | None] | None = None
+    about: str = ""
+    text: Shown = "always"
+    page: Shown = "always"
+    words: bool = False
+
+    def show(self, row: Row) -> str:
+        """What the cell says."""
+        if self.cell is not None:
+            return self.cell(row)
+        value = self.value(row)
+        if value is None:
+            return UNKNOWN
+        return value if isinstance(value, str) else self.write(value)
+
+    def ends(self, row: Row) -> str:
+        """The interval behind the figure; "" if there is none."""
+        return "" if self.interval is None else numbers.ends(self.interval(row))
+
+
+PAIR = Column(
+    "pair.name",
+    "pair",
+    "pair",
+    ACCURACY,
+    lambda row: row.pair.name,
+    text="differs",
+    page="never",
+    words=True,
+)
+
+
+def columns_of(rows: Sequence[Row]) -> list[Column]:
+    """Every column of a leaderboard's rows, whether they have a figure for it or not."""
+    return [
+        PAIR,
+        *_accuracy(rows),
+        *_samples(),
+        *_takeover(),
+        *_tokens(),
+        *_compute(rows),
+        *_time(),
+        *_calls(rows),
+        *_setup(),
+    ]
+
+
+def shown_columns(rows: Sequence[Row], where: Literal["text", "page"]) -> list[Column]:
+    """The columns that a table shows. Groups of which no row has a figure are left out.
+
+    Args:
+        rows: of the table.
+        where: in which kind of output.
+    """
+    every = columns_of(rows)
+    there = {column.group for column in every if any(column.value(row) is not None for row in rows)}
+    return [
+        column
+        for column in every
+        if column.group in there
+        and _stands(column.text if where == "text" else column.page, column, rows)
+    ]
+
+
+def _stands(when: Shown, column: Column, rows: Sequence[Row]) -> bool:
+    if when == "some":
+        return any(column.value(row) for row in rows)
+    if when == "differs":
+        return len({column.value(row) for row in rows}) > 1
+    return when != "never"
+
+
+def _accuracy(rows: Sequence[Row]) -> Iterator[Column]:
+    for name, what, found in (("pass", "is right", _pass), ("maj", "votes right", _maj)):
+        ks = sorted({int(k) for row in rows for k in found(row)})
+        common = _common([set(found(row)) for row in rows if found(row)])
+        for k in map(str, ks):
+            one = name == "pass" and k == "1"
+            show: Shown = "always" if one or k == common else "never"
+            yield Column(
+                f"{name}_at.{k}.value",
+                f"{name}@{k}",
+                f"{name}@{k}",
+                ACCURACY,
+                lambda row, k=k, of=found: _of(of(row).get(k)),  # type: ignore[misc]
+                numbers.share,
+                interval=lambda row, k=k, of=found: of(row).get(k),  # type: ignore[misc]
+                about="mean over questions, with its question-clustered interval; of a task that "
+                "grades itself its own metric"
+                if one
+                else f"chance that one of {k} samples is right"
+                if name == "pass"
+                else f"chance that the vote of {k} samples {what}",
+                text=show,
+                page=show,
+            )
+
+
+def _samples() -> list[Column]:
+    def of(key: str, about: str, text: Shown, page: Shown = "extra") -> Column:
+        return Column(
+            key,
+            key,
+            key,
+            ACCURACY,
+            lambda row: getattr(row, key),
+            numbers.count,
+            about=about,
+            text=text,
+            page=page,
+        )
+
+    return [
+        of("problems", "questions", "differs"),
+        of("repeats", "samples a question", "differs"),
+        of("samples", "samples in all, missing ones included", "never", "never"),
+        of("invalid", "ended and gave no answer", "always"),
+        of("truncated", "ended for want of turns, budget or context", "always"),
+        of("failed", "failed for good; counted as wrong", "always"),
+        of("undecided", "answers that no rule of the grader covers; counted as wrong", "some"),
+        of("missing", "asked for and not there; counted as wrong", "some", "some"),
+    ]
+
+
+def _takeover() -> list[Column]:
+    def of(
+        key: str,
+        csv: str,
+        title: str,
+        value: Callable[[Row], float | None],
+        about: str,
+        show: Shown = "always",
+        interval: Callable[[Row], Interval | None] | None = None,
+    ) -> Column:
+        def cell(row: Row) -> str:
+            found = value(row)
+            if row.takeover is None:
+                return ""
+            return UNKNOWN if found is None else numbers.share(found)
+
+        return Column(
+            f"takeover.{key}",
+            csv,
+            title,
+            TAKEOVER,
+            value,
+            numbers.share,
+            cell,
+            interval,
+            about,
+            text=show,
+            page=show,
+        )
+
+    def realised(row: Row) -> Interval | None:
+        return row.takeover.realised if row.takeover else None
+
+    return [
+        of(
+            "nominal",
+            "takeover_nominal",
+            "nominal",
+            lambda row: row.takeover.nominal if row.takeover else None,
+            "the rate that was asked for",
+        ),
+        of(
+            "realised.value",
+            "takeover_realised",
+            "realised",
+            lambda row: _of(realised(row)),
+            "takeovers among judged turns",
+            interval=realised,
+        ),
+        of(
+            "taken_over",
+            "takeover_all_turns",
+            "of all turns",
+            lambda row: row.takeover.taken_over if row.takeover else None,
+            "takeovers, judged or not, among all turns with a decision",
+        ),
+        of(
+            "apart.score-failed",
+            "score_failed",
+            "score failed",
+            lambda row: row.takeover.share_apart("score-failed") if row.takeover else None,
+            "share of turns that the target took over because their score failed",
+        ),
+        of(
+            "apart.empty-draft",
+            "empty_draft",
+            "empty draft",
+            lambda row: row.takeover.share_apart("empty-draft") if row.takeover else None,
+            "share of turns that the target took over because the draft wrote nothing",
+        ),
+        of(
+            "unjudged",
+            "not_judged",
+            "not judged",
+            lambda row: row.takeover.unjudged if row.takeover else None,
+            "share of turns that nobody judged: failed scores, empty drafts and any other",
+            "some",
+        ),
+    ]
+
+
+def _tokens() -> list[Column]:
+    def of(key: str, title: str, about: str, show: Shown = "always") -> Column:
+        return Column(
+            f"tokens.{key}",
+            f"{key}_tokens",
+            title,
+            TOKENS,
+            lambda row: getattr(row.tokens, key),
+            numbers.mean,
+            about=about,
+            text=show,
+            page=show,
+        )
+
+    return [
+        of(
+            "target_computed",
+            "target computed",
+            "tokens the target ran a forward pass for: uncached context, scored, written",
+        ),
+        of("target_written", "target written", "tokens the target generated"),
+        of("draft_computed", "draft computed", "tokens the draft ran a forward pass for"),
+        of("draft_written", "draft written", "tokens the draft generated, kept or not"),
+        of("kept", "kept", "tokens that count against the budget", "never"),
+    ]
+
+
+def _compute(rows: Sequence[Row]) -> Iterator[Column]:
+    yield Column(
+        "flops.total",
+        "flops_estimate",
+        "FLOPs",
+        COMPUTE,
+        lambda row: row.flops.total if row.flops else None,
+        numbers.short,
+        _flops,
+        about="floating-point operations a sample: an estimate, 2 x parameters x tokens",
+    )
+    yield Column(
+        "dollars",
+        "dollars",
+        "$ in all",
+        COMPUTE,
+        lambda row: sum(row.dollars.values()) if row.dollars else None,
+        lambda value: f"{value:.4g}",
+        about="dollars of all samples, by the prices given",
+        text="some",
+        page="some",
+    )
+    for engine in sorted({engine for row in rows for engine in row.peak_kv}):
+        yield Column(
+            f"peak_kv.{engine}",
+            f"peak_kv_{engine}",
+            f"peak KV {engine}",
+            COMPUTE,
+            lambda row, engine=engine: row.peak_kv.get(engine),  # type: ignore[misc]
+            lambda value: f"{value:.0%}",
+            about="largest share of the KV cache in use that was seen",
+        )
+
+
+def _time() -> list[Column]:
+    def of(
+        key: str, title: str, write: Callable[[float], str], about: str, show: Shown = "always"
+    ) -> Column:
+        return Column(
+            f"speed.{key}",
+            key,
+            title,
+            TIME,
+            lambda row: getattr(row.speed, key),
+            write,
+            about=about,
+            page=show,
+        )
+
+    return [
+        of("latency_p50", "p50 s", numbers.seconds, "median seconds of a sample"),
+        of("latency_p95", "p95 s", numbers.seconds, "95 % of samples took at most so many seconds"),
+        of(
+            "makespan",
+            "makespan s",
+            numbers.seconds,
+            "from the first sample's start to the last one's end",
+        ),
+        of("samples_per_second", "samples/s", numbers.figure, "samples over makespan"),
+        of(
+            "speedup_target_only",
+            "× target-only",
+            numbers.ratio,
+            "speedup against target-only of the same pair at the same concurrency",
+        ),
+        of(
+            "speedup_synchronous",
+            "× synchronous",
+            numbers.ratio,
+            "speedup against synchronous of the same pair at the same concurrency",
+        ),
+        of(
+            "computing_over_waiting",
+            "computing / waiting",
+            numbers.intensity,
+            "time in engines over time waiting for slots and siblings",
+            "extra",
+        ),
+    ]
+
+
+def _calls(rows: Sequence[Row]) -> Iterator[Column]:
+    yield Column(
+        "turns",
+        "turns",
+        "turns",
+        CALLS,
+        lambda row: row.turns,
+        lambda value: f"{value:.1f}",
+        about="mean turns or steps a sample",
+        page="extra",
+    )
+    for kind in dict.fromkeys(kind for row in rows for kind in row.calls):
+        yield Column(
+            f"calls.{kind}.per_sample",
+            f"calls_{kind.replace('/', '_')}",
+            kind,
+            CALLS,
+            lambda row, kind=kind: _calls_of(row, kind),  # type: ignore[misc]
+            lambda value: f"{value:.2f}" if value else "0",
+            page="extra",
+        )
+
+
+def _setup() -> list[Column]:
+    def of(key: str, csv: str, value: Callable[[Row], Value], show: Shown = "never") -> Column:
+        return Column(key, csv, csv.replace("_", " "), SETUP, value, text="never", page=show)
+
+    return [
+        of("pair.draft", "draft", lambda row: row.pair.draft, "extra"),
+        of("pair.target", "target", lambda row: row.pair.target, "extra"),
+        Column(
+            "calibration.source",
+            "calibration",
+            "calibration",
+            SETUP,
+            lambda row: row.calibration.source if row.calibration else None,
+            cell=_calibration,
+            about="where the scores to rank against come from; of a file, the tokens computed for "
+            "it, a sample",
+            page="extra",
+        ),
+        of(
+            "calibration.target_tokens",
+            "calibration_target_tokens",
+            lambda row: row.calibration.target_tokens if row.calibration else None,
+        ),
+        of(
+            "calibration.draft_tokens",
+            "calibration_draft_tokens",
+            lambda row: row.calibration.draft_tokens if row.calibration else None,
+        ),
+        of(
+            "calibration.seconds",
+            "calibration_seconds",
+            lambda row: row.calibration.seconds if row.calibration else None,
+        ),
+        of("metric", "metric", lambda row: row.metric, "some"),
+        of("conditions.version", "task_version", lambda row: row.conditions.version),
+        of("conditions.budget", "budget", lambda row: row.conditions.budget),
+        of("source.seed", "seed", lambda row: row.source.seed),
+        of("source.run_dir", "run_dir", lambda row: row.source.run_dir),
+        of("source.results", "results", lambda row: row.source.results),
+    ]
+
+
+def _pass(row: Row) -> dict[str, Interval]:
+    return row.pass_at
+
+
+def _maj(row: Row) -> dict[str, Interval]:
+    return row.maj_at
+
+
+def _common(found: Sequence[set[str]]) -> str:
+    """The largest k above 1 that all rows with any have; "" if there is none."""
+    shared = set.intersection(*found) if found else set()
+    return max(shared - {"1"}, key=int, default="")
+
+
+def _of(interval: Interval | None) -> float | None:
+    return None if interval is None else interval.value
+
+
+def _calls_of(row: Row, kind: str) -> float | None:
+    if kind in row.calls:
+        return row.calls[kind].per_sample
+    return 0.0 if row.calls else None
+
+
+def _calibration(row: Row) -> str:
+    found = row.calibration
+    if found is None:
+        return "none" if row.calls else UNKNOWN
+    if found.source != "file":
+        return f"{found.source}, in the run"
+    if found.target_tokens is None:
+        return "file"
+    return f"file, {numbers.mean((found.target_tokens + (found.draft_tokens or 0)) / row.samples)}"
+
+
+def _flops(row: Row) -> str:
+    if row.flops is None:
+        return UNKNOWN
+    if row.flops.total is not None:
+        return numbers.short(row.flops.total)
+    return ", ".join(f"{role} {numbers.short(n)}" for role, n in row.flops.by_role.items())
