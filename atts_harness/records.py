@@ -340,6 +340,11 @@ class TakeoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
         return (self.takeovers + sum(self.counted_apart.values()) - empty) / turns
 
     @property
+    def unjudged_rate(self) -> float:
+        """Share of decided turns that nobody judged; 0 without a decision."""
+        return sum(self.shares_apart.values())
+
+    @property
     def shares_apart(self) -> dict[str, float]:
         """Of all decided turns the share of each reason that is counted apart."""
         return {name: n / self.decided_turns for name, n in self.counted_apart.items() if n}

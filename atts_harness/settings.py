@@ -65,6 +65,8 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         stall_timeout: seconds without a single reply after which an engine with calls in flight
             counts as gone. 0: as `timeout`.
         max_failures: samples that may fail for good before the run is given up. 0: no limit.
+        max_unjudged: share of a task's decided turns that may be taken over without being judged
+            (failed scores, empty drafts). Above it lm-eval's command ends with exit status 3.
         retry_failed: on resuming, try samples again that had failed for good.
         progress: `rich` for a live display, `plain` for lines, `auto` by the terminal.
         metrics_interval: seconds between looks at the engines' own figures. 0: never.
@@ -104,6 +106,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     engine_timeout: Seconds = 900.0
     stall_timeout: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_failures: Annotated[int, msgspec.Meta(ge=0)] = 0
+    max_unjudged: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.05
     retry_failed: bool = False
     progress: Literal["auto", "rich", "plain", "off"] = "auto"
     metrics_interval: Annotated[float, msgspec.Meta(ge=0)] = 10.0

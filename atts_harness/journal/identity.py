@@ -23,7 +23,7 @@ FREE_SETTINGS = frozenset(
         *("draft_concurrency", "score_concurrency", "takeover_concurrency"),
         *("target_concurrency", "engine_concurrency", "live_samples"),
         *("retries", "timeout", "sample_timeout", "engine_timeout", "stall_timeout"),
-        *("max_failures", "metrics_interval", "draft_price", "target_price"),
+        *("max_failures", "max_unjudged", "metrics_interval", "draft_price", "target_price"),
         *("backend", "draft_backend", "target_backend", "draft", "target"),
     }
 )

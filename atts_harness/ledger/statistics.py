@@ -161,3 +161,24 @@ def tokens_per_sample(
         target_written=written("target") / samples,
         kept=None if kept is None else kept / samples,
     )
+
+
+def unjudged_in_words(apart: Mapping[str, int], decided: int) -> str:
+    """What is to be said of turns that were taken over without being judged; "" if there are none.
+
+    Args:
+        apart: such turns by reason.
+        decided: all turns with a decision.
+    """
+    count = sum(apart.values())
+    if not count:
+        return ""
+    ordered = sorted(apart.items(), key=lambda item: (-item[1], item[0] != "score-failed"))
+    shares = ", ".join(f"{reason} {n / decided:.1%}" for reason, n in ordered if n)
+    words = (
+        f"{count:,} of {decided:,} turns ({count / decided:.1%}) were taken over without being "
+        f"judged ({shares}); they are not in the realised rate"
+    )
+    if count == decided:
+        words += ". No turn was judged, so this is takeover of every turn, whatever the strategy"
+    return words

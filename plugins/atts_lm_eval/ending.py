@@ -1,4 +1,6 @@
-"""How lm-eval's command ends when samples failed for good: it says so last, and by its status.
+"""How lm-eval's command ends when samples failed for good or turns were not judged.
+
+It says so last, and by its status.
 
 A sample that failed for good is graded wrong and counted apart, so lm-eval has results, writes
 them and ends well. Whoever starts runs by the dozen has to hear of it all the same. Nothing of
@@ -16,9 +18,11 @@ import sys
 from collections.abc import Sequence
 
 from atts_harness.errors import SAMPLES_FAILED
-from atts_harness.records import SampleRecord
+from atts_harness.ledger.statistics import unjudged_in_words
+from atts_harness.records import SampleRecord, TakeoverStatistics
 
 MOST_NAMED = 20
+log = logging.getLogger("lm_eval.atts")
 
 _lines: list[str] = []
 
@@ -45,6 +49,22 @@ def add(records: Sequence[SampleRecord], run_dir: str | None) -> None:
         f"{len(failed)} of {len(records)} samples failed for good, count as wrong and are counted "
         f"apart: {', '.join(names)}{f' and {more} more' if more else ''}{again}"
     )
+
+
+def add_unjudged(task: str, takeover: TakeoverStatistics, most: float) -> None:
+    """Warn of turns that nobody judged, and remember them where they are too many.
+
+    Args:
+        task: whose.
+        takeover: its statistics.
+        most: the share that is let through (setting `max_unjudged`).
+    """
+    words = unjudged_in_words(takeover.counted_apart, takeover.decided_turns)
+    if not words:
+        return
+    log.warning("%s: %s", task, words)
+    if takeover.unjudged_rate > most:
+        _lines.append(f"{task}: {words}; that is more than max_unjudged={most:g}")
 
 
 def broke() -> None:

@@ -105,6 +105,8 @@ class AttsLM(_LM):  # type: ignore[misc]
                 failed[0].failed,
             )
         ending.add(records, self.settings.run.run_dir)
+        for task, found in by_task(records, self._nominal).items():
+            ending.add_unjudged(task, found.takeover, self.settings.run.max_unjudged)
         return [Answer.of(by_id[sample]) for sample in plan.order]
 
     def loglikelihood(

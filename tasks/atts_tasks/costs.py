@@ -15,6 +15,11 @@ from lm_eval.api.metrics import mean
 from atts_harness.records import SampleRecord
 
 TAKEOVER = "takeover_rate"
+"""Takeovers among judged turns: the realised rate."""
+ALL_TURNS = "takeover_rate_all_turns"
+"""Takeovers among all turns with a decision, failed scores and empty drafts included."""
+UNJUDGED = "turns_not_judged"
+"""Share of the turns with a decision that nobody judged."""
 
 
 def costs_of(answers: str | Sequence[str]) -> dict[str, Any]:
@@ -25,7 +30,8 @@ def costs_of(answers: str | Sequence[str]) -> dict[str, Any]:
 
     Returns:
         Means over repeats: tokens computed by either role, turns, seconds; and for strategies that
-        decide, takeovers and judged turns as `takeover_rate`. Empty if an answer has no record.
+        decide takeovers two counts for each of three rates: `takeover_rate` of judged turns,
+        `takeover_rate_all_turns`, `turns_not_judged`. Empty if an answer has no record.
     """
     given = [answers] if isinstance(answers, str) else list(answers)
     records = [getattr(answer, "record", None) for answer in given]
@@ -39,21 +45,25 @@ def costs_of(answers: str | Sequence[str]) -> dict[str, Any]:
         "turns": sum(record.turns for record in known) / count,
         "seconds": sum(record.ended - record.started for record in known) / count,
     }
-    judged = [d.takeover for record in known for d in record.decisions if d.judged]
+    decisions = [decision for record in known for decision in record.decisions]
+    judged = [decision.takeover for decision in decisions if decision.judged]
     if judged:
         found[TAKEOVER] = [sum(judged), len(judged)]
+    if decisions:
+        found[ALL_TURNS] = [sum(d.takeover for d in decisions), len(decisions)]
+        found[UNJUDGED] = [len(decisions) - len(judged), len(decisions)]
     return found
 
 
 def rate(counts: Sequence[Sequence[int]]) -> float:
-    """Takeovers over judged turns, of all questions together: the realised rate."""
-    return sum(taken for taken, _ in counts) / sum(judged for _, judged in counts)
+    """One count over another, of all questions together."""
+    return sum(part for part, _ in counts) / sum(whole for _, whole in counts)
 
 
 # lm-eval's own mean: the standard error it prints for one is over questions.
 COSTS: Mapping[str, Callable[..., Any]] = {
     **dict.fromkeys(("target_tokens", "draft_tokens", "turns", "seconds"), mean),
-    TAKEOVER: rate,
+    **dict.fromkeys((TAKEOVER, ALL_TURNS, UNJUDGED), rate),
 }
 
 

@@ -109,8 +109,9 @@ def _facts(audit: Audit) -> Iterable[str]:
     if audit.thresholds is not None:
         least, mean, most = audit.thresholds
         yield f"thresholds used: {least:.3g} to {most:.3g}, mean {mean:.3g}"
+    decided = sum(audit.apart.values()) + (audit.overall.scored if audit.overall else 0)
     for reason, count in audit.apart.items():
-        yield f"counted apart: {count} takeovers for {reason}"
+        yield f"counted apart: {count} takeovers ({count / decided:.1%} of turns) for {reason}"
 
 
 def _signal(audit: Audit) -> Table:

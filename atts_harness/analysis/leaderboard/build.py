@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,11 @@ from atts_harness.analysis.leaderboard.oracle import oracles
 from atts_harness.analysis.leaderboard.references import with_speedups
 from atts_harness.analysis.leaderboard.rows import Leaderboard, Refusal, Row, Table
 from atts_harness.analysis.leaderboard.samples import RowSamples
+from atts_harness.ledger.statistics import unjudged_in_words
 from atts_harness.results.find import find
+
+MOST_UNJUDGED = 0.05
+"""Share of turns that nobody judged, above which the report itself warns."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Report:
     """A leaderboard, and the samples behind its rows by their id."""
 
     leaderboard: Leaderboard
-    entries: Mapping[str, RowSamples]
+    samples: Mapping[str, RowSamples]
 
 
 def report(paths: Iterable[Path], options: Options | None = None) -> Report:
@@ -236,12 +240,15 @@ def _title(group: Sequence[Loaded], number: int, count: int) -> str:
     return f"{first.task}{table}: {', '.join(parts)}"
 
 
-def _warnings(rows: Sequence[Loaded]) -> list[str]:
+def _warnings(rows: Sequence[Loaded]) -> Iterator[str]:
     seeds = {one.row.source.seed for one in rows if one.row.source.seed is not None}
     if len(seeds) > 1:
         shown = ", ".join(map(str, sorted(seeds)))
-        return [f"runs have different seeds ({shown}): repeats are paired by number, not by seed"]
-    return []
+        yield f"runs have different seeds ({shown}): repeats are paired by number, not by seed"
+    for one in rows:
+        found = one.row.takeover
+        if found is not None and (found.unjudged or 0.0) > MOST_UNJUDGED:
+            yield f"{one.row.label}: {unjudged_in_words(found.apart, found.decided)}"
 
 
 def _slug(text: str) -> str:

@@ -138,7 +138,7 @@ def write(
         from atts_harness.analysis.html.page import PageOptions, write_page
 
         page, options = out / "report.html", PageOptions(most_samples=samples)
-        written += write_page(found, made.entries, page, figures_dir=figures, options=options)
+        written += write_page(found, made.samples, page, figures_dir=figures, options=options)
     return written
 
 

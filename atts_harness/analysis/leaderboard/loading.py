@@ -20,6 +20,7 @@ from atts_harness.errors import AttsError, SettingError
 from atts_harness.identity import score_routes
 from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.ledger.prices import Price
+from atts_harness.ledger.statistics import unjudged_in_words
 from atts_harness.records import RunRecord, SampleId
 from atts_harness.results.find import Found, bare
 from atts_harness.results.golds import METRIC, Documents
@@ -185,6 +186,9 @@ def _load(source: Source, options: Options) -> Loaded:
     _say(source)
     cost = _costs(source, ids)
     source.notes += _score_routes(source.record, cost)
+    if cost.takeover is not None:
+        words = unjudged_in_words(cost.takeover.apart, cost.takeover.decided)
+        source.notes += [words] if words else []
     if cost.speed.shared_with:
         source.notes.append(
             f"ran together with {', '.join(cost.speed.shared_with)}: seconds are of engines that "

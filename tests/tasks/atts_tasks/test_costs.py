@@ -47,8 +47,20 @@ def test_costs_are_means_over_repeats_and_takeovers_are_counts():
         "turns": 2.5,
         "seconds": 2.5,
         "takeover_rate": [1, 4],  # an empty draft is not judged
+        "takeover_rate_all_turns": [2, 5],
+        "turns_not_judged": [1, 5],
     }
     assert found.keys() == COSTS.keys()
+
+
+def test_where_no_turn_was_judged_there_is_no_realised_rate():
+    only_empty = answer(0, 10, [True])
+    only_empty.record.decisions[0] = DecisionRecord(
+        sample=only_empty.record.id, turn=0, takeover=True, reason="score-failed"
+    )
+    found = costs_of([only_empty])
+    assert "takeover_rate" not in found
+    assert (found["takeover_rate_all_turns"], found["turns_not_judged"]) == ([1, 1], [1, 1])
 
 
 def test_a_strategy_that_decides_nothing_has_no_rate():

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import zlib
+from collections import Counter
 
 import msgspec
 import pytest
@@ -81,14 +82,19 @@ def calls_of(sample, strategy, started):
     return made
 
 
-def sample_of(id_, strategy, started, long, calls, **changed):
+def sample_of(id_, strategy, started, long, calls, reason="p-value", **changed):
     totals = {}
     for made in calls:
         totals.setdefault(f"{made.key.role}/{made.key.kind}", CallTotals()).add(made)
     decisions = []
     if strategy not in ROLES:
         decisions = [
-            DecisionRecord(sample=id_, turn=0, takeover=bool(id_.repeat % 2), reason="p-value")
+            DecisionRecord(
+                sample=id_,
+                turn=0,
+                takeover=bool(id_.repeat % 2) or reason != "p-value",
+                reason=reason,
+            )
         ]
     values = {
         "id": id_,
@@ -181,7 +187,8 @@ def add_statistics(results, samples, task):
     for sample in samples:
         for name, own in sample.calls.items():
             totals.setdefault(name, CallTotals()).merge(own)
-    decisions = [d for sample in samples for d in sample.decisions]
+    every = [d for sample in samples for d in sample.decisions]
+    decisions = [d for d in every if d.judged]
     taken = sum(d.takeover for d in decisions)
     results["config"]["atts"]["statistics"] = {
         task: {
@@ -192,7 +199,7 @@ def add_statistics(results, samples, task):
                 "realised_rate": taken / len(decisions) if decisions else None,
                 "judged_turns": len(decisions),
                 "takeovers": taken,
-                "counted_apart": {},
+                "counted_apart": dict(Counter(d.reason for d in every if not d.judged)),
             },
             "tokens_per_sample": {"kept": 20.0},
             "calls": {name: msgspec.to_builtins(own) for name, own in totals.items()},
@@ -236,6 +243,7 @@ def make_run(tmp_path):
         grades=None,
         metrics=(),
         statistics=True,
+        reason=lambda doc, repeat: "p-value",
     ):
         folder = tmp_path / "runs" / (name or strategy)
         ids = [SampleId(task, d, r) for d in range(problems) for r in range(repeats)]
@@ -259,7 +267,7 @@ def make_run(tmp_path):
             }
         made = {id_: calls_of(id_, strategy, 0.5 * n) for n, id_ in enumerate(ids)}
         samples = [
-            sample_of(id_, strategy, 0.5 * n, long, made[id_])
+            sample_of(id_, strategy, 0.5 * n, long, made[id_], reason(id_.doc, id_.repeat))
             for n, id_ in enumerate(ids)
             if (id_.doc, id_.repeat) not in missing
         ]

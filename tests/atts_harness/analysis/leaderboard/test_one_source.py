@@ -7,8 +7,8 @@ import pytest
 
 from atts_harness.analysis.leaderboard.build import report
 from atts_harness.analysis.leaderboard.loading import Options
-from atts_harness.journal import schema
-from atts_harness.journal.sqlite import connect
+from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.reader import open_run
 from atts_harness.results.golds import METRIC, PROMPTS
 
 DATE = "2026-01-02T03-04-05.000000"
@@ -47,15 +47,14 @@ def limit_to(folder, problems, statistics=True):
 
 
 def finish(folder, samples):
-    """Let the run's last session have finished, with so many samples asked for."""
-    connection = connect(folder / schema.JOURNAL)
-    record = schema.decode_run(connection.execute("SELECT record FROM run").fetchone()[0])
+    """Let a further session of the run have finished, with so many samples asked for."""
+    with open_run(folder) as run:
+        record, plan = run.record, dict(list(run.planned().items())[:samples])
     record.tasks["t"]["samples"] = samples
-    connection.execute("UPDATE run SET record = ?", (schema.encode(record),))
-    connection.execute(
-        "INSERT INTO sessions (began, elapsed, command, state) VALUES ('', 0, 'again', 'finished')"
-    )
-    connection.close()
+    directory = RunDirectory(folder)
+    directory.journal(record, plan).close()
+    directory.ended("finished", {})
+    directory.close()
 
 
 def test_costs_are_of_the_problems_that_the_accuracy_is_of(make_run):
