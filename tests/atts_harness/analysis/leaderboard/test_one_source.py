@@ -8,6 +8,7 @@ import pytest
 from atts_harness.analysis.leaderboard.build import report
 from atts_harness.analysis.leaderboard.loading import Options
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import Planned
 from atts_harness.journal.reader import open_run
 from atts_harness.results.golds import METRIC, PROMPTS
 
@@ -49,10 +50,10 @@ def limit_to(folder, problems, statistics=True):
 def finish(folder, samples):
     """Let a further session of the run have finished, with so many samples asked for."""
     with open_run(folder) as run:
-        record, plan = run.record, dict(list(run.planned().items())[:samples])
+        record, ids = run.record, list(run.planned())[:samples]
     record.tasks["t"]["samples"] = samples
     directory = RunDirectory(folder)
-    directory.journal(record, plan).close()
+    directory.journal(record, {id_: Planned(f"prompt {id_.doc}") for id_ in ids}).close()
     directory.ended("finished", {})
     directory.close()
 
