@@ -293,6 +293,10 @@ class BackendSpec:
         run_dir: where logs of managed servers go; not part of the identity.
         max_gen_toks: budget of a sample, where the run sets it; not part of the identity.
         beside: the other roles' specifications, which may share devices; likewise.
+        timeout: seconds in which a server that runs already has to answer when it is opened; the
+            run's `timeout`. Not part of the identity.
+        moment: what a chat template that asks for the date is told, ISO 8601: that of the run
+            that is resumed. None: now. Not part of the identity.
     """
 
     kind: str
@@ -302,6 +306,8 @@ class BackendSpec:
     run_dir: str | None = field(default=None, compare=False)
     max_gen_toks: int | None = field(default=None, compare=False)
     beside: tuple[BackendSpec, ...] = field(default=(), compare=False, repr=False)
+    timeout: float = field(default=600.0, compare=False)
+    moment: str | None = field(default=None, compare=False)
 
     def __hash__(self) -> int:
         """Options may hold dictionaries, so they are left to the comparison."""

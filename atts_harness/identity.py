@@ -42,6 +42,7 @@ class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         tokenizer: fingerprint of the vocabulary.
         chat_template: fingerprint of the chat template and its arguments.
         eos_ids: ids that end a turn.
+        moment: what the chat template was told as the date, ISO 8601, where it asks for one.
         probe: log-probabilities of a fixed text, in nats, where the engine told them.
         max_length: context window in tokens.
         speculative: settings of token-level speculative decoding.
@@ -62,6 +63,7 @@ class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     tokenizer: str | None = None
     chat_template: str | None = None
     eos_ids: tuple[int, ...] | None = None
+    moment: str | None = None
     probe: tuple[float, ...] | None = None
     max_length: int | None = None
     speculative: dict[str, str] | None = None
@@ -98,6 +100,7 @@ LEVELS: Mapping[str, Level] = {
     "tokenizer": "decides",
     "chat_template": "decides",
     "eos_ids": "decides",
+    "moment": "warns",
     "probe": "decides",
     "max_length": "warns",
     "speculative": "warns",
@@ -105,7 +108,9 @@ LEVELS: Mapping[str, Level] = {
     "started": "informs",
     "server": "informs",
 }
-_ABSENT = frozenset({"revision", "adapter", "speculative", "platform", "server", "kv_cache_dtype"})
+_ABSENT = frozenset(
+    {"revision", "adapter", "speculative", "platform", "server", "kv_cache_dtype", "moment"}
+)
 """Fields whose absence is a value of its own: no adapter, the default revision."""
 
 

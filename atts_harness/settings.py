@@ -371,7 +371,9 @@ def _spec(run: RunOptions, role: Role, kind: BackendKind, values: Mapping[str, A
     model = run.draft if role == "draft" else run.target
     if model is None and not values.get("url"):
         raise SettingError(f"{role}: give a model, as {role}=FOLDER_OR_HUB_ID or {role}_url=URL")
-    return BackendSpec(kind.name, model, options, role, run.run_dir, run.max_gen_toks)
+    return BackendSpec(
+        kind.name, model, options, role, run.run_dir, run.max_gen_toks, timeout=run.timeout
+    )
 
 
 def _refuse_secrets(args: Mapping[str, Any]) -> None:

@@ -8,15 +8,19 @@ chat messages and the tail of a judging turn into ids.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 import threading
-from collections.abc import Mapping, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from atts_harness.errors import MissingExtraError, SettingError
+from atts_harness.templates import WORDS, check_template, explain, turn_end
 
 if TYPE_CHECKING:
     from atts_harness.transcript import Message
@@ -27,6 +31,8 @@ REPLACEMENT = "\ufffd"
 LONGEST_TAIL = 3
 # What a text is put behind, so that its ids are those it has inside a text; tried in order.
 ANCHORS = ("\n", "=", "a")
+# How a template asks for the date; transformers takes no other clock for it than its module's.
+DATE_FUNCTION = "strftime_now"
 
 
 @runtime_checkable
@@ -91,6 +97,7 @@ class HuggingFaceTokenizer:
         template_args: further arguments of the template (`enable_thinking`, ...).
         eos_ids: ids that end a turn beside the tokenizer's own eos (from `generation_config`).
         output_size: number of ids that the model may write, where it is padded beyond these.
+        moment: what a template that asks for the date is told; ISO 8601, by default now.
     """
 
     def __init__(
@@ -101,6 +108,7 @@ class HuggingFaceTokenizer:
         template_args: Mapping[str, Any] | None = None,
         eos_ids: Sequence[int] = (),
         output_size: int = 0,
+        moment: str | None = None,
     ) -> None:
         self._hf = tokenizer
         self._template = chat_template
@@ -108,9 +116,7 @@ class HuggingFaceTokenizer:
         self.named: Mapping[str, int] = {
             str(token): int(id_) for id_, token in tokenizer.added_tokens_decoder.items()
         }
-        self._eos = frozenset(
-            [*eos_ids, *([] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)])]
-        )
+        self._moment = datetime.fromisoformat(moment) if moment else datetime.now()
         self.vocab_size = len(tokenizer)
         self.output_size = max(self.vocab_size, output_size)
         # A vocabulary's object is not safe to use from two threads (an engine's and the loop's).
@@ -121,6 +127,8 @@ class HuggingFaceTokenizer:
         # They also put one there when they encode; then encoding needs an anchor as well.
         adds = self._decode([*self._anchor, *self._anchor]) != self._anchor_text * 2
         self._anchors = [(a, self._encode(a)) for a in ANCHORS] if adds else []
+        own = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+        self._eos = frozenset([*eos_ids, *own, *self._turn_ends()])
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -156,8 +164,69 @@ class HuggingFaceTokenizer:
 
     @property
     def eos_ids(self) -> frozenset[int]:
-        """Ids that end an assistant turn."""
+        """Ids that end an assistant turn: the listed ones, and what the template ends it with."""
         return self._eos
+
+    @functools.cached_property
+    def moment(self) -> str | None:
+        """The moment a template with a date is told, ISO 8601; None for one without."""
+        return self._moment.isoformat() if self._dated else None
+
+    @property
+    def _dated(self) -> bool:
+        template = self._template or getattr(self._hf, "chat_template", None) or ""
+        return DATE_FUNCTION in str(template)
+
+    @contextlib.contextmanager
+    def _clock(self) -> Iterator[None]:
+        """Meanwhile a template that asks for the date is told this tokenizer's moment."""
+        if not self._dated:
+            yield
+            return
+        from transformers.utils import chat_template_utils as module
+
+        with _rendering:
+            real = module.datetime
+            module.datetime = types.SimpleNamespace(now=lambda: self._moment)
+            try:
+                yield
+            finally:
+                module.datetime = real
+
+    def check(self) -> None:
+        """Make sure that prompts are what is meant; see `atts_harness.templates`.
+
+        Raises:
+            SettingError: the template drops the question, doubles the begin-of-text, ...
+        """
+        from atts_harness.transcript import Message
+
+        check_template(self._rendered)
+        ids = self.render([Message("user", WORDS)])
+        bos = self._hf.bos_token_id
+        if bos is not None and ids[:2] == (bos, bos):
+            raise SettingError(
+                "chat_template: the prompt begins with two begin-of-text tokens; give a template "
+                "that writes one (chat_template=FILE)"
+            )
+        if ids[-1] in self._eos:
+            raise SettingError(
+                "chat_template: the prompt ends with an end-of-turn token, so the model would "
+                "write behind its own end; give a template that opens the assistant's turn"
+            )
+
+    def _turn_ends(self) -> Ids:
+        """The token that the template ends an assistant's turn with."""
+        special = set(self.named.values())
+        for id_ in self._encode(turn_end(self._rendered), names=True):
+            if id_ in special:
+                return (id_,)
+            if self._decode([id_]).strip():
+                break
+        return ()
+
+    def _rendered(self, messages: Sequence[Message], generation_prompt: bool) -> str:
+        return self._apply(messages, generation_prompt=generation_prompt)
 
     def encode(self, text: str) -> Ids:
         """Ids of plain text as it reads inside a text; names of special tokens are plain text."""
@@ -213,13 +282,17 @@ class HuggingFaceTokenizer:
                 f"chat_template: the tokenizer of {self._hf.name_or_path!r} has none; give "
                 "`chat_template=FILE` (Jinja) or an instruction-tuned model"
             )
-        rendered = self._hf.apply_chat_template(
-            [{"role": m.role, "content": m.content} for m in messages],
-            tokenize=False,
-            add_generation_prompt=generation_prompt,
-            chat_template=self._template,
-            **self._args,
-        )
+        try:
+            with self._clock():
+                rendered = self._hf.apply_chat_template(
+                    [{"role": m.role, "content": m.content} for m in messages],
+                    tokenize=False,
+                    add_generation_prompt=generation_prompt,
+                    chat_template=self._template,
+                    **self._args,
+                )
+        except Exception as error:  # a template is a program, and raises what it likes
+            raise explain(error, [m.role for m in messages]) from error
         return str(rendered)
 
     def _encode_rendered(self, text: str) -> Ids:
@@ -241,6 +314,7 @@ class HuggingFaceTokenizer:
 
 
 _importing = threading.Lock()
+_rendering = threading.Lock()  # of templates with a date: what they are told is the module's own
 
 
 def load_tokenizer(
@@ -250,6 +324,7 @@ def load_tokenizer(
     trust_remote_code: bool = False,
     chat_template: str | None = None,
     template_args: Mapping[str, Any] | None = None,
+    moment: str | None = None,
 ) -> HuggingFaceTokenizer:
     """Load a tokenizer folder or hub id, with the end-of-turn ids its generation config names.
 
@@ -259,6 +334,7 @@ def load_tokenizer(
         trust_remote_code: run the repository's own tokenizer code.
         chat_template: the template itself, or the path of a file that holds it.
         template_args: further arguments of the template.
+        moment: what a template that asks for the date is told; ISO 8601, by default now.
 
     Raises:
         MissingExtraError: `transformers` is not installed.
@@ -287,6 +363,7 @@ def load_tokenizer(
         template_args=template_args,
         eos_ids=eos_ids,
         output_size=_output_size(path, options),
+        moment=moment,
     )
 
 

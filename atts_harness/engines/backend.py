@@ -227,7 +227,7 @@ async def open_engine(
             options.url, name=f"{spec.role}_url", headers=headers, timeout=options.timeout
         )
         try:
-            return await connect(spec, http, None)
+            return await _in_time(connect(spec, http, None), spec, http)
         except BaseException:
             await http.aclose()
             raise
@@ -240,11 +240,27 @@ async def open_engine(
     http = EngineHttp(plan.url, name=spec.role, headers=headers, timeout=options.timeout)
     try:
         await server.wait_ready(lambda: answers(http, spec))
-        return await connect(spec, http, server)
+        return await _in_time(connect(spec, http, server), spec, http)
     except BaseException:
         await http.aclose()
         await server.stop()
         raise
+
+
+async def _in_time(opening: Awaitable[T], spec: BackendSpec, http: EngineHttp) -> T:
+    """Opening ends: a server may accept connections and never answer."""
+    assert isinstance(spec.options, EngineOptions)
+    own = spec.options.timeout
+    seconds = own or spec.timeout
+    try:
+        async with asyncio.timeout(seconds):
+            return await opening
+    except TimeoutError as error:
+        name = f"{spec.role}_timeout" if own else "timeout"
+        raise SettingError(
+            f"{spec.role}_url: {http.url} accepts connections and did not answer what a backend "
+            f"asks when it is opened within {name}={seconds:g} s; see what the server does"
+        ) from error
 
 
 def unreachable(spec: BackendSpec, http: EngineHttp, error: BackendError) -> SettingError:

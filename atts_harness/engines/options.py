@@ -107,17 +107,23 @@ def open_tokenizer(spec: BackendSpec, served: str | None) -> HuggingFaceTokenize
             "or hub id"
         )
     try:
-        return load_tokenizer(
+        tokenizer = load_tokenizer(
             path,
             revision=options.revision,
             trust_remote_code=options.trust_remote_code,
             chat_template=options.chat_template,
             template_args=template_args(options),
+            moment=spec.moment,
         )
     except SettingError as error:
         raise SettingError(
             f"{spec.role}_tokenizer: {error} (give the served model's own as a folder or hub id)"
         ) from error
+    try:
+        tokenizer.check()
+    except SettingError as error:
+        raise SettingError(f"{spec.role}_{error}") from error
+    return tokenizer
 
 
 def _loadable(model: str | None, served: str | None) -> str | None:

@@ -80,6 +80,7 @@ def identity_of(
         tokenizer=tokenizer.fingerprint,
         chat_template=tokenizer.template_fingerprint,
         eos_ids=tuple(sorted(tokenizer.eos_ids)),
+        moment=tokenizer.moment if isinstance(tokenizer, HuggingFaceTokenizer) else None,
         max_length=max_length,
         speculative=served.speculative,
         started=served.started,

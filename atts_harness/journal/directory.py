@@ -68,6 +68,24 @@ class RunDirectory:
         """The journal's file."""
         return self.path / schema.JOURNAL
 
+    def recorded(self) -> RunRecord | None:
+        """What the directory's run is; None before it has begun.
+
+        Raises:
+            RunDirError: the journal cannot be read.
+        """
+        if not self.database.exists():
+            return None
+        try:
+            with contextlib.closing(sqlite3.connect(self.database)) as connection:
+                if schema.is_empty(connection):
+                    return None
+                rows = Rows(connection, self.database)
+                row = next(rows.rows("run"), None)
+                return None if row is None else rows.decoded("run", row, schema.decode_run)
+        except schema.UNREADABLE as error:
+            raise schema.explain(error, self.database) from error
+
     def journal(
         self,
         record: RunRecord,

@@ -7,6 +7,7 @@ lm-eval and from a notebook whose loop is already running.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import importlib.metadata
 import logging
@@ -178,10 +179,15 @@ class Harness:
 
     async def _open(self) -> dict[Role, Backend]:
         opened: dict[BackendSpec, Backend] = {}
+        recorded = None if self._directory is None else self._directory.recorded()
+        before = {} if recorded is None else recorded.roles
         try:
-            for spec in self.settings.roles.values():
+            for role, spec in self.settings.roles.items():
                 if spec not in opened:
-                    opened[spec] = await plugins.backend(spec.kind).open(spec)
+                    # A template with a date goes on with the date of the run's beginning.
+                    moment = before.get(role, {}).get("moment")
+                    wanted = dataclasses.replace(spec, moment=moment)
+                    opened[spec] = await plugins.backend(spec.kind).open(wanted)
             backends = {role: opened[spec] for role, spec in self.settings.roles.items()}
             self._check_scoring(backends)
         except BaseException:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,7 +19,7 @@ from atts_harness.backend import (
 )
 from atts_harness.engines.backend import EngineBackend, unreachable
 from atts_harness.engines.http import EngineHttp
-from atts_harness.engines.options import EngineOptions, open_tokenizer
+from atts_harness.engines.options import EngineOptions, open_tokenizer, request_headers
 from atts_harness.engines.replies import log_probabilities
 from atts_harness.engines.served import Served, check_window, output_ids, pick_model
 from atts_harness.engines.servers import Server
@@ -29,11 +28,13 @@ from atts_harness.errors import (
     BackendUnavailableError,
     BadRequestError,
     MalformedReplyError,
+    RefusedError,
     SettingError,
 )
 from atts_harness.transcript import Ending
 from atts_openai import wire
 from atts_openai.dialect import COMPLETION, Dialect, find_dialect, named_stop, need_ids
+from atts_openai.options import OpenAIOptions
 
 LEAST_ALTERNATIVES = 5  # what OpenAI's own API allows
 
@@ -149,6 +150,10 @@ class OpenAIBackend(EngineBackend):
             )(said)
         if self._dialect.tells_ids:
             ids = need_ids(choice)
+            ends = [n for n, id_ in enumerate(ids, 1) if id_ in self.tokenizer.eos_ids]
+            if ends and ends[0] < len(ids):
+                # The server does not know what ends a turn: the model wrote on behind its end.
+                return ids[: ends[0]], "eos", None
         else:
             ids = list(self.tokenizer.encode(choice.text))
             if len(ids) > request.max_tokens:
@@ -182,7 +187,8 @@ class OpenAIBackend(EngineBackend):
 async def recognise(url: str) -> bool:
     """Whether it lists models as OpenAI's API does."""
     try:
-        async with contextlib.aclosing(EngineHttp(url)) as http:
+        headers = request_headers(OpenAIOptions(url=url))
+        async with contextlib.aclosing(EngineHttp(url, headers=headers)) as http:
             await http.get("/models" if http.url.endswith("/v1") else "/v1/models", Models)
     except (BadRequestError, MalformedReplyError):
         return False
@@ -198,9 +204,9 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     options = spec.options
     assert isinstance(options, EngineOptions)
     base = "" if http.url.endswith("/v1") else "/v1"
-    ask = functools.partial(_served, spec, http, base)
     try:
-        served = await ask()
+        listed = await _list(http, base)
+        served = _served(spec, http, listed)
     except BackendError as error:
         raise unreachable(spec, http, error) from error
     if served.window is None and options.max_length is None:
@@ -209,6 +215,13 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
         )
     max_length = check_window(spec, served.window or options.max_length or 0)
     tokenizer = await asyncio.to_thread(open_tokenizer, spec, served.model)
+
+    async def ask() -> Served:
+        now = await _list(http, base)
+        if listed and not now:
+            raise BackendUnavailableError(f"{http.name}: the server lists no models any more")
+        return _served(spec, http, now)
+
     path = f"{base}/completions"
     try:
         dialect = await find_dialect(http, path, served.name, tokenizer)
@@ -221,20 +234,29 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     return backend
 
 
-async def _served(spec: BackendSpec, http: EngineHttp, base: str) -> Served:
-    """What the server says of the model to ask for.
+async def _list(http: EngineHttp, base: str) -> list[Models.Model]:
+    """The models that the server lists; not every server does.
 
     Raises:
         BackendError: it cannot be reached.
+    """
+    try:
+        return (await http.get(f"{base}/models", Models)).data
+    except RefusedError as error:
+        if error.status not in (404, 405):
+            raise
+        return []
+
+
+def _served(spec: BackendSpec, http: EngineHttp, models: list[Models.Model]) -> Served:
+    """What the server says of the model to ask for.
+
+    Raises:
         SettingError: it serves another model.
     """
     options = spec.options
     assert isinstance(options, EngineOptions)
     wanted = options.served_model_name or spec.model
-    try:
-        models = (await http.get(f"{base}/models", Models)).data
-    except BadRequestError:
-        models = []  # not every server lists its models
     if models:
         chosen = pick_model(spec, http, models)
         root = chosen.root or chosen.id

@@ -23,7 +23,7 @@ from atts_harness.backend import (
 from atts_harness.engines.backend import EngineBackend, unreachable
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.managed import speculative
-from atts_harness.engines.options import EngineOptions, open_tokenizer
+from atts_harness.engines.options import EngineOptions, open_tokenizer, request_headers
 from atts_harness.engines.replies import decoder
 from atts_harness.engines.served import (
     SAMPLE_TEXT,
@@ -34,6 +34,7 @@ from atts_harness.engines.served import (
 )
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
+from atts_sglang.options import SGLangOptions
 from atts_sglang.wire import (
     Reply,
     generate_payload,
@@ -207,7 +208,8 @@ async def answers(http: EngineHttp, spec: BackendSpec) -> object:
 async def recognise(url: str) -> bool:
     """Whether SGLang answers there: it has routes of its own about its model."""
     try:
-        async with contextlib.aclosing(EngineHttp(url)) as http:
+        headers = request_headers(SGLangOptions(url=url))
+        async with contextlib.aclosing(EngineHttp(url, headers=headers)) as http:
             await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
     except (BadRequestError, MalformedReplyError):
         return False

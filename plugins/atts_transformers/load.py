@@ -14,7 +14,6 @@ from atts_harness.backend import BackendSpec
 from atts_harness.errors import SettingError
 from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import HuggingFaceTokenizer, load_tokenizer
-from atts_harness.transcript import Message
 from atts_harness.weights import model_config, model_folder, weights_digest
 from atts_transformers.engine import Runner
 from atts_transformers.options import TransformersOptions
@@ -65,7 +64,7 @@ def load(spec: BackendSpec) -> Loaded:
             f"{spec.role}={name}: there is no such folder; give a model's folder or its Hub id"
         )
     device = _device(options.device)
-    tokenizer = _tokenizer(name, options)
+    tokenizer = _tokenizer(name, options, spec)
     model = _model(spec.role, name, options, device)
     window = _window(model.config)
     max_length = options.max_length or window
@@ -98,6 +97,7 @@ def load(spec: BackendSpec) -> Loaded:
         tokenizer=tokenizer.fingerprint,
         chat_template=tokenizer.template_fingerprint,
         eos_ids=tuple(sorted(tokenizer.eos_ids)),
+        moment=tokenizer.moment,
         max_length=max_length,
         platform={
             "torch": str(torch.__version__),
@@ -136,7 +136,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _tokenizer(name: str, options: TransformersOptions) -> HuggingFaceTokenizer:
+def _tokenizer(name: str, options: TransformersOptions, spec: BackendSpec) -> HuggingFaceTokenizer:
     arguments = dict(options.chat_template_args)
     if options.enable_thinking is not None:
         arguments["enable_thinking"] = options.enable_thinking
@@ -146,8 +146,12 @@ def _tokenizer(name: str, options: TransformersOptions) -> HuggingFaceTokenizer:
         trust_remote_code=options.trust_remote_code,
         chat_template=options.chat_template,
         template_args=arguments,
+        moment=spec.moment,
     )
-    tokenizer.render([Message("user", ".")])  # says so at once if there is no chat template
+    try:
+        tokenizer.check()
+    except SettingError as error:
+        raise SettingError(f"{spec.role}_{error}") from error
     return tokenizer
 
 

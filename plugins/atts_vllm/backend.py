@@ -26,7 +26,7 @@ from atts_harness.engines.doctor.finding import Finding
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.managed import given_flags, speculative
 from atts_harness.engines.metrics import process_start
-from atts_harness.engines.options import EngineOptions, open_tokenizer
+from atts_harness.engines.options import EngineOptions, open_tokenizer, request_headers
 from atts_harness.engines.served import (
     SAMPLE_TEXT,
     Served,
@@ -37,6 +37,7 @@ from atts_harness.engines.served import (
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_vllm import wire
+from atts_vllm.options import VLLMOptions
 
 # By which way scores come, as `server.score_route` says it.
 WHOLE = "/v1/completions prompt_logprobs"
@@ -287,7 +288,8 @@ async def answers(http: EngineHttp, spec: BackendSpec) -> object:
 async def recognise(url: str) -> bool:
     """Whether vLLM answers there: it says who owns its models."""
     try:
-        async with contextlib.aclosing(EngineHttp(url)) as http:
+        headers = request_headers(VLLMOptions(url=url))
+        async with contextlib.aclosing(EngineHttp(url, headers=headers)) as http:
             listed = await http.get("/v1/models", Models)
         return any(model.owned_by == "vllm" for model in listed.data)
     except (BadRequestError, MalformedReplyError):

@@ -33,6 +33,10 @@ Tokenizer = Annotated[
     str | None, typer.Option(help="folder or hub id of the served model's tokenizer")
 ]
 Backend = Annotated[str | None, typer.Option(help="as in backend=NAME; default: recognised")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="seconds a server may take until it is open")]
+HeadersEnv = Annotated[
+    str | None, typer.Option(help="environment variable with further headers, a JSON object")
+]
 MaxLength = Annotated[int | None, typer.Option(help="context window, if the server tells none")]
 
 
@@ -55,9 +59,12 @@ def doctor(
     backend: Backend = None,
     tokenizer: Tokenizer = None,
     max_length: MaxLength = None,
+    headers_env: HeadersEnv = None,
+    timeout: Timeout = 60.0,
 ) -> None:
     """Examine running servers: what they are, what they can do, and what to do about it."""
-    given = {"tokenizer": tokenizer, "max_length": max_length}
+    given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
+    given |= {"headers_env": headers_env, "timeout": timeout}
     worst = 0
     for url in urls:
         worst |= asyncio.run(_doctor(url, backend, given))
@@ -74,10 +81,13 @@ def warmup(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="most requests at once")] = 32,
     fetch: Annotated[bool, typer.Option(help="fetch FlashInfer's kernels where a GPU is")] = True,
+    headers_env: HeadersEnv = None,
+    timeout: Timeout = 600.0,
 ) -> None:
     """Check FlashInfer and its kernels, and warm running servers up before anything is timed."""
     status = _installation(backend, engine_python, fetch=fetch)
-    given = {"tokenizer": tokenizer, "max_length": max_length}
+    given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
+    given |= {"headers_env": headers_env, "timeout": timeout}
     for url in urls or []:
         asyncio.run(_warm(url, backend, given, batch))
     raise typer.Exit(status)
@@ -219,7 +229,14 @@ async def _opened(
     from atts_harness.engines.backend import EngineBackend
     from atts_harness.settings import struct_from
 
-    kind = await _kind(url, name)
+    seconds = given["timeout"]
+    try:
+        async with asyncio.timeout(seconds):
+            kind = await _kind(url, name)
+    except TimeoutError as error:
+        raise SettingError(
+            f"url: {url} accepts connections and does not answer within --timeout {seconds:g} s"
+        ) from error
     fields = kind.options.__struct_fields__
     values = {k: v for k, v in given.items() if v is not None and k in fields}
     options = struct_from(kind.options, {"url": url, **values}, where=kind.name)

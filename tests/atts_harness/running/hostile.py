@@ -8,6 +8,7 @@ import msgspec
 
 from atts_harness.backend import BackendSpec
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.plan import planned
 from atts_harness.journal.reader import open_run
 from atts_harness.records import RunRecord
 from atts_harness.running.control import Control
@@ -60,7 +61,7 @@ def run_against(
             engine.faults = faults
             beside = asyncio.create_task(meanwhile(engine, control)) if meanwhile else None
             groups = make_groups(2, 2, TURNS)
-            plan = {s.id: "" for group in groups for s in group.samples}
+            plan = planned(groups)
             with contextlib.closing(RunDirectory(folder)) as directory:
                 journal = directory.journal(RunRecord(), plan)
                 try:

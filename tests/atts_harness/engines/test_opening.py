@@ -1,0 +1,101 @@
+"""Opening a backend ends, with one line, whatever the server does."""
+
+import asyncio
+import contextlib
+
+import pytest
+import typer.testing
+from aiohttp import web
+
+from atts_harness import cli, plugins
+from atts_harness.backend import BackendSpec
+from atts_harness.errors import SettingError
+from atts_harness.settings import parse_settings
+
+KINDS = ("vllm", "sglang", "openai")
+
+
+@contextlib.asynccontextmanager
+async def serving(handler):
+    """The address of a server that answers everything in one way."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def never(request):
+    await asyncio.sleep(60)
+    return web.Response()
+
+
+def opened(kind, handler, run_timeout=600.0, **options):
+    async def main():
+        async with serving(handler) as url:
+            found = plugins.backend(kind)
+            spec = BackendSpec(
+                kind, None, found.options(url=url, **options), "draft", timeout=run_timeout
+            )
+            async with asyncio.timeout(20):
+                await found.open(spec)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("limits", "name"), [({"run_timeout": 0.2}, "timeout=0.2"), ({"timeout": 0.2}, "no reply in")]
+)
+def test_a_server_that_accepts_and_never_answers(kind, limits, name):
+    with pytest.raises(SettingError, match=name) as caught:
+        opened(kind, never, **limits)
+    assert str(caught.value).startswith("draft_url: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_limit_is_the_one_that_was_set():
+    given = {"backend": "vllm", "url": "http://127.0.0.1:1", "timeout": 7}
+    assert parse_settings(given).roles["draft"].timeout == 7
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_redirects_is_named(kind):
+    async def elsewhere(request):
+        raise web.HTTPTemporaryRedirect("http://127.0.0.1:9/x")
+
+    with pytest.raises(SettingError, match="redirect"):
+        opened(kind, elsewhere)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 100_000, b"\xff\xfe", b"<html>hello</html>", b'{"error": {"message": "m"}}', b""],
+)
+def test_a_server_that_talks_nonsense_is_one_line(kind, body):
+    async def nonsense(request):
+        return web.Response(body=body)
+
+    with pytest.raises(SettingError) as caught:
+        opened(kind, nonsense)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_doctor_does_not_wait_for_ever():
+    ran = []
+
+    async def main():
+        async with serving(never) as url:
+            runner = typer.testing.CliRunner()
+            ask = ["doctor", url, "--timeout", "0.3"]
+            ran.append(await asyncio.to_thread(runner.invoke, cli.build_app(), ask))
+
+    asyncio.run(main())
+    assert isinstance(ran[0].exception, SettingError)
+    assert "--timeout 0.3" in str(ran[0].exception)
