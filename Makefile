@@ -30,8 +30,9 @@ lint: $(STAMP)      ## formatter, linter, type checker
 bench: $(STAMP)     ## what is timed: client cost, schedules, grading, conformal decisions
 	$(BIN)/python -m benchmarks
 
-docs: $(STAMP)      ## regenerate the tables that the documentation quotes
+docs: $(STAMP)      ## regenerate what the documentation quotes: tables, the picture of the architecture
 	$(BIN)/python -m benchmarks --docs
+	$(BIN)/python scripts/architecture.py
 
 train-tiny: $(STAMP)  ## train the embedded pair from nothing
 	$(BIN)/python -m training.tiny.train

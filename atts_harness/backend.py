@@ -17,6 +17,24 @@ from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import Tokenizer
 from atts_harness.transcript import Ending
 
+__all__ = [
+    "Backend",
+    "BackendKind",
+    "BackendOptions",
+    "BackendSpec",
+    "Capabilities",
+    "GenerateReply",
+    "GenerateRequest",
+    "InProcess",
+    "Role",
+    "Sampling",
+    "ScoreReply",
+    "ScoreRequest",
+    "ServerKind",
+    "Usage",
+    "starts",
+]
+
 Role = Literal["draft", "target"]
 
 

@@ -1,15 +1,64 @@
-"""One tree of exceptions. Each says what to do, and whether trying again can help."""
+"""One tree of exceptions. Each says what to do, and whether trying again can help.
+
+    AttsError                       what this project raises on purpose
+        SettingError                a setting that cannot be used; names the remedy
+            UnknownSettingError     nobody knows it; names the nearest
+            MissingExtraError       a package is not installed; names the extra
+            ContextLengthError      does not fit a model's context window
+        JournalError                the journal cannot be opened, written or replayed
+            JournalMismatchError    the resumed run asks something else
+            RunDirError             the run directory cannot be used
+                JournalLostError    it was lost under a run
+                DamagedJournalError it is damaged; can be repaired
+        BackendError                an engine could not serve a request
+            BackendUnavailableError gone, overloaded or restarting; try again
+            MalformedReplyError     a reply that cannot be trusted; try again
+            CutReplyError           a reply that ends too early
+            BackendTimeoutError     no reply in time; try again
+            BadRequestError         refused; trying again gives the same
+                RefusedError        by the server, with its status
+        SampleFailedError           a sample failed for good
+        RunIncompleteError          the run ended early; says how to resume
+            RunInterruptedError     by a signal
+            TooManyFailuresError    too many samples failed
+            ModelChangedError       an engine came back as another model
+            EngineGoneError         an engine did not come back
+
+"Try again" is what `retryable` says.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from atts_harness.records import SampleRecord
+from typing import Any
 
 from atts_harness.secrecy import hide
+
+__all__ = [
+    "SAMPLES_FAILED",
+    "AttsError",
+    "BackendError",
+    "BackendTimeoutError",
+    "BackendUnavailableError",
+    "BadRequestError",
+    "ContextLengthError",
+    "CutReplyError",
+    "EngineGoneError",
+    "JournalError",
+    "JournalMismatchError",
+    "MalformedReplyError",
+    "MissingExtraError",
+    "ModelChangedError",
+    "RefusedError",
+    "RunDirError",
+    "RunIncompleteError",
+    "RunInterruptedError",
+    "SampleFailedError",
+    "SettingError",
+    "TooManyFailuresError",
+    "UnknownSettingError",
+]
 
 SAMPLES_FAILED = 3
 """Exit status of a run in which every sample has a result, and some of them failed for good."""
@@ -83,7 +132,7 @@ class JournalLostError(RunDirError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.finished: tuple[SampleRecord, ...] = ()
+        self.finished: tuple[Any, ...] = ()
 
 
 class BackendError(AttsError):

@@ -24,6 +24,27 @@ if TYPE_CHECKING:
     from atts_harness.results.values import ResultsFormat
     from atts_harness.strategy import Strategy
 
+__all__ = [
+    "PROJECT",
+    "Preset",
+    "atts_backends",
+    "atts_call_finished",
+    "atts_cli",
+    "atts_decision_made",
+    "atts_frameworks",
+    "atts_launchers",
+    "atts_plans",
+    "atts_presets",
+    "atts_registrations",
+    "atts_run_finished",
+    "atts_run_started",
+    "atts_sample_finished",
+    "atts_strategies",
+    "atts_task_dirs",
+    "hookimpl",
+    "hookspec",
+]
+
 PROJECT = "atts_harness"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

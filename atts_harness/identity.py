@@ -14,6 +14,20 @@ from typing import Any, Literal
 
 import msgspec
 
+__all__ = [
+    "LEVELS",
+    "LONGEST_VALUE",
+    "PROBE_AGREEMENT",
+    "Change",
+    "Level",
+    "ModelIdentity",
+    "changes",
+    "decisive",
+    "in_words",
+    "read_identity",
+    "score_routes",
+]
+
 Level = Literal["decides", "warns", "informs"]
 
 PROBE_AGREEMENT = 0.25

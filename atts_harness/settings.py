@@ -24,6 +24,21 @@ from atts_harness.presets import preset_settings
 from atts_harness.secrecy import find_secret
 from atts_harness.strategy import Strategy, StrategyOptions
 
+__all__ = [
+    "DEFAULT_MAX_GEN_TOKS",
+    "DEFAULT_TEMPERATURE",
+    "ROLES",
+    "Count",
+    "RunOptions",
+    "Seconds",
+    "Settings",
+    "TaskSampling",
+    "Temperature",
+    "convert",
+    "parse_settings",
+    "struct_from",
+]
+
 T = TypeVar("T")
 ROLES: tuple[Role, ...] = get_args(Role)
 

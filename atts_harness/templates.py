@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from atts_harness.errors import SettingError
+from atts_harness.message import Message
 
-if TYPE_CHECKING:
-    from atts_harness.transcript import Message
-
-Render = Callable[["Sequence[Message]", bool], str]
+Render = Callable[[Sequence[Message], bool], str]
 """Text of messages, and whether the assistant is to write behind them."""
 
 MARK = "ATTS-4711"
@@ -33,8 +30,6 @@ def check_template(render: Render) -> None:
     Raises:
         SettingError: it does not; one line that says what is wrong.
     """
-    from atts_harness.transcript import Message
-
     asked = [Message("user", WORDS)]
     opened = render(asked, True)
     if (times := opened.count(WORDS)) != 1:
@@ -72,8 +67,6 @@ def turn_end(render: Render) -> str:
 
     A template without an end of its own begins the next turn there.
     """
-    from atts_harness.transcript import Message
-
     answered = [Message("user", "."), Message("assistant", MARK)]
     for messages in (answered, [*answered, Message("user", ".")]):
         try:

@@ -17,13 +17,13 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from atts_harness.errors import MissingExtraError, SettingError
+from atts_harness.message import Message
 from atts_harness.templates import WORDS, check_template, explain, turn_end
 
-if TYPE_CHECKING:
-    from atts_harness.transcript import Message
+__all__ = ["HuggingFaceTokenizer", "Ids", "Message", "Tokenizer", "load_tokenizer"]
 
 Ids = tuple[int, ...]
 REPLACEMENT = "\ufffd"
@@ -199,8 +199,6 @@ class HuggingFaceTokenizer:
         Raises:
             SettingError: the template drops the question, doubles the begin-of-text, ...
         """
-        from atts_harness.transcript import Message
-
         check_template(self._rendered)
         ids = self.render([Message("user", WORDS)])
         bos = self._hf.bos_token_id
@@ -255,8 +253,6 @@ class HuggingFaceTokenizer:
 
     def render_tail(self, messages: Sequence[Message], prefill: str = "") -> Ids:
         """Ids that close a running assistant turn and open another after `messages`."""
-        from atts_harness.transcript import Message
-
         mark = "\u2063ATTS\u2063"
         stand_in = [Message("user", "."), Message("assistant", mark), *messages]
         text = self._apply(stand_in, generation_prompt=True)

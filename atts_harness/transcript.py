@@ -13,20 +13,25 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from atts_harness.ids import Joined, Span, join
+from atts_harness.message import Message
 from atts_harness.tokenizer import LONGEST_TAIL, REPLACEMENT, Ids, Tokenizer
+
+__all__ = [
+    "Author",
+    "Ending",
+    "Message",
+    "Piece",
+    "Prompt",
+    "Segment",
+    "Transcript",
+    "inserted",
+    "written",
+]
 
 Author = Literal["draft", "target", "strategy"]
 Ending = Literal["stop", "length", "eos"]
 
 _NAMES: dict[str, dict[int, str]] = {}  # by fingerprint of the vocabulary
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One chat message, unrendered."""
-
-    role: str
-    content: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
-"""Dependencies point inwards, and importing the core stays cheap."""
+"""Imports follow the order of docs/architecture.toml, and importing the core stays cheap."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+CORE = ROOT / "atts_harness"
 OUTER = {
     path.name: path
     for folder in ("plugins", "baselines", "tasks")
@@ -15,6 +17,24 @@ OUTER = {
     if path.is_dir() and path.name.startswith("atts_")
 }
 FOREIGN_TO_CORE = {*OUTER, "lm_eval", "vllm", "sglang", "torch", "flashinfer"}
+# Two halves of one thing that call each other. The second name is imported for its type alone: the
+# half is handed an object of it.
+HALVES = {
+    ("atts_harness.grading.reading.operators", "atts_harness.grading.reading.expressions"),
+    ("atts_harness.grading.equality.members", "atts_harness.grading.equality.comparison"),
+}
+
+
+def drawing():
+    """`scripts/architecture.py`, which is no package."""
+    spec = importlib.util.spec_from_file_location("architecture", ROOT / "scripts/architecture.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+ARCHITECTURE = drawing()
+ORDER = ARCHITECTURE.order(ARCHITECTURE.read())
 
 
 def imports(path: Path) -> set[str]:
@@ -28,15 +48,97 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+def modules(folder: Path) -> dict[str, Path]:
+    """By name the modules of a package."""
+    found = {}
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def edges(folder: Path) -> set[tuple[str, str]]:
+    """Pairs of modules of a package, the first of which imports the second, wherever in it."""
+    known = modules(folder)
+    found = set()
+    for name, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                asked = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                asked = [full if full in known else node.module for full in inner]
+            else:
+                continue
+            found |= {(name, other) for other in asked if other in known and other != name}
+    return found
+
+
+def circle(found: set[tuple[str, str]]) -> list[str]:
+    """Modules that import each other in a circle; empty if there are none."""
+    left = set(found)
+    while left:
+        # Whatever imports nothing that is left, or is imported by nothing, is in no circle.
+        importers, imported = {pair[0] for pair in left}, {pair[1] for pair in left}
+        kept = {pair for pair in left if pair[1] in importers and pair[0] in imported}
+        if kept == left:
+            return sorted({importer for importer, _ in left})
+        left = kept
+    return []
+
+
+def part(module: str) -> str:
+    """The part of the core that a module belongs to; the order may name a module of a package."""
+    names = module.removeprefix("atts_harness.").split(".")
+    two = ".".join(names[:2])
+    return two if two in ORDER else names[0]
+
+
 def test_every_layout_folder_is_found():
     assert {"atts_lm_eval", "atts_tiny", "atts_transformers"} <= OUTER.keys()
     assert {"atts_controls", "atts_tasks"} <= OUTER.keys()
 
 
+def test_the_order_names_every_part_of_the_core():
+    parts = {part(module) for module in modules(CORE) if "." in module}
+    assert parts == set(ORDER)
+    assert len(ORDER) == len(set(ORDER))
+
+
+def test_imports_follow_the_order():
+    rank = {name: number for number, name in enumerate(ORDER)}
+    wrong = [
+        f"{importer} -> {imported}"
+        for importer, imported in sorted(edges(CORE))
+        if "." in importer and "." in imported and part(importer) != part(imported)
+        if rank[part(imported)] > rank[part(importer)]
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("package", ["atts_harness", *sorted(OUTER)])
+def test_no_modules_import_each_other(package):
+    found = edges(OUTER.get(package, CORE))
+    if package == "atts_harness":
+        assert found >= HALVES
+    assert not circle(found - HALVES)
+
+
+def test_a_circle_is_seen():
+    found = {("a", "b"), ("b", "c"), ("c", "a"), ("c", "d"), ("e", "a")}
+    assert circle(found) == ["a", "b", "c"]
+    assert circle({("a", "b"), ("b", "c"), ("a", "c")}) == []
+
+
+def test_the_picture_is_that_of_the_order():
+    drawn = ARCHITECTURE.draw(ARCHITECTURE.read())
+    assert ARCHITECTURE.PICTURE.read_text(encoding="utf-8") == drawn, "run `make docs`"
+
+
 def test_core_imports_no_engine_framework_or_plugin():
     wrong = {
         str(path.relative_to(ROOT)): bad
-        for path in (ROOT / "atts_harness").rglob("*.py")
+        for path in CORE.rglob("*.py")
         # The conformance suite's reference is a plain forward pass; it is for plugin authors.
         if "testing" not in path.parts
         if (bad := imports(path) & FOREIGN_TO_CORE)
@@ -53,6 +155,22 @@ def test_outer_packages_import_the_core_and_never_each_other(package):
         if (bad := imports(path) & others)
     }
     assert not wrong
+
+
+def test_no_plugin_needs_what_is_for_tests():
+    wrong = [
+        str(path.relative_to(ROOT))
+        for folder in OUTER.values()
+        for path in folder.rglob("*.py")
+        if "atts_harness.testing" in path.read_text(encoding="utf-8")
+    ]
+    assert not wrong
+
+
+def test_one_module_touches_the_insides_of_lm_eval():
+    package = OUTER["atts_lm_eval"]
+    touching = [path.name for path in package.rglob("*.py") if "lm_eval" in imports(path)]
+    assert touching == ["upstream.py"]
 
 
 def test_the_check_sees_a_wrong_import(tmp_path):

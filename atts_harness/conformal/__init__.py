@@ -4,7 +4,8 @@
 what is guaranteed stands in docs/guarantees.md, the paper's symbols in `pvalues`.
 """
 
-from atts_harness.conformal.bankfile import Bank, bank_of, read_bank, write_bank
+from atts_harness.conformal.bank import Bank, bank_of
+from atts_harness.conformal.bankfile import read_bank, write_bank
 from atts_harness.conformal.factory import make_policy
 from atts_harness.conformal.options import CalibrationOptions
 from atts_harness.conformal.policy import ConformalPolicy

@@ -2,76 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
 from atts_harness.conformal.arrays import MOST_BYTES, MOST_SCORES, read_npz, refuse_pickle
+from atts_harness.conformal.bank import Bank, digest_of, validated
 from atts_harness.conformal.provenance import Provenance
+from atts_harness.conformal.published import from_questions, read_npy
 from atts_harness.errors import SettingError
 from atts_harness.files import decode, read_file
 
 FORMAT: Literal["atts-bank"] = "atts-bank"
 VERSION = 1
-
-
-class Bank(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Scores of one task, column by column, and what they depend on.
-
-    Attributes:
-        nonconformities: s, in nats per token; `inf` is allowed, NaN is not.
-        turns: the turn of each score; all 0 for a first-turn bank.
-        questions: the document id of each score.
-        provenance: what the scores depend on.
-        rate: the rate of takeovers that the scored turns went through; None if unknown. Later
-            turns depend on it.
-        split: where the questions are from (`train`, `evaluation`, ...); None if unknown.
-        evaluation_questions: True if the document ids are those of the evaluation; only then can
-            a problem find its own scores (coverage `conditional`).
-        origin: how it was made, in words.
-    """
-
-    nonconformities: tuple[float, ...]
-    turns: tuple[int, ...]
-    questions: tuple[int, ...]
-    provenance: Provenance = Provenance()
-    rate: float | None = None
-    split: str | None = None
-    evaluation_questions: bool = False
-    origin: str = ""
-
-    def __len__(self) -> int:
-        """How many scores."""
-        return len(self.nonconformities)
-
-
-def validated(bank: Bank, where: str) -> Bank:
-    """The bank, if its scores can be ranked against.
-
-    Raises:
-        SettingError: no scores, NaN or -inf, columns of different lengths, a negative turn.
-    """
-    count = len(bank)
-    if not count:
-        raise SettingError(f"bank={where}: holds no scores")
-    if len(bank.turns) != count or len(bank.questions) != count:
-        raise SettingError(
-            f"bank={where}: {count} nonconformities, {len(bank.turns)} turns and "
-            f"{len(bank.questions)} questions: one each is needed"
-        )
-    bad = [i for i, s in enumerate(bank.nonconformities) if math.isnan(s) or s == -math.inf]
-    if bad:
-        raise SettingError(
-            f"bank={where}: {len(bad)} of {count} scores are NaN or -inf, the first at index "
-            f"{bad[0]}: these are failed scores, leave them out"
-        )
-    if min(bank.turns) < 0:
-        raise SettingError(f"bank={where}: a turn is negative")
-    return bank
 
 
 _Turn = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
@@ -105,13 +51,6 @@ class _About(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 class _Document(_About, kw_only=True, forbid_unknown_fields=True):
     scores: _Columns
-
-
-def digest_of(bank: Bank) -> str:
-    """A digest of all that a bank says; the same in every format of its file."""
-    # A default is left out where it is the very same object, so a copy makes equal banks equal.
-    told = msgspec.structs.replace(bank, provenance=msgspec.structs.replace(bank.provenance))
-    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
 
 
 def write_bank(bank: Bank, path: Path | str) -> Path:
@@ -168,8 +107,6 @@ def read_bank(path: Path | str) -> Bank:
     if not content:
         raise SettingError(f"bank={path}: the file is empty")
     if content.startswith(b"\x93NUMPY"):
-        from atts_harness.conformal.published import read_npy
-
         bank = read_npy(content, path)
     elif content.startswith(b"PK"):
         bank = _bank(*read_npz(content, _About, path), path)
@@ -183,8 +120,6 @@ def read_bank(path: Path | str) -> Bank:
 def _read_json(content: bytes, path: Path) -> Bank:
     what = f"bank={path}: not a bank"
     if b'"format"' not in content[:4096]:
-        from atts_harness.conformal.published import from_questions
-
         return from_questions(decode(content, dict[str, list[float]], what), path)
     document: _Document = decode(content, _Document, what)
     scores = document.scores
@@ -231,20 +166,3 @@ def _write_npz(bank: Bank, about: Mapping[str, Any], path: Path) -> None:
             question=np.array(bank.questions, dtype=np.int64),
             about=np.frombuffer(msgspec.json.encode(about), dtype=np.uint8),
         )
-
-
-def bank_of(
-    scores: Iterable[tuple[int, int, float]],
-    *,
-    provenance: Provenance | None = None,
-    **about: Any,
-) -> Bank:
-    """A bank of (question, turn, nonconformity) triples; see `Bank` for what else it may say."""
-    rows = sorted(scores)
-    return Bank(
-        questions=tuple(q for q, _, _ in rows),
-        turns=tuple(t for _, t, _ in rows),
-        nonconformities=tuple(s for _, _, s in rows),
-        provenance=provenance or Provenance(),
-        **about,
-    )

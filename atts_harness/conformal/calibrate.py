@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from atts_harness.conformal.bankfile import Bank, bank_of
+from atts_harness.conformal.bank import Bank, bank_of
 from atts_harness.conformal.provenance import Provenance, of_run
 from atts_harness.conformal.pvalues import scores_needed
 from atts_harness.errors import SettingError

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from atts_harness.arguments import parse_arguments, parse_object
-from atts_harness.conformal.bankfile import Bank, write_bank
+from atts_harness.conformal.bank import Bank
+from atts_harness.conformal.bankfile import write_bank
 from atts_harness.conformal.calibrate import bank_from_run, by_turn, too_small
 from atts_harness.conformal.pvalues import scores_needed
 from atts_harness.errors import SettingError

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 
 from atts_harness.conformal import provenance as provenances
-from atts_harness.conformal.bankfile import Bank, read_bank, validated
+from atts_harness.conformal.bank import Bank, validated
+from atts_harness.conformal.bankfile import read_bank
 from atts_harness.conformal.banks import PooledBank, QuestionBank, RankingBank
 from atts_harness.conformal.control import Adaptive, Fixed
 from atts_harness.conformal.options import CalibrationOptions, Coverage

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from atts_harness.conformal.arrays import read_array
-from atts_harness.conformal.bankfile import Bank, bank_of
+from atts_harness.conformal.bank import Bank, bank_of
 from atts_harness.conformal.provenance import Provenance
 from atts_harness.errors import SettingError
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 
 from atts_harness.backend import GenerateReply, GenerateRequest, Sampling, ScoreRequest
-from atts_harness.testing.conformance import Bench, Case, CaseSkippedError, require
+from atts_harness.testing.conformance_case import Bench, Case, CaseSkippedError, require
 from atts_harness.tokenizer import REPLACEMENT, Tokenizer
 
 GREEDY = Sampling(temperature=0)

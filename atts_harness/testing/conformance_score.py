@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
-from atts_harness.testing.conformance import Bench, Case, CaseSkippedError, require
+from atts_harness.testing.conformance_case import Bench, Case, CaseSkippedError, require
 
 SEGMENT = " + 9.\n\nSo the answer is \\boxed{37}, naïve café 東京 🙂."
 

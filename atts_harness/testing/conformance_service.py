@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 
 from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
 from atts_harness.errors import AttsError, BadRequestError, ContextLengthError
-from atts_harness.testing.conformance import Bench, Case, CaseSkippedError, require
+from atts_harness.testing.conformance_case import Bench, Case, CaseSkippedError, require
 
 GREEDY = Sampling(temperature=0)
 # How often a count is looked at, and how often before it counts as stuck.

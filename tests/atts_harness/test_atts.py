@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from atts_harness.atts import ATTS, PAPER, ATTSOptions
-from atts_harness.conformal.bankfile import Bank, write_bank
+from atts_harness.conformal.bank import Bank
+from atts_harness.conformal.bankfile import write_bank
 from atts_harness.errors import BackendUnavailableError, MalformedReplyError, SettingError
 from atts_harness.testing.play import play
 from atts_harness.testing.scripted import ByteTokenizer, Says
@@ -74,7 +75,7 @@ def test_a_turn_is_taken_over_iff_its_p_value_is_at_most_the_rate(bank, score, p
 def test_at_16_scores_and_rate_04_six_ranks_of_17_take_over(tmp_path):
     write_bank(
         Bank(
-            nonconformities=tuple(float(n) for n in range(16)),
+            nonconformities=tuple(float(n) for n in range(1, 17)),
             turns=(0,) * 16,
             questions=(0,) * 16,
         ),
@@ -82,7 +83,7 @@ def test_at_16_scores_and_rate_04_six_ranks_of_17_take_over(tmp_path):
     )
     options = {"bank": str(tmp_path / "bank.json"), "coverage": "marginal", "turns": 1}
     taken = [
-        play(ATTS, options, draft=[cut("d")], target=["t"], scores=[n - 0.5]).took_over()[0]
+        play(ATTS, options, draft=[cut("d")], target=["t"], scores=[n + 0.5]).took_over()[0]
         for n in range(17)
     ]
     assert taken == [False] * 11 + [True] * 6

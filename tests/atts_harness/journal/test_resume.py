@@ -20,7 +20,8 @@ import typer.testing
 
 from atts_harness.atts import ATTS, ATTSOptions
 from atts_harness.cli import build_app
-from atts_harness.conformal.bankfile import Bank, write_bank
+from atts_harness.conformal.bank import Bank
+from atts_harness.conformal.bankfile import write_bank
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
 from atts_harness.journal.directory import RunDirectory
