@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
@@ -23,6 +24,7 @@ from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import NAME, Plan
 from atts_harness.errors import RunDirError, SettingError
 from atts_harness.files import decode, read_file
+from atts_harness.private import append_to, make_folder
 
 FILE = "compare.json"
 CELL = "cell.json"
@@ -158,10 +160,11 @@ class Folder:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock: IO[str] = (path / "lock").open("a+")
+            make_folder(path, link=True)
+            self._lock: IO[str] = os.fdopen(append_to(path / "lock"), "a+")
         except OSError as error:
-            raise RunDirError(f"out: {path}: {error.strerror}; choose another `out`") from error
+            why = error.strerror or error
+            raise RunDirError(f"out: {path}: {why}; choose another `out`") from error
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -50,7 +50,8 @@ def main(grace: float, command: list[str]) -> int:
                 server.wait(grace)
             break
     _kill_descendants(grace)
-    return server.wait()
+    status = server.wait()
+    return 128 - status if status < 0 else status  # a signal, told as shells tell it
 
 
 def _kill_descendants(limit: float) -> None:

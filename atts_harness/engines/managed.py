@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,15 +84,42 @@ def flags(given: str | list[str] | dict[str, Any] | None) -> list[str]:
     return found
 
 
+OWNED = ("host", "port", "api-key", "admin-api-key", "model", "model-path", "uds")
+"""Flags that the harness sets itself: who listens where, and with which key."""
+
+
 def with_defaults(given: list[str], defaults: dict[str, Any]) -> list[str]:
     """`given` behind those defaults that it does not set itself; None and False are left out."""
-    spelled = {flag.partition("=")[0] for flag in given if flag.startswith("--")}
+    spelled = {_name_of(flag) for flag in given}
     usual = {
-        name: value
-        for name, value in defaults.items()
-        if f"--{name.replace('_', '-')}" not in spelled
+        name: value for name, value in defaults.items() if name.replace("_", "-") not in spelled
     }
     return [*flags(usual), *given]
+
+
+def check_flags(role: Role, given: list[str]) -> None:
+    """Refuse flags that the harness owns, also abbreviated, as argument parsers take them.
+
+    Raises:
+        SettingError: names the flag and what to use instead.
+    """
+    for flag in given:
+        name = _name_of(flag)
+        owned = next((o for o in OWNED if name and (o == name or o.startswith(name))), None)
+        if owned is not None and (name == owned or len(name) > 2):
+            instead = {"host": f"{role}_host", "port": f"{role}_port"}.get(owned, f"{role}=MODEL")
+            if "key" in owned:
+                instead = "the environment variable that `api_key_env` names"
+            raise SettingError(
+                f"{role}_server_args: --{owned} is set by the harness; use {instead}"
+            )
+
+
+def _name_of(flag: str) -> str:
+    """`max-len` of `--max_len=8`; empty for what is no long flag."""
+    if not flag.startswith("--"):
+        return ""
+    return flag.partition("=")[0].removeprefix("--").replace("_", "-").lower()
 
 
 def given_flags(options: object) -> dict[str, str]:
@@ -205,12 +233,15 @@ def port_of(options: ManagedOptions) -> int:
 
 
 def log_of(spec: BackendSpec, engine: str) -> Path:
-    """File for a server's output: in the run directory, else in a temporary one."""
-    import tempfile
+    """File for a server's output: in the run directory, else in a folder of this process's own."""
+    folder = Path(spec.run_dir) / "logs" if spec.run_dir else _own_folder()
+    return folder / f"{spec.role}-{engine}.log"
 
-    folder = Path(spec.run_dir) if spec.run_dir else Path(tempfile.gettempdir()) / "atts-servers"
-    pid = "" if spec.run_dir else f"-{os.getpid()}"
-    return folder / "logs" / f"{spec.role}-{engine}{pid}.log"
+
+@functools.cache
+def _own_folder() -> Path:
+    """A fresh folder whose name nobody can foresee, and which nobody else can read."""
+    return Path(tempfile.mkdtemp(prefix="atts-servers-"))
 
 
 def check_managed(spec: BackendSpec, package: str, variable: str, extra: str) -> None:
@@ -236,4 +267,4 @@ def check_managed(spec: BackendSpec, package: str, variable: str, extra: str) ->
         raise SettingError(f"{spec.role}: {spec.model!r} holds no model (no config.json)")
     package_version(engine_python(options, variable), package, extra)
     devices_of(spec)
-    flags(options.server_args)
+    check_flags(spec.role, flags(options.server_args))

@@ -8,6 +8,7 @@ import logging
 import os
 import random
 import re
+import signal
 import socket
 import sys
 import time
@@ -23,6 +24,7 @@ from atts_harness.errors import (
     EngineGoneError,
     SettingError,
 )
+from atts_harness.private import append_to, make_folder
 
 logger = logging.getLogger("atts_harness.engines")
 
@@ -173,13 +175,21 @@ async def start(launch: Launch) -> Server:
     """Start a server; it is not yet ready.
 
     Raises:
-        SettingError: the port is in use.
+        SettingError: the port is in use, or its log cannot be written.
     """
     check_port(launch)
     if launch.note:
         logger.info("%s", launch.note)
-    launch.log.parent.mkdir(parents=True, exist_ok=True)
-    with launch.log.open("ab") as log:
+    try:
+        make_folder(launch.log.parent)
+        descriptor = append_to(launch.log)
+    except OSError as error:
+        raise SettingError(
+            f"{launch.role}: the server's log {launch.log} cannot be written: "
+            f"{error.strerror or error}; remove what stands there, or use another run_dir"
+        ) from error
+    with os.fdopen(descriptor, "ab") as log:
+        log.seek(0, os.SEEK_END)
         log_start = log.tell()  # a resumed run writes on
         log.write((" ".join(launch.argv) + "\n").encode())
         log.flush()
@@ -269,6 +279,11 @@ def explain(launch: Launch, status: int | None, log_start: int = 0) -> str:
                 f"{setting}: the server failed: {_shorten(found[-1])} - {cause.remedy} "
                 f"(log: {launch.log})"
             )
+    if killed := _signal_of(status):
+        return (
+            f"{launch.role}: the server was killed by {killed}, which the system does when memory "
+            f"runs out (log: {launch.log})"
+        )
     errors = [line for line in lines if re.match(r"\S*(Error|Exception)\b.*:", line)]
     # The last one may only say where to look for it.
     errors = [line for line in errors if not re.search("see root cause", line, re.I)] or errors
@@ -277,6 +292,16 @@ def explain(launch: Launch, status: int | None, log_start: int = 0) -> str:
         f"{launch.role}: the server ended with status {status}: {_shorten(last)} "
         f"(log: {launch.log})"
     )
+
+
+def _signal_of(status: int | None) -> str | None:
+    """The signal that ended a process: its guardian reports it as shells do, as 128 + number."""
+    if status is None or not 128 < status < 128 + 65:
+        return None
+    try:
+        return signal.Signals(status - 128).name
+    except ValueError:
+        return f"signal {status - 128}"
 
 
 def _tail(log: Path, start: int) -> list[str]:

@@ -26,6 +26,7 @@ from atts_harness.journal.plan import Planned
 from atts_harness.journal.rows import OF_SAMPLE, Rows
 from atts_harness.journal.sqlite import SqliteJournal, check_plan, connect
 from atts_harness.journal.upgrade import take_out_damaged, upgrade_tables
+from atts_harness.private import append_to, make_folder
 from atts_harness.records import EXTRACTOR, SCHEMA_VERSION, RunRecord, SampleId
 
 T = TypeVar("T")
@@ -50,7 +51,7 @@ class RunDirectory:
         self.path = path
         self._session: int | None = None
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path, link=True)
             self._lock = _lock(path)
         except OSError as error:
             raise schema.explain(error, path) from error
@@ -80,7 +81,8 @@ class RunDirectory:
             with contextlib.closing(sqlite3.connect(self.database)) as connection:
                 if schema.is_empty(connection):
                     return None
-                rows = Rows(connection, self.database)
+                version = schema.version_of(connection, self.database)
+                rows = Rows(connection, self.database, version)
                 row = next(rows.rows("run"), None)
                 return None if row is None else rows.decoded("run", row, schema.decode_run)
         except schema.UNREADABLE as error:
@@ -118,11 +120,12 @@ class RunDirectory:
             return found
 
         try:
+            os.close(append_to(self.database))  # SQLite's other files get its mode
             with contextlib.closing(connect(self.database)) as connection:
                 if schema.is_empty(connection):
                     schema.create(connection)
             return SqliteJournal(self.database, self._changed(begin))
-        except schema.UNREADABLE as error:
+        except (OSError, *schema.UNREADABLE) as error:
             raise schema.explain(error, self.database) from error
 
     def ended(self, state: str, summary: Mapping[str, Any]) -> None:
@@ -207,7 +210,7 @@ class RunDirectory:
 def _lock(path: Path) -> IO[str]:
     if path.resolve() in _held:  # looked up first: closing the file would give the lock away
         raise RunDirError(f"run_dir: another run in this process is using {path}; close it first")
-    file = (path / "lock").open("a+")
+    file = os.fdopen(append_to(path / "lock"), "a+")
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError) as error:

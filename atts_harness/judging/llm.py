@@ -29,6 +29,7 @@ from atts_harness.errors import (
 )
 from atts_harness.grading.choices import letter_of
 from atts_harness.grading.extraction import Kind
+from atts_harness.secrecy import remember
 
 if TYPE_CHECKING:
     import openai
@@ -83,6 +84,9 @@ class Endpoint:
     model: str
     base_url: str | None
     api_key: str
+
+    def __post_init__(self) -> None:
+        remember([self.api_key])
 
     def __repr__(self) -> str:
         return f"Endpoint(model={self.model!r}, base_url={self.base_url!r})"

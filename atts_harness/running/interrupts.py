@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from atts_harness.running.logs import redacted
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -58,7 +60,11 @@ def resume_hint(run_dir: str | None) -> str:
 
 
 def command_line() -> str:
-    """The command that started this process, as one would type it."""
+    """The command that started this process, as one would type it; without what looks secret."""
+    return redacted(_command_line())
+
+
+def _command_line() -> str:
     program = Path(sys.argv[0]) if sys.argv and sys.argv[0] else Path("python")
     if "ipykernel" in str(program):
         return "run the same cell again"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from atts_harness.private import append_to
 from atts_harness.secrecy import HIDDEN, hide
 
 FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -51,7 +52,8 @@ def logged(path: Path | None) -> Iterator[None]:
         yield
         return
     logger = logging.getLogger("atts_harness")
-    handler = logging.FileHandler(path, encoding="utf-8", delay=True)
+    stream = os.fdopen(append_to(path), "a", encoding="utf-8")
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(Redacting(FORMAT))
     handler.setLevel(logging.DEBUG)
     before = logger.level
@@ -68,6 +70,7 @@ def logged(path: Path | None) -> Iterator[None]:
         logger.setLevel(before)
         logger.removeHandler(handler)
         handler.close()
+        stream.close()
         for other in shown:
             other.removeFilter(quiet)
 

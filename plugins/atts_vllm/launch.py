@@ -84,6 +84,8 @@ def launch(spec: BackendSpec) -> Launch:
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": str(KEPT_OPEN_SECONDS),
         **tail_environment(),
     }
+    if key := os.environ.get(options.api_key_env):
+        env["VLLM_API_KEY"] = key  # never a flag: everybody can read a command line
     share: Share | None = None
     usual: dict[str, Any] = {
         "tokenizer": options.tokenizer,

@@ -1,14 +1,18 @@
 """Settings of served models: keys of a dictionary, secrets from the environment."""
 
+import stat
+
 import pytest
 
 from atts_harness.backend import BackendSpec
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.managed import (
     ManagedOptions,
+    check_flags,
     check_managed,
     devices_of,
     flags,
+    log_of,
     visible_devices,
     with_defaults,
 )
@@ -157,3 +161,52 @@ class FakeHttp(EngineHttp):
 
     def __init__(self):
         self.url = "http://h:1"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "--host 0.0.0.0",
+        "--port=1",
+        "--api-key x",
+        "--api_key=x",
+        "--admin-api-key x",
+        "--api x",
+        "--hos 0.0.0.0",
+        "--PORT 1",
+        "--model other/model",
+        "--model-path /elsewhere",
+        "--uds /tmp/socket",
+        ["--max-num-seqs", "8", "--host", "0.0.0.0"],
+        {"port": 1},
+        {"host": "0.0.0.0"},
+    ],
+)
+def test_flags_that_the_harness_owns_cannot_come_through(given):
+    with pytest.raises(
+        SettingError, match=r"^target_server_args: --\S+ is set by the harness; use"
+    ):
+        check_flags("target", flags(given))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "--max-model-len 8",
+        "--hf-overrides {}",
+        "--model-impl transformers",
+        "--portable",
+        "--quantization fp8 -tp 2",
+        {"model_loader_extra_config": {}},
+    ],
+)
+def test_other_flags_do(given):
+    check_flags("target", flags(given))
+
+
+def test_a_log_lies_in_the_run_directory_or_in_a_fresh_private_folder(tmp_path):
+    own = log_of(BackendSpec("vllm", "m", EngineOptions(), "draft"), "vllm")
+    assert stat.S_IMODE(own.parent.stat().st_mode) == 0o700
+    assert own.parent.name.startswith("atts-servers-")
+    spec = BackendSpec("vllm", "m", EngineOptions(), "draft", str(tmp_path))
+    assert log_of(spec, "vllm") == tmp_path / "logs" / "draft-vllm.log"

@@ -130,6 +130,43 @@ def test_a_server_that_dies_later_ends_the_run_resumably(tmp_path):
     assert "status 7" in str(told)
 
 
+def test_a_server_that_was_killed_is_not_explained_by_its_last_line(tmp_path):
+    code = "import os, signal; print('ValueError: long ago'); os.kill(os.getpid(), signal.SIGKILL)"
+
+    async def run():
+        server = await start(launch(tmp_path, code))
+        await server._process.wait()
+        await server.stop()
+        return server.explain()
+
+    told = asyncio.run(run())
+    assert told.startswith("target: the server was killed by SIGKILL")
+    assert "long ago" not in told
+
+
+def test_a_servers_log_is_the_users_alone_and_no_link_is_followed(tmp_path):
+    plan = launch(tmp_path, "pass")
+
+    async def run():
+        await (await start(plan)).stop()
+
+    asyncio.run(run())
+    assert plan.log.stat().st_mode & 0o777 == 0o600
+    assert plan.log.parent.stat().st_mode & 0o777 == 0o700
+    plan.log.unlink()
+    plan.log.symlink_to(tmp_path / "victim")
+    with pytest.raises(SettingError, match=r"log .* cannot be written"):
+        asyncio.run(run())
+    plan.log.unlink()
+    plan.log.parent.rmdir()
+    (tmp_path / "elsewhere").mkdir()
+    plan.log.parent.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SettingError, match="is a symbolic link"):
+        asyncio.run(run())
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert not (tmp_path / "victim").exists()
+
+
 def test_a_server_that_never_answers(tmp_path):
     async def never():
         raise BackendUnavailableError("not yet")

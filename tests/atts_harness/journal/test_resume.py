@@ -431,6 +431,9 @@ def test_a_full_disk_is_a_clear_error_and_corrupts_nothing(tmp_path):
 def test_a_directory_without_permission_is_a_clear_error(tmp_path):
     tmp_path.chmod(0o755)
     run_in(tmp_path / "mine")
+    (tmp_path / "mine").chmod(0o755)  # it is the user's alone; here others may read it
+    for file in (tmp_path / "mine").iterdir():
+        file.chmod(0o644)
     inside = Path(tempfile.gettempdir())
     for folder in (tmp_path, *(one for one in tmp_path.parents if inside in one.parents)):
         folder.chmod(0o755)
