@@ -60,6 +60,7 @@ class AttsLM(_LM):  # type: ignore[misc]
         self.settings = settings_for(
             args, batch_size=batch_size, max_batch_size=max_batch_size, device=device
         )
+        upstream.load_tasks_first()
         self._device = device
         self._records: list[SampleRecord] = []
         self._nominal: dict[str, float | None] = {}

@@ -78,6 +78,33 @@ def evaluate(model: Any, task: Any, **options: Any) -> None:
     simple_evaluate(model=model, tasks=[task], predict_only=True, bootstrap_iters=0, **options)
 
 
+def load_tasks_first() -> None:
+    """Load what `simple_evaluate` will load after the model that it is making, if it is making one.
+
+    lm-eval makes the model first and loads tasks and their data afterwards, so a data set that
+    cannot be had would be said only once the engines are up. Only tasks of installed plugins are
+    loaded here; lm-eval's own keep their order.
+
+    Raises:
+        SettingError: data that cannot be loaded.
+    """
+    frame = sys._getframe()
+    while frame.f_code.co_name != "simple_evaluate":
+        if frame.f_back is None:
+            return
+        frame = frame.f_back
+    asked = frame.f_locals.get("tasks")
+    names = [name for name in asked or () if isinstance(name, str)]
+    ours = tasks_of_plugins()
+    names = [name for name in names if name in ours]
+    if not names:
+        return
+    manager = frame.f_locals.get("task_manager")
+    if manager is None:
+        manager = task_manager(names, metadata=frame.f_locals.get("metadata"))
+    manager.load(names)
+
+
 def rolling_windows(
     ids: Sequence[int], prefix: int, max_length: int
 ) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -7,6 +7,7 @@ that prompting and grading need, so a log of it can be graded again.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -84,7 +85,7 @@ def choice(id_: str, question: str, right: str, wrong: Iterable[str]) -> Documen
 
     order = sorted(range(len(options)), key=rank)
     document = maths(id_, question, LETTERS[order.index(0)])
-    return {**document, "kind": "choice", "choices": [options[i].strip() for i in order]}
+    return {**document, "kind": "choice", "choices": [str(options[i]).strip() for i in order]}
 
 
 def _olympiad(row: Row) -> Document:
@@ -249,7 +250,9 @@ def _local_rows(path: Path, source: Benchmark) -> list[Row]:
     return rows
 
 
+@functools.cache
 def _hub_rows(source: Benchmark) -> list[Row]:
+    """Rows from the Hub, or from its local cache; asked for once a process."""
     import datasets
 
     try:
