@@ -347,7 +347,10 @@ def load_tokenizer(
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
     except (OSError, ValueError) as error:
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SettingError(f"tokenizer: cannot load {path!r}: {first}") from error
+        raise SettingError(
+            f"tokenizer: cannot load {path!r}: {first.rstrip('.')}; give a folder or a hub id; a "
+            "gated or private one needs its conditions accepted on the hub, and HF_TOKEN"
+        ) from error
     try:
         eos = GenerationConfig.from_pretrained(path, **options).eos_token_id
     except (OSError, ValueError):

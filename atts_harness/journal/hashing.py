@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -37,6 +37,11 @@ def prompt_hash(messages: Sequence[Message]) -> str:
     """Digest of chat messages; equal for the same question asked in the same words."""
     text = json.dumps([(m.role, m.content) for m in messages])
     return _digest(text.encode(), 8)
+
+
+def documents_hash(prompts: Iterable[str]) -> str:
+    """Digest of which documents were asked, by their prompts' digests, in any order."""
+    return _digest("\n".join(sorted(prompts)).encode(), 8)
 
 
 def difference(recorded: str, asked: str) -> str:

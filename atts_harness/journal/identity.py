@@ -29,7 +29,7 @@ FREE_SETTINGS = frozenset(
 )
 # How much of a task is asked for: a run may be continued with more or fewer documents. What its
 # provenance and its nominal rate tell is compared piece by piece already.
-FREE_OF_A_TASK = frozenset({"problems", "samples", "provenance", "nominal_rate"})
+FREE_OF_A_TASK = frozenset({"problems", "samples", "documents", "provenance", "nominal_rate"})
 VARIES = "varies by problem"
 """What a task's record says where its problems differ; each is compared by itself then."""
 MOST_NAMED = 5

@@ -67,7 +67,9 @@ class EndpointBackend(InProcess):
     """
 
     max_length = LONGEST_REQUEST
-    capabilities = Capabilities(scores=False, scores_read_cache=False, seeds=False, top_logprobs=0)
+    capabilities = Capabilities(
+        scores=False, scores_read_cache=False, seeds=False, top_logprobs=0, counts_ids=False
+    )
 
     def __init__(self, endpoint: Endpoint, timeout: float) -> None:
         self.tokenizer = Utf8()

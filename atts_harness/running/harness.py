@@ -27,6 +27,7 @@ from atts_harness.errors import (
     SettingError,
 )
 from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.hashing import documents_hash
 from atts_harness.journal.identity import REPLIES
 from atts_harness.journal.provenance import run_provenance
 from atts_harness.ledger.prices import prices_of
@@ -148,12 +149,16 @@ class Harness:
     def record(self, groups: Sequence[Group]) -> RunRecord:
         """What is being run."""
         tasks: dict[str, dict[str, Any]] = {}
+        prompts: dict[str, list[str]] = {}
         for group in groups:
+            prompts.setdefault(group.problem.task, []).append(group.problem.prompt_hash)
             entry = tasks.setdefault(group.problem.task, _task_entry(group))
             entry["problems"] += 1
             entry["samples"] += len(group.samples)
             # A bank made from this run later has to say what its scores depend on.
             entry["provenance"] = self._provenance.get(group.problem.task, {})
+        for task, hashes in prompts.items():
+            tasks[task]["documents"] = documents_hash(hashes)
         return RunRecord(
             harness=__version__,
             replies=REPLIES,

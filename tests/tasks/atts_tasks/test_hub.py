@@ -13,6 +13,7 @@ import sys
 
 import pytest
 from atts_tasks.data import BENCHMARKS
+from atts_tiny.paths import draft_path
 from hub import Hub
 
 LOAD = """
@@ -22,6 +23,16 @@ from atts_tasks.data import load
 for name in sys.argv[1:]:
     try:
         print(json.dumps([name, len(load(name)["test"])]))
+    except SettingError as error:
+        print(json.dumps([name, str(error)]))
+"""
+TOKENIZERS = """
+import json, sys
+from atts_harness.errors import SettingError
+from atts_harness.tokenizer import load_tokenizer
+for name in sys.argv[1:]:
+    try:
+        print(json.dumps([name, load_tokenizer(name).vocab_size]))
     except SettingError as error:
         print(json.dumps([name, str(error)]))
 """
@@ -172,3 +183,16 @@ def test_a_refusal_comes_before_a_model_is_opened(hub, tmp_path):
     args = f"backend=sglang,draft_url={nowhere},target_url={nowhere}"
     shown = ask(hub, tmp_path, EVALUATE, args)
     assert shown[-1].startswith("cannot load HuggingFaceH4/MATH-500")
+
+
+def test_a_models_tokenizer_comes_from_the_hub_or_says_what_is_missing(hub, tmp_path):
+    files = {p.name: p.read_bytes() for p in draft_path().iterdir() if p.suffix != ".safetensors"}
+    hub.put("org/model", files)
+    hub.refuse("org/gated", status=403, headers={"X-Error-Code": "GatedRepo"})
+    shown = ask(hub, tmp_path, TOKENIZERS, "org/model", "org/gated", "org/none")
+    found = dict(map(json.loads, shown))
+    assert found["org/model"] == 570
+    for name in ("org/gated", "org/none"):
+        assert name in found[name]
+        assert "HF_TOKEN" in found[name]
+        assert "\n" not in found[name]
