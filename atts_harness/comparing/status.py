@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -25,6 +26,8 @@ from atts_harness.comparing.plan import NAME, Plan
 from atts_harness.errors import RunDirError, SettingError
 from atts_harness.files import decode, read_file
 from atts_harness.private import append_to, make_folder
+
+logger = logging.getLogger("atts_harness.comparing")
 
 FILE = "compare.json"
 CELL = "cell.json"
@@ -211,7 +214,9 @@ def read_status(folder: Path) -> Status | None:
             f"out: {path} is of version {found.version}, this package reads {VERSION}; choose "
             "another `out`"
         )
-    if found.digest is not None and found.digest != found.sealed().digest:
+    if found.digest is None:
+        logger.warning("%s has no digest (early releases wrote none): damage goes unseen", path)
+    elif found.digest != found.sealed().digest:
         raise RunDirError(
             f"out: {path} is damaged, or was edited: choose another `out` (or take its `digest` "
             "out, if you changed it on purpose)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from atts_harness.conformal.provenance import Provenance
 from atts_harness.conformal.published import from_questions, read_npy
 from atts_harness.errors import SettingError
 from atts_harness.files import decode, read_file
+
+logger = logging.getLogger("atts_harness.conformal")
 
 FORMAT: Literal["atts-bank"] = "atts-bank"
 VERSION = 1
@@ -147,7 +150,13 @@ def _bank(about: _About, columns: Mapping[str, Sequence[Any]], path: Path) -> Ba
         evaluation_questions=about.evaluation_questions,
         origin=about.origin,
     )
-    if about.digest is not None and about.digest != digest_of(bank):
+    if about.digest is None:
+        logger.warning(
+            "bank=%s has no digest (early releases wrote none), so damage would not be noticed; "
+            "`atts calibrate` makes one that has",
+            path,
+        )
+    elif about.digest != digest_of(bank):
         raise SettingError(
             f"bank={path}: damaged, or edited since it was written: make it again with `atts "
             "calibrate` (or take its `digest` out, if you changed it on purpose)"

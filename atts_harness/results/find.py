@@ -10,6 +10,7 @@ from typing import Any
 
 from atts_harness import plugins
 from atts_harness.errors import AttsError, SettingError
+from atts_harness.files import read_lines
 from atts_harness.journal.reader import open_run
 from atts_harness.journal.schema import JOURNAL
 from atts_harness.results import plain_json, published
@@ -158,16 +159,11 @@ def _from_file(path: Path) -> SavedTask:
 
 
 def _first_row(path: Path) -> Mapping[str, Any]:
-    try:
-        with published.opened(path) as lines:
-            for number, line in enumerate(lines, 1):
-                if line.strip():
-                    row = plain_json.decode(line, f"{path}: line {number}")
-                    if not isinstance(row, dict):
-                        raise SettingError(f"{path}: line {number} is not an object")
-                    return row
-    except (OSError, EOFError) as error:
-        raise SettingError(f"{path}: cannot be read: {error}") from error
+    for number, line in read_lines(path):
+        row = plain_json.decode(line, f"{path}: line {number}")
+        if not isinstance(row, dict):
+            raise SettingError(f"{path}: line {number} is not an object")
+        return row
     raise SettingError(f"{path}: empty")
 
 

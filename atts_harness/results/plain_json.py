@@ -10,6 +10,10 @@ from typing import Any
 import msgspec
 
 from atts_harness.errors import SettingError
+from atts_harness.files import read_file
+
+MOST_BYTES = 1 << 30
+"""Of a results file: lm-eval puts the configuration of every task into it."""
 
 
 def decode(raw: bytes, where: str) -> Any:
@@ -30,11 +34,23 @@ def decode(raw: bytes, where: str) -> Any:
         raise SettingError(f"{where} is not JSON: nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as first:
         try:
-            return json.loads(raw.decode("utf-8", "replace"), parse_constant=lambda _: None)
+            text = raw.decode("utf-8", "replace")
+            return _whole(json.loads(text, parse_constant=lambda _: None))
         except RecursionError as error:
             raise SettingError(f"{where} is not JSON: nested too deeply") from error
         except ValueError:
             raise SettingError(f"{where} is not JSON: {first}") from first
+
+
+def _whole(value: Any) -> Any:
+    """A value without half surrogate pairs, which no file and no terminal can take."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    if isinstance(value, dict):
+        return {_whole(key): _whole(one) for key, one in value.items()}
+    return value
 
 
 def read(path: Path, what: str) -> Any:
@@ -48,11 +64,7 @@ def read(path: Path, what: str) -> Any:
         SettingError: it cannot be read, or is no JSON.
     """
     try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise SettingError(f"{path}: not {what}: {error}") from error
-    try:
-        return decode(raw, "it")
+        return decode(read_file(path, "it", MOST_BYTES), "it")
     except SettingError as error:
         raise SettingError(f"{path}: not {what}: {error}") from error
 

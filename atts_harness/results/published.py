@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from atts_harness.errors import SettingError
+from atts_harness.files import read_lines
 from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Sampled
 from atts_harness.results.golds import question_key, readable
@@ -17,6 +17,7 @@ from atts_harness.results.values import Question, SavedQuestion, SavedTask
 
 PUBLISHED = "published"
 PUBLISHED_REGEX = "published_regex"
+MOST_REPEATS = 100_000
 JOIN = "\n\n"
 """What the published code puts between two chunks."""
 
@@ -55,26 +56,15 @@ def read_traces(path: Path | str) -> Iterator[Trace]:
     Raises:
         SettingError: missing, or not such a file; names the line.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SettingError(f"{path}: no such file")
     decoder = msgspec.json.Decoder(Trace)
-    number = 0
-    try:
-        with opened(path) as lines:
-            for line in lines:
-                number += 1
-                if line.strip():
-                    yield decoder.decode(line)
-    except (msgspec.DecodeError, OSError, EOFError, RecursionError, ValueError) as error:
-        raise SettingError(f"{path}: line {number}: not a published trace: {error}") from error
-
-
-def opened(path: Path) -> IO[bytes]:
-    """A file, unpacked if it is gzipped, whatever its name."""
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if zipped else path.open("rb")  # type: ignore[return-value]
+    for number, line in read_lines(Path(path)):
+        try:
+            trace = decoder.decode(line)
+        except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+            raise SettingError(f"{path}: line {number}: not a published trace: {error}") from error
+        if not 0 <= trace.repeat < MOST_REPEATS:
+            raise SettingError(f"{path}: line {number}: repeat {trace.repeat} is none")
+        yield trace
 
 
 def trace_text(turns: Iterable[TraceTurn]) -> str:

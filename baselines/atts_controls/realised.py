@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from atts_harness.errors import JournalError, SettingError
+from atts_harness.files import decode, read_file
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.statistics import TakeoverCount
 from atts_harness.records import TakeoverStatistics
@@ -60,12 +61,8 @@ def realised_rates(path: str) -> dict[str, float]:
 
 
 def _of_results(path: Path) -> dict[str, TakeoverStatistics]:
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=_Results)
-    except (OSError, msgspec.DecodeError) as error:
-        raise SettingError(
-            f"rate_of={path}: is no results file of a run of this harness: {error}"
-        ) from error
+    what = f"rate_of={path}: is no results file of a run of this harness"
+    found: _Results = decode(read_file(path, what), _Results, what)
     return {task: of.takeover for task, of in found.config.atts.statistics.items()}
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, cast
 
 import msgspec
 
+from atts_harness.comparing.source import read_yaml
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.settings import struct_from
 from atts_harness.strategy import StrategyOptions
@@ -90,14 +91,7 @@ def resolve(options: FileOptions) -> Rules:
 
 
 def _from_file(path: str) -> dict[str, Any]:
-    import yaml  # type: ignore[import-untyped]
-
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"config: cannot read {path!r}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingError(f"config: {path!r} is no YAML file: {_one_line(error)}") from error
+    found = read_yaml(Path(path), f"config: {path}").data
     if not isinstance(found, dict):
         raise SettingError(f"config: {path!r} holds no fields; it must map field names to values")
     values: dict[str, Any] = {}
@@ -122,7 +116,3 @@ def _tell(path: str, name: str, value: Any) -> None:
         )
     logger.info("config %s: %s=%s is not used; the run's own setting is `%s`",
                 path, name, value, DEPLOYMENT[name])  # fmt: skip
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -25,6 +25,8 @@ PROMPT_FIELDS = (
 )
 """Of a task's configuration: what its prompts are made with."""
 BUDGETS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+MOST_SAMPLES = 2_000_000
+"""Of a task."""
 MODEL = "model"
 GREEDY = 0.0
 PARAMETERS = ("temperature", "top_p", "top_k", "min_p")
@@ -134,12 +136,18 @@ def _task(file: _File, name: str, path: Path, run: RunRecord | None, atts: _Atts
     log = _log(path, name)
     ends = file.results[name].get(PASS_1_INTERVAL)
     stderr = _stderr(file, name, accuracy)
+    problems = _count(file.counts.get(name, {}).get("effective"))
+    repeats = max(1, _count(config.get("repeats")))
+    if problems < 0 or problems * repeats > MOST_SAMPLES:
+        raise SettingError(
+            f"{path}: {name}: {problems} problems x {repeats} samples cannot be: it is damaged"
+        )
     return TaskResults(
         task=name,
         conditions=_conditions(file, name, run, ours, accuracy),
         metrics=metrics,
-        problems=_count(file.counts.get(name, {}).get("effective")),
-        repeats=max(1, _count(config.get("repeats"))),
+        problems=problems,
+        repeats=repeats,
         accuracy=accuracy,
         graded_here=ours,
         log=log,
@@ -224,9 +232,9 @@ def _sampling_of(given: Mapping[str, Any]) -> dict[str, float | None]:
 
 def texts(until: Any) -> tuple[str, ...] | None:
     """Texts that end a sample, in an order of their own; None if they are not told."""
-    if until is None:
-        return None
-    return (until,) if isinstance(until, str) else tuple(sorted(map(str, until)))
+    if isinstance(until, str):
+        return (until,)
+    return tuple(sorted(map(str, until))) if isinstance(until, list | tuple) else None
 
 
 def _identity(file: _File, tasks: Mapping[str, TaskResults]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from atts_harness.errors import SettingError
+from atts_harness.files import read_lines
 from atts_harness.grading.grade import Grade, Sampled
 from atts_harness.results import plain_json
 from atts_harness.results.runs import question_of
@@ -202,17 +203,11 @@ def _line(row: Mapping[str, Any], path: Path, number: int) -> _Line:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    try:
-        with path.open("rb") as lines:
-            for number, line in enumerate(lines, 1):
-                if not line.strip():
-                    continue
-                row = plain_json.decode(line, f"{path}: line {number}")
-                if not isinstance(row, dict):
-                    raise SettingError(f"{path}: line {number} is no sample of lm-eval's logs")
-                yield number, row
-    except OSError as error:
-        raise SettingError(f"{path}: cannot be read: {error.strerror}") from error
+    for number, line in read_lines(path):
+        row = plain_json.decode(line, f"{path}: line {number}")
+        if not isinstance(row, dict):
+            raise SettingError(f"{path}: line {number} is no sample of lm-eval's logs")
+        yield number, row
 
 
 def _numbers(own: Mapping[int, Any]) -> dict[int, int]:

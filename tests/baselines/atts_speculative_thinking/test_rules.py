@@ -122,7 +122,7 @@ def test_what_is_given_wins_over_the_file_even_if_it_is_the_default(tmp_path):
         ("begin_token_num: 0", "begin_token_num: expected `int` >= 1"),
         ("TARGET_VALIDATION_KEYWORDS: {verfy: [a]}", "unknown field `verfy`"),
         ("- a\n- b", "holds no fields"),
-        ("a: [", "no YAML file"),
+        ("a: [", "is no YAML"),
         ("speculative_model_name: null", "strategy=target-only"),
         ("original_recap_token_num: 300", "exceeds max_recap_token_num"),
     ],
@@ -136,7 +136,7 @@ def test_a_wrong_file_is_refused_with_the_remedy(tmp_path, content, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(SettingError, match=r"config: cannot read .*gone\.yml"):
+    with pytest.raises(SettingError, match=r"config: .*gone\.yml: no such file"):
         rules(config=str(tmp_path / "gone.yml"))
 
 

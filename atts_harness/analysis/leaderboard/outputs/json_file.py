@@ -8,6 +8,7 @@ import msgspec
 
 from atts_harness.analysis.leaderboard.rows import FORMAT, VERSION, Leaderboard
 from atts_harness.errors import SettingError
+from atts_harness.files import decode, read_file
 
 
 def write_json(leaderboard: Leaderboard, path: Path) -> None:
@@ -22,20 +23,16 @@ def read_json(path: Path) -> Leaderboard:
     Raises:
         SettingError: it is not one, or of a version that is not known here.
     """
-    try:
-        raw = path.read_bytes()
-        head = msgspec.json.decode(raw, type=_Head)
-    except (OSError, msgspec.DecodeError) as error:
-        raise SettingError(f"{path}: not a leaderboard.json: {error}") from error
+    what = f"{path}: not a leaderboard.json"
+    raw = read_file(path, what)
+    head: _Head = decode(raw, _Head, what)
     if head.format != FORMAT or head.version != VERSION:
         raise SettingError(
             f"{path}: is {head.format or 'unknown'} version {head.version}, this reads {FORMAT} "
             f"version {VERSION}; run `atts report` again on the runs"
         )
-    try:
-        return msgspec.json.decode(raw, type=Leaderboard)
-    except msgspec.DecodeError as error:
-        raise SettingError(f"{path}: not a leaderboard.json: {error}") from error
+    found: Leaderboard = decode(raw, Leaderboard, what)
+    return found
 
 
 class _Head(msgspec.Struct):
