@@ -26,6 +26,7 @@ lint: $(STAMP)      ## formatter, linter, type checker
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 
 bench: $(STAMP)     ## what is timed: client cost, schedules, grading, conformal decisions
 	$(BIN)/python -m benchmarks

@@ -99,6 +99,13 @@ class _Worker:
 _MODULE = "atts_harness.grading.workers"
 
 
+def processors() -> int:
+    """How many processors this process may use; not every system tells that of one process."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Grader:
     """A pool of grading processes; safe to use from several threads.
 
@@ -113,7 +120,7 @@ class Grader:
             workers: most processes at a time; default: the processors, at most four.
             seconds: limit of one comparison, in processor time.
         """
-        self._most = workers or min(4, len(os.sched_getaffinity(0)))
+        self._most = workers or min(4, processors())
         self._seconds = seconds
         self._workers: list[_Worker] = []
         self._known: OrderedDict[tuple[str, Gold], Verdict] = OrderedDict()

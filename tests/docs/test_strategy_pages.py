@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from atts_controls import plugin as controls
-from atts_specreason import plugin as specreason
+from atts_specreason import specreason
 from atts_speculative_thinking import plugin as speculative_thinking
 from atts_speculative_thinking.rules import Rules
 

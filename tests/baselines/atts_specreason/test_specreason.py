@@ -1,8 +1,7 @@
 """SpecReason's rules, as published, and the options that change them."""
 
 import pytest
-from atts_specreason.options import JUDGE_PREFILL, JUDGE_QUESTION
-from atts_specreason.strategy import SpecReason
+from atts_specreason.specreason import JUDGE_PREFILL, JUDGE_QUESTION, SpecReason
 
 from atts_harness.errors import SettingError
 from atts_harness.testing.play import play
