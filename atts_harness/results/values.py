@@ -30,6 +30,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
         budget: kept tokens a sample may have.
         until: texts that end a sample.
         extractor: whose answer is graded; for a task that grades itself the name of its metric.
+        models: by role the `ModelIdentity` that answered, as plain data, without where it ran.
     """
 
     version: str | None = None
@@ -40,6 +41,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     budget: int | None = None
     until: tuple[str, ...] | None = None
     extractor: str | None = None
+    models: dict[str, dict[str, Any]] = {}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import msgspec
 
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.conformal.provenance import fingerprint
+from atts_harness.identity import decisive, read_identity
 from atts_harness.records import RunRecord
 from atts_harness.results.values import Conditions, TaskResults
 
@@ -58,6 +59,7 @@ def of_row(
         budget=own.get("max_tokens"),
         until=None if until is None else tuple(sorted(map(str, until))),
         extractor=extractor or None,
+        models={role: _portable(told) for role, told in run.roles.items()},
     )
 
 
@@ -125,8 +127,32 @@ def _differences(
         else:
             yield f"{name} {mine}, there {other}"
     yield from _sampling_differences(ours.sampling, theirs.sampling)
+    yield from _model_differences(ours.models, theirs.models)
     if None not in (ours.documents, theirs.documents) and ours.documents != theirs.documents:
         yield _other_documents(our_samples, their_samples)
+
+
+def _portable(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Who answered, without where and when."""
+    identity = read_identity(told)
+    return msgspec.structs.replace(identity, server={}, started=None, probe=None).record()
+
+
+def _model_differences(
+    ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Rows of two pairs are compared on purpose; two models under one name are not."""
+    for role in sorted(ours.keys() & theirs.keys()):
+        mine, other = read_identity(ours[role]), read_identity(theirs[role])
+        if _last(mine.model) != _last(other.model):
+            continue
+        for change in decisive(other, mine):
+            if change.name != "model":  # a path here, a hub id there
+                yield f"{role} of one name: {change.name} {change.after}, there {change.before}"
+
+
+def _last(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2].lower()
 
 
 def _sampling_differences(
