@@ -9,10 +9,9 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from atts_harness import plugins
+from atts_harness import plugins, terminal
 from atts_harness._version import __version__
 from atts_harness.discovery import FAULTS, OURS
 from atts_harness.errors import AttsError
@@ -91,7 +90,7 @@ def show_plugins() -> None:
         (f"{p.name} (default)" if p.value.default else p.name, p.distribution, p.value.summary)
         for p in plugins.presets().values()
     ]
-    console = Console()
+    console = terminal.console()
     for title, rows in (
         ("Strategies (model_args: strategy=)", strategies),
         ("Backends (backend=)", backends),
@@ -121,9 +120,9 @@ def show_plugins() -> None:
 def _print(
     console: Console, title: str, columns: Iterable[str], rows: Iterable[tuple[str, str, str]]
 ) -> None:
-    table = Table(*columns, title=escape(title), title_justify="left")
+    table = Table(*columns, title=title, title_justify="left")
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*row)
     console.print(table)
 
 

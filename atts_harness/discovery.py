@@ -7,17 +7,16 @@ is asked is left out: a warning names it and its package, and `atts plugins` sho
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pluggy
 
-from atts_harness import hookspecs
+from atts_harness import hookspecs, neutral
 from atts_harness.hookspecs import PROJECT
 
-logger = logging.getLogger("atts_harness.plugins")
+logger = neutral.logger("atts_harness.plugins")
 
 OURS = "atts-harness"
 NOT_INSTALLED = "(not installed)"

@@ -33,6 +33,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from atts_harness.neutral import plain
 from atts_harness.secrecy import hide
 
 __all__ = [
@@ -72,6 +73,10 @@ class AttsError(Exception):
     """
 
     retryable: bool = False
+
+    def __str__(self) -> str:
+        """Its message; names, paths and servers' words in it are harmless to show."""
+        return plain(super().__str__())
 
     def __init__(self, message: str = "") -> None:
         super().__init__(hide(message))

@@ -7,9 +7,9 @@ generation, whether or not the tokenizer lists it among its ends.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
+from atts_harness import neutral
 from atts_harness.errors import SettingError
 from atts_harness.message import Message
 
@@ -21,7 +21,7 @@ MARK = "ATTS-4711"
 WORDS = "Is 3 < 4 & 'a' = \"b\"?\nThink about {it} " + "and again " * 40 + "until \\boxed{4711}."
 REMEDY = "give a template that works with chat_template=FILE, or another model"
 
-logger = logging.getLogger("atts_harness.templates")
+logger = neutral.logger("atts_harness.templates")
 
 
 def check_template(render: Render) -> None:

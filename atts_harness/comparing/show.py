@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from atts_harness import terminal
 from atts_harness.comparing.status import CellStatus, Status
 from atts_harness.running.progress import clock
 
@@ -86,7 +87,7 @@ class Show:
 
 def make_console() -> Console:
     """The terminal; elsewhere wide enough for tables, and without colours."""
-    console = Console()
+    console = terminal.console()
     return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -20,6 +19,7 @@ from typing import IO, Any, Literal
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness._version import __version__
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import NAME, Plan
@@ -27,7 +27,7 @@ from atts_harness.errors import RunDirError, SettingError
 from atts_harness.files import decode, read_file
 from atts_harness.private import append_to, make_folder
 
-logger = logging.getLogger("atts_harness.comparing")
+logger = neutral.logger("atts_harness.comparing")
 
 FILE = "compare.json"
 CELL = "cell.json"

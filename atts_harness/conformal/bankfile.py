@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness.conformal.arrays import MOST_BYTES, MOST_SCORES, read_npz, refuse_pickle
 from atts_harness.conformal.bank import Bank, digest_of, validated
 from atts_harness.conformal.provenance import Provenance
@@ -17,7 +17,7 @@ from atts_harness.conformal.published import from_questions, read_npy
 from atts_harness.errors import SettingError
 from atts_harness.files import decode, read_file
 
-logger = logging.getLogger("atts_harness.conformal")
+logger = neutral.logger("atts_harness.conformal")
 
 FORMAT: Literal["atts-bank"] = "atts-bank"
 VERSION = 1

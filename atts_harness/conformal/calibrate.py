@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness.conformal.bank import Bank, bank_of
 from atts_harness.conformal.provenance import Provenance, of_run
 from atts_harness.conformal.pvalues import scores_needed
@@ -19,7 +19,7 @@ from atts_harness.records import DecisionRecord
 if TYPE_CHECKING:
     from atts_harness.journal.reader import RecordedRun
 
-logger = logging.getLogger("atts_harness.conformal")
+logger = neutral.logger("atts_harness.conformal")
 
 
 class TurnRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from atts_harness import terminal
 from atts_harness.arguments import parse_arguments, parse_object
 from atts_harness.conformal.bank import Bank
 from atts_harness.conformal.bankfile import write_bank
@@ -123,7 +123,7 @@ def _check_suffix(out: Path) -> None:
 
 def _write(bank: Bank, out: Path, run: Path) -> None:
     write_bank(bank, out)
-    console = Console()
+    console = terminal.console()
     rows = by_turn(bank)
     rate = bank.rate or 0.0
     small = {row.turn for row in too_small(rows, rate)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness.conformal import provenance as provenances
 from atts_harness.conformal.bank import Bank, validated
 from atts_harness.conformal.bankfile import read_bank
@@ -35,7 +35,7 @@ from atts_harness.errors import SettingError
 from atts_harness.strategy import RunInfo
 
 IN_MEMORY = "(in memory)"
-logger = logging.getLogger("atts_harness.conformal")
+logger = neutral.logger("atts_harness.conformal")
 
 
 def make_policy(

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness.errors import SettingError
 from atts_harness.identity import changes, read_identity
 
-logger = logging.getLogger("atts_harness.conformal")
+logger = neutral.logger("atts_harness.conformal")
 
 _NAMED = 3
 

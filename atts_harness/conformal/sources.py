@@ -6,17 +6,17 @@ turns and problems; how a rank becomes a decision is the policy's business.
 
 from __future__ import annotations
 
-import logging
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from atts_harness import neutral
 from atts_harness.conformal.banks import RankingBank
 from atts_harness.conformal.options import Coverage
 from atts_harness.errors import SettingError
 from atts_harness.records import SampleId
 
-logger = logging.getLogger("atts_harness.conformal")
+logger = neutral.logger("atts_harness.conformal")
 
 NewBank = Callable[[], RankingBank]
 

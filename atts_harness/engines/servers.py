@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import random
 import re
@@ -16,6 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from atts_harness import neutral
 from atts_harness.engines import guardian
 from atts_harness.errors import (
     AttsError,
@@ -26,7 +26,7 @@ from atts_harness.errors import (
 )
 from atts_harness.private import append_to, make_folder
 
-logger = logging.getLogger("atts_harness.engines")
+logger = neutral.logger("atts_harness.engines")
 
 GRACE_SECONDS = 8.0
 POLL_SECONDS = 0.25

@@ -6,17 +6,17 @@ figures wherever they come from.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness.analysis.statistics import maj_at_k, pass_at_k
 from atts_harness.grading.equivalence import Gold, Verdict
 from atts_harness.grading.extraction import EXTRACTORS, LLM, extract
 from atts_harness.grading.workers import Grader, candidates, default
 
-log = logging.getLogger(__name__)
+log = neutral.logger(__name__)
 
 KS = (1, 2, 4, 8, 16)
 """The k of pass@k, as far as there are repeats."""

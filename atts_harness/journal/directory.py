@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import socket
 import sqlite3
@@ -19,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from atts_harness import neutral
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
 from atts_harness.journal.identity import brief, differences, warnings
@@ -30,7 +30,7 @@ from atts_harness.private import append_to, make_folder
 from atts_harness.records import EXTRACTOR, SCHEMA_VERSION, RunRecord, SampleId
 
 T = TypeVar("T")
-logger = logging.getLogger("atts_harness.journal")
+logger = neutral.logger("atts_harness.journal")
 
 _held: set[Path] = set()  # POSIX locks do not hold off the process that has them
 

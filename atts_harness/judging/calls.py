@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,10 +11,11 @@ from typing import TypeVar
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness.errors import BackendError
 from atts_harness.judging.llm import ChatReply
 
-logger = logging.getLogger("atts_harness.judging")
+logger = neutral.logger("atts_harness.judging")
 
 T = TypeVar("T")
 

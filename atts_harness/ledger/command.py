@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from atts_harness import terminal
     from atts_harness.journal.reader import RecordedRun
 
 
@@ -27,7 +28,6 @@ def show_ledger(
 ) -> None:
     """Show what a run cost so far: tokens, seconds, faults, use of slots."""
     import msgspec
-    from rich.console import Console
 
     from atts_harness.journal.reader import open_run
     from atts_harness.ledger.recorded import call_rows, ledger_of, sample_rows, write_lines
@@ -42,7 +42,7 @@ def show_ledger(
             text = msgspec.json.format(msgspec.json.encode(summary), indent=2)
             sys.stdout.write(text.decode() + "\n")
             return
-        console = Console()
+        console = terminal.console()
         if summary["calls"]:
             console.print(_calls(summary))
         for line in _facts(opened, summary):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
-from atts_harness import errors, guards
+from atts_harness import errors, guards, neutral
 from atts_harness.backend import Backend, GenerateReply, GenerateRequest, ScoreReply
 from atts_harness.errors import (
     BackendError,
@@ -24,7 +23,7 @@ from atts_harness.records import CallKey, CallRecord, Fault
 from atts_harness.running.clock import Clock
 from atts_harness.running.engine import Engine
 
-logger = logging.getLogger("atts_harness.running")
+logger = neutral.logger("atts_harness.running")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0
 LONGEST_WAIT = 300.0  # whatever a server asks for

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from atts_harness import neutral
 from atts_harness.backend import Backend
 from atts_harness.errors import (
     BackendError,
@@ -32,7 +32,7 @@ from atts_harness.identity import changes, in_words
 from atts_harness.running.clock import Clock
 from atts_harness.running.slots import Slots
 
-logger = logging.getLogger("atts_harness.running")
+logger = neutral.logger("atts_harness.running")
 
 FAILURES_IN_A_ROW = 8  # at 10 % of random failures this happens by chance once in 10^8 calls
 FIRST_PROBE, LONGEST_PROBE = 0.5, 10.0

@@ -8,9 +8,9 @@ for when the run is resumed; a call that is recorded is never made again.
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 
+from atts_harness import neutral
 from atts_harness.backend import Backend, GenerateReply, GenerateRequest, Sampling
 from atts_harness.errors import AttsError, BackendError, EngineGoneError
 from atts_harness.grading.extraction import LLM, Kind, extractors_of
@@ -20,7 +20,7 @@ from atts_harness.running.client import Calls, failure_of
 from atts_harness.running.engine import Engine
 from atts_harness.settings import RunOptions
 
-logger = logging.getLogger("atts_harness.running")
+logger = neutral.logger("atts_harness.running")
 
 JUDGE = "judge"
 FORM = 1

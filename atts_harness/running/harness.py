@@ -10,7 +10,6 @@ import asyncio
 import dataclasses
 import datetime
 import importlib.metadata
-import logging
 import platform
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -19,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-from atts_harness import plugins
+from atts_harness import neutral, plugins
 from atts_harness._version import __version__
 from atts_harness.backend import Backend, BackendSpec, Role
 from atts_harness.errors import (
@@ -39,7 +38,7 @@ from atts_harness.settings import Settings
 from atts_harness.strategy import Group, RunInfo, Strategy
 
 T = TypeVar("T")
-logger = logging.getLogger("atts_harness.running")
+logger = neutral.logger("atts_harness.running")
 
 CLOSE_SECONDS = 15.0
 HURRIED_SECONDS = 2.0

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from atts_harness.neutral import plain
 from atts_harness.private import append_to
 from atts_harness.secrecy import HIDDEN, hide
 
@@ -38,7 +39,7 @@ class Redacting(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return redacted(super().format(record))
+        return plain(redacted(super().format(record)))
 
 
 @contextlib.contextmanager

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, TextIO
 
+from atts_harness import terminal
+from atts_harness.neutral import plain
 from atts_harness.records import CallRecord, DecisionRecord, SampleRecord
 from atts_harness.running.observers import Observers
 
@@ -154,7 +156,7 @@ def _lines(tally: Tally, out: TextIO) -> Iterator[None]:
         while not ended.wait(pause):
             pause = LINE_SECONDS
             if (line := tally.line()) != last:
-                print(f"atts: {line}", file=out, flush=True)
+                print(f"atts: {plain(line)}", file=out, flush=True)
                 last = line
 
     thread = threading.Thread(target=tell, name="atts-progress", daemon=True)
@@ -164,7 +166,7 @@ def _lines(tally: Tally, out: TextIO) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        print(f"atts: {tally.line()}", file=out, flush=True)
+        print(f"atts: {plain(tally.line())}", file=out, flush=True)
 
 
 @contextlib.contextmanager
@@ -194,7 +196,6 @@ def _live(tally: Tally, out: TextIO) -> Iterator[None]:
 
 
 def _display(out: TextIO) -> Progress:
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     return Progress(
@@ -203,5 +204,5 @@ def _display(out: TextIO) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[details]}"),
-        console=Console(file=out, stderr=False),
+        console=terminal.console(file=out, stderr=False),
     )

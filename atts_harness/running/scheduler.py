@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from atts_harness import neutral
 from atts_harness.backend import Backend, Role
 from atts_harness.errors import (
     BackendError,
@@ -34,7 +34,7 @@ from atts_harness.running.slots import Slots
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Group, Outcome, Problem, Sample
 
-logger = logging.getLogger("atts_harness.running")
+logger = neutral.logger("atts_harness.running")
 
 GRACE_SECONDS = 7.0  # for calls in flight when a run is stopped; closing takes some, too
 LAST_COMMIT_SECONDS = 0.1

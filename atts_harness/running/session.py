@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from atts_harness import plugins
+from atts_harness import neutral, plugins
 from atts_harness.backend import Backend, Role
 from atts_harness.errors import (
     SAMPLES_FAILED,
@@ -26,6 +25,7 @@ from atts_harness.journal.plan import planned
 from atts_harness.lanes import lanes_of
 from atts_harness.ledger.prices import prices_of
 from atts_harness.ledger.sums import Ledger
+from atts_harness.neutral import plain
 from atts_harness.records import RunRecord, SampleId, SampleRecord
 from atts_harness.running.control import Control
 from atts_harness.running.interrupts import command_line, handled, resume_hint
@@ -36,7 +36,7 @@ from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Group, StrategyOptions
 
-logger = logging.getLogger("atts_harness.running")
+logger = neutral.logger("atts_harness.running")
 
 Await = Callable[[Coroutine[Any, Any, list[SampleRecord]]], list[SampleRecord]]
 MOST_NAMED = 10
@@ -234,7 +234,7 @@ def _nominal(groups: Sequence[Group]) -> float | None:
 
 def _say(message: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may be gone; the run is winding down
-        print(f"atts: {message}", file=sys.stderr, flush=True)
+        print(f"atts: {plain(message)}", file=sys.stderr, flush=True)
 
 
 def _name(sample: SampleId) -> str:

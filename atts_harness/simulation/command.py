@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from atts_harness import terminal
     from atts_harness.simulation.plans import Plan, PlanRow
     from atts_harness.simulation.traces import Trace
 
@@ -52,7 +53,6 @@ def show_plan(
     Example: atts plan --pair r1-llama-8b-qwq-32b --gpus h100:3 --strategy atts --sweep repeats=1,16
     """
     import msgspec
-    from rich.console import Console
 
     from atts_harness.simulation.costs import gpu_of
     from atts_harness.simulation.plans import Plan, plan_rows
@@ -75,7 +75,7 @@ def show_plan(
         data = msgspec.json.format(msgspec.json.encode(rows), indent=2)
         sys.stdout.write(data.decode() + "\n")
         return
-    console = Console()
+    console = terminal.console()
     for table in _tables(plan, rows):
         console.print(table)
     for line in _notes(plan, rows):

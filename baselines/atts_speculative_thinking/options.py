@@ -6,19 +6,19 @@ own default is "not given".
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness.comparing.source import read_yaml
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.settings import struct_from
 from atts_harness.strategy import StrategyOptions
 from atts_speculative_thinking.rules import Rules
 
-logger = logging.getLogger(__name__)
+logger = neutral.logger(__name__)
 
 # What the published files say about models and devices; a run has settings of its own for it.
 DEPLOYMENT = {

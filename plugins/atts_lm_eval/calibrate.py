@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
+from atts_harness import neutral
 from atts_harness.errors import SettingError
 from atts_harness.framework import CalibrationRun
 from atts_lm_eval import bridge, upstream
 
-log = logging.getLogger("lm_eval.atts")
+log = neutral.logger("lm_eval.atts")
 
 # The scores have to come from the run that will use them, less its bank; online calibration takes
 # over at the nominal rate from the start, which later turns' scores depend on.

@@ -17,12 +17,14 @@ import os
 import sys
 from collections.abc import Sequence
 
+from atts_harness import neutral
 from atts_harness.errors import SAMPLES_FAILED
 from atts_harness.ledger.statistics import unjudged_in_words
+from atts_harness.neutral import plain
 from atts_harness.records import SampleRecord, TakeoverStatistics
 
 MOST_NAMED = 20
-log = logging.getLogger("lm_eval.atts")
+log = neutral.logger("lm_eval.atts")
 
 _lines: list[str] = []
 
@@ -76,7 +78,7 @@ def _end() -> None:
     if not _lines:
         return
     for line in _lines:
-        print(f"lm_eval: {line} (exit status {SAMPLES_FAILED})", file=sys.stderr)
+        print(f"lm_eval: {plain(line)} (exit status {SAMPLES_FAILED})", file=sys.stderr)
     logging.shutdown()  # what was registered before us is not called any more
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # whoever read it is gone

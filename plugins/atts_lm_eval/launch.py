@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
+from atts_harness import neutral
 from atts_harness.errors import SettingError
 from atts_harness.grading.extraction import extractors_of
 from atts_harness.settings import Settings, convert, parse_settings
 
-log = logging.getLogger("lm_eval.atts")
+log = neutral.logger("lm_eval.atts")
 
 # What lm-eval's command passes when nobody gave the flag.
 UNSAID_DEVICE = "cuda:0"

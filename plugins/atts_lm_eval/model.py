@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import atexit
 import functools
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
-from atts_harness import plugins
+from atts_harness import neutral, plugins
 from atts_harness.errors import SettingError
 from atts_harness.ledger.statistics import by_task
 from atts_harness.records import SampleRecord
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 excepthook.install()
 wording.remember_tasks()
-log = logging.getLogger("lm_eval.atts")
+log = neutral.logger("lm_eval.atts")
 _LM: Any = upstream.model_base()
 
 

@@ -6,7 +6,6 @@ are the same request object several times over; they are numbered here in the or
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.generation import all_settings
 from atts_harness.grading.extraction import Kind, has_answer
 from atts_harness.journal.hashing import prompt_hash
+from atts_harness.neutral import logger
 from atts_harness.records import SampleId
 from atts_harness.settings import Settings, TaskSampling
 from atts_harness.strategy import Group, Problem, Sample, Strategy
@@ -23,7 +23,7 @@ from atts_harness.transcript import Message, Prompt
 from atts_lm_eval.prompts import ChatPrompt, framing, messages_of
 from atts_lm_eval.wording import wording_of
 
-log = logging.getLogger("lm_eval.atts")
+log = logger("lm_eval.atts")
 
 MakeStrategy = Callable[[Mapping[str, Any], Mapping[str, Any]], Strategy]
 

@@ -8,13 +8,13 @@ own, so that limits, retries and the journal apply as they do to samples.
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from atts_harness import neutral
 from atts_harness.backend import Backend, Role
 from atts_harness.errors import SampleFailedError, SettingError
 from atts_harness.records import SampleId, SampleRecord
@@ -33,7 +33,7 @@ from atts_harness.transcript import Message, Piece, Prompt, Segment, Transcript
 from atts_lm_eval import upstream
 from atts_lm_eval.prompts import ChatPrompt, messages_of
 
-log = logging.getLogger("lm_eval.atts")
+log = neutral.logger("lm_eval.atts")
 
 LOGPROB = "logprob"
 GREEDY = "greedy"

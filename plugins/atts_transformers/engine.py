@@ -6,7 +6,6 @@ generation and as much of the waiting contexts as fits, and hands back what is f
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
@@ -17,6 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from atts_harness import neutral
 from atts_harness.backend import (
     GenerateReply,
     GenerateRequest,
@@ -36,7 +36,7 @@ from atts_transformers.rows import RowTable
 from atts_transformers.sampling import draw, uniform
 from atts_transformers.stops import StopFinder
 
-log = logging.getLogger(__name__)
+log = neutral.logger(__name__)
 
 
 class Runner(Protocol):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from atts_harness import neutral
 from atts_harness.backend import GenerateReply, GenerateRequest, ScoreReply, ScoreRequest
 from atts_transformers.rows import Row
 
-log = logging.getLogger(__name__)
+log = neutral.logger(__name__)
 Outcome = GenerateReply | ScoreReply | BaseException
 
 

@@ -5,17 +5,17 @@ No list of architectures says which; a comparison with a plain forward pass of t
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from atts_harness import neutral
 from atts_harness.errors import SettingError
 from atts_transformers.packed import PackedRunner, Work
 from atts_transformers.plain import CACHE_NAMES, PlainRunner
 
-log = logging.getLogger(__name__)
+log = neutral.logger(__name__)
 
 # Mean difference of logits over their spread, by bytes a number: rounding, nothing else.
 PACKING_TOLERANCE = {2: 5e-2, 4: 1e-4, 8: 1e-4}

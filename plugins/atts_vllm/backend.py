@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import logging
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from atts_harness import guards
+from atts_harness import guards, neutral
 from atts_harness.backend import (
     BackendSpec,
     GenerateReply,
@@ -58,7 +57,7 @@ PROBE_TOKENS = 300
 
 
 NOT_TRUSTED = "%s: scores do not use the engine's atts_tail plugin: %s"
-logger = logging.getLogger("atts_harness.engines")
+logger = neutral.logger("atts_harness.engines")
 
 
 class Model(msgspec.Struct):

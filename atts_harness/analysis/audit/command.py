@@ -28,8 +28,8 @@ def show_audit(
 ) -> None:
     """Audit a run's takeover control: realised against nominal rates, and what they are worth."""
     import msgspec
-    from rich.console import Console
 
+    from atts_harness import terminal
     from atts_harness.analysis.audit.loading import audit_path
     from atts_harness.analysis.audit.tables import render
 
@@ -38,6 +38,6 @@ def show_audit(
         data = msgspec.json.format(msgspec.json.encode(audits), indent=2)
         sys.stdout.write(data.decode() + "\n")
         return
-    console = Console()
+    console = terminal.console()
     for found in audits:
         console.print(render(found))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atts_harness import terminal
 from atts_harness.analysis.html import MOST_SAMPLES
 from atts_harness.errors import MissingExtraError, SettingError
 
@@ -82,7 +83,7 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         found = made.leaderboard
         if not found.rows:
             raise SettingError(nothing(found))
-        console = Console()
+        console = terminal.console()
         if not console.is_terminal:
             console = Console(width=WIDTH)
         console.print(render(found), highlight=False)

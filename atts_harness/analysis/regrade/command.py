@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from atts_harness import terminal
 from atts_harness.errors import SettingError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def regrade_command(
             known = partial(documents, **given)
         tasks = saved_tasks(run, known)
         folder = out or (run if run.is_dir() else run.parent)
-        console = Console()
+        console = terminal.console()
         needed = logic.calls_needed(tasks, extractor)
         if dry_run:
             if needed or judge:

@@ -13,6 +13,7 @@ import typer
 from atts_harness import plugins
 from atts_harness.arguments import parse_arguments
 from atts_harness.errors import BackendError, SettingError, UnknownSettingError
+from atts_harness.neutral import plain
 
 if TYPE_CHECKING:
     from atts_harness.backend import Backend as OpenBackend
@@ -314,7 +315,7 @@ def _pinned(requirement: str) -> str | None:
 def _show(finding: Finding) -> None:
     level = typer.style(f"{finding.level:7}", fg=COLOURS[finding.level])
     remedy = f"\n          -> {finding.remedy}" if finding.remedy else ""
-    typer.echo(f"  {level} {finding.subject}: {finding.text}{remedy}")
+    typer.echo(plain(f"  {level} {finding.subject}: {finding.text}{remedy}"))
 
 
 def add_commands(app: typer.Typer) -> None:

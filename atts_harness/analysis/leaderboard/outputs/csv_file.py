@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from atts_harness.analysis.leaderboard.columns import Column, columns_of
 from atts_harness.analysis.leaderboard.rows import Leaderboard, Row
+from atts_harness.neutral import field
 
 
 def csv_text(leaderboard: Leaderboard) -> str:
@@ -40,4 +41,5 @@ def _line(leaderboard: Leaderboard, row: Row, columns: Sequence[Column]) -> dict
             line[f"{column.csv}_low"] = found.low if found else None
             line[f"{column.csv}_high"] = found.high if found else None
     line["notes"] = "; ".join(row.notes)
-    return line
+    # Names come from outside, and a spreadsheet takes some of them for formulas.
+    return {key: field(value) if isinstance(value, str) else value for key, value in line.items()}

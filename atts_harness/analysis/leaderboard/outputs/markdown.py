@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from atts_harness import neutral
 from atts_harness.analysis.leaderboard.outputs.sheets import Section, about, sections
 from atts_harness.analysis.leaderboard.rows import Leaderboard
 
@@ -14,18 +15,18 @@ def markdown(leaderboard: Leaderboard) -> str:
     for section in sections(leaderboard):
         lines += list(_section(section))
     lines += ["## How to read this", ""]
-    lines += [f"- {_escaped(words)}" for words in about(leaderboard)]
+    lines += [f"- {neutral.markdown(words)}" for words in about(leaderboard)]
     return "\n".join(lines) + "\n"
 
 
 def _section(section: Section) -> Iterator[str]:
-    yield f"## {_escaped(section.title)}"
+    yield f"## {neutral.markdown(section.title)}"
     yield ""
     for words in section.differs:
-        yield f"Not beside the first table: {_escaped(words)}."
+        yield f"Not beside the first table: {neutral.markdown(words)}."
         yield ""
     for sheet in section.sheets:
-        yield f"**{_escaped(sheet.title)}**"
+        yield f"**{neutral.markdown(sheet.title)}**"
         yield ""
         yield _line(name.replace("\n", " ") for name in sheet.head)
         yield _line("---" if words else "---:" for words in sheet.words)
@@ -33,17 +34,10 @@ def _section(section: Section) -> Iterator[str]:
             yield _line(row)
         yield ""
     for note in section.notes:
-        yield f"- {_escaped(note)}"
+        yield f"- {neutral.markdown(note)}"
     if section.notes:
         yield ""
 
 
 def _line(cells: Iterable[str]) -> str:
-    return f"| {' | '.join(_escaped(cell) for cell in cells)} |"
-
-
-def _escaped(text: str) -> str:
-    """Names of models and strategies come from outside: nothing of them is markup."""
-    for sign in "\\`*_|<>[]":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
+    return f"| {' | '.join(neutral.markdown(cell) for cell in cells)} |"
