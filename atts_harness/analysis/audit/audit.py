@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
+from scipy import stats
 
 from atts_harness.analysis.audit.signal import Auc, signal_quality
 from atts_harness.analysis.audit.turns import EFFECTIVE, AuditedTurn
@@ -279,9 +280,7 @@ def uniformity(name: str, turns: Sequence[AuditedTurn], seed: int = 0) -> Unifor
 
 def ks_distance(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
     """Largest gap between the empirical distribution of values and the uniform one on [0, 1]."""
-    ordered = np.sort(values)
-    steps = np.arange(len(ordered) + 1) / len(ordered)
-    return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
+    return float(stats.kstest(values, "uniform", method="asymp").statistic)
 
 
 def dependence(turns: Sequence[AuditedTurn]) -> Dependence:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from atts_harness.analysis.audit.turns import AuditedTurn
 from atts_harness.analysis.statistics import cluster_bootstrap
@@ -80,10 +81,12 @@ def signal_quality(
 
 
 def wins(scores: Floats, wrong: Flags) -> tuple[float, int]:
-    """Pairs (wrong, right) in which the wrong one scores higher, ties half; and all pairs."""
-    bad, good = scores[wrong], np.sort(scores[~wrong])
-    low, high = np.searchsorted(good, bad, "left"), np.searchsorted(good, bad, "right")
-    return float((low + high).sum()) / 2, len(bad) * len(good)
+    """Mann-Whitney's U: pairs (wrong, right) with the higher score wrong, ties half; all pairs."""
+    bad, good = scores[wrong], scores[~wrong]
+    if not len(bad) or not len(good):
+        return 0.0, 0
+    found = stats.mannwhitneyu(bad, good, method="asymptotic")
+    return float(found.statistic), len(bad) * len(good)
 
 
 def _auc(name: str, scores: Floats, wrong: Flags, questions: Sequence[Hashable], seed: int) -> Auc:

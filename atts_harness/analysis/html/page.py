@@ -30,7 +30,8 @@ from atts_harness.analysis.html.figures_run import of_run
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import Point, points_of
 from atts_harness.analysis.html.view import View, read_row
-from atts_harness.analysis.leaderboard.columns import Column, shown_columns
+from atts_harness.analysis.leaderboard.column import Column
+from atts_harness.analysis.leaderboard.columns import shown_columns
 from atts_harness.analysis.leaderboard.rows import Leaderboard, Row, Table
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.errors import SettingError

@@ -15,11 +15,12 @@ import msgspec
 from atts_harness._version import __version__
 from atts_harness.analysis.leaderboard.comparisons import comparisons
 from atts_harness.analysis.leaderboard.conditions import MODEL, differences, unknown
-from atts_harness.analysis.leaderboard.loading import Loaded, Options, load, tasks_of
+from atts_harness.analysis.leaderboard.loading import Loaded, load, tasks_of
 from atts_harness.analysis.leaderboard.oracle import oracles
 from atts_harness.analysis.leaderboard.references import with_speedups
 from atts_harness.analysis.leaderboard.rows import Leaderboard, Refusal, Row, Table
 from atts_harness.analysis.leaderboard.samples import RowSamples
+from atts_harness.analysis.leaderboard.sources import Options
 from atts_harness.ledger.statistics import unjudged_in_words
 from atts_harness.results.find import find
 

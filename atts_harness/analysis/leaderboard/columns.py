@@ -7,66 +7,16 @@ show what it writes, CSV its figure, and `key` is where `leaderboard.json` has i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 from atts_harness.analysis.leaderboard import numbers
+from atts_harness.analysis.leaderboard.column import Column, Shown, Value, stands
 from atts_harness.analysis.leaderboard.numbers import UNKNOWN
 from atts_harness.analysis.leaderboard.rows import Interval, Row
 
-Value = float | int | str | bool | None
-Shown = Literal["always", "some", "differs", "extra", "never"]
-"""In which tables a column stands: in all; where a row has something other than 0 in it; where rows
-differ in it; on the page behind "all columns"; in none."""
-
 ACCURACY, TAKEOVER, TOKENS = "accuracy", "takeover", "tokens a sample"
 COMPUTE, TIME, CALLS, SETUP = "compute", "time", "calls a sample", "set-up"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column.
-
-    Attributes:
-        key: what the figure is called in `leaderboard.json`, dotted.
-        csv: its name in CSV; "" where it is in no line of its own there.
-        title: heading.
-        group: of which table it is part.
-        value: the figure; None is an empty cell and sorts last.
-        write: how it is shown.
-        cell: what the whole cell says, where that is more than the figure.
-        interval: of the figure, shown behind it.
-        about: what it is, for a tooltip and the documentation.
-        text: where it stands in the terminal and in Markdown.
-        page: where it stands on the page.
-        words: whether it holds words, not figures.
-    """
-
-    key: str
-    csv: str
-    title: str
-    group: str
-    value: Callable[[Row], Value]
-    write: Callable[[float], str] = str
-    cell: Callable[[Row], str] | None = None
-    interval: Callable[[Row], Interval | None] | None = None
-    about: str = ""
-    text: Shown = "always"
-    page: Shown = "always"
-    words: bool = False
-
-    def show(self, row: Row) -> str:
-        """What the cell says."""
-        if self.cell is not None:
-            return self.cell(row)
-        value = self.value(row)
-        if value is None:
-            return UNKNOWN
-        return value if isinstance(value, str) else self.write(value)
-
-    def ends(self, row: Row) -> str:
-        """The interval behind the figure; "" if there is none."""
-        return "" if self.interval is None else numbers.ends(self.interval(row))
 
 
 PAIR = Column(
@@ -109,20 +59,15 @@ def shown_columns(rows: Sequence[Row], where: Literal["text", "page"]) -> list[C
         column
         for column in every
         if column.group in there
-        and _stands(column.text if where == "text" else column.page, column, rows)
+        and stands(column.text if where == "text" else column.page, column, rows)
     ]
 
 
-def _stands(when: Shown, column: Column, rows: Sequence[Row]) -> bool:
-    if when == "some":
-        return any(column.value(row) for row in rows)
-    if when == "differs":
-        return len({column.value(row) for row in rows}) > 1
-    return when != "never"
-
-
 def _accuracy(rows: Sequence[Row]) -> Iterator[Column]:
-    for name, what, found in (("pass", "is right", _pass), ("maj", "votes right", _maj)):
+    for name, what, found in (
+        ("pass", "is right", attrgetter("pass_at")),
+        ("maj", "is right", attrgetter("maj_at")),
+    ):
         ks = sorted({int(k) for row in rows for k in found(row)})
         common = _common([set(found(row)) for row in rows if found(row)])
         for k in map(str, ks):
@@ -141,7 +86,7 @@ def _accuracy(rows: Sequence[Row]) -> Iterator[Column]:
                 if one
                 else f"chance that one of {k} samples is right"
                 if name == "pass"
-                else f"chance that the vote of {k} samples {what}",
+                else f"chance that the vote of {k} samples is right",
                 text=show,
                 page=show,
             )
@@ -315,51 +260,43 @@ def _compute(rows: Sequence[Row]) -> Iterator[Column]:
         )
 
 
-def _time() -> list[Column]:
-    def of(
-        key: str, title: str, write: Callable[[float], str], about: str, show: Shown = "always"
-    ) -> Column:
-        return Column(
+TIMES: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
+    ("latency_p50", "p50 s", numbers.seconds, "median seconds of a sample"),
+    ("latency_p95", "p95 s", numbers.seconds, "95 % of samples took at most so many seconds"),
+    ("makespan", "makespan s", numbers.seconds, "from the first sample's start to the last's end"),
+    ("samples_per_second", "samples/s", numbers.figure, "samples over makespan"),
+    (
+        "speedup_target_only",
+        "× target-only",
+        numbers.ratio,
+        "speedup against target-only of the same pair at the same concurrency",
+    ),
+    (
+        "speedup_synchronous",
+        "× synchronous",
+        numbers.ratio,
+        "speedup against synchronous of the same pair at the same concurrency",
+    ),
+    (
+        "computing_over_waiting",
+        "computing / waiting",
+        numbers.intensity,
+        "time in engines over time waiting for slots and siblings",
+    ),
+)
+
+
+def _time() -> Iterator[Column]:
+    for key, title, write, about in TIMES:
+        yield Column(
             f"speed.{key}",
             key,
             title,
             TIME,
-            lambda row: getattr(row.speed, key),
+            lambda row, key=key: getattr(row.speed, key),  # type: ignore[misc]
             write,
             about=about,
-            page=show,
         )
-
-    return [
-        of("latency_p50", "p50 s", numbers.seconds, "median seconds of a sample"),
-        of("latency_p95", "p95 s", numbers.seconds, "95 % of samples took at most so many seconds"),
-        of(
-            "makespan",
-            "makespan s",
-            numbers.seconds,
-            "from the first sample's start to the last one's end",
-        ),
-        of("samples_per_second", "samples/s", numbers.figure, "samples over makespan"),
-        of(
-            "speedup_target_only",
-            "× target-only",
-            numbers.ratio,
-            "speedup against target-only of the same pair at the same concurrency",
-        ),
-        of(
-            "speedup_synchronous",
-            "× synchronous",
-            numbers.ratio,
-            "speedup against synchronous of the same pair at the same concurrency",
-        ),
-        of(
-            "computing_over_waiting",
-            "computing / waiting",
-            numbers.intensity,
-            "time in engines over time waiting for slots and siblings",
-            "extra",
-        ),
-    ]
 
 
 def _calls(rows: Sequence[Row]) -> Iterator[Column]:
@@ -425,14 +362,6 @@ def _setup() -> list[Column]:
         of("source.run_dir", "run_dir", lambda row: row.source.run_dir),
         of("source.results", "results", lambda row: row.source.results),
     ]
-
-
-def _pass(row: Row) -> dict[str, Interval]:
-    return row.pass_at
-
-
-def _maj(row: Row) -> dict[str, Interval]:
-    return row.maj_at
 
 
 def _common(found: Sequence[set[str]]) -> str:

@@ -67,8 +67,8 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
 
         from atts_harness.analysis.leaderboard import build as leaderboard
         from atts_harness.analysis.leaderboard.flops import parse_parameters
-        from atts_harness.analysis.leaderboard.loading import Options
         from atts_harness.analysis.leaderboard.outputs.terminal import render
+        from atts_harness.analysis.leaderboard.sources import Options
 
         if not 0 < level < 1:
             raise SettingError(f"--level {level}: must lie between 0 and 1, such as 0.95")

@@ -2,49 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from atts_harness.analysis.leaderboard import conditions, costs, parts
+from atts_harness.analysis.leaderboard.complete import complete
 from atts_harness.analysis.leaderboard.rows import Interval, Refusal, Row
-from atts_harness.analysis.leaderboard.samples import RowSamples, add_missing, graded
+from atts_harness.analysis.leaderboard.samples import RowSamples, graded
 from atts_harness.analysis.leaderboard.scores import counts, maj_at, pass_at
+from atts_harness.analysis.leaderboard.sources import Options, Source, sources_of
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.identity import score_routes
-from atts_harness.journal.reader import RecordedRun, open_run
-from atts_harness.ledger.prices import Price
+from atts_harness.journal.reader import open_run
 from atts_harness.ledger.statistics import unjudged_in_words
 from atts_harness.records import RunRecord, SampleId
 from atts_harness.results.find import Found, bare
 from atts_harness.results.golds import METRIC, Documents
 from atts_harness.results.runs import task_of
-from atts_harness.results.values import Results, TaskResults
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a report is made with.
-
-    Attributes:
-        level: nominal coverage of intervals.
-        force: put rows together that differ, and read runs that are not finished; both marked.
-        prices: by role; a run's own count where there are none.
-        parameters: by role, in place of what weight files say.
-        documents: a task's documents, for run directories without sample logs.
-    """
-
-    level: float = 0.95
-    force: bool = False
-    prices: Mapping[str, Price] = field(default_factory=dict)
-    parameters: Mapping[str, float] = field(default_factory=dict)
-    documents: Documents | None = None
 
 
 @dataclass(frozen=True)
@@ -62,39 +42,6 @@ class Loaded:
     forced: tuple[str, ...] = ()
 
 
-@dataclass
-class Source:
-    """One task of one run: everything that its row is made from.
-
-    Attributes:
-        path: what to call it.
-        task: which task.
-        run: its run directory, opened.
-        results: the results that the row is of.
-        notes: what a reader has to know; grows.
-        forced: what only `--force` let through; grows.
-    """
-
-    path: Path
-    task: str
-    run: RecordedRun | None
-    results: Results | None
-    notes: list[str] = field(default_factory=list)
-    forced: list[str] = field(default_factory=list)
-
-    @property
-    def record(self) -> RunRecord | None:
-        """What was run, by the directory where there is one; None for another model."""
-        if self.run is not None:
-            return self.run.record
-        return None if self.results is None else self.results.run
-
-    @property
-    def told(self) -> TaskResults | None:
-        """What the results say of the task."""
-        return None if self.results is None else self.results.tasks.get(self.task)
-
-
 def load(found: Iterable[Found], options: Options) -> tuple[list[Loaded], list[Refusal]]:
     """Rows of everything that was found, a task at a time; and what could not be used, and why."""
     loaded: list[Loaded] = []
@@ -105,7 +52,7 @@ def load(found: Iterable[Found], options: Options) -> tuple[list[Loaded], list[R
                 run = None if one.run_dir is None else stack.enter_context(open_run(one.run_dir))
                 if run is not None and not options.force:
                     run.require_complete()
-                sources = list(_sources(one, run))
+                sources = list(sources_of(one, run))
             except AttsError as error:
                 refused.append(Refusal(path=str(one.path), reason=bare(error, one.path)))
                 continue
@@ -123,66 +70,9 @@ def tasks_of(loaded: Sequence[Loaded]) -> list[str]:
     return list(dict.fromkeys(one.row.task for one in loaded))
 
 
-def _sources(one: Found, run: RecordedRun | None) -> Iterator[Source]:
-    names = [task for results in one.results for task in results.tasks]
-    if run is not None:
-        planned = [sample.task for sample in run.planned()]
-        if not planned:
-            raise SettingError(f"{one.path}: the run has no samples")
-        # `TASK#1` are further questions of one document; lm-eval's results have them under TASK.
-        names += [task for task in planned if task.partition("#")[0] not in names]
-    for task in dict.fromkeys(names):
-        having = [results for results in one.results if task in results.tasks]
-        if not having:
-            yield Source(one.path, task, run, None)
-        for kept, notes in _chosen(having, task):
-            yield Source(one.path, task, run, kept, notes)
-
-
-def _chosen(having: Sequence[Results], task: str) -> Iterator[tuple[Results, list[str]]]:
-    """Of equal results the newest; of a run that went on with more documents the largest.
-
-    Results under other settings are a row of their own, never left out.
-    """
-    newest: dict[tuple[str, ...], list[Results]] = {}
-    for results in having:
-        newest.setdefault(results.identity, []).append(results)
-    last = [group[-1] for group in newest.values()]
-    for group in newest.values():
-        results, notes = group[-1], []
-        if len(group) > 1:
-            notes.append(f"{len(group) - 1} older results of the same run left out")
-        if any(_part(results.tasks[task], other.tasks[task]) for other in last):
-            continue  # said beside the larger ones
-        for other in last:
-            told = other.tasks[task]
-            if _part(told, results.tasks[task]):
-                notes.append(
-                    f"results of {told.problems} of its problems ({other.path.name}) left out: "
-                    "they are a part of these"
-                )
-        yield results, notes
-
-
-def _part(one: TaskResults, whole: TaskResults) -> bool:
-    """Whether results are of a part of the questions of others, by their logs."""
-    if one.samples is None or whole.samples is None or one.problems >= whole.problems:
-        return False
-    if one.conditions != whole.conditions or one.repeats != whole.repeats:
-        return False
-    return _keys(one) <= _keys(whole)
-
-
-def _keys(told: TaskResults) -> set[str]:
-    try:
-        return {one.question.key for one in told.samples or ()}
-    except SettingError:  # it is refused with its own words when its row is made
-        return set()
-
-
 def _load(source: Source, options: Options) -> Loaded:
     samples = _samples(source, options)
-    missing, ids = _complete(source, samples, options.force)
+    missing, ids = complete(source, samples, options.force)
     _say(source)
     cost = _costs(source, ids)
     source.notes += _score_routes(source.record, cost)
@@ -275,82 +165,6 @@ def _graded_here(
             "logs (--output_path, --log_samples)"
         )
     return graded(task_of(path, task, lambda _: known), leave_out=dropped)
-
-
-def _complete(
-    source: Source, samples: RowSamples | None, force: bool
-) -> tuple[int, set[SampleId] | None]:
-    """Hold a row's samples against what was asked for.
-
-    Returns:
-        How many samples are missing, which then count as wrong; and the row's samples, None where
-        they are not known one by one.
-
-    Raises:
-        SettingError: some are missing and nobody forces it.
-    """
-    lost: list[SampleId] = []
-    told = source.told
-    if samples is not None and told is not None and told.log is not None:
-        lost = _cut(samples, told, source.run)
-        if lost and not force:
-            raise SettingError(
-                f"{told.log}: holds {_held(samples, lost)} of "
-                f"{len(samples.ids | set(lost))} samples that the results count; "
-                "it was cut, or belongs to another run"
-            )
-    asked = samples.ids | set(lost) if samples is not None else None
-    if source.run is not None:
-        absent = [s for s in source.run.missing() if s.task == source.task]
-        lost += [s for s in absent if s not in set(lost)]
-        known = {s for s in source.run.planned() if s.task == source.task}
-        if asked is not None and not asked <= known | set(lost):
-            raise SettingError(
-                "the results have samples that the run directory was never asked for: they are of "
-                "another run"
-            )
-        if asked is None:
-            asked = known - set(source.run.dropped())
-        elif extra := len(known - asked - set(source.run.dropped()) - set(lost)):
-            source.notes.append(
-                f"the run directory has {extra} more samples of this task; they are not in these "
-                "results and not in this row"
-            )
-    if samples is not None:
-        add_missing(samples, [s for s in lost if not _is_there(samples, s)])
-    if lost:
-        of = len(asked | set(lost)) if asked is not None else len(lost)
-        words = f"not finished: {len(lost)} of {of} samples are missing and count as wrong"
-        source.notes.append(words)
-        source.forced.append(words)
-    return len(lost), asked
-
-
-def _is_there(samples: RowSamples, id_: SampleId) -> bool:
-    grade = samples.grades.get(id_)
-    return grade is not None and grade.failed is not None and grade.failed == "missing"
-
-
-def _cut(samples: RowSamples, told: TaskResults, run: RecordedRun | None) -> list[SampleId]:
-    """Samples that the results count and the log does not hold.
-
-    Documents get the run's numbers where there is a run, else numbers that no document has.
-    """
-    lost = [
-        SampleId(samples.task, doc, repeat)
-        for doc, count in samples.repeats.items()
-        for repeat in range(count, told.repeats)
-    ]
-    planned = {s.doc for s in run.planned() if s.task == samples.task} if run is not None else ()
-    numbers = itertools.chain(
-        sorted(set(planned) - samples.questions.keys()), itertools.count(-1, -1)
-    )
-    docs = itertools.islice(numbers, max(0, told.problems - len(samples.questions)))
-    return lost + [SampleId(samples.task, d, r) for d in docs for r in range(told.repeats)]
-
-
-def _held(samples: RowSamples, lost: Sequence[SampleId]) -> int:
-    return len(samples.ids - set(lost))
 
 
 def _say(source: Source) -> None:

@@ -6,7 +6,8 @@ import csv
 import io
 from collections.abc import Sequence
 
-from atts_harness.analysis.leaderboard.columns import Column, columns_of
+from atts_harness.analysis.leaderboard.column import Column
+from atts_harness.analysis.leaderboard.columns import columns_of
 from atts_harness.analysis.leaderboard.rows import Leaderboard, Row
 from atts_harness.neutral import field
 

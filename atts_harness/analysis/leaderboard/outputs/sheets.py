@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from atts_harness.analysis.leaderboard import columns, numbers
-from atts_harness.analysis.leaderboard.columns import Column
+from atts_harness.analysis.leaderboard.column import Column
 from atts_harness.analysis.leaderboard.numbers import UNKNOWN
 from atts_harness.analysis.leaderboard.rows import (
     INDISTINCT,

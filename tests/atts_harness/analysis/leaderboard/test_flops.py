@@ -13,7 +13,7 @@ from atts_harness.analysis.leaderboard.flops import (
     parse_parameters,
     size_of,
 )
-from atts_harness.analysis.leaderboard.loading import Options
+from atts_harness.analysis.leaderboard.sources import Options
 from atts_harness.backend import GenerateReply, Usage
 from atts_harness.errors import SettingError
 from atts_harness.records import CallKey, CallRecord, SampleId

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from atts_harness.analysis.leaderboard.build import report
-from atts_harness.analysis.leaderboard.loading import Options
 from atts_harness.analysis.leaderboard.outputs.csv_file import csv_text
 from atts_harness.analysis.leaderboard.outputs.json_file import read_json, write_json
 from atts_harness.analysis.leaderboard.outputs.markdown import markdown
 from atts_harness.analysis.leaderboard.outputs.terminal import render
 from atts_harness.analysis.leaderboard.rows import INDISTINCT, Leaderboard
+from atts_harness.analysis.leaderboard.sources import Options
 from atts_harness.analysis.statistics import clustered_mean, pass_at_k
 from atts_harness.errors import SettingError
 from atts_harness.ledger.prices import Price

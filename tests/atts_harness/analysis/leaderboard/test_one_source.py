@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from atts_harness.analysis.leaderboard.build import report
-from atts_harness.analysis.leaderboard.loading import Options
+from atts_harness.analysis.leaderboard.sources import Options
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import Planned
 from atts_harness.journal.reader import open_run

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from atts_harness.analysis.leaderboard.build import report
 from atts_harness.analysis.leaderboard.command import report_command
-from atts_harness.analysis.leaderboard.loading import Options
+from atts_harness.analysis.leaderboard.sources import Options
 from atts_harness.errors import AttsError, MissingExtraError, SettingError
 from atts_harness.results.golds import PROMPTS
 

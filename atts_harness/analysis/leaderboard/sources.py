@@ -1,0 +1,129 @@
+"""What rows are made from: a task of a run, of results, or of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atts_harness.errors import SettingError
+from atts_harness.journal.reader import RecordedRun
+from atts_harness.ledger.prices import Price
+from atts_harness.records import RunRecord
+from atts_harness.results.find import Found
+from atts_harness.results.golds import Documents
+from atts_harness.results.values import Results, TaskResults
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a report is made with.
+
+    Attributes:
+        level: nominal coverage of intervals.
+        force: put rows together that differ, and read runs that are not finished; both marked.
+        prices: by role; a run's own count where there are none.
+        parameters: by role, in place of what weight files say.
+        documents: a task's documents, for run directories without sample logs.
+    """
+
+    level: float = 0.95
+    force: bool = False
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    documents: Documents | None = None
+
+
+@dataclass
+class Source:
+    """One task of one run: everything that its row is made from.
+
+    Attributes:
+        path: what to call it.
+        task: which task.
+        run: its run directory, opened.
+        results: the results that the row is of.
+        notes: what a reader has to know; grows.
+        forced: what only `--force` let through; grows.
+    """
+
+    path: Path
+    task: str
+    run: RecordedRun | None
+    results: Results | None
+    notes: list[str] = field(default_factory=list)
+    forced: list[str] = field(default_factory=list)
+
+    @property
+    def record(self) -> RunRecord | None:
+        """What was run, by the directory where there is one; None for another model."""
+        if self.run is not None:
+            return self.run.record
+        return None if self.results is None else self.results.run
+
+    @property
+    def told(self) -> TaskResults | None:
+        """What the results say of the task."""
+        return None if self.results is None else self.results.tasks.get(self.task)
+
+
+def sources_of(one: Found, run: RecordedRun | None) -> Iterator[Source]:
+    """Every task of what was found, with the results that its row is of.
+
+    Raises:
+        SettingError: the run has no samples.
+    """
+    names = [task for results in one.results for task in results.tasks]
+    if run is not None:
+        planned = [sample.task for sample in run.planned()]
+        if not planned:
+            raise SettingError(f"{one.path}: the run has no samples")
+        # `TASK#1` are further questions of one document; lm-eval's results have them under TASK.
+        names += [task for task in planned if task.partition("#")[0] not in names]
+    for task in dict.fromkeys(names):
+        having = [results for results in one.results if task in results.tasks]
+        if not having:
+            yield Source(one.path, task, run, None)
+        for kept, notes in _chosen(having, task):
+            yield Source(one.path, task, run, kept, notes)
+
+
+def _chosen(having: Sequence[Results], task: str) -> Iterator[tuple[Results, list[str]]]:
+    """Of equal results the newest; of a run that went on with more documents the largest.
+
+    Results under other settings are a row of their own, never left out.
+    """
+    newest: dict[tuple[str, ...], list[Results]] = {}
+    for results in having:
+        newest.setdefault(results.identity, []).append(results)
+    last = [group[-1] for group in newest.values()]
+    for group in newest.values():
+        results, notes = group[-1], []
+        if len(group) > 1:
+            notes.append(f"{len(group) - 1} older results of the same run left out")
+        if any(_part(results.tasks[task], other.tasks[task]) for other in last):
+            continue  # said beside the larger ones
+        for other in last:
+            told = other.tasks[task]
+            if _part(told, results.tasks[task]):
+                notes.append(
+                    f"results of {told.problems} of its problems ({other.path.name}) left out: "
+                    "they are a part of these"
+                )
+        yield results, notes
+
+
+def _part(one: TaskResults, whole: TaskResults) -> bool:
+    """Whether results are of a part of the questions of others, by their logs."""
+    if one.samples is None or whole.samples is None or one.problems >= whole.problems:
+        return False
+    if one.conditions != whole.conditions or one.repeats != whole.repeats:
+        return False
+    return _keys(one) <= _keys(whole)
+
+
+def _keys(told: TaskResults) -> set[str]:
+    try:
+        return {one.question.key for one in told.samples or ()}
+    except SettingError:  # it is refused with its own words when its row is made
+        return set()
