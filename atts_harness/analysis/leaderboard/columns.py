@@ -64,10 +64,8 @@ def shown_columns(rows: Sequence[Row], where: Literal["text", "page"]) -> list[C
 
 
 def _accuracy(rows: Sequence[Row]) -> Iterator[Column]:
-    for name, what, found in (
-        ("pass", "is right", attrgetter("pass_at")),
-        ("maj", "is right", attrgetter("maj_at")),
-    ):
+    for name in ("pass", "maj"):
+        found = attrgetter(f"{name}_at")
         ks = sorted({int(k) for row in rows for k in found(row)})
         common = _common([set(found(row)) for row in rows if found(row)])
         for k in map(str, ks):
