@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 import msgspec
 
+from atts_harness.differences import said, shown
+
 __all__ = [
     "LEVELS",
-    "LONGEST_VALUE",
     "PROBE_AGREEMENT",
     "Change",
     "Level",
@@ -35,7 +36,6 @@ PROBE_AGREEMENT = 0.25
 
 The same weights in bfloat16 on other kernels differ by some 0.05; other models by 0.5 and more.
 """
-LONGEST_VALUE = 80
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -146,7 +146,7 @@ class Change:
 
     def __str__(self) -> str:
         """In words."""
-        return f"{self.name} was {self.before}, now {self.after}"
+        return said(self.name, self.before, self.after)
 
 
 def changes(before: ModelIdentity, after: ModelIdentity) -> list[Change]:
@@ -207,5 +207,4 @@ def _shown(name: str, value: Any) -> str:
         return "the default" if name == "revision" else "not known"
     if name == "probe":
         return f"a mean log-probability of {statistics.fmean(value or [0.0]):.3f}"
-    text = repr(value)
-    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
+    return shown(value)

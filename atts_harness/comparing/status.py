@@ -23,6 +23,7 @@ from atts_harness import neutral
 from atts_harness._version import __version__
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import NAME, Plan
+from atts_harness.differences import brief
 from atts_harness.errors import RunDirError, SettingError
 from atts_harness.files import decode, read_file
 from atts_harness.private import append_to, make_folder
@@ -310,12 +311,12 @@ def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -
             continue
         found = list(_unequal("", old.identity, new.identity))
         if found:
-            changed.append(f"{cell.name}: {_brief(found)}")
+            changed.append(f"{cell.name}: {brief(found, MOST_NAMED)}")
         status.cells.append(old)
     if changed:
         raise RunDirError(
-            f"out: {_brief(changed)}. These cells were run with the earlier plan: undo the "
-            "change, give them another `name`, use another `out`, or start them afresh with "
+            f"out: {brief(changed, MOST_NAMED)}. These cells were run with the earlier plan: undo "
+            "the change, give them another `name`, use another `out`, or start them afresh with "
             "--redo NAME"
         )
     status.dropped = [cell for cell in before.values() if cell.starts]
@@ -343,8 +344,3 @@ def _unequal(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) ->
 
 def _shown(value: Any) -> str:
     return "not set" if value is None else msgspec.json.encode(value).decode()
-
-
-def _brief(found: Sequence[str]) -> str:
-    more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-    return "; ".join(found[:MOST_NAMED]) + more

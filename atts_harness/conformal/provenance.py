@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from atts_harness import neutral
+from atts_harness.differences import BANK_RUN, Difference, brief, said
 from atts_harness.errors import SettingError
 from atts_harness.identity import changes, read_identity
 
@@ -125,8 +126,8 @@ def check(bank: Provenance, run: Provenance, where: str, *, first_turns_only: bo
         compared |= {role, f"{role}_identity"}
         for change in changes(read_identity(theirs), read_identity(ours)):
             if change.level == "decides":
-                values = f"{change.before} in the bank, {change.after} in the run"
-                differences.append(f"the {role}'s {change.name} is {values}")
+                name = f"the {role}'s {change.name}"
+                differences.append(said(name, change.before, change.after, BANK_RUN))
             elif change.level == "warns":
                 logger.warning("bank=%s: the %s's %s", where, role, change)
     for name in Provenance.__struct_fields__:
@@ -137,13 +138,10 @@ def check(bank: Provenance, run: Provenance, where: str, *, first_turns_only: bo
             continue
         if theirs != ours:
             what = f" ({MEANING[name]})" if name in MEANING else ""
-            values = f"{_show(theirs)} in the bank, {_show(ours)} in the run"
-            differences.append(f"{name} is {values}{what}")
+            differences.append(Difference(name, theirs, ours).words(BANK_RUN) + what)
     if differences:
-        more = len(differences) - _NAMED
-        tail = f" (and {more} more)" if more > 0 else ""
         raise SettingError(
-            f"bank={where} was made with other settings: {'; '.join(differences[:_NAMED])}{tail}; "
+            f"bank={where} was made with other settings: {brief(differences, _NAMED)}; "
             "make one for this run with `atts calibrate`, or use calibration=online"
         )
 
@@ -155,8 +153,3 @@ def known(provenance: Provenance) -> bool:
         for name in Provenance.__struct_fields__
         if name != "task"
     )
-
-
-def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from atts_harness import neutral
+from atts_harness.differences import brief
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
-from atts_harness.journal.identity import brief, differences, warnings
+from atts_harness.journal.identity import differences, warnings
 from atts_harness.journal.plan import Planned
 from atts_harness.journal.rows import OF_SAMPLE, Rows
 from atts_harness.journal.sqlite import SqliteJournal, check_plan, connect

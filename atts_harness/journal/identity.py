@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from atts_harness.differences import unequal
 from atts_harness.identity import Change, changes, read_identity
 from atts_harness.records import RunRecord
 from atts_harness.settings import RunOptions
@@ -32,7 +33,6 @@ FREE_SETTINGS = frozenset(
 FREE_OF_A_TASK = frozenset({"problems", "samples", "documents", "provenance", "nominal_rate"})
 VARIES = "varies by problem"
 """What a task's record says where its problems differ; each is compared by itself then."""
-MOST_NAMED = 5
 
 
 def differences(
@@ -63,7 +63,7 @@ def differences(
         for who, change in _models(recorded, asked)
         if change.level == "decides"
     ]
-    return [*_unequal("", before, after), *models]
+    return [*(change.words() for change in unequal(before, after)), *models]
 
 
 def warnings(recorded: RunRecord, asked: RunRecord) -> list[str]:
@@ -82,12 +82,6 @@ def _models(recorded: RunRecord, asked: RunRecord) -> Iterator[tuple[str, Change
     for who in sorted(set(before) & set(after)):
         for change in changes(read_identity(before[who]), read_identity(after[who])):
             yield who, change
-
-
-def brief(found: list[str]) -> str:
-    """Differences as one line."""
-    more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
-    return "; ".join(found[:MOST_NAMED]) + more
 
 
 def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
@@ -118,18 +112,3 @@ def _identity(run: RunRecord, defaults: Mapping[str, Any]) -> dict[str, Any]:
         "roles": sorted(run.roles),
         "tasks": tasks,
     }
-
-
-def _unequal(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
-    for name in sorted(set(before) | set(after)):
-        old, new = before.get(name), after.get(name)
-        path = f"{where}{name}"
-        if isinstance(old, Mapping) and isinstance(new, Mapping):
-            yield from _unequal(f"{path}.", old, new)
-        elif old != new:
-            yield f"{path} was {_short(old)}, now {_short(new)}"
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -9,6 +9,7 @@ import msgspec
 
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.conformal.provenance import fingerprint
+from atts_harness.differences import HERE_THERE, said
 from atts_harness.identity import decisive, read_identity
 from atts_harness.records import RunRecord
 from atts_harness.results.values import Conditions, TaskResults
@@ -123,9 +124,9 @@ def _differences(
         if field == "prompt":
             yield f"{name} differs"
         elif field == "until":
-            yield f"{name}: {_quoted(mine)}, there {_quoted(other)}"
+            yield said(f"{name}:", _quoted(mine), _quoted(other), HERE_THERE)
         else:
-            yield f"{name} {mine}, there {other}"
+            yield said(name, str(mine), str(other), HERE_THERE)
     yield from _sampling_differences(ours.sampling, theirs.sampling)
     yield from _model_differences(ours.models, theirs.models)
     if None not in (ours.documents, theirs.documents) and ours.documents != theirs.documents:
@@ -158,7 +159,7 @@ def _last(model: str) -> str:
 def _sampling_differences(
     ours: Mapping[str, Mapping[str, float | None]], theirs: Mapping[str, Mapping[str, float | None]]
 ) -> Iterator[str]:
-    said: set[str] = set()
+    told: set[str] = set()
     for role, mine in ours.items():
         for other_role, other in theirs.items():
             if role != other_role and MODEL not in (role, other_role):
@@ -168,9 +169,9 @@ def _sampling_differences(
                 one, two = mine.get(name), other.get(name)
                 if one is not None and two is not None and one != two:
                     shown = role if role != MODEL else other_role
-                    words = f"sampling: {shown} {name} {one:g}, there {two:g}"
-                    if words not in said:
-                        said.add(words)
+                    words = said(f"sampling: {shown} {name}", f"{one:g}", f"{two:g}", HERE_THERE)
+                    if words not in told:
+                        told.add(words)
                         yield words
 
 

@@ -109,7 +109,7 @@ def test_a_bank_fits_the_run_it_was_made_for():
         ({"on_reject": "replace"}, "on_reject is 'continue'"),
         (
             {"draft": "a", "target": "b", "prompt": "c", "stop": ()},
-            r"prompt .*; draft .*; target .* \(and 1 more\)",
+            r"prompt .*; draft .*; target .*, and 1 more",
         ),
     ],
 )
