@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies bench-tail \
+.PHONY: audit demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies bench-tail \
 	test-docs test-vllm test-sglang clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
@@ -57,8 +57,11 @@ test-vllm: $(STAMP)   ## real vLLM in an environment of its own
 test-sglang: $(STAMP) ## real SGLang in an environment of its own
 	PYTHON=$(BIN)/python bash scripts/test-sglang.sh
 
+audit: $(STAMP)     ## known vulnerabilities of what is installed; "not run" where nobody can say
+	$(BIN)/python scripts/audit.py .venv-audit
+
 clean:              ## environments and builds
-	rm -rf $(VENV) .venv-vllm .venv-sglang build dist
+	rm -rf $(VENV) .venv-audit .venv-vllm .venv-sglang build dist
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' Makefile | expand -t 20
