@@ -49,7 +49,9 @@ def same_quantity(
     a, b = given.value, wanted.value
     if _is_generic(given.unit) and not _is_generic(wanted_unit):
         given = Quantity(a, noun=given.noun, rounded=given.rounded)
-    if given.unit == _RADIAN and wanted_unit != _RADIAN:
+    if given.unit == _RADIAN and wanted_unit == _DEGREE:
+        return same(a, Op("deg", (b,)))
+    if given.unit == _RADIAN and wanted_unit is None:
         given = Quantity(a)
     if wanted_unit == _DEGREE or given.unit == _DEGREE:
         return _same_angle(given, wanted, wanted_unit, same, tolerance)

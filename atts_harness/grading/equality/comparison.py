@@ -17,8 +17,10 @@ from atts_harness.grading.algebra.numbers import HardError, TooLargeError
 from atts_harness.grading.algebra.regions import as_region, canonical, is_infinite
 from atts_harness.grading.equality import members
 from atts_harness.grading.equality.amounts import Truth, same_quantity
+from atts_harness.grading.equality.literals import is_fraction, literal
 from atts_harness.grading.equality.matching import all_of, in_any_order
 from atts_harness.grading.equality.naming import (
+    Stated,
     renamed,
     stated,
 )
@@ -26,7 +28,6 @@ from atts_harness.grading.tree import (
     Based,
     Bracketed,
     Clock,
-    Date,
     Expression,
     Many,
     Matrix,
@@ -108,7 +109,7 @@ class Comparison:
             return self.region(given, wanted)
         if isinstance(wanted, Matrix):
             return members.matrix(self, given, wanted)
-        return self._other(given, wanted)
+        return literal(self, given, wanted)
 
     # Formulas
 
@@ -135,8 +136,11 @@ class Comparison:
                 return False
             return all_of(self.same(item, wanted) for item in given.items)
         if isinstance(given, Modular):
+            residue, modulus = values.real(given.value), values.real(given.modulus)
+            if residue is not None and modulus is not None and not 0 <= residue < modulus:
+                return self.doubt("a residue that is not the least")
             return self.formulas(given.value, wanted.value)
-        if isinstance(given, Ratio) and len(given.parts) == 2 and _is_fraction(wanted.value):
+        if isinstance(given, Ratio) and len(given.parts) == 2 and is_fraction(wanted.value):
             return self.formulas(Op("/", given.parts), wanted.value)
         if isinstance(given, Based):
             value = Num(Fraction(int(given.digits, given.base)))
@@ -171,7 +175,7 @@ class Comparison:
         found = stated(given)
         if found is None:
             return self.doubt("a relation that states no value")
-        if self._contradicts(found.exact):
+        if self._contradicts(found.exact) or _far_off(found):
             return False
         if found.label is not None and not found.is_label():
             return self.doubt("an equation for a value")
@@ -283,80 +287,15 @@ class Comparison:
         infinite = [is_infinite(a), is_infinite(b)]
         return a == b if any(infinite) else self.same(Quantity(a), Quantity(b))
 
-    # What is left
 
-    def _other(self, given: Node, wanted: Node) -> Truth:
-        if isinstance(given, Many) and given.items and not isinstance(wanted, Words):
-            return all_of(self.same(item, wanted) for item in given.items)
-        if isinstance(wanted, Ratio):
-            return self._ratio(given, wanted)
-        if isinstance(wanted, Based):
-            if isinstance(given, Quantity) and isinstance(given.value, Num):
-                return given.unit is None and str(given.value.value) == wanted.digits
-            return False
-        if isinstance(wanted, Clock):
-            return self._clock(given, wanted)
-        if isinstance(wanted, Date):
-            same_day = isinstance(given, Date) and (given.month, given.day) == (
-                wanted.month, wanted.day
-            )  # fmt: skip
-            return same_day and isinstance(given, Date) and wanted.year in (0, given.year)
-        if isinstance(wanted, Modular):
-            if isinstance(given, Modular):
-                equal = self.formulas(given.modulus, wanted.modulus)
-                difference = Op("+", (given.value, negated(wanted.value)))
-                residue = Op("bmod", (difference, wanted.modulus))
-                return equal and self.formulas(residue, Num(Fraction(0)))
-            return isinstance(given, Quantity) and self.formulas(given.value, wanted.value)
-        if isinstance(wanted, Words):
-            if isinstance(given, Quantity) and isinstance(given.value, Name):
-                return wanted.words == (given.value.text.lower(),)
-            if not isinstance(given, Words):
-                return self.doubt("a formula for words") if len(wanted.words) > 1 else False
-            if len(given.words) == len(wanted.words) == 1:
-                return False
-            return self.doubt("other words")
-        return False
-
-    def _ratio(self, given: Node, wanted: Ratio) -> Truth:
-        if isinstance(given, Clock) and not given.half:
-            parts: tuple[Expression, ...] = tuple(
-                Num(Fraction(n)) for n in (given.hours, given.minutes)
-            )
-        elif isinstance(given, Ratio):
-            parts = given.parts
-        elif isinstance(given, Quantity) and len(wanted.parts) == 2 and _is_fraction(given.value):
-            return self.formulas(given.value, Op("/", wanted.parts))
-        else:
-            return False
-        if len(parts) != len(wanted.parts):
-            return False
-        first, gold_first = parts[0], wanted.parts[0]
-        return all_of(
-            self.formulas(Op("*", (a, gold_first)), Op("*", (b, first)))
-            for a, b in zip(parts[1:], wanted.parts[1:], strict=True)
-        )
-
-    def _clock(self, given: Node, wanted: Clock) -> Truth:
-        if isinstance(given, Ratio) and not wanted.half:
-            return self.doubt("a ratio or a time")
-        if not isinstance(given, Clock):
-            return self.doubt("something else than a time")
-        if bool(given.half) != bool(wanted.half):
-            clocks = (given.hours, given.minutes) == (wanted.hours, wanted.minutes)
-            if _minutes(given) == _minutes(wanted) and max(given.hours, wanted.hours) > 12:
-                return True
-            return given.half != "" if clocks else False
-        return _minutes(given) == _minutes(wanted)
-
-
-def _is_fraction(value: Expression) -> bool:
-    return isinstance(value, Op) and value.head == "/"
-
-
-def _minutes(clock: Clock) -> int:
-    hours = clock.hours % 12 + (12 if clock.half == "pm" else 0) if clock.half else clock.hours
-    return hours * 60 + clock.minutes
+def _far_off(found: Stated) -> bool:
+    """Whether a rounded member differs from the exact one by a unit of its last place or more."""
+    exact = values.real(found.value.value) if isinstance(found.value, Quantity) else None
+    for member in found.rounded:
+        number = member.value if isinstance(member, Quantity) else None
+        if exact is not None and isinstance(number, Num):
+            return abs(exact - number.value) >= Fraction(1, 10 ** (number.places or 0))
+    return False
 
 
 def _difference(relation: Relation) -> Expression | None:

@@ -54,7 +54,12 @@ def many(compare: Comparison, given: Node, wanted: Many) -> Truth:
         left = _values(by_usual_order(items)) if named else items
         right = _values(by_usual_order(wanted.items)) if wants_names else wanted.items
         return in_order(left, right, compare.same)
-    return in_any_order(items, wanted.items, compare.same, as_set="set" in (kind, wanted.kind))
+
+    def same(a: Node, b: Node) -> Truth:
+        sets = [isinstance(node, Many) and node.kind == "set" for node in (a, b)]
+        return sets[0] == sets[1] and compare.same(a, b)
+
+    return in_any_order(items, wanted.items, same, as_set="set" in (kind, wanted.kind))
 
 
 def _by_name(compare: Comparison, given: Sequence[Node], wanted: Sequence[Node]) -> Truth:

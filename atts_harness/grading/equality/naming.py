@@ -24,6 +24,7 @@ from atts_harness.grading.tree import (
     Unread,
     Words,
     variables,
+    walk,
 )
 
 _ARGUMENT = re.compile(r"(?P<name>\S+)(?P<open> \( | _ )(?P<letter>[a-z])(?: \))?")
@@ -136,8 +137,15 @@ def _is_equation(left: Expression) -> bool:
     if _has_factor(left):
         return True
     names = variables(left)
-    numbered = left.head == "/" and isinstance(left.args[1], Num)
-    return numbered and len(names) == 1 and isinstance(left.args[0], Name)
+    if len(names) != 1 or left.head in ("abs", "floor", "ceil"):
+        return False
+    if left.head == "^":
+        return not isinstance(left.args[0], Name | Op) or not variables(left.args[0])
+    if left.head == "/":
+        # n(n+1)/2 counts something, x/2 and 1/x are equations.
+        counts = isinstance(left.args[0], Op) and left.args[0].head == "*"
+        return not (counts and isinstance(left.args[1], Num | Op))
+    return any(isinstance(part, Num) for part in walk(left.args[0])) and left.head != "*"
 
 
 def _has_factor(term: Expression) -> bool:

@@ -43,7 +43,7 @@ def read(
 def plain_letters(text: str) -> frozenset[str]:
     """Letters of functions that a text uses as variables: the height h of "h(b+c)/2"."""
     try:
-        return frozenset(uncalled(tokens(text)) & _FUNCTION_LETTERS)
+        return frozenset(uncalled(tokens(text)) & _FUNCTION_LETTERS) - {"f"}
     except UnreadableError:
         return frozenset()
 

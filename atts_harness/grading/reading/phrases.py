@@ -117,6 +117,9 @@ def _opens_remark(tokens: Sequence[Token]) -> bool:
     return first in _REMARKS
 
 
+_SMALL_WORDS = frozenset(["of", "in", "on", "an", "a", "the"])
+
+
 def noun(tokens: Sequence[Token]) -> str | None:
     """A noun phrase that names what a number counts, None if it may be more than that."""
     words = [token.text.lower().rstrip(".") for token in tokens if token.text != "."]
@@ -124,7 +127,9 @@ def noun(tokens: Sequence[Token]) -> str | None:
         return None
     if all(not word.isascii() for word in words):
         return "".join(words) if set(words) <= _MEASURES else None
-    if len(words) > 6 or any(word in MEANINGFUL or len(word) < 2 for word in words):
+    if len(words) > 6 or any(
+        word in MEANINGFUL or len(word) < 3 for word in words if word not in _SMALL_WORDS
+    ):
         return None
     return " ".join(words)
 

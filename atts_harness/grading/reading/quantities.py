@@ -215,7 +215,7 @@ def units(piece: Piece) -> tuple[Unit | None, int]:
             inverse = True
             at += 1
             continue
-        if text in ("*", ".") and at + 1 < len(piece):
+        if token.text in ("*", ".") and at + 1 < len(piece):
             at += 1
             continue
         fraction = _unit_fraction(piece[at:])
