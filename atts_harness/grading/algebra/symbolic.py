@@ -2,9 +2,10 @@ r"""Computer algebra for what has no value in reach: sympy's objects, judged by 
 
 Only integrals, limits, long and infinite sums, very large numbers, and inequalities that have to be
 solved come here. Everything else is compared by value in `values`, and all of it is read by our own
-grammar: math-verify's reader (0.9.0) drops letters that are also units (`6m` is 6), makes small
-letters of capitals, reads `1 1/2` as 11/2 and takes any last number of a text that it cannot read
-(huggingface/Math-Verify).
+grammar. math-verify's reader (0.9.0) drops letters that are also units (`6m` is 6), makes small
+letters of capitals, reads `1 1/2` as 11/2, takes the last number of a text that it cannot read and
+rounds before it compares (huggingface/Math-Verify issues 14 and 60); what explodes while it is read
+does not stop at its time limit (issue 65).
 
 Nothing here bounds time or memory: only worker processes, which can be killed, call it.
 math-verify's own time limit is switched off, for it works in a process's main thread only and

@@ -75,6 +75,8 @@ _MASTER = re.compile(
     re.X | re.S,
 )
 _PARAGRAPH = re.compile(r"(?<=\S)\n\n(?=\S)")
+# "12^{\\text{th": the published rule for boxes cuts at the first closing brace.
+_CUT_ORDINAL = re.compile(r"(?<=\d)\s*\^?\{?\s*\\(?:text|mathrm)\s*\{\s*(?:st|nd|rd|th)\s*$")
 _WIDE = {"quad", "qquad", "hfill", "enspace", "hspace"}
 _GROUP = r"(?:\{,\}|,\\!\s?|\\,|\\ |\\;|\\:|~| )"
 _SPACED = re.compile(rf"\d{{1,3}}(?:(?P<sep>{_GROUP})\d{{3}}(?:(?P=sep)\d{{3}})*)(?!\d)")
@@ -87,7 +89,9 @@ _REPEATING = re.compile(
     r"|\\dot\s*\{?(?P<from>\d)\}?(?:(?P<mid>\d*)\\dot\s*\{?(?P<to>\d)\}?)?)"
 )
 _REPEATING_ROUND = re.compile(r"\((\d+)\)(?![\d(])")
-_REPEATING_DOTS = re.compile(r"(\d+?)\1{2,}(?:\.\.\.+|\\l?dots(?![A-Za-z])|\\cdots(?![A-Za-z]))")
+_REPEATING_DOTS = re.compile(
+    r"(?P<lead>\d*?)(?P<block>\d{1,6}?)(?P=block){2,}(?:\.\.\.+|\\l?dots(?![A-Za-z])|\\cdots(?![A-Za-z]))"
+)
 _EXPONENT = re.compile(r"[eE]([-+]?\d{1,4})(?![\w.])")
 _OPENERS = {"(", "[", r"\{"}
 _SPLIT_RUN = re.compile(
@@ -98,7 +102,7 @@ _SPLIT_RUN = re.compile(
 def plain(text: str) -> str:
     """Unicode maths, full-width signs and superscripts as LaTeX or ASCII."""
     # No formula holds a paragraph: published runs put a blank line between chunks, mid-number too.
-    out = _PARAGRAPH.sub("", text).translate(PLAIN)
+    out = _CUT_ORDINAL.sub("", _PARAGRAPH.sub("", text)).translate(PLAIN)
     for pattern, replacement in SCRIPTS:
         out = pattern.sub(replacement, out)
     return unicodedata.normalize("NFKC", out)
@@ -352,5 +356,5 @@ def _repeating(text: str, at: int) -> tuple[str, int] | None:
         return f"({match.group(1)})", match.end()
     match = _REPEATING_DOTS.match(text, at)
     if match is not None:
-        return f"({match.group(1)})", match.end()
+        return f"{match['lead']}({match['block']})", match.end()
     return None

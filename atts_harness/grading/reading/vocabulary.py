@@ -120,4 +120,5 @@ def is_word(run: str) -> bool:
         return True
     if len(run) < 3 or run.isupper() or not _VOWELS & set(run):
         return False
-    return list(run) != sorted(set(run)) and (run.islower() or run.istitle() or len(run) > 4)
+    small = run.lower()
+    return list(small) != sorted(set(small)) and (run.islower() or run.istitle() or len(run) > 4)
