@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
+from atts_harness.grading.equality.contract import Compares
 from atts_harness.grading.equality.matching import Truth, all_of
 from atts_harness.grading.tree import (
     Based,
@@ -23,11 +23,8 @@ from atts_harness.grading.tree import (
     negated,
 )
 
-if TYPE_CHECKING:
-    from atts_harness.grading.equality.comparison import Comparison
 
-
-def literal(compare: Comparison, given: Node, wanted: Node) -> Truth:
+def literal(compare: Compares, given: Node, wanted: Node) -> Truth:
     """A gold that is written in a form of its own."""
     if isinstance(given, Many) and given.items and not isinstance(wanted, Words):
         return all_of(compare.same(item, wanted) for item in given.items)
@@ -62,7 +59,7 @@ def literal(compare: Comparison, given: Node, wanted: Node) -> Truth:
     return False
 
 
-def _ratio(compare: Comparison, given: Node, wanted: Ratio) -> Truth:
+def _ratio(compare: Compares, given: Node, wanted: Ratio) -> Truth:
     if isinstance(given, Clock) and not given.half:
         parts: tuple[Expression, ...] = tuple(
             Num(Fraction(n)) for n in (given.hours, given.minutes)
@@ -82,7 +79,7 @@ def _ratio(compare: Comparison, given: Node, wanted: Ratio) -> Truth:
     )
 
 
-def _clock(compare: Comparison, given: Node, wanted: Clock) -> Truth:
+def _clock(compare: Compares, given: Node, wanted: Clock) -> Truth:
     if isinstance(given, Ratio) and not wanted.half:
         return compare.doubt("a ratio or a time")
     if not isinstance(given, Clock):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from atts_harness.grading.algebra.regions import as_region, may_be_interval
+from atts_harness.grading.equality.contract import Compares
 from atts_harness.grading.equality.matching import Truth, all_of, in_any_order, in_order
 from atts_harness.grading.equality.naming import by_usual_order, distinct_names, stated
 from atts_harness.grading.tree import (
@@ -23,11 +23,8 @@ from atts_harness.grading.tree import (
     negated,
 )
 
-if TYPE_CHECKING:
-    from atts_harness.grading.equality.comparison import Comparison
 
-
-def many(compare: Comparison, given: Node, wanted: Many) -> Truth:
+def many(compare: Compares, given: Node, wanted: Many) -> Truth:
     """A list or set of answers, in any order unless names give one."""
     if isinstance(given, Region):
         points = as_region(wanted) if wanted.kind == "set" else None
@@ -62,7 +59,7 @@ def many(compare: Comparison, given: Node, wanted: Many) -> Truth:
     return in_any_order(items, wanted.items, same, as_set="set" in (kind, wanted.kind))
 
 
-def _by_name(compare: Comparison, given: Sequence[Node], wanted: Sequence[Node]) -> Truth:
+def _by_name(compare: Compares, given: Sequence[Node], wanted: Sequence[Node]) -> Truth:
     left = {item.names[0]: item for item in given if isinstance(item, Relation)}
     right = {item.names[0]: item for item in wanted if isinstance(item, Relation)}
     if set(left) != set(right):
@@ -71,7 +68,7 @@ def _by_name(compare: Comparison, given: Sequence[Node], wanted: Sequence[Node])
     return all_of(compare.same(left[name], right[name]) for name in right)
 
 
-def bracketed(compare: Comparison, given: Node, wanted: Bracketed) -> Truth:
+def bracketed(compare: Compares, given: Node, wanted: Bracketed) -> Truth:
     """A tuple, vector or interval, in order."""
     brackets = wanted.opening + wanted.closing
     if isinstance(given, Bracketed):
@@ -101,7 +98,7 @@ def bracketed(compare: Comparison, given: Node, wanted: Bracketed) -> Truth:
     return compare.doubt("words") if isinstance(given, Words) else False
 
 
-def matrix(compare: Comparison, given: Node, wanted: Matrix) -> Truth:
+def matrix(compare: Compares, given: Node, wanted: Matrix) -> Truth:
     """A matrix or vector, cell by cell; a determinant by its value."""
     if wanted.bars and isinstance(given, Quantity):
         value = determinant(wanted)
@@ -144,7 +141,7 @@ def _expanded(rows: list[list[Expression]]) -> Expression:
     return Op("+", tuple(terms))
 
 
-def _nested(compare: Comparison, given: Bracketed, wanted: Matrix) -> Truth:
+def _nested(compare: Compares, given: Bracketed, wanted: Matrix) -> Truth:
     """`[[1,2],[3,4]]` and a matrix."""
     rows = [item.items for item in given.items if isinstance(item, Bracketed)]
     if len(rows) != len(given.items) or len(rows) != len(wanted.rows):

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from atts_harness.grading.reading.numerals import number
 from atts_harness.grading.reading.operators import function, named, structure
-from atts_harness.grading.reading.stream import TokenStream
+from atts_harness.grading.reading.stream import Grammar
 from atts_harness.grading.reading.tokens import Token, UnreadableError
 from atts_harness.grading.tree import Expression, Num, Op, negated
 
@@ -39,20 +39,16 @@ def parse(tokens: Sequence[Token], functions: frozenset[str] = frozenset()) -> E
     return found
 
 
-class Parser(TokenStream):
+class Parser(Grammar):
     """One pass over the tokens of a formula.
 
     Attributes:
-        functions: letters that are functions where a bracket follows.
         depth: of brackets that are open.
-        bars: absolute values that are open.
     """
 
     def __init__(self, tokens: Sequence[Token], functions: frozenset[str]) -> None:
-        super().__init__(tokens)
-        self.functions = functions
+        super().__init__(tokens, functions)
         self.depth = 0
-        self.bars: list[str] = []
 
     # Sums, products, powers
 

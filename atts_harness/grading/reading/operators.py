@@ -3,20 +3,17 @@ r"""Functions, roots, fractions, subscripts, sums and integrals: what a name or 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
+from atts_harness.grading.reading.stream import Grammar
 from atts_harness.grading.reading.tokens import Token, UnreadableError
 from atts_harness.grading.tree import Expression, Name, Num, Op, negated
-
-if TYPE_CHECKING:
-    from atts_harness.grading.reading.expressions import Parser
 
 _PARTNERS = {"(": ")", "[": "]", r"\{": r"\}"}
 _ONE = Num(Fraction(1))
 _TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth"}
 
 
-def structure(parser: Parser, token: Token) -> Expression:
+def structure(parser: Grammar, token: Token) -> Expression:
     """What a command opens: a fraction, a root, a sum."""
     name = token.text
     if name == "frac":
@@ -55,7 +52,7 @@ def _is_differential(part: Expression) -> bool:
     return part == Name("d")
 
 
-def _accented(parser: Parser, accent: str) -> Expression:
+def _accented(parser: Grammar, accent: str) -> Expression:
     inner = parser.group()
     if any(token.kind not in ("name", "op", "num") for token in inner) or not any(
         token.kind == "name" for token in inner
@@ -67,7 +64,7 @@ def _accented(parser: Parser, accent: str) -> Expression:
     return _subscripted(parser, Name(f"{accent}({text})"))
 
 
-def named(parser: Parser, token: Token) -> Expression:
+def named(parser: Grammar, token: Token) -> Expression:
     """A letter with its subscript, applied where it is a function."""
     value = _subscripted(parser, Name(token.text))
     follows = parser.is_op("(") or (parser.is_op("{") and parser.is_op("(", ahead=1))
@@ -76,7 +73,7 @@ def named(parser: Parser, token: Token) -> Expression:
     return value
 
 
-def _subscripted(parser: Parser, value: Name) -> Name | Op:
+def _subscripted(parser: Grammar, value: Name) -> Name | Op:
     if not parser.is_op("_"):
         return value
     parser.take()
@@ -95,7 +92,7 @@ def _subscripted(parser: Parser, value: Name) -> Name | Op:
     return Name(f"{value.text}_{'.'.join(t.text for t in inner)}")
 
 
-def _applied(parser: Parser, name: Name) -> Expression:
+def _applied(parser: Grammar, name: Name) -> Expression:
     braced = parser.is_op("{")
     if braced:
         parser.take()
@@ -110,7 +107,7 @@ def _applied(parser: Parser, name: Name) -> Expression:
     return Op("apply", (name, *args))
 
 
-def function(parser: Parser, name: str) -> Expression:
+def function(parser: Grammar, name: str) -> Expression:
     """A function such as sin with its base, power and argument."""
     base: Expression | None = None
     power: Expression | None = None
@@ -138,7 +135,7 @@ def function(parser: Parser, name: str) -> Expression:
     return value
 
 
-def _function_arguments(parser: Parser, name: str) -> tuple[tuple[Expression, ...], bool]:
+def _function_arguments(parser: Grammar, name: str) -> tuple[tuple[Expression, ...], bool]:
     braced = parser.is_op("{") and parser.is_op("(", ahead=1)
     if parser.is_op("(", "[", r"\{") or braced:
         if braced:
@@ -160,7 +157,7 @@ def _function_arguments(parser: Parser, name: str) -> tuple[tuple[Expression, ..
     return (_function_product(parser),), False
 
 
-def _function_product(parser: Parser) -> Expression:
+def _function_product(parser: Grammar) -> Expression:
     """The argument without brackets: factors up to a sign or another function."""
     result = parser.power()
     while True:
@@ -187,7 +184,7 @@ def _function_product(parser: Parser) -> Expression:
     return result
 
 
-def _bounds(parser: Parser) -> tuple[list[Token], list[Token]]:
+def _bounds(parser: Grammar) -> tuple[list[Token], list[Token]]:
     lower: list[Token] = []
     upper: list[Token] = []
     while parser.is_op("_", "^"):
@@ -208,7 +205,7 @@ def _bounds(parser: Parser) -> tuple[list[Token], list[Token]]:
     return lower, upper
 
 
-def _series(parser: Parser, head: str) -> Expression:
+def _series(parser: Grammar, head: str) -> Expression:
     lower, upper = _bounds(parser)
     signs = [n for n, token in enumerate(lower) if token.key == ("op", "=")]
     if len(signs) != 1 or signs[0] != 1 or lower[0].kind != "name" or not upper:
@@ -219,7 +216,7 @@ def _series(parser: Parser, head: str) -> Expression:
     return Op(head, (parser.product(), variable, first, last))
 
 
-def _integral(parser: Parser) -> Expression:
+def _integral(parser: Grammar) -> Expression:
     lower, upper = _bounds(parser)
     depth = 0
     for end in range(parser.at, len(parser.tokens) - 1):
@@ -233,7 +230,7 @@ def _integral(parser: Parser) -> Expression:
     raise UnreadableError("an integral without its differential")
 
 
-def _limit(parser: Parser) -> Expression:
+def _limit(parser: Grammar) -> Expression:
     lower, _ = _bounds(parser)
     arrows = [n for n, token in enumerate(lower) if token.key == ("op", "to")]
     if arrows != [1] or lower[0].kind != "name":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from atts_harness.grading.reading.tokens import Token, UnreadableError
+from atts_harness.grading.tree import Expression
 
 
 class TokenStream:
@@ -53,3 +55,41 @@ class TokenStream:
                 break
         inner = list(self.tokens[start : self.at])
         return inner[1:-1] if inner[0].text == "{" else inner
+
+
+class Grammar(TokenStream, ABC):
+    """What functions, roots and sums ask of the formula they stand in.
+
+    Attributes:
+        functions: letters that are functions where a bracket follows.
+        bars: absolute values that are open.
+    """
+
+    def __init__(self, tokens: Sequence[Token], functions: frozenset[str]) -> None:
+        super().__init__(tokens)
+        self.functions = functions
+        self.bars: list[str] = []
+
+    @abstractmethod
+    def sum(self) -> Expression:
+        """Terms with their signs."""
+
+    @abstractmethod
+    def product(self) -> Expression:
+        """Factors, from left to right."""
+
+    @abstractmethod
+    def power(self) -> Expression:
+        """A factor with its exponents and signs behind it."""
+
+    @abstractmethod
+    def script(self) -> Expression:
+        """What is raised or lowered."""
+
+    @abstractmethod
+    def argument(self, single_digit: bool = False) -> Expression:
+        """The argument of a command."""
+
+    @abstractmethod
+    def parse(self, tokens: Sequence[Token]) -> Expression:
+        """Another whole formula, such as the bound of a sum."""

@@ -1,0 +1,24 @@
+"""What the parts of a comparison ask of it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from atts_harness.grading.equality.matching import Truth
+from atts_harness.grading.tree import Expression, Node, Region
+
+
+class Compares(Protocol):
+    """A comparison of one answer with one gold; `comparison.Comparison` is it."""
+
+    def same(self, given: Node, wanted: Node) -> Truth:
+        """Compare two nodes."""
+
+    def formulas(self, a: Expression, b: Expression) -> Truth:
+        """Exact equality of two formulas."""
+
+    def region(self, given: Node, wanted: Region) -> Truth:
+        """Whether a node is the same set of real numbers."""
+
+    def doubt(self, reason: str) -> Truth:
+        """Note why something is undecided; returns None, the undecided truth."""
