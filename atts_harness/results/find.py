@@ -95,6 +95,9 @@ def read(path: Path) -> Results:
             return known.read(path)
         except SettingError as error:
             first = first or error
+        except Exception as error:  # a plugin's own fault is not the file's
+            plugins.discovery().leave_out(known.name, f"results format {known.name!r}", error)
+            first = first or SettingError(f"{path}: the reader of {known.name} failed on it")
     assert first is not None
     raise first
 

@@ -17,6 +17,7 @@ from atts_speculative_thinking.options import SpeculativeThinkingOptions, resolv
 
 from atts_harness import plugins
 from atts_harness.analysis.leaderboard.build import report
+from atts_harness.analysis.leaderboard.flops import size_of
 from atts_harness.analysis.leaderboard.loading import Options, load
 from atts_harness.analysis.leaderboard.outputs.json_file import read_json, write_json
 from atts_harness.comparing.cells import expand
@@ -262,6 +263,27 @@ def _leaderboard(folder: Path) -> Path:
     return path
 
 
+def _model(folder: Path) -> Path:
+    """A model's folder: its configuration, and headers of weights in two parts."""
+    config = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "head_dim": 16}
+    (folder / "config.json").write_text(json.dumps(config))
+    parts = ("model-1.safetensors", "model-2.safetensors")
+    for part in parts:
+        header = json.dumps({f"{part}.w": {"dtype": "F32", "shape": [8, 8]}}).encode()
+        (folder / part).write_bytes(len(header).to_bytes(8, "little") + header)
+    index = {"weight_map": {f"{part}.w": part for part in parts}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    return folder
+
+
+def _of_model(name: str) -> Callable[[Path], Path]:
+    return lambda folder: _model(folder) / name
+
+
+def _size(path: Path) -> Any:
+    return size_of(str(path.parent))
+
+
 def _rules(folder: Path) -> Path:
     path = folder / "rules.yaml"
     path.write_text(RULES)
@@ -288,6 +310,9 @@ FORMATS = (
     Format("kept replies", _calls, _calls_read, sealed=True),
     Format("journal", _journal, _run, sealed=True, mutate=_database),
     Format("leaderboard.json", _leaderboard, lambda p: msgspec.to_builtins(read_json(p))),
+    Format("model's configuration", _of_model("config.json"), _size),
+    Format("index of weights", _of_model("model.safetensors.index.json"), _size),
+    Format("header of weights", _of_model("model-1.safetensors"), _size),
     Format("rules of speculative thinking", _rules, _rules_read),
     Format("realised rates of results", _ours, lambda p: realised_rates(str(p))),
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import os
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from atts_harness.errors import SettingError
+from atts_harness.files import decode, read_lines
 from atts_tasks.gpqa import ZIP_VARIABLE, rows_from_zip
 
 DATA_VARIABLE = "ATTS_DATA_DIR"
@@ -236,17 +236,11 @@ def _local_rows(path: Path, source: Benchmark) -> list[Row]:
             f"Hub{gate}"
         )
     rows: list[Row] = []
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise SettingError(f"{path}: line {number} is not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise SettingError(f"{path}: line {number} is not an object")
-            rows.append(row)
+    for number, line in read_lines(path):
+        row: Any = decode(line, Any, f"{path}: line {number} is not JSON")
+        if not isinstance(row, dict):
+            raise SettingError(f"{path}: line {number} is not an object")
+        rows.append(row)
     return rows
 
 

@@ -7,19 +7,24 @@ packed quantised weights. Nothing is guessed from a model's name.
 
 from __future__ import annotations
 
-import json
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from atts_harness.analysis.leaderboard.rows import Flops
 from atts_harness.errors import SettingError
+from atts_harness.files import decode, read_file
 from atts_harness.records import CountedCall
 
 MOST_HEADER = 100_000_000
+MOST_WIDTH = 1 << 24
+PART = re.compile(r"[\w.-]{1,200}")
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 FILES = ("config.json", "model.safetensors", "model.safetensors.index.json")
@@ -162,10 +167,7 @@ def _files(model: str) -> dict[str, Path]:
 def _json(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
-    try:
-        loaded = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingError(f"{path}: cannot be read: {error}") from error
+    loaded: Any = decode(read_file(path), Any, f"{path}: cannot be read")
     return loaded if isinstance(loaded, dict) else {}
 
 
@@ -175,16 +177,24 @@ def _attention(config: Mapping[str, Any]) -> float | None:
     hidden = config.get("hidden_size")
     if not (isinstance(layers, int) and isinstance(heads, int) and isinstance(hidden, int)):
         return None
-    width = heads * int(config.get("head_dim") or hidden // heads)
-    return 4.0 * layers * width
+    if not (0 < heads < MOST_WIDTH and 0 < layers < MOST_WIDTH and 0 < hidden < MOST_WIDTH):
+        return None
+    head = config.get("head_dim")
+    return 4.0 * layers * heads * (head if isinstance(head, int) and head > 0 else hidden // heads)
 
 
 def _counted(files: Mapping[str, Path]) -> int | None:
     """Numbers in the weight files, by their headers alone; shared tensors are stored once."""
     index = files.get("model.safetensors.index.json")
     if index is not None:
-        names = sorted(set(_json(index).get("weight_map", {}).values()))
-        parts = [index.parent / name for name in names]
+        listed = _json(index).get("weight_map")
+        names = list(listed.values()) if isinstance(listed, dict) else []
+        # A part lies beside the index: a name that leads elsewhere is none.
+        if not all(isinstance(name, str) and PART.fullmatch(name) for name in names):
+            raise SettingError(
+                f"{index}: names a part that is no file beside it; give --parameters"
+            )
+        parts = [index.parent / name for name in sorted(set(names))]
     else:
         parts = [files["model.safetensors"]] if "model.safetensors" in files else []
     if not parts or not all(part.is_file() for part in parts):
@@ -198,8 +208,13 @@ def _numbers(path: Path) -> int:
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else MOST_HEADER + 1
         if length > MOST_HEADER:
             raise SettingError(f"{path}: not a safetensors file; give --parameters")
-        try:
-            header: dict[str, Any] = json.loads(stream.read(length))
-        except ValueError as error:
-            raise SettingError(f"{path}: not a safetensors file; give --parameters") from error
-    return sum(prod(told["shape"]) for name, told in header.items() if name != "__metadata__")
+        what = f"{path}: not a safetensors file; give --parameters"
+        header: dict[str, msgspec.Raw] = decode(stream.read(length), dict[str, msgspec.Raw], what)
+    shapes: list[_Tensor] = [
+        decode(raw, _Tensor, what) for name, raw in header.items() if name != "__metadata__"
+    ]
+    return sum(prod(told.shape) for told in shapes)
+
+
+class _Tensor(msgspec.Struct):
+    shape: list[Annotated[int, msgspec.Meta(ge=0, lt=1 << 40)]]

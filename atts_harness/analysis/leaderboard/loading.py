@@ -18,6 +18,7 @@ from atts_harness.analysis.leaderboard.samples import RowSamples, graded
 from atts_harness.analysis.leaderboard.scores import counts, maj_at, pass_at
 from atts_harness.analysis.leaderboard.sources import Options, Source, sources_of
 from atts_harness.errors import AttsError, SettingError
+from atts_harness.files import decode, read_file
 from atts_harness.identity import score_routes
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.statistics import unjudged_in_words
@@ -190,12 +191,12 @@ def _caches(folder: Path) -> list[str]:
     if not path.is_file():
         return []
     try:
-        told = msgspec.json.decode(path.read_bytes(), type=_Cell).caches
-    except (OSError, msgspec.DecodeError, RecursionError) as error:
-        return [f"{CELL} cannot be read: {error}"]
+        told: _Cell = decode(read_file(path), _Cell, f"{CELL} cannot be read")
+    except SettingError as error:
+        return [str(error)]
     return [
         f"prefix cache of the {role} {how}"
-        for role, how in told.items()
+        for role, how in told.caches.items()
         if how.startswith("not cleared")
     ]
 

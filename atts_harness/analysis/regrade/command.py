@@ -67,9 +67,11 @@ def regrade_command(
         if documents is not None:
             given = {"system_instruction": system_instruction, "metadata": _object(metadata)}
             known = partial(documents, **given)
-        tasks = saved_tasks(run, known)
+        tasks, broken = logic.readable(saved_tasks(run, known))
         folder = out or (run if run.is_dir() else run.parent)
         console = terminal.console()
+        for task, error in broken:
+            console.print(f"left out: {task}: {error}")
         needed = logic.calls_needed(tasks, extractor)
         if dry_run:
             if needed or judge:
@@ -93,6 +95,8 @@ def regrade_command(
         if not dry_run:
             head, body = logic.write(results, folder)
             console.print(f"written: {head} and {body.name}")
+        if broken:
+            raise typer.Exit(1)
 
 
 def _calls(model: str | None, file: Path) -> Calls:

@@ -249,6 +249,27 @@ def _judged(
     return {"right": right / count, "differs": differs / count, "unknown": unknown / count}
 
 
+def readable(tasks: Sequence[SavedTask]) -> tuple[list[SavedTask], list[tuple[str, SettingError]]]:
+    """The tasks whose samples can be read, and why the others cannot.
+
+    Raises:
+        SettingError: none can.
+    """
+    sound: list[SavedTask] = []
+    broken: list[tuple[str, SettingError]] = []
+    for saved in tasks:
+        try:
+            for _ in saved:
+                pass
+        except SettingError as error:
+            broken.append((saved.task, error))
+        else:
+            sound.append(saved)
+    if not sound and broken:
+        raise broken[0][1]
+    return sound, broken
+
+
 def calls_needed(tasks: Iterable[SavedTask], extractor: str) -> int:
     """Calls that extraction by a model would make, at most."""
     if extractor != LLM:

@@ -245,6 +245,25 @@ def test_a_judge_stands_beside_the_grader_and_changes_nothing(traces):
     }
 
 
+def test_a_broken_log_is_left_out_and_named(traces, tmp_path):
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    graded = {"answer": "1", "answers": {"boxed": "1"}, "truncated": False, "failed": "",
+              "right": True}  # fmt: skip
+    line = {"doc_id": 0, "doc": {"gold": "1", "doc_id": 0}, "resps": [[r"\\boxed{1}"]],
+            "filter": "all", "graded": [graded]}  # fmt: skip
+    date = "2026-01-01T00-00-00.000000"
+    (logs / f"samples_sound_{date}.jsonl").write_text(json.dumps(line) + "\n")
+    (logs / f"samples_broken_{date}.jsonl").write_text(json.dumps(line)[:-9] + "\n")
+    shown = CliRunner().invoke(command(), ["regrade", str(logs), "--out", str(tmp_path / "out")])
+    assert shown.exit_code == 1
+    words = " ".join(shown.output.split())
+    assert "left out: broken: " in words
+    assert "line 1 is not JSON" in words
+    assert "sound: 1 questions" in words
+    assert set(json.loads((tmp_path / "out" / "regraded-boxed.json").read_text())) == {"sound"}
+
+
 def test_an_unknown_extractor_is_named(traces):
     with pytest.raises(UnknownSettingError, match="boxed"):
         regrade(read(traces), Means("box"))
