@@ -57,7 +57,7 @@ def read_traces(path: Path | str) -> Iterator[Trace]:
         SettingError: missing, or not such a file; names the line.
     """
     decoder = msgspec.json.Decoder(Trace)
-    for number, line in read_lines(Path(path)):
+    for number, line in read_lines(Path(path), f"{path}: not a published trace"):
         try:
             trace = decoder.decode(line)
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors

@@ -13,10 +13,11 @@ from pathlib import Path
 import msgspec
 
 from atts_harness.errors import JournalError, SettingError
-from atts_harness.files import decode, read_file
+from atts_harness.files import read_file
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.statistics import TakeoverCount
 from atts_harness.records import TakeoverStatistics
+from atts_harness.results import plain_json
 
 
 class _Statistics(msgspec.Struct):
@@ -62,7 +63,11 @@ def realised_rates(path: str) -> dict[str, float]:
 
 def _of_results(path: Path) -> dict[str, TakeoverStatistics]:
     what = f"rate_of={path}: is no results file of a run of this harness"
-    found: _Results = decode(read_file(path, what), _Results, what)
+    try:
+        # NaN in some other figure of the file is none of our business.
+        found = msgspec.convert(plain_json.decode(read_file(path, what), what), _Results)
+    except (SettingError, msgspec.ValidationError) as error:
+        raise SettingError(f"{what}: {error}") from error
     return {task: of.takeover for task, of in found.config.atts.statistics.items()}
 
 
@@ -71,7 +76,10 @@ def _of_run(path: Path) -> dict[str, TakeoverStatistics]:
     try:
         with open_run(path) as run:
             run.require_complete()
+            dropped = set(run.dropped())  # an earlier session began them and nobody ended them
             for decision in run.decisions():
+                if decision.sample in dropped:
+                    continue
                 counts.setdefault(decision.sample.task, TakeoverCount()).add(decision)
     except JournalError as error:
         raise SettingError(f"rate_of: {error}") from error

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from atts_harness.arguments import format_arguments
-from atts_harness.errors import RunDirError
+from atts_harness.errors import RunDirError, SettingError
 from atts_harness.framework import CalibrationRun, Evaluation, Outcome, ProbeFigures, TaskSize
+from atts_harness.results import plain_json
 
 # The figures that stand for a task, best first; each is followed by the name of a filter.
 HEADLINES = ("pass@1", "exact_match", "acc", "acc_norm", "f1")
@@ -107,15 +108,15 @@ def headline(results: Path) -> Outcome:
         RunDirError: it cannot be read.
     """
     try:
-        found = msgspec.json.decode(results.read_bytes(), type=_Results)
-    except (OSError, msgspec.DecodeError) as error:
+        found = msgspec.convert(plain_json.read(results, "a results file of lm-eval"), _Results)
+    except (SettingError, msgspec.ValidationError) as error:
         raise RunDirError(f"{results}: cannot be read: {error}") from error
     for metric in HEADLINES:
         values = [
-            float(value)
+            value
             for figures in found.results.values()
-            for name, value in figures.items()
-            if name.partition(",")[0] == metric and isinstance(value, (int, float))
+            for name, told in figures.items()
+            if name.partition(",")[0] == metric and (value := plain_json.number(told)) is not None
         ]
         if values:
             return Outcome(results, metric, sum(values) / len(values))

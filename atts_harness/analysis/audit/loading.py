@@ -56,6 +56,8 @@ def audit_path(
     if task is not None and task not in tasks:
         raise SettingError(f"{path}: no decisions of task {task!r}; there are: {', '.join(tasks)}")
     right = dict(grades_of_logs(samples))
+    if right and not right.keys() & {turn.sample for turn in turns}:
+        raise SettingError(f"{path}: the sample logs are of other samples than the run's")
     return [
         audit(
             turns,

@@ -104,3 +104,13 @@ def test_another_database_is_refused(tmp_path):
     (tmp_path / "journal.sqlite3").write_bytes(b"not a database at all, but long enough" * 40)
     with pytest.raises(SettingError, match="not a readable journal"):
         realised_rates(str(tmp_path))
+
+
+def test_nan_elsewhere_in_a_results_file_does_no_harm(tmp_path):
+    path = tmp_path / "results.json"
+    takeover = '{"judged_turns": 4, "takeovers": 1}'
+    path.write_text(
+        '{"results": {"a": {"x": NaN}}, '
+        f'"config": {{"atts": {{"statistics": {{"a": {{"takeover": {takeover}}}}}}}}}}}'
+    )
+    assert realised_rates(str(path)) == {"a": 0.25}
