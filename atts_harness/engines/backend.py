@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -96,8 +97,14 @@ class EngineBackend:
 
     async def send(self, path: str, payload: Any, kind: msgspec.json.Decoder[T]) -> T:
         """POST; where our own server is dead, that is said and no retry can help."""
-        try:
+        with self._alive():
             return await self.http.post(path, payload, kind)
+
+    @contextlib.contextmanager
+    def _alive(self) -> Iterator[None]:
+        """What fails because our own server is dead is said to be that, so nobody waits for it."""
+        try:
+            yield
         except BackendUnavailableError as error:
             if self.server is not None:
                 raise self.server.check(error) from error
@@ -150,8 +157,10 @@ class EngineBackend:
 
         Raises:
             BackendError: it cannot be reached.
+            EngineGoneError: it is a server of ours, and dead.
         """
-        served = await self._ask()
+        with self._alive():
+            served = await self._ask()
         window = min(self.max_length, served.window or self.max_length)
         told = identity_of(served, self.tokenizer, window, managed=self.server is not None)
         # Asked every time: weights can be exchanged in a server that runs on under its name.

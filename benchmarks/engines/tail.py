@@ -279,7 +279,9 @@ def main() -> None:
     # Room for the sample's context; two samples in float32 take 0.6 GB.
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
     told = asyncio.run(one_server(given.model))
+    print(json.dumps(told), flush=True)
     told["tiny"] = asyncio.run(tiny_alone())
+    print(json.dumps(told["tiny"]), flush=True)
     if given.rounds:
         told["runs"] = runs(given.model, given.rounds)
     RESULTS.write_text(json.dumps({"cpus": os.cpu_count(), **told}, indent=1) + "\n")

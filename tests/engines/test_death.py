@@ -32,3 +32,5 @@ def test_a_server_that_is_killed_ends_the_run_with_a_reason(loop, backend):
 
     with pytest.raises(EngineGoneError, match="log: "):
         loop.run(use_until_dead())
+    with pytest.raises(EngineGoneError, match="log: "):
+        loop.run(backend.identify())

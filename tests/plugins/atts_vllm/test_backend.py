@@ -14,6 +14,7 @@ from atts_vllm.plugin import KIND
 
 from atts_harness.backend import BackendSpec, GenerateRequest, Sampling, ScoreRequest
 from atts_harness.engines.doctor.examine import examine
+from atts_harness.errors import BackendUnavailableError, EngineGoneError
 from atts_harness.testing.conformance_folder import train_tokenizer
 
 WINDOW = 512
@@ -292,3 +293,23 @@ def test_seeds_that_change_nothing_are_not_honoured(run):
 
     assert run(use)
     assert not run(use, greedy=True)
+
+
+@pytest.mark.parametrize("ask", ["identify", "ping"])
+def test_a_dead_server_of_ours_is_not_waited_for_whatever_is_asked(run, ask):
+    class Dead:
+        def check(self, error):
+            return EngineGoneError("killed")
+
+    async def use(backend, server):
+        backend.http.url = "http://127.0.0.1:1"
+        with pytest.raises(BackendUnavailableError):
+            await getattr(backend, ask)()
+        backend.server = Dead()
+        try:
+            with pytest.raises(EngineGoneError, match="killed"):
+                await getattr(backend, ask)()
+        finally:
+            backend.server = None
+
+    run(use)
