@@ -80,7 +80,8 @@ def openai(loop, backend, folder):
 # The last files start servers of their own, when the shared one has been killed: so there are never
 # more than two at a time.
 ORDER = [
-    *("test_conformance", "test_own", "test_death", "test_tail", "test_strategies", "test_main_job")
+    *("test_conformance", "test_own", "test_death", "test_tail", "test_routers"),
+    *("test_strategies", "test_main_job"),
 ]
 
 
