@@ -110,12 +110,17 @@ class MemoryJournal:
 
     def __init__(self, *, keep: bool = True) -> None:
         self.elapsed = 0.0
-        self.sequence = 0
         self.metrics: list[tuple[float, str, dict[str, float]]] = []
         self._keep = keep
         self._calls: dict[SampleId, dict[CallKey, CallRecord]] = {}
         self._decisions: dict[SampleId, dict[int, DecisionRecord]] = {}
         self._samples: dict[SampleId, SampleRecord] = {}
+
+    @property
+    def sequence(self) -> int:
+        """The number of the last decision that is kept; 0 if there is none."""
+        turns = (record for own in self._decisions.values() for record in own.values())
+        return max((record.sequence for record in turns), default=0)
 
     def recorded(self) -> Iterable[CountedCall | SampleRecord]:
         """Every call and every finished sample that is kept."""

@@ -9,6 +9,7 @@ import msgspec
 
 from atts_harness.differences import unequal
 from atts_harness.identity import Change, changes, read_identity
+from atts_harness.journal.plan import VARIES
 from atts_harness.records import RunRecord
 from atts_harness.settings import RunOptions
 
@@ -31,8 +32,6 @@ FREE_SETTINGS = frozenset(
 # How much of a task is asked for: a run may be continued with more or fewer documents. What its
 # provenance and its nominal rate tell is compared piece by piece already.
 FREE_OF_A_TASK = frozenset({"problems", "samples", "documents", "provenance", "nominal_rate"})
-VARIES = "varies by problem"
-"""What a task's record says where its problems differ; each is compared by itself then."""
 
 
 def differences(

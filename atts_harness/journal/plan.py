@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from atts_harness.journal.hashing import documents_hash
 from atts_harness.records import SampleId
 from atts_harness.strategy import Group
 
 PARTS = ("until", "sampling", "strategy and options")
+VARIES = "varies by problem"
+"""What a task's entry says where its problems differ; each is compared by itself then."""
+
 encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
@@ -57,6 +61,36 @@ def planned(groups: Iterable[Group]) -> dict[SampleId, Planned]:
         told = Planned(problem.prompt_hash, problem.max_tokens, ":".join(map(_digest, terms)))
         found |= {sample.id: told for sample in group.samples}
     return found
+
+
+def task_entry(groups: Sequence[Group], provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's record says of a task.
+
+    Args:
+        groups: all of the task's.
+        provenance: what its scores depend on, as a bank made from the run will have to say.
+    """
+    entry: dict[str, Any] = {}
+    for group in groups:
+        problem = group.problem
+        told = {
+            "max_tokens": problem.max_tokens,
+            "until": list(problem.until),
+            "sampling": {role: msgspec.to_builtins(s) for role, s in problem.sampling.items()},
+            "options": msgspec.to_builtins(group.strategy.options),
+            "nominal_rate": group.strategy.nominal_rate,
+        }
+        if not entry:
+            entry = told
+        elif entry != told:
+            entry |= {k: VARIES for k, v in told.items() if entry[k] != v}
+    return {
+        "problems": len(groups),
+        "samples": sum(len(group.samples) for group in groups),
+        "documents": documents_hash([group.problem.prompt_hash for group in groups]),
+        **entry,
+        "provenance": dict(provenance),
+    }
 
 
 def _given(struct: msgspec.Struct) -> dict[str, Any]:

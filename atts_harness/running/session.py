@@ -1,241 +1,386 @@
-"""One session of a run: journal, ledger, display, log and signals around the schedule."""
+"""A live session: samples come and go, and everything that they share is the session's.
+
+    async with Harness.serving(settings) as session:
+        record = await session.sample(problem)
+
+Limits, priorities, retries, faults, journal, ledger and calibration are the session's. There is one
+coroutine a sample and no barrier between samples, turns or problems. A batch is a list of groups
+that is handed to a session (`running.batch`).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from typing import Self
 
-import msgspec
-
-from atts_harness import neutral, plugins
+from atts_harness import neutral
 from atts_harness.backend import Backend, Role
 from atts_harness.errors import (
-    SAMPLES_FAILED,
-    RunDirError,
+    JournalError,
     RunIncompleteError,
     RunInterruptedError,
+    SettingError,
+    TooManyFailuresError,
 )
-from atts_harness.journal.contract import Journal, MemoryJournal
-from atts_harness.journal.directory import RunDirectory
-from atts_harness.journal.identity import defaults_of
-from atts_harness.journal.plan import planned
+from atts_harness.journal.contract import Journal
+from atts_harness.journal.plan import planned, task_entry
 from atts_harness.lanes import lanes_of
-from atts_harness.ledger.prices import prices_of
-from atts_harness.ledger.sums import Ledger
-from atts_harness.neutral import plain
-from atts_harness.records import RunRecord, SampleId, SampleRecord
+from atts_harness.records import EXTRACTOR, SampleId, SampleRecord
+from atts_harness.running.admission import Admission
+from atts_harness.running.client import Calls
+from atts_harness.running.clock import Clock
+from atts_harness.running.context import RunState
 from atts_harness.running.control import Control
-from atts_harness.running.interrupts import command_line, handled, resume_hint
-from atts_harness.running.logs import logged
+from atts_harness.running.extraction import Extraction
+from atts_harness.running.gate import Gate
 from atts_harness.running.observers import Observers
-from atts_harness.running.progress import Tally, shown
-from atts_harness.running.scheduler import run_groups
+from atts_harness.running.opening import check_contexts, engine_of, engines_of
+from atts_harness.running.polling import poll_metrics
+from atts_harness.running.producing import Producer
+from atts_harness.running.slots import Slots
 from atts_harness.settings import RunOptions
-from atts_harness.strategy import Group, StrategyOptions
+from atts_harness.strategy import Group, Problem, Sample, Strategy
 
 logger = neutral.logger("atts_harness.running")
 
-Await = Callable[[Coroutine[Any, Any, list[SampleRecord]]], list[SampleRecord]]
-MOST_NAMED = 10
+GRACE_SECONDS = 7.0  # for calls in flight when a run is stopped; closing takes some, too
+LAST_COMMIT_SECONDS = 0.1
+
+__all__ = ["Session"]
 
 
-class RunSummary(msgspec.Struct, kw_only=True):
-    """How a run ended.
-
-    Attributes:
-        state: `finished`, `interrupted` or `failed`.
-        total: samples asked for.
-        failed: samples that failed for good, as `task/doc/repeat`.
-        missing: samples without a result.
-        outages: times in which an engine was gone.
-        ledger: see `Ledger.summary`; sessions before this one included.
-    """
-
-    state: str = "running"
-    total: int = 0
-    failed: list[str] = msgspec.field(default_factory=list)
-    missing: list[str] = msgspec.field(default_factory=list)
-    outages: list[dict[str, Any]] = msgspec.field(default_factory=list)
-    ledger: dict[str, Any] = msgspec.field(default_factory=dict)
-
-    @property
-    def exit_status(self) -> int:
-        """0 if every sample has a result; 3 if some of these failed for good; else 1."""
-        if self.missing or self.state != "finished":
-            return 1
-        return SAMPLES_FAILED if self.failed else 0
-
-
-@dataclass
 class Session:
-    """What one call of `Harness.run` needs.
+    """Produces samples as they are asked for, until it is closed. Use as `async with`.
 
-    Attributes:
-        groups: what to produce.
-        record: what is being run.
-        backends: by role.
-        options: the run's.
-        directory: where to record it; None: in memory.
-        observers: who is told; by default the plugins' hooks.
-        show: whether to show progress, as `options.progress` has it.
-        extractor: the model that extracts answers when samples end, if one does.
-        summary: how it ended.
-        hurried: whether it was ended at once, by a second signal.
+    All of it happens in the event loop that enters it, and by that loop's clock, so a session in
+    simulated time is the same session.
+
+    Args:
+        backends: by role; roles may share one, and then share its slots.
+        options: limits, retries, seed.
+        journal: where calls and decisions are recorded, and replayed from.
+        observers: who is told.
+        control: how the session is watched and stopped from outside.
+        extractor: the model that extracts the answers of samples as they end; None: none does.
+        strategy_of: makes a task's strategy when its first sample is asked for; a sample may bring
+            one of its own.
     """
 
-    groups: Sequence[Group]
-    record: RunRecord
-    backends: Mapping[Role, Backend]
-    options: RunOptions
-    directory: RunDirectory | None = None
-    observers: Observers | None = None
-    show: bool = True
-    extractor: Backend | None = None
-    summary: RunSummary = field(default_factory=RunSummary)
-    hurried: bool = False
+    def __init__(
+        self,
+        backends: Mapping[Role, Backend],
+        options: RunOptions,
+        journal: Journal,
+        observers: Observers | None = None,
+        control: Control | None = None,
+        extractor: Backend | None = None,
+        strategy_of: Callable[[str], Strategy] | None = None,
+    ) -> None:
+        self.control = control or Control()
+        self.finished: dict[SampleId, SampleRecord] = {}
+        """Records of a batch that is running, by their ids."""
+        self._backends = backends
+        self._options = options
+        self._journal = journal
+        self._watchers = observers or Observers()
+        self._extractor = extractor
+        self._strategy_of = strategy_of
+        self._strategies: dict[str, Strategy] = {}
+        self._folded: dict[tuple[int, str], Strategy] = {}  # by identity, which it keeps alive
+        self._repeats: Counter[tuple[str, int]] = Counter()
+        self._asked: set[SampleId] = set()
+        self._cancelled: set[SampleId] = set()
+        self._admission = Admission(self.control, options.live_samples)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._over: RunIncompleteError | None = None
 
-    def run(self, wait: Await) -> list[SampleRecord]:
-        """Produce all samples; `wait` runs a coroutine in the run's loop.
+    async def __aenter__(self) -> Self:
+        """Begin: the clock runs, engines are watched."""
+        options = self._options
+        self._before = self._journal.sequence
+        clock = self.control.clock = Clock(self._journal.elapsed)
+        by_role = engines_of(self._backends, options, clock)
+        engines = list({id(engine): engine for engine in by_role.values()}.values())
+        calls = Calls(self._journal, clock, options.retries, self._watchers.call)
+        extraction: Extraction | None = None
+        if self._extractor is not None:
+            slots = Slots({**lanes_of(options), "takeover": options.extractor_concurrency})
+            engine = engine_of(EXTRACTOR, self._extractor, slots, options, clock)
+            extraction = Extraction(engine, calls)
+            engines.append(engine)
+        self.control.engines = engines
+        state = RunState(options.seed, calls, by_role, self._watchers.decision, [self._before])
+        self._producer = Producer(
+            state, options.sample_timeout, extraction, self._admission.leave, self._keep
+        )
+        for engine in engines:
+            engine.watch()
+        self._polling = asyncio.create_task(
+            poll_metrics(self.control, self._journal, self._watchers, options.metrics_interval)
+        )
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
+        """End it; calls in flight get a moment to finish, unless an error is on its way."""
+        try:
+            if kind is None and self._asked:
+                await self.wind_down("the session was closed")
+        finally:
+            self._end("the session was closed")
+            for task in self._tasks:
+                task.cancel()
+            self._polling.cancel()
+            ending = [engine.aclose() for engine in self.control.engines]
+            await asyncio.gather(self._polling, *self._tasks, *ending, return_exceptions=True)
+
+    async def sample(
+        self, problem: Problem, *, repeat: int | None = None, strategy: Strategy | None = None
+    ) -> SampleRecord:
+        """Produce one sample, whenever it comes, and whatever else is in progress.
+
+        Cancelling the caller cancels the sample and frees what it holds in the engines; it is no
+        longer asked for then. One that fails for good has `failed` set, and is returned.
+
+        Args:
+            problem: the question. `task` and `doc` name it in records and seeds.
+            repeat: which sample of the problem; by default the next one. With a run directory a
+                sample that is recorded is returned as it is, and one that was cut short goes on.
+            strategy: how; by default the session's for this task.
 
         Raises:
-            RunIncompleteError: not all samples were finished.
-            JournalError: the run directory cannot be written, or holds something else.
+            SettingError: the problem does not fit a model's context, the strategy gathers siblings
+                (see `group`), or this very sample is in progress.
+            RunIncompleteError: the session is stopped or given up, or an engine is gone for good.
+            JournalError: the journal cannot be written, or holds something else under this name.
         """
-        options = self.options
-        ledger = Ledger(lanes_of(options), prices_of(options))
-        control = Control()
-        self.summary.state = "failed"
-        self.summary.total = sum(len(group.samples) for group in self.groups)
-        tally = Tally(self.summary.total, _nominal(self.groups))
-        told = self.observers or _of_plugins()
-        books = Observers([ledger.add_call], [], [ledger.add_sample], [ledger.add_figures])
-        journal = self._journal()
-        try:
-            self._take_over_the_books(journal, ledger, tally)
-            _tell("atts_run_started", run=self.record)
-            log = None if self.directory is None else self.directory.path / "run.log"
-            with (
-                logged(log),
-                shown(tally, options.progress if self.show else "off"),
-                handled(control.stop, _say) as signals,
-            ):
-                watchers = told + books + tally.observers()
-                work = run_groups(
-                    self.groups, self.backends, options, journal, watchers, control, self.extractor
-                )
-                records = self._finish(wait, work, control, signals)
-            return records
-        finally:
-            self._close(journal, ledger, control)
-            _tell("atts_run_finished", run=self.record, samples=self._counts())
-
-    def _finish(
-        self,
-        wait: Await,
-        work: Coroutine[Any, Any, list[SampleRecord]],
-        control: Control,
-        signals: Sequence[int],
-    ) -> list[SampleRecord]:
-        try:
-            records = wait(work)
-        except KeyboardInterrupt:
-            self.hurried = True
-            self.summary.state = "interrupted"
-            raise
-        except RunIncompleteError as error:
-            if isinstance(error, RunInterruptedError):
-                self.summary.state = "interrupted"
-            self.summary.missing = list(error.missing)
-            status = 128 + signals[0] if signals else error.exit_status
-            hint = resume_hint(self.options.run_dir)
-            message = f"{error}: {control.done} of {control.total} samples are finished; {hint}"
-            raise type(error)(message, error.missing, status) from error
-        self.summary.state = "finished"
-        self.summary.failed = [_name(r.id) for r in records if r.failed is not None]
-        if self.summary.failed:
-            logger.warning(
-                "%d of %d samples failed for good: %s%s",
-                len(self.summary.failed),
-                len(records),
-                ", ".join(self.summary.failed[:MOST_NAMED]),
-                " ..." if len(self.summary.failed) > MOST_NAMED else "",
+        made = strategy or self._strategy(problem.task)
+        if made.grouped:
+            raise SettingError(
+                f"strategy {made.name}: the samples of a problem share what they find; ask for "
+                "them together: session.group(problem, samples=N)"
             )
-        return records
+        number = self._next(problem, 1)[0] if repeat is None else repeat
+        (record,) = await self._produce(problem, [number], made)
+        return record
 
-    def _journal(self) -> Journal:
-        if self.directory is None:
-            return MemoryJournal(keep=False)
-        options = self.groups[0].strategy.Options if self.groups else StrategyOptions
-        return self.directory.journal(
-            self.record,
-            planned(self.groups),
-            defaults=defaults_of(options),
-            retry_failed=self.options.retry_failed,
-            command=command_line(),
-        )
+    async def group(
+        self,
+        problem: Problem,
+        samples: int | Sequence[int],
+        *,
+        strategy: Strategy | None = None,
+    ) -> list[SampleRecord]:
+        """Produce several samples of a problem; those of a strategy that gathers share a gate.
 
-    def _take_over_the_books(self, journal: Journal, ledger: Ledger, tally: Tally) -> None:
-        """Earlier sessions' calls and samples belong to the run, too."""
-        wanted = {sample.id for group in self.groups for sample in group.samples}
-        for record in journal.recorded():
-            if isinstance(record, SampleRecord):
-                ledger.add_sample(record)
-                if record.id in wanted:
-                    tally.resumed(1, int(record.failed is not None))
-            else:
-                ledger.add_call(record)
+        Args:
+            problem: the question.
+            samples: how many, or which repeats.
+            strategy: how; by default the session's for this task.
 
-    def _close(self, journal: Journal, ledger: Ledger, control: Control) -> None:
-        self.summary.ledger = ledger.summary()
-        self.summary.outages = [
-            msgspec.to_builtins(outage) for engine in control.engines for outage in engine.outages
-        ]
+        Returns:
+            Their records, in order of `samples`.
+
+        Raises:
+            SettingError: as `sample` does, of any of them.
+            RunIncompleteError: as `sample` does.
+            JournalError: as `sample` does.
+        """
+        made = strategy or self._strategy(problem.task)
+        repeats = self._next(problem, samples) if isinstance(samples, int) else list(samples)
+        return await self._produce(problem, repeats, made)
+
+    async def run(self, groups: Sequence[Group]) -> list[SampleRecord]:
+        """Produce all samples of a batch; `finished` holds those that are done meanwhile.
+
+        Args:
+            groups: problems with their samples and strategy, noted in the journal already.
+
+        Raises:
+            RunIncompleteError: stopped, given up for too many failures, or an engine is gone for
+                good.
+            JournalError: the journal cannot be written, or holds something else.
+        """
+        self._fold(groups)
+        with _first_error():
+            async with asyncio.TaskGroup() as tasks:
+                for group in groups:
+                    await self._begin(group, tasks)
+        ids = [sample.id for group in groups for sample in group.samples]
+        return self._taken(ids)
+
+    async def wind_down(self, why: str) -> None:
+        """Begin no more calls, let those in flight finish for a while, and cancel what is left.
+
+        Args:
+            why: what samples that are not finished fail with (`RunInterruptedError`).
+        """
+        for engine in self.control.engines:
+            engine.slots.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GRACE_SECONDS):
+                await asyncio.gather(*(engine.slots.idle() for engine in self.control.engines))
+        if self._tasks:  # samples that are just finishing
+            await asyncio.wait(self._tasks, timeout=LAST_COMMIT_SECONDS)
+        self._end(why)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def missing(self, ids: Iterable[SampleId]) -> list[SampleId]:
+        """Those of a batch's samples that are not finished."""
+        return [id_ for id_ in ids if id_ not in self.finished]
+
+    def _strategy(self, task: str) -> Strategy:
+        made = self._strategies.get(task)
+        if made is None:
+            if self._strategy_of is None:
+                raise SettingError(f"task {task}: the session has no strategy; give strategy=")
+            made = self._strategies[task] = self._strategy_of(task)
+        return made
+
+    def _next(self, problem: Problem, count: int) -> list[int]:
+        first = self._repeats[problem.task, problem.doc]
+        self._repeats[problem.task, problem.doc] += count
+        return list(range(first, first + count))
+
+    async def _produce(
+        self, problem: Problem, repeats: Sequence[int], strategy: Strategy
+    ) -> list[SampleRecord]:
+        samples = tuple(Sample(SampleId(problem.task, problem.doc, n), problem) for n in repeats)
+        group = Group(problem, samples, strategy)
+        ids = [sample.id for sample in samples]
+        check_contexts([group], self._backends)
+        self._refuse_twins(ids)
+        self._asked.update(ids)
+        self.control.total += len(ids)
         try:
-            journal.close()
-            if self.directory is not None:
-                self.directory.ended(self.summary.state, msgspec.to_builtins(self.summary))
-        except RunDirError as error:
-            if self.summary.state == "finished":
-                raise
-            logger.error("%s", error)  # another error is on its way
+            # How many samples of what will come is not known, so the task's entry counts none.
+            entry = task_entry([group], {}) | {"problems": 0, "samples": 0}
+            del entry["documents"]
+            self._journal.ask(planned([group]), {problem.task: entry})
+            for id_ in self._cancelled.intersection(ids):
+                await self._journal.again(id_)
+                self._cancelled.discard(id_)
+            self._fold([group])
+            with _first_error():
+                async with asyncio.TaskGroup() as tasks:
+                    await self._begin(group, tasks)
+            return self._taken(ids)
+        except asyncio.CancelledError:
+            if self._over is None:
+                self._withdraw(ids)
+            raise
+        finally:
+            self._asked.difference_update(ids)
+            for id_ in ids:
+                self.finished.pop(id_, None)
 
-    def _counts(self) -> dict[str, int]:
-        failed, missing = len(self.summary.failed), len(self.summary.missing)
-        if self.summary.state != "finished" and not missing:
-            missing = self.summary.total  # ended by an error: nothing was handed over
-        finished = self.summary.total - failed - missing
-        return {"finished": finished, "failed": failed, "missing": missing}
+    def _refuse_twins(self, ids: Sequence[SampleId]) -> None:
+        twins = [id_ for id_ in ids if id_ in self._asked] or (
+            [] if len(set(ids)) == len(ids) else list(ids)
+        )
+        if twins:
+            raise SettingError(
+                f"sample {name_of(twins[0])}: is in progress already; give another repeat, or wait "
+                "for it"
+            )
+
+    def _withdraw(self, ids: Sequence[SampleId]) -> None:
+        """Samples whose caller went away are no longer asked for; what they cost stays."""
+        for id_ in ids:
+            if id_ not in self.finished:
+                self.control.total -= 1
+                self._cancelled.add(id_)
+                with contextlib.suppress(JournalError):  # another error will tell
+                    self._journal.withdraw(id_)
+
+    def _taken(self, ids: Sequence[SampleId]) -> list[SampleRecord]:
+        if self.missing(ids):
+            raise self._over or RunInterruptedError("the session was closed")
+        return [self.finished.pop(id_) for id_ in ids]
+
+    def _fold(self, groups: Sequence[Group]) -> None:
+        """Bring banks and controllers back to where earlier sessions' decisions left them."""
+        policies = {}
+        for group in groups:
+            key = (id(group.strategy), group.problem.task)
+            if key not in self._folded:
+                self._folded[key] = group.strategy
+                if group.strategy.policy is not None:
+                    policies[group.problem.task] = group.strategy.policy
+        if not policies or not self._before:
+            return
+        only = next(iter(policies)) if len(policies) == 1 else None
+        for record in self._journal.decisions(only):
+            policy = policies.get(record.sample.task)
+            if policy is not None and record.sequence <= self._before:
+                policy.fold(record)
+
+    async def _begin(self, group: Group, tasks: asyncio.TaskGroup) -> None:
+        """Begin a group's samples as the live-sample bound permits; recorded ones are at hand."""
+        known = {s.id: self._journal.sample(s.id) for s in group.samples}
+        whole = group.strategy.grouped
+        done: list[SampleRecord] = []
+        if not whole or all(known.values()):
+            done = [record for record in known.values() if record is not None]
+        for record in done:
+            if self._producer.owes(record, group.problem):
+                self._spawn(tasks, self._producer.finish(record, group.problem, new=False))
+            else:
+                self._keep(record)
+        gate = Gate([s.id.repeat for s in group.samples]) if whole else None
+        begun = {record.id for record in done}
+        left = [s for s in group.samples if s.id not in begun]
+        # A gate whose members do not all run could wait for ever: all or none of them.
+        for batch in [left] if whole and left else [[sample] for sample in left]:
+            await self._admission.admit(len(batch))
+            for sample in batch:
+                self._spawn(tasks, self._producer.produce(sample, group, gate, known[sample.id]))
+
+    def _spawn(self, tasks: asyncio.TaskGroup, work: Coroutine[None, None, None]) -> None:
+        task = tasks.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _keep(self, record: SampleRecord, new: bool = False) -> None:
+        self.finished[record.id] = record
+        self.control.done += 1
+        if record.failed is not None:
+            self.control.failed += 1
+            logger.warning("%s failed for good: %s", name_of(record.id), record.failed)
+        most = self._options.max_failures
+        if most and self.control.failed > most:
+            self._over = TooManyFailuresError(
+                f"max_failures={most}: {self.control.failed} samples failed for good; the last "
+                f"one: {record.failed or 'see the journal'}"
+            )
+            self._admission.close(self._over)
+            raise self._over
+        if new:
+            self._watchers.sample(record)
+
+    def _end(self, why: str) -> None:
+        """Whoever waits to begin, or comes, is told that it is over."""
+        self._over = self._over or RunInterruptedError(why)
+        self._admission.close(self._over)
 
 
-def _of_plugins() -> Observers:
-    """The plugins' hooks; one that raises does not end the run."""
-    known = plugins.discovery()
-    return Observers(
-        call=known.observers("atts_call_finished"),
-        decision=known.observers("atts_decision_made"),
-        sample=known.observers("atts_sample_finished"),
-    )
+@contextlib.contextmanager
+def _first_error() -> Iterator[None]:
+    """The first error itself instead of the group around it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
 
 
-def _tell(hook: str, **what: Any) -> None:
-    """Tell the plugins that a run begins or ends."""
-    for _ in plugins.discovery().ask(hook, lambda: what):
-        pass
-
-
-def _nominal(groups: Sequence[Group]) -> float | None:
-    """The takeover rate that all groups' strategies aim at, if they agree on one."""
-    rates = {group.strategy.nominal_rate for group in groups}
-    return rates.pop() if len(rates) == 1 else None
-
-
-def _say(message: str) -> None:
-    with contextlib.suppress(OSError):  # the terminal may be gone; the run is winding down
-        print(f"atts: {plain(message)}", file=sys.stderr, flush=True)
-
-
-def _name(sample: SampleId) -> str:
+def name_of(sample: SampleId) -> str:
+    """A sample's name for people."""
     return f"{sample.task}/{sample.doc}/{sample.repeat}"

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from atts_harness.backend import Role
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.records import CallRecord, SampleId, SampleRecord
+from atts_harness.running.batch import run_groups
 from atts_harness.running.observers import Observers
-from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import Settings
 from atts_harness.simulation.backend import SimulatedBackend
 from atts_harness.simulation.behaviour import TraceBehaviour

@@ -10,9 +10,9 @@ import msgspec
 from atts_harness.backend import Role
 from atts_harness.journal.contract import Journal, MemoryJournal
 from atts_harness.records import SampleId, SampleRecord
+from atts_harness.running.batch import run_groups
 from atts_harness.running.control import Control
 from atts_harness.running.observers import Observers
-from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.simulation.clock import run_simulated
 from atts_harness.strategy import (

@@ -17,7 +17,8 @@ from typing import Any
 from atts_harness.backend import Backend, Role
 from atts_harness.journal.contract import Journal, MemoryJournal
 from atts_harness.records import CallRecord, SampleId, SampleRecord
-from atts_harness.running.scheduler import Observers, run_groups
+from atts_harness.running.batch import run_groups
+from atts_harness.running.observers import Observers
 from atts_harness.settings import RunOptions, struct_from
 from atts_harness.strategy import Group, Problem, RunInfo, Sample, Strategy
 from atts_harness.testing.scripted import ByteTokenizer, Replies, Scores, ScriptedBackend

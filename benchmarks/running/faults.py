@@ -21,9 +21,9 @@ import aiohttp
 from atts_harness.backend import Backend, BackendSpec
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.ledger.sums import Ledger
+from atts_harness.running.batch import run_groups
 from atts_harness.running.control import Control
 from atts_harness.running.observers import Observers
-from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.testing.mock_engine import MockEngine
 from atts_harness.testing.mock_faults import FAULTS, FaultPlan, request_key

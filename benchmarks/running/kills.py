@@ -28,7 +28,7 @@ from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import planned
 from atts_harness.journal.reader import open_run
 from atts_harness.records import RunRecord, SampleRecord
-from atts_harness.running.scheduler import run_groups
+from atts_harness.running.batch import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.testing.mock_latency import lognormal

@@ -21,7 +21,7 @@ from schedules import Step, barrier, bound
 from atts_harness.backend import Capabilities, GenerateReply, GenerateRequest, InProcess, Usage
 from atts_harness.identity import ModelIdentity
 from atts_harness.journal.contract import MemoryJournal
-from atts_harness.running.scheduler import run_groups
+from atts_harness.running.batch import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.simulation.clock import run_simulated
 from atts_harness.strategy import Context, Outcome, Sample, Strategy, StrategyOptions

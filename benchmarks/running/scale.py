@@ -22,9 +22,9 @@ from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import planned
 from atts_harness.ledger.sums import Ledger
 from atts_harness.records import CallRecord, RunRecord
+from atts_harness.running.batch import run_groups
 from atts_harness.running.control import Control
 from atts_harness.running.observers import Observers
-from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Context, Outcome, Sample, Strategy, StrategyOptions
 from atts_harness.testing.mock_runs import make_groups

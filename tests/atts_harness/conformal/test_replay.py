@@ -14,7 +14,7 @@ from atts_harness.atts import ATTS, ATTSOptions
 from atts_harness.conformal.pvalues import recorded_percentile
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.records import SampleId
-from atts_harness.running.scheduler import run_groups
+from atts_harness.running.batch import run_groups
 from atts_harness.running.seeds import call_seed
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Group, Problem, RunInfo, Sample

@@ -14,10 +14,11 @@ import typer.testing
 from atts_harness import plugins
 from atts_harness.cli import build_app
 from atts_harness.conformal.calibrate import bank_from_run
-from atts_harness.errors import DamagedJournalError, JournalError, RunDirError
+from atts_harness.errors import DamagedJournalError, JournalError, JournalLostError, RunDirError
 from atts_harness.journal import schema
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.reader import open_run
+from atts_harness.journal.sqlite import SqliteJournal
 from atts_harness.ledger.recorded import call_rows, ledger_of
 from atts_harness.testing import mock_plugin
 
@@ -186,3 +187,48 @@ def test_no_flipped_bit_of_the_file_changes_a_number_without_a_word(finished, tm
         assert (found == before and not lines) or len(lines) == 1
         refused += bool(lines)
     assert refused > 40
+
+
+GONE = {
+    "directory removed": lambda run: shutil.rmtree(run),
+    "database removed": lambda run: (run / schema.JOURNAL).unlink(),
+    "directory renamed": lambda run: run.rename(run.with_name("elsewhere")),
+    "database renamed": lambda run: (run / schema.JOURNAL).rename(run / "other.sqlite3"),
+    "another database in its place": lambda run: shutil.copy(
+        run / schema.JOURNAL, run / "copy"
+    ).replace(run / schema.JOURNAL),
+}
+
+
+@pytest.mark.parametrize("how", GONE)
+def test_a_journal_that_goes_away_is_noticed_and_what_was_finished_handed_over(tmp_path, how):
+    run = tmp_path / "run"
+
+    def after(count):
+        if count == 2:
+            GONE[how](run)
+
+    with pytest.raises(JournalLostError, match="was removed or renamed while the run") as raised:
+        unfinished.go_on(run, after=after, live_samples=1, mock_seconds=0.02)
+    assert "\n" not in str(raised.value)
+    handed = raised.value.finished
+    assert 2 <= len(handed) < unfinished.SAMPLES
+    saved = tmp_path / "run-saved"
+    assert f"go on with run_dir={saved}" in str(raised.value)
+    with open_run(saved) as kept:
+        texts = {record.id: record.text for record in kept.samples()}
+    assert all(texts[record.id] == record.text for record in handed)
+    assert len(unfinished.go_on(saved)) == unfinished.SAMPLES
+
+
+def test_a_directory_that_goes_away_at_the_very_end_takes_no_result_with_it(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    close = SqliteJournal.close
+
+    def removed(journal):
+        close(journal)
+        shutil.rmtree(run)
+
+    monkeypatch.setattr(SqliteJournal, "close", removed)
+    records = unfinished.go_on(run)
+    assert len(records) == unfinished.SAMPLES

@@ -29,7 +29,7 @@ from atts_harness.journal.plan import planned
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.recorded import ledger_of, sample_rows
 from atts_harness.records import RunRecord, SampleId
-from atts_harness.running.scheduler import run_groups
+from atts_harness.running.batch import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import RunInfo
 from atts_harness.testing.mock_engine import MockBackend, MockEngine

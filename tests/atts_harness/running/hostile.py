@@ -11,8 +11,8 @@ from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import planned
 from atts_harness.journal.reader import open_run
 from atts_harness.records import RunRecord
+from atts_harness.running.batch import run_groups
 from atts_harness.running.control import Control
-from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.testing.mock_engine import MockEngine
 from atts_harness.testing.mock_faults import FaultPlan

@@ -9,10 +9,10 @@ import pytest
 from atts_harness.errors import EngineGoneError, ModelChangedError
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.ledger.sums import Ledger
+from atts_harness.running.batch import run_groups
 from atts_harness.running.client import LONGEST_WAIT
 from atts_harness.running.control import Control
 from atts_harness.running.observers import Observers
-from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.simulation.clock import run_simulated
 from atts_harness.testing.mock_engine import MockBackend, MockEngine

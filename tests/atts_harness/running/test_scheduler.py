@@ -12,9 +12,9 @@ from atts_harness.errors import (
     TooManyFailuresError,
 )
 from atts_harness.journal.contract import MemoryJournal
+from atts_harness.running.batch import run_groups
 from atts_harness.running.control import Control
 from atts_harness.running.observers import Observers
-from atts_harness.running.scheduler import run_groups
 from atts_harness.settings import RunOptions
 from atts_harness.simulation.clock import run_simulated
 from atts_harness.strategy import Strategy, StrategyOptions

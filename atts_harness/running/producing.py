@@ -1,0 +1,90 @@
+"""One sample from its beginning to its record: the strategy's coroutine, its end, its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from atts_harness.errors import BackendError, ContextLengthError, SampleFailedError
+from atts_harness.grading.extraction import LLM
+from atts_harness.records import SampleRecord
+from atts_harness.running.context import RunState, SampleContext
+from atts_harness.running.extraction import Extraction
+from atts_harness.running.gate import Gate
+from atts_harness.strategy import Group, Outcome, Problem, Sample
+
+
+@dataclass(frozen=True)
+class Producer:
+    """Sees samples through.
+
+    Attributes:
+        state: what the contexts share.
+        sample_timeout: seconds a sample may take from its first call; 0: no limit.
+        extraction: the model that extracts answers; None: none does.
+        left: told when a sample gives its place back.
+        finished: told of every finished sample, and whether it is new in this session.
+    """
+
+    state: RunState
+    sample_timeout: float
+    extraction: Extraction | None
+    left: Callable[[], None]
+    finished: Callable[[SampleRecord, bool], None]
+
+    async def produce(
+        self, sample: Sample, group: Group, gate: Gate | None, known: SampleRecord | None
+    ) -> None:
+        """Produce a sample that has its place.
+
+        Args:
+            sample: the sample.
+            group: whose.
+            gate: where it meets its siblings, if it does.
+            known: its record, if it is replayed for its siblings' sake.
+        """
+        try:
+            record = await self._outcome(sample, group, gate)
+            if known is None and not self.owes(record, group.problem):
+                # Before its place is given away: too many failures are seen before more begin.
+                await self.state.calls.journal.record_sample(record)
+        finally:
+            self.left()
+            if gate is not None:
+                gate.leave(sample.id.repeat)
+        await self.finish(known or record, group.problem, new=known is None)
+
+    def owes(self, record: SampleRecord, problem: Problem) -> bool:
+        """Whether a model is still to extract the sample's answer."""
+        asked = self.extraction is not None and problem.kind is not None
+        return asked and record.failed is None and LLM not in record.answers
+
+    async def finish(self, record: SampleRecord, problem: Problem, *, new: bool) -> None:
+        """Have the answer extracted; the sample's place and its siblings do not wait for that."""
+        if self.extraction and problem.kind and self.owes(record, problem):
+            await self.extraction.extract(record, problem.kind)
+            await self.state.calls.journal.record_sample(record)
+        self.finished(record, new)
+
+    async def _outcome(self, sample: Sample, group: Group, gate: Gate | None) -> SampleRecord:
+        loop = asyncio.get_running_loop()
+        limit = asyncio.timeout(None)
+        seconds = self.sample_timeout
+
+        def begun() -> None:
+            if seconds and limit.when() is None:
+                limit.reschedule(loop.time() + seconds)
+
+        ctx = SampleContext(sample, self.state, group.strategy.name, gate, begun)
+        try:
+            async with limit:
+                return ctx.close(await group.strategy.run(sample, ctx))
+        except ContextLengthError:
+            return ctx.close(Outcome(ctx.latest, "context"))
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return ctx.fail(SampleFailedError(f"sample_timeout: not finished in {seconds:g} s"))
+        except (BackendError, SampleFailedError) as error:
+            return ctx.fail(error)
