@@ -23,6 +23,7 @@ def atts_cli(app: typer.Typer) -> None:
     """Add the commands of the core."""
     from atts_harness.analysis.audit.command import audit_command
     from atts_harness.analysis.leaderboard.command import report_command
+    from atts_harness.analysis.leaderboard.gate import gate_command
     from atts_harness.analysis.regrade.command import regrade_command
     from atts_harness.comparing.command import compare
     from atts_harness.conformal.command import calibrate_command
@@ -32,6 +33,7 @@ def atts_cli(app: typer.Typer) -> None:
 
     app.command("compare")(compare)
     report_command(app, _documents)
+    gate_command(app, _documents)
     regrade_command(app, _documents)
     audit_command(app)
     app.command("ledger")(show_ledger)

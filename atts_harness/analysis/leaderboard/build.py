@@ -77,7 +77,12 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
                     differs=differs,
                     rows=tuple(one.row.id for one in group),
                     marks={id_: words for id_, words in marks.items() if id_ in ids},
-                    comparisons=comparisons(group, options.level),
+                    comparisons=comparisons(
+                        group,
+                        options.level,
+                        margin=options.margin,
+                        reference=options.reference,
+                    ),
                 )
             )
             rows += [one.row for one in group]

@@ -53,6 +53,13 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
             typer.Option(help="parameters for FLOPs where no weights are here: target=32B"),
         ] = None,
         level: Annotated[float, typer.Option(help="confidence of the intervals")] = 0.95,
+        reference: Annotated[
+            str | None,
+            typer.Option(help="row that all others are compared with: strategy, label or id"),
+        ] = None,
+        margin: Annotated[
+            float, typer.Option(help="pass@1 that may be lost and still count as no worse")
+        ] = 0.02,
         html: Annotated[bool, typer.Option(help="write report.html too")] = True,
         figures: Annotated[
             Path | None, typer.Option(help="write the page's figures here, as SVG and PNG")
@@ -66,23 +73,31 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         from rich.console import Console
 
         from atts_harness.analysis.leaderboard import build as leaderboard
+        from atts_harness.analysis.leaderboard.comparisons import named
         from atts_harness.analysis.leaderboard.flops import parse_parameters
         from atts_harness.analysis.leaderboard.outputs.terminal import render
         from atts_harness.analysis.leaderboard.sources import Options
 
         if not 0 < level < 1:
             raise SettingError(f"--level {level}: must lie between 0 and 1, such as 0.95")
+        if not 0 < margin < 1:
+            raise SettingError(f"--margin {margin:g}: must lie between 0 and 1, such as 0.02")
         options = Options(
             level=level,
             force=force,
             prices=parse_prices(prices or ()),
             parameters=parse_parameters(parameters or ()),
             documents=documents,
+            margin=margin,
+            reference=reference,
         )
         made = leaderboard.report(paths, options)
         found = made.leaderboard
         if not found.rows:
             raise SettingError(nothing(found))
+        if reference is not None and not named(found.rows, reference):
+            have = ", ".join(dict.fromkeys(row.label for row in found.rows))
+            raise SettingError(f"--reference {reference}: no such row; there are: {have}")
         console = terminal.console()
         if not console.is_terminal:
             console = Console(width=WIDTH)

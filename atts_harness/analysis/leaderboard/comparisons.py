@@ -1,51 +1,52 @@
-"""Every row of a table against target-only, random takeover and ATTS, with their number counted."""
+"""Rows of a table against reference rows, with their number counted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from atts_harness.analysis.leaderboard.loading import Loaded
-from atts_harness.analysis.leaderboard.paired import Marks, Paired, compare, holm, verdict
+from atts_harness.analysis.leaderboard.paired import Marks, Paired, compare, verdict
 from atts_harness.analysis.leaderboard.references import nearest
 from atts_harness.analysis.leaderboard.rows import Comparison, Reference, Row
 from atts_harness.analysis.leaderboard.samples import RowSamples
+from atts_harness.analysis.statistics import Family
 
 REFERENCES: tuple[Reference, ...] = ("target-only", "random-takeover", "atts")
+MARGIN = 0.02
+"""What may be lost before a method counts as worse, unless a margin is asked for."""
 
 
-def comparisons(rows: Sequence[Loaded], level: float, seed: int = 0) -> tuple[Comparison, ...]:
+def comparisons(
+    rows: Sequence[Loaded], level: float, *, margin: float = MARGIN, reference: str | None = None
+) -> tuple[Comparison, ...]:
     """Paired comparisons of a table's rows; oracles and rows without samples are left out.
 
-    Two rows are compared once: target-only against ATTS is ATTS against target-only.
+    Without a reference every row is held against target-only, random takeover and ATTS. Two rows
+    are compared once: target-only against ATTS is ATTS against target-only.
 
     Args:
         rows: of one table.
-        level: of the intervals.
-        seed: of the permutation test.
+        level: chance, at least, that all intervals of the table hold.
+        margin: for "no worse by more than".
+        reference: id, label or strategy of the row that all others are held against instead.
     """
     able = [one for one in rows if one.samples is not None and not one.row.oracle]
-    by_id = {one.row.id: one for one in able}
     found: list[tuple[Loaded, Loaded, Reference, Paired]] = []
-    seen: set[frozenset[str]] = set()
-    for kind in REFERENCES:
-        references = [one.row for one in able if one.row.strategy == kind]
-        for one in able:
-            if one.row.strategy == kind:
-                continue
-            reference = nearest(one.row, references)
-            if reference is None or frozenset((one.row.id, reference.id)) in seen:
-                continue
-            other = by_id[reference.id]
-            paired = compare(marks(one.samples), marks(other.samples), level=level, seed=seed)
-            if paired is not None:
-                seen.add(frozenset((one.row.id, reference.id)))
-                found.append((one, other, kind, paired))
-    adjusted = holm([paired.p for *_, paired in found])
-    tests = sum(p is not None for p in adjusted)
+    for one, other, kind in _pairs(able, reference):
+        paired = compare(marks(one.samples), marks(other.samples), level=level)
+        if paired is not None:
+            found.append((one, other, kind, paired))
+    family = Family(max(1, sum(paired.p is not None for *_, paired in found)), level)
     return tuple(
-        _comparison(one.row, other.row, kind, paired, p, tests, level)
-        for (one, other, kind, paired), p in zip(found, adjusted, strict=True)
+        _comparison(one.row, other.row, kind, paired, family, margin)
+        for one, other, kind, paired in found
     )
+
+
+def named(rows: Sequence[Row], name: str) -> list[Row]:
+    """Rows that a name means: the one with this id or label, else those of this strategy."""
+    exact = [row for row in rows if name in (row.id, row.label)]
+    return exact or [row for row in rows if row.strategy == name]
 
 
 def marks(samples: RowSamples | None) -> Marks:
@@ -58,16 +59,33 @@ def marks(samples: RowSamples | None) -> Marks:
     }
 
 
+def _pairs(
+    able: Sequence[Loaded], reference: str | None
+) -> Iterator[tuple[Loaded, Loaded, Reference]]:
+    by_id = {one.row.id: one for one in able}
+    seen: set[frozenset[str]] = set()
+    kinds: Sequence[Reference] = REFERENCES if reference is None else ("named",)
+    for kind in kinds:
+        references = [one.row for one in able if one.row.strategy == kind]
+        if reference is not None:
+            references = named([one.row for one in able], reference)
+        for one in able:
+            if one.row in references:
+                continue
+            against = nearest(one.row, references)
+            if against is None and reference is not None and len(references) == 1:
+                against = references[0]  # asked for by name, whatever its models
+            if against is None or frozenset((one.row.id, against.id)) in seen:
+                continue
+            seen.add(frozenset((one.row.id, against.id)))
+            yield one, by_id[against.id], kind
+
+
 def _comparison(
-    row: Row,
-    reference: Row,
-    kind: Reference,
-    paired: Paired,
-    adjusted: float | None,
-    tests: int,
-    level: float,
+    row: Row, reference: Row, kind: Reference, paired: Paired, family: Family, margin: float
 ) -> Comparison:
-    corrected = 1 - (1 - level) / max(tests, 1)
+    simultaneous = paired.interval(family.each)
+    known = simultaneous.low is not None and simultaneous.high is not None
     return Comparison(
         row=row.id,
         reference=reference.id,
@@ -75,11 +93,13 @@ def _comparison(
         problems=paired.problems,
         samples=paired.samples,
         difference=paired.difference,
-        simultaneous=paired.interval(corrected),
+        simultaneous=simultaneous,
         p=paired.p,
-        p_adjusted=adjusted,
-        family=max(tests, 1),
+        p_adjusted=None if paired.p is None else family.adjusted(paired.p),
+        family=family.size,
+        needed=family.needed,
         mcnemar=paired.mcnemar,
-        distinguishable=None if adjusted is None else adjusted <= 1 - level + 1e-12,
-        words=verdict(paired.difference, adjusted, reference.label, level),
+        distinguishable=simultaneous.leaves_out(0.0) if known else None,
+        no_worse=paired.no_worse(margin, family.each),
+        words=verdict(simultaneous, paired.problems, reference.label, family),
     )

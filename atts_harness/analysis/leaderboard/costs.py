@@ -235,10 +235,7 @@ def _realised(decisions: Sequence[tuple[int, float]]) -> Interval | None:
     if not decisions:
         return None
     docs, taken = zip(*decisions, strict=True)
-    found = clustered_ratio(taken, [1.0] * len(taken), docs)
-    if len(set(taken)) == 1:  # no spread to take an interval from
-        return Interval(value=found.value)
-    return interval_of(found, ends=(0.0, 1.0))
+    return interval_of(clustered_ratio(taken, [1.0] * len(taken), docs))
 
 
 def _speed(found: TaskStatistics, settings: Mapping[str, Any], shared: tuple[str, ...]) -> Speed:

@@ -17,8 +17,8 @@ from atts_harness.results.values import Conditions
 FORMAT: Literal["atts-leaderboard"] = "atts-leaderboard"
 VERSION = 1
 
-Reference = Literal["target-only", "random-takeover", "atts"]
-"""What every strategy is compared with, sample by sample."""
+Reference = Literal["target-only", "random-takeover", "atts", "named"]
+"""What every strategy is compared with, sample by sample; `named` with `--reference`."""
 
 INDISTINCT = "not distinguishable at this n"
 
@@ -42,6 +42,10 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     level: float = 0.95
     items: int = 0
     clusters: int = 0
+
+    def leaves_out(self, value: float) -> bool:
+        """Whether there is an interval and it does not hold a value."""
+        return self.low is not None and self.high is not None and not self.low <= value <= self.high
 
 
 class Pair(msgspec.Struct, frozen=True, kw_only=True):
@@ -270,8 +274,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 class McNemar(msgspec.Struct, frozen=True, kw_only=True):
     """McNemar's exact test on samples paired by question and repeat.
 
-    It takes samples as independent, which repeats of one question are not: a second opinion beside
-    the permutation test, never the verdict.
+    It takes samples as independent, which repeats of one question are not: what others would
+    report, never the verdict.
 
     Attributes:
         first: right in the row only.
@@ -282,6 +286,30 @@ class McNemar(msgspec.Struct, frozen=True, kw_only=True):
     first: int
     second: int
     p: float
+
+
+class NoWorse(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a row is no worse than its reference by more than a margin.
+
+    Attributes:
+        outcome: `no worse`, `worse` (by more than the margin) or `inconclusive`.
+        margin: what may be lost.
+        low: lower bound of the difference, at `confidence`; `no worse` is low > -margin.
+        high: upper bound, at `confidence` on its own; `worse` is high < -margin.
+        confidence: of each bound; counts the comparisons of the table.
+        power: chance of `no worse` on so many problems if the two are equally good.
+        more: problems that would have to be added until a chance of .8; 0 unless inconclusive.
+        words: the outcome, for people.
+    """
+
+    outcome: Literal["no worse", "worse", "inconclusive"]
+    margin: float
+    low: float
+    high: float
+    confidence: float
+    power: float
+    more: int
+    words: str
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,11 +324,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
         difference: pass@1 of the row minus that of the reference, paired by question.
         simultaneous: the same with the interval that holds for all comparisons of the table at
             once (Bonferroni).
-        p: two-sided, signs of the questions' differences flipped; None with one question.
-        p_adjusted: Holm's, for the comparisons of the table; None with one question.
+        p: two-sided, the level at which the interval would just leave 0 out; None with one
+            question.
+        p_adjusted: times the comparisons of the table (Bonferroni); None with one question.
         family: how many comparisons that are.
+        needed: the fewest problems that could show a difference among so many comparisons.
         mcnemar: over samples; None where no repeat is shared.
-        distinguishable: whether p_adjusted is at most 1 - level; None with one question.
+        distinguishable: whether `simultaneous` leaves 0 out; None with one question.
+        no_worse: against a margin; None with one question.
         words: the verdict, for people.
     """
 
@@ -314,8 +345,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     p: float | None = None
     p_adjusted: float | None = None
     family: int = 1
+    needed: int | None = None
     mcnemar: McNemar | None = None
     distinguishable: bool | None = None
+    no_worse: NoWorse | None = None
     words: str = INDISTINCT
 
 

@@ -25,6 +25,8 @@ class Options:
         prices: by role; a run's own count where there are none.
         parameters: by role, in place of what weight files say.
         documents: a task's documents, for run directories without sample logs.
+        margin: what a row may lose against its reference and count as no worse.
+        reference: id, label or strategy of the row that all others are compared with.
     """
 
     level: float = 0.95
@@ -32,6 +34,8 @@ class Options:
     prices: Mapping[str, Price] = field(default_factory=dict)
     parameters: Mapping[str, float] = field(default_factory=dict)
     documents: Documents | None = None
+    margin: float = 0.02
+    reference: str | None = None
 
 
 @dataclass

@@ -24,6 +24,7 @@ from atts_harness.analysis.statistics.differences import (
     difference_interval,
     difference_p,
     paired_difference,
+    problem_differences,
 )
 from atts_harness.analysis.statistics.discrimination import clustered_auc
 from atts_harness.analysis.statistics.equivalence import (
@@ -53,5 +54,6 @@ __all__ = [
     "maj_at_k",
     "paired_difference",
     "pass_at_k",
+    "problem_differences",
     "share_interval",
 ]

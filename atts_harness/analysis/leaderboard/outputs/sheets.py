@@ -9,9 +9,9 @@ from atts_harness.analysis.leaderboard import columns, numbers
 from atts_harness.analysis.leaderboard.column import Column
 from atts_harness.analysis.leaderboard.numbers import UNKNOWN
 from atts_harness.analysis.leaderboard.rows import (
-    INDISTINCT,
     Comparison,
     Leaderboard,
+    NoWorse,
     Row,
     Table,
 )
@@ -68,10 +68,10 @@ def about(leaderboard: Leaderboard) -> Iterator[str]:
     level = numbers.percent(leaderboard.level)
     if leaderboard.rows:
         yield (
-            f"Intervals: {level}, clustered by problem. Differences: paired by problem; p by "
-            "flipping the signs of problems' differences,"
-            f" Holm-corrected within a table; '{INDISTINCT}' where that is above "
-            f"{1 - leaderboard.level:.2g}. McNemar takes samples as independent: a second opinion."
+            f"Intervals: {level}, over problems drawn like these. Differences: paired by problem; "
+            "their intervals hold for all comparisons of a table at once, and the verdict is "
+            "whether an interval leaves 0 out. No worse by more than a margin: by a bound on one "
+            "side at the same level; 'needs N more': about so many more problems would tell."
         )
         yield (
             "Tokens computed are those a forward pass was run for: uncached context, scored and "
@@ -146,7 +146,9 @@ def _comparisons(leaderboard: Leaderboard, table: Table) -> Iterable[Sheet]:
         interval = numbers.percent(leaderboard.level)
         if own[0].family > 1:
             interval += f" for\nall {own[0].family} at once"
-        head = ("strategy", "difference", interval, "p, Holm", "McNemar p", VERDICT)
+        margins = {one.no_worse.margin for one in own if one.no_worse}
+        within = f"no worse by more\nthan {min(margins):g}" if margins else "no worse"
+        head = ("strategy", "difference", interval, "p", VERDICT, within)
         body = tuple(_comparison(leaderboard, one) for one in own)
         yield Sheet(title, head, body, tuple(name in ("strategy", VERDICT) for name in head))
 
@@ -158,9 +160,17 @@ def _comparison(leaderboard: Leaderboard, one: Comparison) -> tuple[str, ...]:
         f"{one.difference.value:+.3f}",
         numbers.signed_ends(one.simultaneous),
         numbers.probability(one.p_adjusted),
-        numbers.probability(one.mcnemar.p if one.mcnemar else None),
         decided if one.distinguishable else one.words,
+        _within(one.no_worse),
     )
+
+
+def _within(found: NoWorse | None) -> str:
+    if found is None:
+        return UNKNOWN
+    if found.outcome == "inconclusive":
+        return f"needs {found.more:,} more"
+    return "yes" if found.outcome == "no worse" else "no"
 
 
 def _notes(rows: Sequence[Row], table: Table) -> Iterable[str]:

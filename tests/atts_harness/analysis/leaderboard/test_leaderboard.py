@@ -125,10 +125,28 @@ def test_every_strategy_is_compared_once_with_each_reference(five):
     assert ("draft-only", "atts") in pairs
     one = next(c for c in table.comparisons if c.words.startswith("worse than target-only"))
     assert one.family == 9
-    assert one.p <= one.p_adjusted <= min(1.0, 9 * one.p)
+    assert one.p_adjusted == pytest.approx(min(1.0, 9 * one.p))
+    assert one.p_adjusted <= 0.05
+    assert one.needed == 9
+    assert one.no_worse.words == "worse by more than 0.02"
+    for other in table.comparisons:  # words and intervals cannot contradict
+        assert other.distinguishable == other.simultaneous.leaves_out(0.0)
+        assert other.distinguishable == (other.p_adjusted < 0.05)
     assert one.simultaneous.low < one.difference.low
     assert one.simultaneous.level == pytest.approx(1 - 0.05 / 9)
     assert one.distinguishable
+
+
+def test_rows_are_held_against_the_one_that_is_named(five):
+    board = report([five], Options(reference="synchronous", margin=0.3)).leaderboard
+    (table,) = board.tables
+    assert {board.row(c.reference).strategy for c in table.comparisons} == {"synchronous"}
+    assert {c.kind for c in table.comparisons} == {"named"}
+    assert len(table.comparisons) == table.comparisons[0].family == 4
+    by_label = report([five], Options(reference="atts rate=0.5 replace")).leaderboard
+    ids = {c.reference for c in by_label.tables[0].comparisons}
+    assert len(ids) <= 1
+    assert all(c.no_worse.margin == 0.3 for c in table.comparisons)
 
 
 def test_the_difference_is_that_of_the_rows(five):
@@ -355,7 +373,7 @@ def test_results_of_another_model_stand_beside_ours():
     assert rows["atts"].tokens.kept == means["kept"]
     (comparison,) = table.comparisons
     assert (comparison.problems, comparison.samples) == (4, 8)
-    assert comparison.words == INDISTINCT
+    assert comparison.words == "out of reach: 4 problems, 6 could"
 
 
 def test_a_raw_prompt_is_another_prompt(tmp_path):

@@ -1,57 +1,15 @@
 """Paired comparisons: against enumeration, hand computation, scipy and simulation."""
 
-import itertools
 import math
-from fractions import Fraction
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from atts_harness.analysis.leaderboard.paired import compare, holm, mcnemar, sign_flip_p, verdict
+from atts_harness.analysis.leaderboard.paired import compare, mcnemar, verdict
 from atts_harness.analysis.leaderboard.rows import INDISTINCT, Interval
-from atts_harness.analysis.statistics import paired_difference
-
-differences = st.lists(st.integers(-4, 4).map(lambda n: n / 4), min_size=2, max_size=9)
-
-
-def enumerated(values):
-    """Twice the smaller tail over all 2^n sign patterns, in exact arithmetic."""
-    exact = [Fraction(v) for v in values]
-    seen = sum(exact)
-    sums = [
-        sum(sign * v for sign, v in zip(signs, exact, strict=True))
-        for signs in itertools.product((1, -1), repeat=len(exact))
-    ]
-    low = sum(s <= seen for s in sums)
-    high = sum(s >= seen for s in sums)
-    return min(1.0, 2 * min(low, high) / len(sums))
-
-
-@settings(deadline=None, max_examples=60)
-@given(differences)
-def test_flipping_signs_equals_enumeration(values):
-    assert sign_flip_p(values) == pytest.approx(enumerated(values))
-
-
-def test_flipping_signs_agrees_with_scipy_where_patterns_are_drawn():
-    values = np.random.default_rng(1).normal(0.3, 1, 40)
-    theirs = stats.permutation_test(
-        (values,), np.mean, permutation_type="samples", n_resamples=20_000, random_state=7
-    )
-    ours = sign_flip_p(values)
-    error = 4 * math.sqrt(theirs.pvalue * (1 - theirs.pvalue) * (1 / 9999 + 1 / 20_000))
-    assert abs(ours - theirs.pvalue) < 2 * error
-    assert ours == sign_flip_p(values)  # the patterns' seed is fixed
-
-
-def test_no_difference_anywhere_is_no_evidence():
-    assert sign_flip_p([0.0, 0.0, 0.0]) == 1.0
-    assert sign_flip_p([0.0, 0.5, 0.0]) == 1.0
-    with pytest.raises(ValueError, match="two questions"):
-        sign_flip_p([0.5])
+from atts_harness.analysis.statistics import Family
 
 
 @given(st.integers(0, 30), st.integers(0, 30))
@@ -69,23 +27,6 @@ def test_mcnemar_is_the_exact_binomial_test(one, other):
     assert found.p == pytest.approx(stats.binomtest(one, n).pvalue)
 
 
-def test_holm_by_hand():
-    # 4 tests: .01*4, .02*3, .03*2, .2*1, and never below the one before
-    assert holm([0.03, 0.01, 0.2, 0.02]) == pytest.approx([0.06, 0.04, 0.2, 0.06])
-    assert holm([0.04, 0.03]) == pytest.approx([0.06, 0.06])
-    assert holm([0.6, None, 0.7]) == [1.0, None, 1.0]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
-def test_holm_lies_between_no_correction_and_bonferroni(values):
-    for raw, adjusted in zip(values, holm(values), strict=True):
-        assert raw <= adjusted <= min(1.0, raw * len(values))
-    order = sorted(range(len(values)), key=values.__getitem__)
-    adjusted = [holm(values)[i] for i in order]
-    assert adjusted == sorted(adjusted)
-
-
 def test_only_shared_questions_and_repeats_are_compared():
     first = {("a", 0): True, ("a", 1): True, ("b", 0): True, ("c", 0): False}
     second = {("a", 0): False, ("b", 0): True, ("b", 1): False}
@@ -101,41 +42,37 @@ def test_one_question_has_no_interval_and_no_test():
     assert found.p is None
     assert found.difference.low is None
     assert found.difference.value == 0.5
-    assert "no interval" in verdict(found.difference, None, "target-only", 0.95)
+    assert found.no_worse(0.02, 0.95) is None
+    assert "no interval" in verdict(found.difference, 1, "target-only", Family(1))
 
 
-def test_the_verdict_is_by_the_corrected_p():
+def test_the_verdict_is_by_the_interval_that_stands_beside_it():
     better = Interval(value=0.2, low=0.1, high=0.3)
-    assert verdict(better, 0.04, "atts", 0.95) == "better than atts"
-    assert verdict(better, 0.06, "atts", 0.95) == INDISTINCT
-    assert verdict(Interval(value=-0.2), 0.05, "atts", 0.95) == "worse than atts"
-
-
-def simulated(rng, questions, repeats, gain, noise):
-    """Two methods on questions of different difficulty, whose gain differs from one to another."""
-    ease = rng.beta(0.8, 0.8, questions)
-    other = np.clip(ease + gain + rng.normal(0, noise, questions), 0, 1)
-    first = rng.random((questions, repeats)) < other[:, None]
-    second = rng.random((questions, repeats)) < ease[:, None]
-    return first, second
-
-
-def test_paired_clustered_intervals_cover():
-    """A smaller run of benchmarks/analysis/paired.py, whose figures are in docs/reports.md."""
-    rng = np.random.default_rng(5)
-    truth = np.mean(
-        [np.subtract(*map(np.mean, simulated(rng, 400, 4, 0.1, 0.1))) for _ in range(400)]
+    assert verdict(better, 30, "atts", Family(3)) == "better than atts"
+    assert verdict(Interval(value=0.2, low=0.0, high=0.3), 30, "atts", Family(3)) == INDISTINCT
+    assert verdict(Interval(value=-0.2, low=-0.3, high=-0.1), 30, "atts", Family(3)).startswith(
+        "worse"
     )
-    covered = rejected = 0
-    rounds = 600
-    names = np.repeat(np.arange(30), 4)
-    for _ in range(rounds):
-        first, second = simulated(rng, 30, 4, 0.1, 0.1)
-        found = paired_difference(first.ravel(), names, second.ravel(), names)
-        covered += found.low <= truth <= found.high
-    assert 0.92 < covered / rounds < 0.98  # 3 standard errors are .027
-    for seed in range(300):
-        first, second = simulated(np.random.default_rng(seed), 12, 4, 0.0, 0.0)
-        p = sign_flip_p((first.mean(1) - second.mean(1)).tolist())
-        rejected += p <= 0.05
-    assert rejected / 300 < 0.05 + 3 * math.sqrt(0.05 * 0.95 / 300)
+
+
+def test_it_says_where_no_verdict_could_be_reached_and_how_many_problems_could():
+    """Eight problems of one sign have p = 2 / 2^8, more than .05 / 8."""
+    held = {(q, 0): True for q in range(8)}
+    lost = {(q, 0): False for q in range(8)}
+    family = Family(8)
+    found = compare(held, lost).interval(family.each)
+    assert found.low == 0.0
+    assert verdict(found, 8, "atts", family) == "out of reach: 8 problems, 9 could"
+
+
+def test_a_margin_in_words():
+    same = {(q, r): (q + r) % 3 > 0 for q in range(60) for r in range(4)}
+    known = compare(same, same).no_worse(0.05, 0.95)
+    assert known.outcome == "no worse"
+    assert known.words == "no worse by more than 0.05"
+    assert -0.05 < known.low < 0 < known.high
+    coarse = compare(same, same).no_worse(0.001, 0.95)
+    assert coarse.words.startswith("inconclusive: about ")
+    assert coarse.more > 0
+    lost = dict.fromkeys(same, False)
+    assert compare(lost, same).no_worse(0.05, 0.95).words == "worse by more than 0.05"

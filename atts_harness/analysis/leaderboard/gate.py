@@ -1,0 +1,126 @@
+"""`atts gate RUN... --against ROW`: is a row no worse than another by more than a margin?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from atts_harness.errors import SettingError
+
+if TYPE_CHECKING:
+    from atts_harness.analysis.leaderboard.rows import Comparison, Leaderboard
+    from atts_harness.results.golds import Documents
+
+Word = Literal["GO", "NO-GO", "INCONCLUSIVE"]
+
+STATUS: dict[Word, int] = {"GO": 0, "NO-GO": 1, "INCONCLUSIVE": 4}
+"""Exit status by decision; what cannot be decided at all is 2."""
+
+
+WORDS: dict[str, Word] = {"no worse": "GO", "worse": "NO-GO", "inconclusive": "INCONCLUSIVE"}
+
+
+class GateError(SettingError):
+    """The gate cannot be asked like this. Its exit status is none of a decision."""
+
+    exit_status = 2
+
+
+def gate_command(app: typer.Typer, documents: Documents | None = None) -> None:
+    """Add `atts gate`.
+
+    Args:
+        app: the `atts` command.
+        documents: from a task's name to its documents, as for `atts report`.
+    """
+
+    @app.command("gate")
+    def gate(
+        paths: Annotated[
+            list[Path],
+            typer.Argument(help="run directories, lm-eval results, or folders with any of them"),
+        ],
+        against: Annotated[
+            str, typer.Option(help="row to hold the others against: strategy, label or id")
+        ],
+        margin: Annotated[
+            float, typer.Option(help="pass@1 that may be lost, between 0 and 1")
+        ] = 0.02,
+        level: Annotated[
+            float, typer.Option(help="chance, at least, that no decision of a table is wrong")
+        ] = 0.95,
+    ) -> None:
+        """Decide GO (status 0), NO-GO (1) or INCONCLUSIVE (4) on rows against one of them.
+
+        GO: no row is worse by more than the margin. NO-GO: some row is. INCONCLUSIVE: the problems
+        do not tell. Status 2: there is nothing to decide on.
+        """
+        from atts_harness.analysis.leaderboard.build import report
+        from atts_harness.analysis.leaderboard.sources import Options
+
+        if not 0 < margin < 1:
+            raise GateError(f"--margin {margin:g}: must lie between 0 and 1, such as 0.02")
+        if not 0.5 < level < 1:
+            raise GateError(f"--level {level:g}: must lie between 0.5 and 1, such as 0.95")
+        options = Options(level=level, documents=documents, margin=margin, reference=against)
+        found = report(paths, options).leaderboard
+        words = []
+        for one in compared(found, against):
+            word, text = decided(found, one)
+            words.append(word)
+            typer.echo(text)
+        for refusal in found.refused:
+            typer.echo(f"left out: {refusal.path}: {refusal.reason}", err=True)
+        raise typer.Exit(STATUS[overall(words)])
+
+
+def compared(found: Leaderboard, against: str) -> list[Comparison]:
+    """The comparisons to decide on.
+
+    Raises:
+        GateError: no row of this name, no other row beside it, or no problem in common.
+    """
+    from atts_harness.analysis.leaderboard.comparisons import named
+
+    rows = [row for row in found.rows if not row.oracle]
+    if not rows:
+        reasons = "; ".join(f"{r.path}: {r.reason}" for r in found.refused)
+        raise GateError(f"no row to decide on: {reasons or 'nothing was found'}")
+    if not named(rows, against):
+        have = ", ".join(dict.fromkeys(row.label for row in rows))
+        raise GateError(f"--against {against}: no such row; there are: {have}")
+    made = [one for table in found.tables for one in table.comparisons]
+    held = {one.row for one in made} | {one.reference for one in made}
+    if left := [row.label for row in rows if row.id not in held]:
+        raise GateError(
+            f"--against {against}: no problem in common, or other conditions, with "
+            f"{', '.join(left)}; `atts report` on the same runs says what differs"
+        )
+    if alone := next((one for one in made if one.no_worse is None), None):
+        raise GateError(f"{found.row(alone.row).label}: one problem in common decides nothing")
+    return made
+
+
+def decided(found: Leaderboard, one: Comparison) -> tuple[Word, str]:
+    """A decision and the line that says it, with the interval that it used."""
+    known = one.no_worse
+    if known is None:
+        raise GateError("one problem in common decides nothing")
+    word = WORDS[known.outcome]
+    side = 100 * known.confidence
+    return word, (
+        f"{word}: {found.row(one.row).label} against {found.row(one.reference).label}: "
+        f"{known.words}; difference {one.difference.value:+.3f}, bounds {known.low:+.3f} and "
+        f"{known.high:+.3f} ({side:.4g} % each), margin {known.margin:g}, {one.problems} problems "
+        f"and {one.samples} samples in common, power {known.power:.2f} if equally good"
+    )
+
+
+def overall(words: Sequence[Word]) -> Word:
+    """One decision of several: NO-GO if any is, else INCONCLUSIVE if any is."""
+    if "NO-GO" in words:
+        return "NO-GO"
+    return "INCONCLUSIVE" if "INCONCLUSIVE" in words else "GO"
