@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# `make bench-engines` and `make bench-strategies` take their own time and stand apart.
-APART = {"engines", "strategies"}
-DOCS = ("strategies/__main__.py", "conformal/__main__.py")
+# These take their own time: `make bench-engines`, `make bench-strategies`, `make docs`.
+APART = {"engines", "strategies", "statistics"}
+DOCS = ("strategies/__main__.py", "conformal/__main__.py", "statistics/__main__.py")
 
 
 def scripts() -> list[Path]:

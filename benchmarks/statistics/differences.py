@@ -5,7 +5,7 @@ r"""Coverage and width of the interval of a paired difference.
 Fails if an interval covers less than .93 with 8 or more problems, less than .90 with 6, leaves
 [-1, 1] or has no width; if it covers more than .985 with 30 or more, or is wider than 1.3 times the
 interval of an oracle that knows the variance, where a difference is to be expected in at least
-three problems. Below that no interval can do it: `docs/benchmark-statistics.md` says why.
+four problems. Below that what was not seen decides: `docs/benchmark-statistics.md` says how.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from atts_harness.analysis.statistics import difference_interval
 from benchmarks.statistics.grid import PROBLEMS, REPEATS, Floats, populations
 
 CASES = 4000
-FEW = 3.0
+FEW = 4.0
 """Expected problems that differ, below which the upper bounds on coverage and width fall away."""
 
 

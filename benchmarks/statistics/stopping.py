@@ -2,8 +2,8 @@ r"""Coverage of the mean over these problems at the moment a rule stops sampling
 
     nice -n 10 python -m benchmarks.statistics.stopping [--cases N]
 
-Rounds of repeats from two on, at most 256, until the half-width is .03 or .05. Fails if the interval
-at the stop covers less than .93 anywhere.
+Rounds of repeats from two on, at most 256, until the half-width is .03 or .05. Fails if the
+interval at the stop covers less than .93 anywhere.
 """
 
 from __future__ import annotations

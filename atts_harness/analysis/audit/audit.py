@@ -17,8 +17,13 @@ import numpy as np
 from scipy import stats
 
 from atts_harness.analysis.audit.signal import Auc, signal_quality
-from atts_harness.analysis.audit.turns import EFFECTIVE, AuditedTurn
-from atts_harness.analysis.statistics import Estimate, cluster_bootstrap, clustered_ratio
+from atts_harness.analysis.audit.turns import NEW_ANSWER, AuditedTurn
+from atts_harness.analysis.statistics import (
+    Estimate,
+    cluster_bootstrap,
+    clustered_mean,
+    clustered_ratio,
+)
 from atts_harness.records import SampleId
 
 GROUPS = ((0, 0), (1, 1), (2, 4), (5, 9), (10, None))
@@ -43,7 +48,9 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
         scored: turns with a p-value.
         takeovers: of these.
         questions: from which they come.
-        rate: takeovers / scored.
+        rate: takeovers / scored: every turn counts the same.
+        by_question: mean of the questions' rates: every question counts the same. The hierarchical
+            bound (`pvalue=hierarchical`) speaks of this one.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     takeovers: int
     questions: int
     rate: Band
+    by_question: Band
 
 
 class Uniformity(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,7 +106,7 @@ class Effects(msgspec.Struct, frozen=True, kw_only=True):
         changed: another answer than the draft's.
         kept: the draft's answer stands.
         open: no answer yet on either side.
-        effective: supplied and changed, as a share of all.
+        new_answer: supplied and changed, as a share of all.
         answering: takeovers of drafts that hold an answer.
         answering_without_effect: of these, the share after which the draft's answer stands.
     """
@@ -110,7 +118,7 @@ class Effects(msgspec.Struct, frozen=True, kw_only=True):
     changed: int
     kept: int
     open: int
-    effective: Rate | None
+    new_answer: Rate | None
     answering: int
     answering_without_effect: Rate | None
 
@@ -152,6 +160,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         apart: takeovers that no p-value decided, by reason.
         signal: AUC of the score for wrong answers; empty without grades.
         unfinished: what is missing of the run, in words; "" for a finished one.
+        caveats: what a reader of the rates has to know of this run.
     """
 
     task: str
@@ -171,6 +180,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
     apart: dict[str, int]
     signal: tuple[Auc, ...] = ()
     unfinished: str = ""
+    caveats: tuple[str, ...] = ()
 
 
 def audit(
@@ -180,6 +190,7 @@ def audit(
     nominal: float | None = None,
     right: Mapping[SampleId, bool] | None = None,
     unfinished: str = "",
+    caveats: Sequence[str] = (),
     seed: int = 0,
 ) -> Audit:
     """Audit the decided turns of one task.
@@ -191,6 +202,7 @@ def audit(
         right: whether a sample's answer is right; samples without a grade are left out of the
             signal's quality.
         unfinished: what is missing of the run, in words.
+        caveats: from `caveats_of`.
         seed: of the bootstrap.
 
     Returns:
@@ -226,8 +238,9 @@ def audit(
             (min(thresholds), float(np.mean(thresholds)), max(thresholds)) if thresholds else None
         ),
         apart=dict(sorted(apart.items())),
-        signal=signal_quality(scored, right, seed) if right else (),
+        signal=signal_quality(scored, right) if right else (),
         unfinished=unfinished,
+        caveats=tuple(caveats),
     )
 
 
@@ -248,16 +261,13 @@ def rate_of(
         return None
     hits = [float(hit(turn)) for turn in turns]
     questions = [turn.question for turn in turns]
-    band = band_of(clustered_ratio(hits, [1.0] * len(hits), questions))
-    if len(set(hits)) == 1:
-        # All or none: no spread to estimate an interval from, which is not an interval of width 0.
-        band = Band(value=band.value, low=None, high=None)
     return Rate(
         name=name,
         scored=len(turns),
         takeovers=int(sum(hits)),
         questions=len(set(questions)),
-        rate=band,
+        rate=band_of(clustered_ratio(hits, [1.0] * len(hits), questions)),
+        by_question=band_of(clustered_mean(hits, questions, bounds=(0.0, 1.0))),
     )
 
 
@@ -310,7 +320,7 @@ def effects(turns: Sequence[AuditedTurn]) -> Effects:
         changed=counts["changed"],
         kept=counts["kept"],
         open=counts["open"],
-        effective=rate_of("effective", taken, lambda turn: turn.effect in EFFECTIVE),
+        new_answer=rate_of("new answer", taken, lambda turn: turn.effect in NEW_ANSWER),
         answering=len(answering),
         answering_without_effect=rate_of(
             "answer stands", answering, lambda turn: turn.effect in ("empty", "kept")

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from atts_harness.analysis.audit.audit import Audit, audit
+from atts_harness.analysis.audit.caveats import caveats_of
 from atts_harness.analysis.audit.published import RATE, grades_of, records_of
 from atts_harness.analysis.audit.turns import turns_of, turns_of_decisions
 from atts_harness.errors import SettingError
@@ -64,6 +65,7 @@ def audit_path(
             task=name,
             nominal=nominal_rate(record, name),
             right={id_: grade for id_, grade in right.items() if id_.task == name},
+            caveats=caveats_of(record, name, turns),
             unfinished=f"{lost[name]} of {asked[name]} samples are missing" if lost[name] else "",
             seed=seed,
         )

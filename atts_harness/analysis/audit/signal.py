@@ -7,7 +7,7 @@ to tell a question's wrong samples from its right ones, which is what a takeover
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from atts_harness.analysis.audit.turns import AuditedTurn
-from atts_harness.analysis.statistics import cluster_bootstrap
+from atts_harness.analysis.statistics import clustered_auc, clustered_ratio
 from atts_harness.records import SampleId
 
-DRAWS = 400
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -51,15 +50,12 @@ class Auc(msgspec.Struct, frozen=True, kw_only=True):
     mixed_questions: int
 
 
-def signal_quality(
-    turns: Sequence[AuditedTurn], right: Mapping[SampleId, bool], seed: int = 0
-) -> tuple[Auc, ...]:
+def signal_quality(turns: Sequence[AuditedTurn], right: Mapping[SampleId, bool]) -> tuple[Auc, ...]:
     """AUC of the first, the mean and the last score of each graded sample.
 
     Args:
         turns: scored turns.
         right: grades; samples without one are left out.
-        seed: of the bootstrap.
     """
     by_sample: dict[SampleId, list[tuple[int, float]]] = {}
     for turn in turns:
@@ -71,7 +67,7 @@ def signal_quality(
     wrong = np.array([not right[sample] for sample, _ in rows])
     questions: list[Hashable] = [(sample.task, sample.doc) for sample, _ in rows]
     return tuple(
-        _auc(name, np.array([pick(scores) for _, scores in rows]), wrong, questions, seed)
+        _auc(name, np.array([pick(scores) for _, scores in rows]), wrong, questions)
         for name, pick in (
             ("turn 0", lambda scores: scores[0]),
             ("mean", lambda scores: math.fsum(scores) / len(scores)),
@@ -89,50 +85,27 @@ def wins(scores: Floats, wrong: Flags) -> tuple[float, int]:
     return float(found.statistic), len(bad) * len(good)
 
 
-def _auc(name: str, scores: Floats, wrong: Flags, questions: Sequence[Hashable], seed: int) -> Auc:
+def _auc(name: str, scores: Floats, wrong: Flags, questions: Sequence[Hashable]) -> Auc:
     members: dict[Hashable, list[int]] = {}
     for index, question in enumerate(questions):
         members.setdefault(question, []).append(index)
     parts = {q: wins(scores[index], wrong[index]) for q, index in members.items()}
     mixed = {q: part for q, part in parts.items() if part[1]}
-    won, pairs = wins(scores, wrong)
-    low = high = None
-    if pairs and len(members) > 1:
-        low, high = _interval(lambda i: _ratio(*wins(scores[i], wrong[i])), questions, seed)
-    within = within_low = within_high = None
+    pooled = within = None
+    if wrong.any() and not wrong.all():
+        pooled = clustered_auc(scores, wrong.tolist(), questions)
     if mixed:
-        within = _ratio(*map(sum, zip(*mixed.values(), strict=True)))
-        if len(mixed) > 1:
-            names = list(mixed)
-            within_low, within_high = _interval(
-                lambda i: _ratio(*map(sum, zip(*(mixed[names[n]] for n in i), strict=True))),
-                names,
-                seed,
-            )
+        won, pairs = zip(*mixed.values(), strict=True)
+        within = clustered_ratio(won, pairs, list(mixed))
     return Auc(
         score=name,
-        pooled=_ratio(won, pairs) if pairs else None,
-        pooled_low=low,
-        pooled_high=high,
-        within=within,
-        within_low=within_low,
-        within_high=within_high,
+        pooled=pooled.value if pooled else None,
+        pooled_low=pooled.low if pooled else None,
+        pooled_high=pooled.high if pooled else None,
+        within=within.value if within else None,
+        within_low=within.low if within else None,
+        within_high=within.high if within else None,
         wrong=int(wrong.sum()),
         right=int((~wrong).sum()),
         mixed_questions=len(mixed),
     )
-
-
-def _ratio(won: float, pairs: float) -> float:
-    return won / pairs if pairs else math.nan
-
-
-def _interval(
-    statistic: Callable[[list[int]], float], questions: Sequence[Hashable], seed: int
-) -> tuple[float | None, float | None]:
-    """Bootstrap interval over questions; none where some draw has no pair to compare."""
-    try:
-        estimate = cluster_bootstrap(statistic, questions, draws=DRAWS, seed=seed)
-    except ValueError:
-        return None, None
-    return estimate.low, estimate.high

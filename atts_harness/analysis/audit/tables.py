@@ -29,13 +29,16 @@ def render(audit: Audit) -> RenderableType:
     if audit.uniformity:
         parts.append(_uniformity(audit.uniformity))
     parts.extend(Text(line) for line in _facts(audit))
+    parts.extend(Text(f"note: {line}") for line in audit.caveats)
     if audit.signal:
         parts.append(_signal(audit))
     return Group(*parts)
 
 
 def _rates(audit: Audit) -> Table:
-    table = Table("turns", "scored", "taken", "questions", "rate", "95 %", "off")
+    table = Table(
+        "turns", "scored", "taken", "questions", "rate", "95 %", "off", "by question", "95 %"
+    )
     for column in table.columns[1:]:
         column.justify, column.no_wrap = "right", True
     sections: list[tuple[Iterable[Rate | None], float | None]] = [
@@ -66,7 +69,8 @@ def _rate_row(row: Rate, nominal: float | None) -> tuple[str | Text, ...]:
         outside = row.rate.low is not None and not row.rate.low <= nominal <= (row.rate.high or 1)
         off = Text(f"{row.rate.value - nominal:+.3f}", style="red" if outside else "")
     counts = (str(row.scored), str(row.takeovers), str(row.questions))
-    return row.name, *counts, f"{row.rate.value:.3f}", _band(row.rate), off
+    by_question = (f"{row.by_question.value:.3f}", _band(row.by_question))
+    return row.name, *counts, f"{row.rate.value:.3f}", _band(row.rate), off, *by_question
 
 
 def _uniformity(rows: Iterable[Uniformity]) -> Table:
@@ -92,8 +96,8 @@ def _facts(audit: Audit) -> Iterable[str]:
             f"{effects.supplied}, another one {effects.changed}, left it {effects.kept}, no "
             f"answer yet {effects.open}"
         )
-    if effects.effective:
-        yield f"effective (the answer changed): {_share(effects.effective.rate)}"
+    if effects.new_answer:
+        yield f"gave a first or another answer: {_share(effects.new_answer.rate)}"
     if effects.answering_without_effect:
         yield (
             f"of {effects.answering} takeovers of drafts with an answer it stands in "

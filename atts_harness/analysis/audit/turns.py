@@ -13,7 +13,7 @@ Effect = Literal["empty", "supplied", "changed", "kept", "open"]
 """What a takeover did to the answer: it wrote nothing; gave the first answer; gave another one;
 left the draft's answer standing; or there is no answer yet on either side."""
 
-EFFECTIVE: frozenset[Effect] = frozenset({"supplied", "changed"})
+NEW_ANSWER: frozenset[Effect] = frozenset({"supplied", "changed"})
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from atts_harness.analysis.audit.audit import Audit, audit, ks_distance
+from atts_harness.analysis.audit.caveats import caveats_of
 from atts_harness.analysis.audit.command import audit_command
 from atts_harness.analysis.audit.loading import audit_path, grades_of_logs
 from atts_harness.analysis.audit.published import grades_of, records_of
@@ -107,7 +108,7 @@ def test_effects_of_takeovers_on_the_answer():
     effects = audit(turns, task="t").effects
     assert (effects.takeovers, effects.empty, effects.empty_after_answer) == (7, 2, 1)
     assert (effects.supplied, effects.changed, effects.kept, effects.open) == (1, 1, 2, 1)
-    assert effects.effective.takeovers == 2
+    assert effects.new_answer.takeovers == 2
     assert (effects.answering, effects.answering_without_effect.takeovers) == (4, 3)
 
 
@@ -250,9 +251,41 @@ def test_audit_is_plain_data_and_renders():
     assert max(map(len, text.splitlines())) <= 80
 
 
-def test_no_interval_where_all_decisions_are_alike():
+def test_decisions_that_are_all_alike_are_not_certain():
     rate = audit([decided(doc, 0, 0, p=0.9) for doc in range(5)], task="t").overall.rate
-    assert (rate.value, rate.low, rate.high) == (0.0, None, None)
+    assert (rate.value, rate.low) == (0.0, 0.0)
+    assert rate.high > 0.5
+
+
+def test_the_rate_of_questions_stands_beside_that_of_turns():
+    turns = [decided(0, 0, n, p=0.1, takeover=True) for n in range(9)]
+    turns += [decided(doc, 0, 0, p=0.9) for doc in (1, 2)]
+    overall = audit(turns, task="t").overall
+    assert overall.rate.value == pytest.approx(9 / 11)
+    assert overall.by_question.value == pytest.approx(1 / 3)
+    assert overall.by_question.low < 1 / 3 < overall.by_question.high
+
+
+def run_record(**options):
+    return RunRecord(tasks={"t": {"options": options}})
+
+
+def test_a_bank_that_was_filled_online_is_named():
+    turns = [decided(0, 0, 0, p=0.1)]
+    (note,) = caveats_of(run_record(calibration="online"), "t", turns)
+    assert "exchangeable order" in note
+    assert caveats_of(run_record(calibration="auto"), "t", turns)
+    assert not caveats_of(run_record(calibration="file", bank="b.json"), "t", turns)
+    assert not caveats_of(run_record(calibration="auto", bank="b.json"), "t", turns)
+
+
+def test_a_budget_that_ties_kept_from_being_exact_is_named():
+    options = {"calibration": "presample", "coverage": "conditional", "budget": "2/4"}
+    exact = [decided(0, r, 0, p=0.1, takeover=r < 2, s=float(r)) for r in range(4)]
+    short = [decided(1, r, 0, p=0.1, takeover=r < 1, s=1.0) for r in range(4)]
+    (note,) = caveats_of(run_record(**options), "t", [*exact, *short])
+    assert "1 of 2 questions with 4 scored first drafts gave exactly 2" in note
+    assert "1 did not, 1 of these with tied scores (ties=conservative)" in note
 
 
 def test_audit_of_one_question_has_no_interval():
