@@ -69,8 +69,7 @@ def _rate_row(row: Rate, nominal: float | None) -> tuple[str | Text, ...]:
         outside = row.rate.low is not None and not row.rate.low <= nominal <= (row.rate.high or 1)
         off = Text(f"{row.rate.value - nominal:+.3f}", style="red" if outside else "")
     counts = (str(row.scored), str(row.takeovers), str(row.questions))
-    by_question = (f"{row.by_question.value:.3f}", _band(row.by_question))
-    return row.name, *counts, f"{row.rate.value:.3f}", _band(row.rate), off, *by_question
+    return row.name, *counts, f"{row.rate.value:.3f}", _band(row.rate), off
 
 
 def _uniformity(rows: Iterable[Uniformity]) -> Table:
@@ -89,6 +88,12 @@ def _uniformity(rows: Iterable[Uniformity]) -> Table:
 
 def _facts(audit: Audit) -> Iterable[str]:
     effects, problems = audit.effects, audit.problems
+    if audit.overall is not None:
+        yield (
+            f"mean of the questions' rates, each counting the same: "
+            f"{audit.overall.by_question.value:.3f} ({_band(audit.overall.by_question)}); a "
+            "hierarchical bound is about this one, the table counts turns"
+        )
     if effects.takeovers:
         yield (
             f"takeovers: {effects.takeovers}; wrote nothing {effects.empty} "
