@@ -72,6 +72,7 @@ class Part:
     low: float
     high: float
     disagree: dict[str, dict[str, float]]
+    undecided: dict[str, float]
     common: tuple[str, ...]
 
 
@@ -200,6 +201,11 @@ def _part(leaderboard: Leaderboard, table: Table, views: Mapping[str, View]) -> 
         if len(rows) > 1
         else (),
         disagree={row.id: views[row.id].disagree for row in rows if views[row.id].disagree},
+        undecided={
+            row.id: row.undecided / row.samples
+            for row in rows
+            if row.undecided is not None and row.samples
+        },
     )
 
 

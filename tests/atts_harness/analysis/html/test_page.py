@@ -54,6 +54,19 @@ def test_ids_in_the_page_are_unique(made):
     assert referred <= set(found)
 
 
+def test_the_figure_of_extraction_tells_the_share_of_undecided_answers(made, tmp_path):
+    leaderboard, entries, _ = made
+    graded = leaderboard.rows[0]
+    other = msgspec.structs.replace(graded, undecided=graded.samples)
+    rows = [other if row.id == graded.id else row for row in leaderboard.rows]
+    page = tmp_path / "undecided.html"
+    write_page(msgspec.structs.replace(leaderboard, rows=rows), entries, page)
+    (figure,) = re.findall(r'<figure data-figure="disagree">.*?</figure>', page.read_text(), re.S)
+    assert '<th scope="col" class="n">undecided</th>' in figure
+    (line,) = re.findall(rf'<tr data-row="{re.escape(graded.id)}">.*?</tr>', figure, re.S)
+    assert line.endswith('<td class="n">1.000</td></tr>')
+
+
 def test_the_same_report_gives_the_same_page(made, tmp_path):
     leaderboard, entries, page = made
     again = tmp_path / "again.html"
