@@ -53,13 +53,13 @@ def router(workers: list[str], folder: Path):
             process.wait()
 
 
-async def answers(url: str, process: subprocess.Popen) -> None:
+async def answers(url: str, process: subprocess.Popen, log: Path) -> None:
     """Wait until a request gets through to a worker."""
     http = EngineHttp(url)
     try:
         async with asyncio.timeout(PATIENCE):
             while True:
-                assert process.poll() is None, "the router has ended"
+                assert process.poll() is None, await asyncio.to_thread(log.read_text)
                 with contextlib.suppress(BackendError):
                     await http.exchange("GET", "/v1/models")
                     return
@@ -88,7 +88,7 @@ def routed(loop, folder, tmp_path_factory):
         for nth in range(2):
             workers.append(loop.run(worker(nth)))
         with router([w.http.url for w in workers], run_dir) as (url, process):
-            loop.run(answers(url, process))
+            loop.run(answers(url, process, run_dir / "router.log"))
             opened = loop.run(behind(url))
             try:
                 yield opened, workers
