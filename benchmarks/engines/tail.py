@@ -258,14 +258,17 @@ def table(told: dict[str, Any]) -> str:
         spent = {
             name: sum(one["seconds"] for one in rows) / len(rows) for name, rows in rounds.items()
         }
-        computed = {name: sum(one["computed"] for one in rows) for name, rows in rounds.items()}
+        computed = {
+            name: sum(one["computed"] for one in rows) / sum(one["scored"] for one in rows)
+            for name, rows in rounds.items()
+        }
         whole, tail = WAYS
         lines.append(
             f"- ATTS on drafts of the first 24 of the 30 layers, {RUN['samples']} samples with a "
             f"prompt of {RUN['prompt_tokens']:,} tokens and {RUN['turns']} turns of "
             f"{RUN['turn_tokens']}: {spent[tail] / spent[whole]:.2f} of the seconds with the "
-            f"segment only ({len(rounds[tail])} runs each, in turns), its scores computing "
-            f"{computed[tail] / computed[whole]:.2f} of the tokens."
+            f"segment only (number of runs each, in turns: {len(rounds[tail])}); a score computes "
+            f"{computed[tail]:.1f} tokens for each of its own instead of {computed[whole]:.1f}."
         )
     return "\n".join(lines)
 
