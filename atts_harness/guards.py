@@ -115,24 +115,34 @@ def check_score(
         )
 
 
-async def generate(backend: Backend, request: GenerateRequest) -> GenerateReply:
-    """A backend's reply to a generation, checked.
+async def ask(
+    backend: Backend, request: GenerateRequest | ScoreRequest
+) -> GenerateReply | ScoreReply:
+    """A backend's reply to a request, checked.
 
     Raises:
         BackendError: as the backend does, and for a reply that cannot be.
     """
-    reply = await backend.generate(request)
-    checked = check_reply(request, reply, backend.capabilities, backend.tokenizer.vocab_size)
-    assert isinstance(checked, GenerateReply)
-    return checked
+    reply: GenerateReply | ScoreReply
+    if isinstance(request, GenerateRequest):
+        reply = await backend.generate(request)
+    else:
+        reply = await backend.score(request)
+    return check_reply(request, reply, backend.capabilities, backend.tokenizer.vocab_size)
+
+
+async def generate(backend: Backend, request: GenerateRequest) -> GenerateReply:
+    """A backend's reply to a generation, checked; as `ask`."""
+    reply = await ask(backend, request)
+    assert isinstance(reply, GenerateReply)
+    return reply
 
 
 async def score(backend: Backend, request: ScoreRequest) -> ScoreReply:
-    """A backend's reply to a score, checked. Errors as `generate`."""
-    reply = await backend.score(request)
-    checked = check_reply(request, reply, backend.capabilities, backend.tokenizer.vocab_size)
-    assert isinstance(checked, ScoreReply)
-    return checked
+    """A backend's reply to a score, checked; as `ask`."""
+    reply = await ask(backend, request)
+    assert isinstance(reply, ScoreReply)
+    return reply
 
 
 def check_reply(
@@ -220,19 +230,19 @@ def _check_usage(
 
     An engine that had to be asked twice for one score counts its context twice.
     """
-    prompt, cached = usage.prompt_tokens, usage.cached_tokens or 0
-    written, scored = usage.completion_tokens, usage.scored_tokens
-    if not 0 <= cached <= prompt <= MOST_TOKENS or not 0 <= written <= MOST_TOKENS:
+    prompt, cached, written = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
+    length = len(request.ids)
+    if not (0 <= (cached or 0) <= prompt <= MOST_TOKENS and 0 <= written <= MOST_TOKENS):
         raise MalformedReplyError(
             f"usage: {prompt} prompt, {cached} cached and {written} completion tokens cannot be"
         )
-    length = len(request.ids)
-    if not 0 <= scored <= length:
-        raise MalformedReplyError(f"usage: {scored} scored tokens in a context of {length}")
+    if not 0 <= usage.scored_tokens <= length:
+        raise MalformedReplyError(
+            f"usage: {usage.scored_tokens} scored tokens in a context of {length}"
+        )
     if not capabilities.counts_ids:
         return
-    twice = 2 * length if isinstance(request, ScoreRequest) else length
-    if prompt not in (length, twice):
+    if prompt != length and not (isinstance(request, ScoreRequest) and prompt == 2 * length):
         raise MalformedReplyError(
             f"usage: {prompt} prompt tokens for a context of {length}; this is another request's "
             "reply, or the server put something into the prompt"

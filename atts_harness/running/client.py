@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 from atts_harness import errors, guards, neutral
-from atts_harness.backend import Backend, GenerateReply, GenerateRequest, ScoreReply
+from atts_harness.backend import GenerateReply, GenerateRequest, ScoreReply
 from atts_harness.errors import (
     BackendError,
     BackendUnavailableError,
@@ -98,7 +98,7 @@ class Calls:
                 async with engine.limit():
                     if engine.doubtful:
                         await engine.confirm()
-                    reply = await _send(engine.backend, request)
+                    reply = await guards.ask(engine.backend, request)
                 failure = None
                 engine.replied()
                 break
@@ -145,12 +145,6 @@ class Calls:
             # A little later than asked, and not all at the same time.
             return min(LONGEST_WAIT, error.retry_after) * self.jitter.uniform(1.0, 1.25)
         return self.jitter.uniform(0, min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries))
-
-
-async def _send(backend: Backend, request: Request) -> GenerateReply | ScoreReply:
-    if isinstance(request, GenerateRequest):
-        return await guards.generate(backend, request)
-    return await guards.score(backend, request)
 
 
 def failure_of(record: CallRecord) -> BackendError:
