@@ -149,13 +149,18 @@ class BackendUnavailableError(BackendError):
 
     Attributes:
         retry_after: seconds the server asked to wait, or None.
+        restarted: whether it may be another process that answers next. An engine that answered
+            with an error of its own is still there.
     """
 
     retryable = True
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, retry_after: float | None = None, *, restarted: bool = True
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.restarted = restarted
 
 
 class MalformedReplyError(BackendError):

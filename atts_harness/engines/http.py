@@ -35,6 +35,7 @@ CONNECT_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 3.0
 LONGEST_MESSAGE = 300
 DEEPEST_MESSAGE = 8
+GATEWAY_STATUS = frozenset({502, 503, 504})  # a router's, while what is behind it may be exchanged
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 
 LONGEST_REPLY = 64 << 20
@@ -155,7 +156,11 @@ class EngineHttp:
     ) -> AttsError:
         said = error_message(content)
         if status in RETRYABLE_STATUS or status >= 500:
-            return BackendUnavailableError(f"{where}: {status} {said}", _retry_after(headers))
+            return BackendUnavailableError(
+                f"{where}: {status} {said}",
+                _retry_after(headers),
+                restarted=status in GATEWAY_STATUS,
+            )
         if status < 400:
             place = _first_line(headers.get("Location", "nowhere"))
             return RefusedError(

@@ -92,12 +92,14 @@ class Calls:
         CURRENT_CALL.set(key)
         while True:
             await engine.slots.acquire(lane, again=bool(faults) and not engine.gone)
+            asked = False
             try:
                 sent = self.clock.now()
                 begun()
                 async with engine.limit():
                     if engine.doubtful:
                         await engine.confirm()
+                    asked = True
                     reply = await guards.ask(engine.backend, request)
                 failure = None
                 engine.replied()
@@ -107,11 +109,12 @@ class Calls:
                 raise
             except BackendError as raised:
                 failure = raised
-                faults.append(_fault(raised, sent, self.clock.now()))
+                if asked:  # else it was not said who answers, and the call was not made
+                    faults.append(_fault(raised, sent, self.clock.now()))
                 engines_fault = engine.failed(raised)
             finally:
                 engine.slots.release(lane)
-            if not failure.retryable and not isinstance(failure, RefusedError):
+            if asked and not failure.retryable and not isinstance(failure, RefusedError):
                 break
             spent += not engines_fault
             logger.debug("%s: try %d failed: %s", key, len(faults), failure)
@@ -127,7 +130,7 @@ class Calls:
             seed=request.seed if isinstance(request, GenerateRequest) else None,
             reply=reply,
             error=None if failure is None else f"{type(failure).__name__}: {failure}",
-            retries=len(faults) - (failure is not None),
+            retries=max(0, len(faults) - (failure is not None)),
             queued=queued,
             sent=sent,
             done=self.clock.now(),

@@ -146,7 +146,8 @@ class Engine:
         if not looks_gone(error):
             self.replied()
             return False
-        self.doubtful = True
+        if isinstance(error, BackendUnavailableError) and error.restarted:
+            self.doubtful = True
         self._in_a_row += 1
         self._tried.set()
         # Failures come back sooner than replies, so what goes out together may fail first.

@@ -18,8 +18,10 @@ from typing import Any
 
 import aiohttp
 
-from atts_harness.backend import Backend, BackendSpec
+from atts_harness.backend import Backend, BackendSpec, ScoreRequest
+from atts_harness.engines.served import SAMPLE_TEXT
 from atts_harness.journal.contract import MemoryJournal
+from atts_harness.journal.hashing import request_hash
 from atts_harness.ledger.sums import Ledger
 from atts_harness.running.batch import run_groups
 from atts_harness.running.control import Control
@@ -32,6 +34,7 @@ from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
 from atts_harness.testing.mock_server import MockServer
 from atts_harness.testing.scripted import ByteTokenizer
 
+BEFORE_WORK = ("500", "429", "reset", "timeout")
 AS_SEEN = {
     "500": "BackendUnavailableError",
     "429": "BackendUnavailableError",
@@ -86,8 +89,13 @@ async def one_fault(dialect: str, fault: Any, problems: int, patience: float) ->
         )
         after = await counters(server.url)
         await backend.aclose()
+    # Whether the same model answers is asked beside the run's calls, by a score of a fixed text.
+    ids = ByteTokenizer().encode(SAMPLE_TEXT)
+    probe = request_key(request_hash(ScoreRequest(ids=ids, start=1)))
+    log = [entry for entry in engine.log if entry.key != probe]
+    probes = [e for e in engine.log if e.key == probe and e.fault not in BEFORE_WORK]
     seen: Books = {}
-    for entry in engine.log:
+    for entry in log:
         said = AS_SEEN[entry.fault] if entry.fault else "served"
         seen.setdefault(entry.key, []).append(said)
     booked: Books = {}
@@ -95,19 +103,21 @@ async def one_fault(dialect: str, fault: Any, problems: int, patience: float) ->
         tries = booked.setdefault(request_key(call.request_hash), [])
         tries += [f.error for f in call.faults] + ["served"] * (call.reply is not None)
     accounts = ledger.accounts.values()
-    injected = sum(entry.fault is not None for entry in engine.log)
+    injected = sum(entry.fault is not None for entry in log)
     # What was spoilt on its way back had been worked for; only the engine knows of that.
-    spoilt = sum(e.prompt for e in engine.log if e.fault in ("truncated", "nan", "length"))
+    spoilt = sum(e.prompt for e in log if e.fault in ("truncated", "nan", "length"))
     read = after["prompt_tokens_total"] - before["prompt_tokens_total"]
+    read -= sum(entry.prompt for entry in probes)
     return {
         "dialect": dialect,
         "fault": fault,
-        "requests": len(engine.log),
+        "requests": len(log),
+        "identity_asked": len(probes),
         "injected": injected,
         "samples_failed": sum(record.failed is not None for record in records),
         "log_and_journal_agree": sorted_books(seen) == sorted_books(booked),
         "log_and_ledger_agree": sum((a.faults for a in accounts), Counter()).total() == injected
-        and sum(a.totals.calls for a in accounts) == len(engine.log) - injected,
+        and sum(a.totals.calls for a in accounts) == len(log) - injected,
         "counters_and_ledger_agree": sum(a.totals.prompt_tokens for a in accounts) + spoilt == read,
     }
 
