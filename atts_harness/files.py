@@ -10,7 +10,7 @@ import gzip
 import os
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -24,6 +24,9 @@ MOST_BYTES = 1 << 28
 """Of a file that is read as a whole: 256 MiB."""
 MOST_LINE_BYTES = 1 << 26
 """Of a line: 64 MiB. A log's line holds all repeats of a document."""
+MOST_YAML_BYTES = 1 << 20
+MOST_NODES = 100_000
+MOST_DEPTH = 50
 MOST_UNPACKED_BYTES = 1 << 33
 """Of what a packed file holds: 8 GiB. It is read line by line."""
 
@@ -101,6 +104,76 @@ def read_lines(path: Path, what: str | None = None) -> Iterator[tuple[int, bytes
         raise SettingError(
             f"{named}: cannot be read behind line {number}: {_why(error)}"
         ) from error
+
+
+def load_yaml(
+    path: Path, what: str | None = None, look: Callable[[Any], None] | None = None
+) -> Any:
+    """The content of a YAML file, without objects of Python's.
+
+    Args:
+        path: which.
+        what: how messages begin; default: its path.
+        look: sees the tree of the file before anything in it unfolds.
+
+    Raises:
+        SettingError: it cannot be read, is no YAML, or is too large, folded or unfolded.
+    """
+    import yaml  # type: ignore[import-untyped]
+
+    named = what or str(path)
+    content = read_file(path, named, MOST_YAML_BYTES)
+    try:
+        loader = yaml.SafeLoader(content.decode())
+        tree = loader.get_single_node()
+        if tree is None:
+            return None
+        _check_size(tree, named)
+        if look is not None:
+            look(tree)
+        return loader.construct_document(tree)
+    except UnicodeDecodeError as error:
+        raise SettingError(f"{named}: is no UTF-8 text ({error.reason})") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark is not None else ""
+        problem = " ".join(str(getattr(error, "problem", None) or error).split())
+        raise SettingError(f"{named}{line}: is no YAML: {problem}") from error
+    except RecursionError as error:
+        raise SettingError(f"{named}: is nested too deeply") from error
+    except (ValueError, OverflowError, TypeError, KeyError) as error:
+        # A date that is none, a number of thousands of digits, a key that is a list.
+        raise SettingError(f"{named}: holds a value that is none: {error}") from error
+
+
+def _check_size(tree: Any, shown: str) -> None:
+    """Refuse anchors that unfold into more than anybody can mean, before anything unfolds them.
+
+    Every node is looked at once; what an alias stands for counts each time that it is used.
+    """
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: Any, depth: int) -> int:
+        here = f"{shown}, line {node.start_mark.line + 1}"
+        if id(node) in open_nodes:
+            raise SettingError(f"{here}: an anchor that holds itself")
+        if depth > MOST_DEPTH:
+            raise SettingError(f"{here}: is nested deeper than {MOST_DEPTH} levels")
+        if id(node) not in sizes:
+            open_nodes.add(id(node))
+            inner: list[Any] = [] if node.id == "scalar" else node.value
+            if node.id == "mapping":
+                inner = [part for pair in inner for part in pair]
+            sizes[id(node)] = 1 + sum(size(part, depth + 1) for part in inner)
+            open_nodes.remove(id(node))
+        if sizes[id(node)] > MOST_NODES:
+            raise SettingError(
+                f"{here}: its anchors unfold into more than {MOST_NODES} values; write it out"
+            )
+        return sizes[id(node)]
+
+    size(tree, 0)
 
 
 def _open(path: Path, named: str) -> IO[bytes]:

@@ -10,17 +10,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from atts_harness.errors import SettingError, UnknownSettingError
-from atts_harness.files import read_file
+from atts_harness.files import load_yaml
 from atts_harness.settings import convert
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
 """Where in a file: keys and list positions from the top."""
-
-
-MOST_BYTES = 1 << 20
-MOST_NODES = 100_000
-MOST_DEPTH = 50
 
 
 @dataclass(frozen=True)
@@ -108,61 +103,10 @@ def read_yaml(path: Path, name: str | None = None) -> Source:
     Raises:
         SettingError: it cannot be read, is no YAML, says a key twice, or is too large.
     """
-    import yaml  # type: ignore[import-untyped]
-
     shown = name or str(path)
-    content = read_file(path, shown, MOST_BYTES)
     lines: dict[Place, int] = {}
-    try:
-        loader = yaml.SafeLoader(content.decode())
-        tree = loader.get_single_node()
-        if tree is not None:
-            _check_size(tree, shown)
-            _note_lines(tree, (), lines, shown)
-        data = None if tree is None else loader.construct_document(tree)
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{shown}: is no UTF-8 text ({error.reason})") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark is not None else ""
-        problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise SettingError(f"{shown}{line}: is no YAML: {problem}") from error
-    except RecursionError as error:
-        raise SettingError(f"{shown}: is nested too deeply") from error
-    except (ValueError, OverflowError, TypeError, KeyError) as error:
-        # A date that is none, a number of thousands of digits, a key that is a list.
-        raise SettingError(f"{shown}: holds a value that is none: {error}") from error
+    data = load_yaml(path, shown, lambda tree: _note_lines(tree, (), lines, shown))
     return Source(shown, data, lines)
-
-
-def _check_size(tree: Any, shown: str) -> None:
-    """Refuse anchors that unfold into more than a plan can be, before anything unfolds them.
-
-    Every node is looked at once; what an alias stands for counts each time that it is used.
-    """
-    sizes: dict[int, int] = {}
-    open_nodes: set[int] = set()
-
-    def size(node: Any, depth: int) -> int:
-        here = f"{shown}, line {node.start_mark.line + 1}"
-        if id(node) in open_nodes:
-            raise SettingError(f"{here}: an anchor that holds itself")
-        if depth > MOST_DEPTH:
-            raise SettingError(f"{here}: is nested deeper than {MOST_DEPTH} levels")
-        if id(node) not in sizes:
-            open_nodes.add(id(node))
-            inner: list[Any] = [] if node.id == "scalar" else node.value
-            if node.id == "mapping":
-                inner = [part for pair in inner for part in pair]
-            sizes[id(node)] = 1 + sum(size(part, depth + 1) for part in inner)
-            open_nodes.remove(id(node))
-        if sizes[id(node)] > MOST_NODES:
-            raise SettingError(
-                f"{here}: its anchors unfold into more than {MOST_NODES} values; write it out"
-            )
-        return sizes[id(node)]
-
-    size(tree, 0)
 
 
 def _note_lines(node: Any, place: Place, lines: dict[Place, int], shown: str) -> None:

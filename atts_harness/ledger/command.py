@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from atts_harness import terminal
+
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from atts_harness import terminal
     from atts_harness.journal.reader import RecordedRun
 
 

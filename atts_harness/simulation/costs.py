@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from atts_harness.errors import SettingError
+from atts_harness.files import load_yaml
 from atts_harness.shapes import ModelShape
 
 __all__ = ["GPU", "CostModel", "Measured", "Roofline", "Step", "StepSeconds", "gpu_of"]
@@ -240,15 +241,13 @@ def gpu_of(name: str, file: Path | None = None) -> GPU:
 
 
 def _gpus(file: Path) -> Mapping[str, GPU]:
-    import yaml  # type: ignore[import-untyped]
-
+    loaded = load_yaml(file)
     try:
-        loaded: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
         return {
             str(name).lower(): GPU(name=str(name).lower(), **{k: float(v) for k, v in told.items()})
             for name, told in loaded.items()
         }
-    except (OSError, ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise SettingError(
             f"{file}: not a file of GPUs (NAME: {{memory, bandwidth, flops, link}}): {error}"
         ) from error

@@ -12,8 +12,8 @@ from typing import Annotated, Any, cast
 import msgspec
 
 from atts_harness import neutral
-from atts_harness.comparing.source import read_yaml
 from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.files import load_yaml
 from atts_harness.settings import struct_from
 from atts_harness.strategy import StrategyOptions
 from atts_speculative_thinking.rules import Rules
@@ -91,7 +91,7 @@ def resolve(options: FileOptions) -> Rules:
 
 
 def _from_file(path: str) -> dict[str, Any]:
-    found = read_yaml(Path(path), f"config: {path}").data
+    found = load_yaml(Path(path), f"config: {path}")
     if not isinstance(found, dict):
         raise SettingError(f"config: {path!r} holds no fields; it must map field names to values")
     values: dict[str, Any] = {}

@@ -31,6 +31,7 @@ from atts_harness.results.find import find, read, saved_tasks
 from atts_harness.results.published import read_traces
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
+from atts_harness.simulation.costs import gpu_of
 from atts_harness.testing import mock_plugin
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
 from atts_harness.testing.mutations import mutated, mutated_database
@@ -284,6 +285,12 @@ def _size(path: Path) -> Any:
     return size_of(str(path.parent))
 
 
+def _gpus(folder: Path) -> Path:
+    path = folder / "gpus.yaml"
+    path.write_text("h: {memory: 80, bandwidth: 3000, flops: 900, link: 400}\n")
+    return path
+
+
 def _rules(folder: Path) -> Path:
     path = folder / "rules.yaml"
     path.write_text(RULES)
@@ -313,6 +320,7 @@ FORMATS = (
     Format("model's configuration", _of_model("config.json"), _size),
     Format("index of weights", _of_model("model.safetensors.index.json"), _size),
     Format("header of weights", _of_model("model-1.safetensors"), _size),
+    Format("GPUs", _gpus, lambda p: vars(gpu_of("h", p))),
     Format("rules of speculative thinking", _rules, _rules_read),
     Format("realised rates of results", _ours, lambda p: realised_rates(str(p))),
 )

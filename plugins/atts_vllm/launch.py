@@ -166,7 +166,7 @@ def _own_window(model: str | None) -> int:
     try:
         config = msgspec.json.decode((Path(model or "") / "config.json").read_bytes())
         return int(config["max_position_embeddings"])
-    except (OSError, ValueError, TypeError, LookupError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError, OverflowError):
         return LONGEST_WINDOW
 
 
