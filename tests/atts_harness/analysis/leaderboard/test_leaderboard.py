@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from atts_harness import neutral
 from atts_harness.analysis.leaderboard.build import report
 from atts_harness.analysis.leaderboard.outputs.csv_file import csv_text
 from atts_harness.analysis.leaderboard.outputs.json_file import read_json, write_json
@@ -20,6 +21,7 @@ from atts_harness.analysis.leaderboard.sources import Options
 from atts_harness.analysis.statistics import clustered_mean, pass_at_k
 from atts_harness.errors import SettingError
 from atts_harness.ledger.prices import Price
+from atts_harness.terminal import console
 
 DATA = Path(__file__).parent / "data"
 STRATEGIES = ("draft-only", "target-only", "random-takeover", "atts", "synchronous")
@@ -450,6 +452,24 @@ def test_names_are_no_markup(make_run):
     written = markdown(board)
     assert "a\\|b" in written
     assert "<script>" not in written.replace("\\<", "")
+
+
+@pytest.mark.parametrize(
+    "name", ["=cmd|' /C calc'!A0", "\x1b[2Jx", "[atts16]", "[bold]x[/bold]", "\u202ex", "a\nb|c"]
+)
+def test_a_hostile_name_takes_effect_in_no_output(make_run, name):
+    board = report([make_run("target-only").parent]).leaderboard
+    (row,) = board.rows
+    row = msgspec.structs.replace(row, label=name, notes=(*row.notes, f"note {name}"))
+    board = msgspec.structs.replace(board, rows=(row,), warnings=(f"warning {name}",))
+    out = io.StringIO()
+    console(file=out, width=300).print(render(board))
+    (line,) = csv.DictReader(io.StringIO(csv_text(board)))
+    for text in (out.getvalue(), markdown(board), csv_text(board)):
+        assert not set(text) & set("\x1b\u202e")
+    assert not line["label"].startswith("=")
+    assert f"note {neutral.line(name)}" in " ".join(out.getvalue().split())
+    assert f"warning {neutral.markdown(name)}" in markdown(board)
 
 
 def test_the_schema_describes_itself():
