@@ -27,6 +27,8 @@ from atts_harness.settings import ROLES, RunOptions, Settings, parse_settings
 
 MOST_CELLS = 10_000
 LONGEST_NAME = 200
+AGAIN = "+time"
+"""What follows the name of a cell that is run again for its times; and the number."""
 # What `atts compare` itself gives every cell.
 OURS = {
     "run_dir": "every cell has a folder of its own below `out`",
@@ -50,6 +52,7 @@ class Cell:
         calibrate: how its bank is made, if it has one.
         needs: the cell whose realised takeover rate it takes.
         place: where its entry stands in the plan.
+        timing: 1 for the cell itself; 2, 3, ... for cells that run it again for its times.
     """
 
     task: Task
@@ -62,6 +65,7 @@ class Cell:
     calibrate: Calibrate | None = None
     needs: str | None = None
     place: Place = ()
+    timing: int = 1
 
     @property
     def task_name(self) -> str:
@@ -71,7 +75,13 @@ class Cell:
     @property
     def name(self) -> str:
         """Its name, and its folder below `cells`."""
-        return f"{self.task_name}/{self.pair}/{self.row}"
+        again = f"{AGAIN}{self.timing}" if self.timing > 1 else ""
+        return f"{self.task_name}/{self.pair}/{self.row}{again}"
+
+    @property
+    def times_of(self) -> str | None:
+        """The cell that this one runs again, if it does."""
+        return None if self.timing == 1 else self.name.removesuffix(f"{AGAIN}{self.timing}")
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -136,10 +146,11 @@ def expand(file: PlanFile) -> list[Cell]:
             cells.append(_cell(plan, source, task, pair, own, row))
         for cell in cells:
             _check(cell, source)
+    again = [replace(cell, timing=n) for n in range(2, plan.times + 1) for cell in cells]
     beside: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in cells:
         beside.setdefault((cell.task_name, cell.pair), {})[cell.row] = cell
-    return [_needing(cell, beside[cell.task_name, cell.pair], source) for cell in cells]
+    return [_needing(cell, beside[cell.task_name, cell.pair], source) for cell in (*cells, *again)]
 
 
 def _check_number(plan: Plan, source: Source) -> None:

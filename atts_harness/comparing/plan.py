@@ -102,6 +102,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         launcher: where cells run.
         parallel: cells of a pair that run at a time. More than one, and each is in the times of
             the others.
+        times: how often each cell is run for its times, in the same shuffled order as all others;
+            rows of the report then have a range of seconds.
     """
 
     name: str
@@ -121,6 +123,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     framework: Name | None = None
     launcher: Name = "local"
     parallel: Count = 1
+    times: Count = 1
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,7 @@ class Runner:
         known.started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         known.harness = __version__
         known.parallel = self._plan.parallel
+        known.warm_up = cell.pair not in self._servers
         self._show.started(known)
         self._save(known)
         running = _Running(cell)

@@ -86,6 +86,8 @@ class CellStatus(msgspec.Struct, kw_only=True):
         calibration: its bank.
         harness: version of this package.
         parallel: cells of its pair that ran at a time; above 1 its times are not its own.
+        times_of: the cell that it runs again for its times.
+        warm_up: whether it was the first on servers that had just been started.
     """
 
     name: str
@@ -113,6 +115,8 @@ class CellStatus(msgspec.Struct, kw_only=True):
     calibration: Calibration | None = None
     harness: str = ""
     parallel: int = 1
+    times_of: str | None = None
+    warm_up: bool = False
 
 
 class Status(msgspec.Struct, kw_only=True):
@@ -272,6 +276,7 @@ def fresh(cell: Cell, plan: Plan) -> CellStatus:
         log=f"{folder}/log.txt",
         needs=cell.needs,
         harness=__version__,
+        times_of=cell.times_of,
     )
 
 

@@ -21,6 +21,7 @@ from atts_harness.analysis.leaderboard.references import with_speedups
 from atts_harness.analysis.leaderboard.rows import Leaderboard, Refusal, Row, Table
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.analysis.leaderboard.sources import Options
+from atts_harness.analysis.leaderboard.timings import with_timings
 from atts_harness.ledger.statistics import unjudged_in_words
 from atts_harness.results.find import find
 
@@ -48,7 +49,7 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
     options = options or Options()
     found, refused = find(paths)
     loaded, more = load(found, options)
-    named = _named(loaded)
+    named = _named(with_timings(loaded))
     tables: list[Table] = []
     rows: list[Row] = []
     entries: dict[str, RowSamples] = {}

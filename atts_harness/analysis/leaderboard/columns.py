@@ -130,11 +130,7 @@ def _takeover() -> list[Column]:
             found = value(row)
             if row.takeover is None:
                 return ""
-            if found is None:
-                return UNKNOWN
-            between = interval(row) if interval is not None else None
-            known = between is not None and between.low is not None
-            return numbers.share(found) + (f" ({numbers.ends(between)})" if known else "")
+            return UNKNOWN if found is None else numbers.share(found)
 
         return Column(
             f"takeover.{key}",

@@ -36,11 +36,13 @@ class Loaded:
         row: the row.
         samples: None where nobody logged them.
         forced: what only `--force` let through, in words.
+        times_of: run directory of the row that this one ran again for its times.
     """
 
     row: Row
     samples: RowSamples | None
     forced: tuple[str, ...] = ()
+    times_of: Path | None = None
 
 
 def load(found: Iterable[Found], options: Options) -> tuple[list[Loaded], list[Refusal]]:
@@ -118,7 +120,8 @@ def _load(source: Source, options: Options) -> Loaded:
         raise SettingError("zero samples: nothing was generated for this task")
     if samples is not None:
         samples = replace(samples, run_dir=None if source.run is None else source.run.path)
-    return Loaded(row, samples, tuple(source.forced))
+    again = None if source.run is None else _times_of(source.run.path)
+    return Loaded(row, samples, tuple(source.forced), again)
 
 
 def _samples(source: Source, options: Options) -> RowSamples | None:
@@ -175,6 +178,8 @@ def _say(source: Source) -> None:
     if len(run.sessions()) > 1:
         source.notes.append(f"resumed {len(run.sessions()) - 1} times: seconds are of all sessions")
     source.notes += _caches(run.path)
+    if (cell := _cell(run.path)) is not None and cell.warm_up:
+        source.notes.append("first on servers that had just started: their warm-up is in its times")
 
 
 CELL = "cell.json"
@@ -183,6 +188,24 @@ CELL = "cell.json"
 
 class _Cell(msgspec.Struct):
     caches: dict[str, str] = msgspec.field(default_factory=dict)
+    times_of: str | None = None
+    warm_up: bool = False
+
+
+def _cell(folder: Path) -> _Cell | None:
+    """What a comparison left; None without one that can be read."""
+    try:
+        return msgspec.json.decode((folder / CELL).read_bytes(), type=_Cell)
+    except (OSError, msgspec.DecodeError, RecursionError):
+        return None  # `_caches` says so where it is there
+
+
+def _times_of(folder: Path) -> Path | None:
+    """The run directory of the cell that this one ran again."""
+    cell = _cell(folder)
+    if cell is None or cell.times_of is None:
+        return None
+    return folder.resolve().with_name(cell.times_of.rpartition("/")[2])
 
 
 def _caches(folder: Path) -> list[str]:

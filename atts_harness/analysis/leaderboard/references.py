@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from atts_harness.analysis.leaderboard.conditions import MODEL
-from atts_harness.analysis.leaderboard.rows import Row
+from atts_harness.analysis.leaderboard.rows import Range, Row
 
 
 def with_speedups(rows: Sequence[Row]) -> list[Row]:
@@ -27,6 +27,7 @@ def with_speedups(rows: Sequence[Row]) -> list[Row]:
             speedup_synchronous=_ratio(barrier, row),
             target_only=alone.id if alone else None,
             synchronous=barrier.id if barrier else None,
+            speedup_range=_range(alone, row),
         )
         done.append(msgspec.structs.replace(row, speed=speed))
     return done
@@ -84,6 +85,14 @@ def _alike(row: Row, other: Row) -> bool:
         and (mine.concurrency, mine.shared_with) == (its.concurrency, its.shared_with)
         and row.samples == other.samples
     )
+
+
+def _range(reference: Row | None, row: Row) -> Range | None:
+    theirs = None if reference is None else reference.speed.makespan_range
+    own = row.speed.makespan_range
+    if theirs is None or own is None or reference is row:
+        return None
+    return Range(low=theirs.low / own.high, high=theirs.high / own.low)
 
 
 def _ratio(reference: Row | None, row: Row) -> float | None:

@@ -115,6 +115,13 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     engine_seconds: float = 0.0
 
 
+class Range(msgspec.Struct, frozen=True, kw_only=True):
+    """The smallest and the largest of several measurements."""
+
+    low: float
+    high: float
+
+
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
     """How long it took.
 
@@ -130,6 +137,10 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
             this one's; None where there is no such row.
         speedup_synchronous: likewise against `synchronous`.
         target_only: id of the row that was compared with; `synchronous` likewise.
+        measured: how often the makespan was taken; it is the median of so many.
+        makespan_range: of these; None for a single measurement.
+        speedup_range: of `speedup_target_only`: the slowest over the other's fastest, and the
+            fastest over the other's slowest; None where either was taken once.
     """
 
     makespan: float | None = None
@@ -143,6 +154,9 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     speedup_synchronous: float | None = None
     target_only: str | None = None
     synchronous: str | None = None
+    measured: int = 1
+    makespan_range: Range | None = None
+    speedup_range: Range | None = None
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

@@ -65,6 +65,20 @@ def test_tasks_by_pairs_by_strategies_by_points(cells):
     assert len(cells()) == 2 * 2 * 4
 
 
+def test_times_runs_every_cell_again_among_the_others(read):
+    file = read("times: 3\n" + PLAN)
+    found = expand(file)
+    assert len(found) == 3 * 2 * 2 * 4
+    again = next(cell for cell in found if cell.name == "sums/one/random-takeover+time3")
+    assert again.times_of == "sums/one/random-takeover"
+    assert again.needs == "sums/one/replace-rate=0.2"
+    assert again.settings == found[3].settings
+    order = [cell.name for cell in in_order(found, 1) if cell.name.startswith("sums/one/draft")]
+    places = [cell.timing for cell in in_order(found, 1)]
+    assert len(order) == 3
+    assert places != sorted(places)  # repeats stand among the others, not behind them
+
+
 def test_a_list_of_points_is_no_product(cells):
     points = "points:\n      - {rate: 0.1, turns: 5}\n      - {rate: [0.2, 0.4], turns: 9}"
     found = cells(

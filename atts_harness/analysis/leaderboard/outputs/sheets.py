@@ -12,6 +12,7 @@ from atts_harness.analysis.leaderboard.rows import (
     Comparison,
     Leaderboard,
     NoWorse,
+    Range,
     Row,
     Table,
 )
@@ -125,13 +126,26 @@ def _sheet(
         head.append("\n".join(column.title.rsplit(" ", 1)).replace("/", "/\n", 1))
         words.append(column.words)
         for row, line in zip(rows, body, strict=True):
-            line.append(column.show(row))
+            line.append(column.show(row) + _range(column.key, row))
         if column.key in ("pass_at.1.value", "takeover.realised.value"):
             head.append(numbers.percent(level))
             words.append(False)
             for row, line in zip(rows, body, strict=True):
                 line.append(column.ends(row) or (UNKNOWN if line[-1] else ""))
     return Sheet(title, tuple(head), tuple(map(tuple, body)), tuple(words))
+
+
+def _range(key: str, row: Row) -> str:
+    """Behind a figure of time, its range where it was taken more than once."""
+    speed, found = row.speed, None
+    if key == "speed.makespan":
+        found = speed.makespan_range
+    elif key == "speed.samples_per_second" and speed.makespan_range is not None:
+        ends = speed.makespan_range
+        found = Range(low=row.samples / ends.high, high=row.samples / ends.low)
+    elif key == "speed.speedup_target_only":
+        found = speed.speedup_range
+    return "" if found is None else f" ({found.low:.3g}–{found.high:.3g})"
 
 
 def _comparisons(leaderboard: Leaderboard, table: Table) -> Iterable[Sheet]:
@@ -183,6 +197,10 @@ def _notes(rows: Sequence[Row], table: Table) -> Iterable[str]:
         if row.id in table.marks:
             yield f"{row.label} {MARK} is not comparable: {'; '.join(table.marks[row.id])}"
     said: dict[str, list[str]] = {}
+    for row in rows:
+        if row.speed.makespan and row.speed.measured == 1 and not row.oracle:
+            once = "times are one measurement, so their spread is not known (a plan's `times`)"
+            said.setdefault(once, []).append(row.label)
     for row in rows:
         for note in () if row.oracle else row.notes:
             said.setdefault(note, []).append(row.label)

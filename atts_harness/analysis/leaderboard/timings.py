@@ -1,0 +1,65 @@
+"""Times that were taken more than once: one row with a range instead of several rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import msgspec
+
+from atts_harness.analysis.leaderboard.loading import Loaded
+from atts_harness.analysis.leaderboard.rows import Range, Row
+
+
+def with_timings(loaded: Sequence[Loaded]) -> list[Loaded]:
+    """Rows without those that only ran another one again; the others with all their times.
+
+    A repeat whose row is not there stays a row.
+
+    Args:
+        loaded: rows with `times_of` where a comparison says so.
+    """
+    bases = {key: one for one in loaded if one.times_of is None and (key := _key(one)) is not None}
+    again: dict[tuple[Path, str], list[Loaded]] = {}
+    for one in loaded:
+        if one.times_of is not None and (one.times_of, one.row.task) in bases:
+            again.setdefault((one.times_of, one.row.task), []).append(one)
+    done = {id(one) for own in again.values() for one in own}
+    found = []
+    for one in loaded:
+        if id(one) in done:
+            continue
+        key = _key(one)
+        own = again.get(key, []) if key is not None else []
+        found.append(replace(one, row=timed(one.row, [other.row for other in own])))
+    return found
+
+
+def timed(row: Row, again: Sequence[Row]) -> Row:
+    """A row whose makespan is the median of all its times, with their range.
+
+    Times of another number of samples, as of an unfinished repeat, do not count.
+    """
+    makespans = [
+        other.speed.makespan
+        for other in (row, *again)
+        if other.speed.makespan and other.samples == row.samples
+    ]
+    if len(makespans) < 2:
+        return row
+    middle = median(makespans)
+    speed = msgspec.structs.replace(
+        row.speed,
+        makespan=middle,
+        samples_per_second=row.samples / middle,
+        measured=len(makespans),
+        makespan_range=Range(low=min(makespans), high=max(makespans)),
+    )
+    return msgspec.structs.replace(row, speed=speed)
+
+
+def _key(one: Loaded) -> tuple[Path, str] | None:
+    place = one.row.source.run_dir
+    return None if place is None else (Path(place).resolve(), one.row.task)
