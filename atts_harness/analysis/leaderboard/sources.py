@@ -88,18 +88,25 @@ def sources_of(one: Found, run: RecordedRun | None) -> Iterator[Source]:
         having = [results for results in one.results if task in results.tasks]
         if not having:
             yield Source(one.path, task, run, None)
-        for kept, notes in _chosen(having, task):
+        for kept, notes in _chosen(having, task, one.run_dir is not None):
             yield Source(one.path, task, run, kept, notes)
 
 
-def _chosen(having: Sequence[Results], task: str) -> Iterator[tuple[Results, list[str]]]:
+def _chosen(
+    having: Sequence[Results], task: str, one_run: bool
+) -> Iterator[tuple[Results, list[str]]]:
     """Of equal results the newest; of a run that went on with more documents the largest.
 
-    Results under other settings are a row of their own, never left out.
+    Results under other settings are a row of their own, never left out. The results of one run
+    directory are of one run, whose journal has refused other settings: there only what was asked
+    can differ, and not the concurrency or another try of what had failed.
     """
-    newest: dict[tuple[str, ...], list[Results]] = {}
+    newest: dict[object, list[Results]] = {}
     for results in having:
-        newest.setdefault(results.identity, []).append(results)
+        told = results.tasks[task]
+        asked = (str(told.conditions), told.problems, told.repeats)
+        keys = frozenset(_keys(told)) if one_run and len(having) > 1 else frozenset()
+        newest.setdefault((asked, keys) if one_run else results.identity, []).append(results)
     last = [group[-1] for group in newest.values()]
     for group in newest.values():
         results, notes = group[-1], []

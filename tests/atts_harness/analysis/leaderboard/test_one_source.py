@@ -379,3 +379,31 @@ def test_an_unfinished_run_without_a_log_has_no_accuracy(make_run):
     (row,) = board(folder, force=True).rows
     assert row.pass_1 is None
     assert row.missing == 1
+
+
+def test_another_try_of_a_run_with_other_concurrency_is_the_same_run(make_run):
+    folder = make_run("target-only", always)
+    for file in folder.glob(f"*_{DATE}.*"):
+        shutil.copy(file, file.with_name(file.name.replace(DATE, LATER)))
+    later = folder / f"results_{LATER}.json"
+    told = json.loads(later.read_text())
+    told["config"]["model_args"] = {"retry_failed": True, "draft_concurrency": 4}
+    later.write_text(json.dumps(told))
+    (row,) = board(folder).rows
+    assert row.source.results.endswith(f"{LATER}.json")
+    assert "1 older results of the same run left out" in row.notes
+
+
+def test_results_of_other_documents_of_one_run_are_rows_of_their_own(make_run):
+    """As `--samples` makes them: as many, and others."""
+    folder = make_run("target-only", always, problems=6)
+    for file in folder.glob(f"*_{DATE}.*"):
+        shutil.copy(file, file.with_name(file.name.replace(DATE, LATER)))
+    for date, docs in ((DATE, (0, 1)), (LATER, (2, 3))):
+        log = folder / f"samples_t_{date}.jsonl"
+        rewrite(log, [row for row in rows_of(log) if row["doc_id"] in docs])
+        file = folder / f"results_{date}.json"
+        told = json.loads(file.read_text())
+        told["n-samples"]["t"]["effective"] = 2
+        file.write_text(json.dumps(told))
+    assert [row.problems for row in board(folder).rows] == [2, 2]
