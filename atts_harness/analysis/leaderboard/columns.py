@@ -126,12 +126,6 @@ def _takeover() -> list[Column]:
         show: Shown = "always",
         interval: Callable[[Row], Interval | None] | None = None,
     ) -> Column:
-        def cell(row: Row) -> str:
-            found = value(row)
-            if row.takeover is None:
-                return ""
-            return UNKNOWN if found is None else numbers.share(found)
-
         return Column(
             f"takeover.{key}",
             csv,
@@ -139,9 +133,8 @@ def _takeover() -> list[Column]:
             TAKEOVER,
             value,
             numbers.share,
-            cell,
-            interval,
-            about,
+            interval=interval,
+            about=about,
             text=show,
             page=show,
         )
@@ -173,17 +166,17 @@ def _takeover() -> list[Column]:
             "takeovers, judged or not, among all turns with a decision",
         ),
         of(
-            "apart.score-failed",
+            "shares.score-failed",
             "score_failed",
             "score failed",
-            lambda row: row.takeover.share_apart("score-failed") if row.takeover else None,
+            lambda row: row.takeover.shares.get("score-failed") if row.takeover else None,
             "share of turns that the target took over because their score failed",
         ),
         of(
-            "apart.empty-draft",
+            "shares.empty-draft",
             "empty_draft",
             "empty draft",
-            lambda row: row.takeover.share_apart("empty-draft") if row.takeover else None,
+            lambda row: row.takeover.shares.get("empty-draft") if row.takeover else None,
             "share of turns that the target took over because the draft wrote nothing",
         ),
         of(
@@ -315,7 +308,7 @@ def _calls(rows: Sequence[Row]) -> Iterator[Column]:
             kind,
             CALLS,
             lambda row, kind=kind: _calls_of(row, kind),  # type: ignore[misc]
-            lambda value: f"{value:.2f}" if value else "0",
+            cell=lambda row, kind=kind: _calls_cell(row, kind),  # type: ignore[misc]
             page="extra",
         )
 
@@ -333,25 +326,22 @@ def _setup() -> list[Column]:
             "calibration",
             SETUP,
             lambda row: row.calibration.source if row.calibration else None,
-            cell=_calibration,
-            about="where the scores to rank against come from; of a file, the tokens computed for "
-            "it, a sample",
+            about="where the scores to rank against come from; only those of a file cost calls",
             page="extra",
         ),
-        of(
-            "calibration.target_tokens",
-            "calibration_target_tokens",
-            lambda row: row.calibration.target_tokens if row.calibration else None,
-        ),
-        of(
-            "calibration.draft_tokens",
-            "calibration_draft_tokens",
-            lambda row: row.calibration.draft_tokens if row.calibration else None,
-        ),
-        of(
-            "calibration.seconds",
-            "calibration_seconds",
-            lambda row: row.calibration.seconds if row.calibration else None,
+        *(
+            Column(
+                f"calibration.{key}",
+                f"calibration_{key}",
+                f"calibration {key.replace('_', ' ')}",
+                SETUP,
+                lambda row, key=key: getattr(row.calibration, key, None),  # type: ignore[misc]
+                numbers.count,
+                about="of the run that the bank was made from, in all",
+                text="some",
+                page="some",
+            )
+            for key in ("target_tokens", "draft_tokens", "seconds")
         ),
         of("metric", "metric", lambda row: row.metric, "some"),
         of("conditions.version", "task_version", lambda row: row.conditions.version),
@@ -373,20 +363,13 @@ def _of(interval: Interval | None) -> float | None:
 
 
 def _calls_of(row: Row, kind: str) -> float | None:
+    return row.calls[kind].per_sample if kind in row.calls else None
+
+
+def _calls_cell(row: Row, kind: str) -> str:
     if kind in row.calls:
-        return row.calls[kind].per_sample
-    return 0.0 if row.calls else None
-
-
-def _calibration(row: Row) -> str:
-    found = row.calibration
-    if found is None:
-        return "none" if row.calls else UNKNOWN
-    if found.source != "file":
-        return f"{found.source}, in the run"
-    if found.target_tokens is None:
-        return "file"
-    return f"file, {numbers.mean((found.target_tokens + (found.draft_tokens or 0)) / row.samples)}"
+        return f"{row.calls[kind].per_sample:.2f}"
+    return "0" if row.calls else UNKNOWN  # a kind that a row never called is known
 
 
 def _flops(row: Row) -> str:

@@ -258,6 +258,8 @@ def _rates(found: TakeoverStatistics, realised: Interval | None) -> Takeover:
         judged=found.judged_turns,
         takeovers=found.takeovers,
         taken_over=found.taken_over_rate,
+        unjudged=found.unjudged_rate,
+        shares={"score-failed": 0.0, "empty-draft": 0.0} | found.shares_apart,
         apart=found.counted_apart,
     )
 

@@ -75,6 +75,8 @@ class Takeover(msgspec.Struct, frozen=True, kw_only=True):
         takeovers: of these.
         apart: takeovers that nobody judged, by reason; not in the realised rate.
         taken_over: takeovers of either sort among all decided turns.
+        unjudged: share of all decided turns that nobody judged.
+        shares: the same by reason, `score-failed` and `empty-draft` always among them.
     """
 
     nominal: float | None = None
@@ -83,20 +85,13 @@ class Takeover(msgspec.Struct, frozen=True, kw_only=True):
     takeovers: int = 0
     apart: dict[str, int] = {}
     taken_over: float | None = None
+    unjudged: float | None = None
+    shares: dict[str, float] = {}
 
     @property
     def decided(self) -> int:
         """Turns with a decision, judged or not."""
         return self.judged + sum(self.apart.values())
-
-    @property
-    def unjudged(self) -> float | None:
-        """Share of decided turns that nobody judged."""
-        return sum(self.apart.values()) / self.decided if self.decided else None
-
-    def share_apart(self, reason: str) -> float | None:
-        """Share of decided turns that are counted apart for a reason."""
-        return self.apart.get(reason, 0) / self.decided if self.decided else None
 
 
 class Calls(msgspec.Struct, frozen=True, kw_only=True):

@@ -151,7 +151,9 @@ def test_numbers_on_the_page_are_those_of_the_json(made, visit, words):
         for key, value, text in cells:
             expected = at(rows[id_], key)
             if expected is None:
-                assert (value, text) == ("", "–"), (id_, key)
+                # A kind of call that a row never made is known to be none, as in the text tables.
+                none = "0" if key.startswith("calls.") and rows[id_]["calls"] else "–"
+                assert (value, text) == ("", none), (id_, key)
                 continue
             if isinstance(expected, str):
                 assert text == expected

@@ -13,8 +13,8 @@ from atts_harness.analysis.leaderboard.outputs.csv_file import csv_text
 from atts_harness.analysis.leaderboard.outputs.markdown import markdown
 from atts_harness.analysis.leaderboard.outputs.terminal import render
 
-DERIVED = ("dollars", "takeover.unjudged", "takeover.apart.", "calls.")
-"""Sums and shares of what `leaderboard.json` has in parts."""
+DERIVED = ("dollars",)
+"""A sum of what `leaderboard.json` has by role."""
 
 
 def at(plain, key):
