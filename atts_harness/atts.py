@@ -19,6 +19,7 @@ from typing import ClassVar
 from atts_harness.backend import Role
 from atts_harness.conformal import CalibrationOptions, make_policy
 from atts_harness.hookspecs import Preset, hookimpl
+from atts_harness.records import Finish
 from atts_harness.strategy import (
     Context,
     Outcome,
@@ -85,8 +86,10 @@ async def take_turns(
             takeover = ctx.decide(policy, score, turn).takeover
         elif options.on_empty == "takeover":
             takeover = ctx.take_over(turn, "empty-draft").takeover
+        elif reason := nothing_left(transcript, draft, ctx, options):
+            return ctx.finish(transcript, reason)
         else:
-            return ctx.finish(transcript, "eos")
+            takeover = False
 
         if takeover and options.on_reject == "replace":
             ctx.discard(draft)
@@ -100,6 +103,20 @@ async def take_turns(
         if reason := ctx.ended(transcript):
             return ctx.finish(transcript, reason)
     return ctx.finish(transcript, "turns")
+
+
+def nothing_left(
+    transcript: Transcript, draft: Segment, ctx: Context, options: TurnOptions
+) -> Finish | None:
+    """Why an empty draft ends a sample; None if the next turn may write on.
+
+    A draft is empty without closing its turn where all that was written is the beginning of a
+    character: it is held back until the rest of the character is there.
+    """
+    if draft.ending == "eos":
+        return "eos"
+    room = ctx.room(transcript)
+    return "budget" if room <= options.draft_tokens else None  # it does not hold the character
 
 
 async def write_draft(

@@ -17,6 +17,7 @@
             BackendTimeoutError     no reply in time; try again
             BadRequestError         refused; trying again gives the same
                 RefusedError        by the server, with its status
+        StrategyError               a strategy breaks its contract; says how to keep it
         SampleFailedError           a sample failed for good
         RunIncompleteError          the run ended early; says how to resume
             RunInterruptedError     by a signal
@@ -57,6 +58,7 @@ __all__ = [
     "RunInterruptedError",
     "SampleFailedError",
     "SettingError",
+    "StrategyError",
     "TooManyFailuresError",
     "UnknownSettingError",
 ]
@@ -197,6 +199,10 @@ class RefusedError(BadRequestError):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class StrategyError(AttsError):
+    """A strategy that breaks its contract; the message says what it did and what to do instead."""
 
 
 class SampleFailedError(AttsError):

@@ -9,11 +9,9 @@ the task's `generation_kwargs`, then presets, then defaults.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -23,6 +21,7 @@ from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.presets import preset_settings
 from atts_harness.secrecy import find_secret
 from atts_harness.strategy import Strategy, StrategyOptions
+from atts_harness.values import convert, hints_of, is_none, struct_from
 
 __all__ = [
     "DEFAULT_MAX_GEN_TOKS",
@@ -168,7 +167,9 @@ class Settings:
         """The strategy's options for a task whose `generation_kwargs` are `task`."""
         names = self.strategy.Options.__struct_fields__
         values = {k: v for k, v in (task or {}).items() if k in names}
-        merged = {**self.preset, **values, **self.given}
+        merged: dict[str, Any] = {}
+        for layer in (self.preset, values, self.given):
+            merged = _over(merged, layer, self.strategy.Options)
         return struct_from(self.strategy.Options, merged, self.strategy.name)
 
     def sampling(self, task: Mapping[str, Any] | None = None) -> dict[Role, Sampling]:
@@ -215,7 +216,10 @@ def parse_settings(args: Mapping[str, Any]) -> Settings:
         SettingError: one line that names the setting and the remedy.
     """
     _refuse_secrets(args)
-    given = {k: v for k, v in args.items() if v is not None}
+    hints = hints_of(RunOptions)
+    given = {
+        k: v for k, v in args.items() if v is not None and not is_none(k, v, hints.get(k, Any))
+    }
     presets = preset_settings(given)
     strategy = plugins.strategy(_strategy_name(given, presets))
     run_fields = set(RunOptions.__struct_fields__)
@@ -250,70 +254,26 @@ def parse_settings(args: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def struct_from(kind: type[T], values: Mapping[str, Any], where: str = "model_args") -> T:
-    """An instance of a msgspec struct from loosely typed values.
+def _over(
+    below: Mapping[str, Any], above: Mapping[str, Any], kind: type[StrategyOptions]
+) -> dict[str, Any]:
+    """Options over others, where one can take the place of another.
 
     Raises:
-        UnknownSettingError: a key is no field.
-        SettingError: a value has the wrong type or range.
+        SettingError: two that exclude each other are given together.
     """
-    hints = _hints(kind)
-    checked = {}
-    for name, value in values.items():
-        if name not in hints:
-            raise UnknownSettingError(name, hints, where)
-        checked[name] = convert(name, value, hints[name])
-    try:
-        return kind(**checked)
-    except (TypeError, ValueError) as error:
-        if isinstance(error, msgspec.ValidationError) or not isinstance(error, TypeError):
-            raise SettingError(f"{where}: {error}") from error
-        raise
-
-
-_HINTS: dict[type, dict[str, Any]] = {}
-
-
-def _hints(kind: type) -> dict[str, Any]:
-    """The types of a struct's fields; kept, for a plan checks thousands of settings."""
-    if kind not in _HINTS:
-        _HINTS[kind] = {f.name: f.type for f in msgspec.structs.fields(kind)}
-    return _HINTS[kind]
-
-
-def convert(name: str, value: Any, kind: Any) -> Any:
-    """One loosely typed value as `kind`; strings of numbers, booleans and JSON are understood.
-
-    Raises:
-        SettingError: names the setting, what it accepts and what came.
-    """
-    attempts = [value]
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        attempts.append(str(value))  # a model folder called `7`
-    if isinstance(value, str):
-        if value[:1] in "{[":
-            # What is not JSON is a text that begins with a brace, and is judged as a text below.
-            with contextlib.suppress(msgspec.DecodeError):
-                attempts.insert(0, msgspec.json.decode(value))
-        if value.lower() in ("true", "false", "none", "null"):
-            attempts.append(value.lower())
-    problem = ""
-    for attempt in attempts:
-        try:
-            return msgspec.convert(attempt, kind, strict=False)
-        except msgspec.ValidationError as error:
-            problem = problem or str(error)
-    wanted = f"one of {', '.join(allowed)}" if (allowed := _choices(kind)) else problem
-    raise SettingError(f"{name}: expected {wanted.removeprefix('Expected ')} (got {value!r})")
-
-
-def _choices(kind: Any) -> list[str]:
-    """The values of a `Literal` or an enumeration, wherever it stands in a type."""
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return [str(value.value) for value in kind]
-    if get_origin(kind) is Literal:
-        return [str(value) for value in get_args(kind)]
-    return [value for part in get_args(kind) for value in _choices(part)]
+    left = dict(below)
+    for names in kind.alternatives:
+        hints = hints_of(kind)
+        given = [n for n in names if n in above and convert(n, above[n], hints[n]) is not None]
+        if len(given) > 1:
+            raise SettingError(
+                f"{given[1]} takes the place of {given[0]}: give one of them, not {given[0]}="
+                f"{above[given[0]]} and {given[1]}={above[given[1]]}"
+            )
+        if given:
+            left = {name: value for name, value in left.items() if name not in names}
+    return {**left, **above}
 
 
 def _first(*values: Any) -> Any:

@@ -295,7 +295,13 @@ class Outcome:
 
 
 class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of a strategy's options. Fields are `Annotated` with bounds and a description."""
+    """Base of a strategy's options. Fields are `Annotated` with bounds and a description.
+
+    Class attributes:
+        alternatives: options of which one at most may be given, for one takes the place of another.
+    """
+
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()
 
     stop_at_answer: Annotated[
         bool, msgspec.Meta(description="end a sample once its text holds a boxed answer")

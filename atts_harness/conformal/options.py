@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -47,6 +47,8 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
 
     Checked by `checked`, which every user of the options calls (`make_policy` does).
     """
+
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("rate", "budget"),)
 
     rate: Annotated[
         float,
@@ -130,7 +132,7 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
             return self.rate
         head, slash, tail = self.budget.partition("/")
         try:
-            taken, samples = int(head), int(tail)
+            taken, samples = _count(head), _count(tail)
         except ValueError:
             slash = ""
         if not slash or not 0 <= taken <= samples or samples < 1:
@@ -177,3 +179,10 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
                 "rule=reference is the published rule, without pvalue=hierarchical and "
                 "control=adaptive: drop them, or rule=reference"
             )
+
+
+def _count(text: str) -> int:
+    """Plain digits as a number; `int` reads underscores, blanks and signs, too."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)

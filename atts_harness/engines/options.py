@@ -35,9 +35,6 @@ class EngineOptions(BackendOptions, frozen=True, kw_only=True):
     enable_thinking: Annotated[
         bool | None, _field("shorthand for the template argument of that name")
     ] = None
-    think_end_token: Annotated[
-        str | None, _field("what ends the reasoning part of an answer, such as </think>")
-    ] = None
     timeout: (
         Annotated[
             float, _field("seconds a request of this role may take (draft_timeout=...)", gt=0)

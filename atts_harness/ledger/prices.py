@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 
 from atts_harness.errors import SettingError
@@ -9,6 +11,7 @@ from atts_harness.records import Asked, CallTotals
 from atts_harness.settings import RunOptions
 
 MILLION = 1e6
+NUMBER = re.compile(r"[0-9]*\.?[0-9]+([eE][+-]?[0-9]+)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,9 @@ def parse_price(name: str, text: str) -> Price:
     Raises:
         SettingError: it is neither.
     """
-    try:
-        parts = [float(part) for part in text.split("/")]
-    except ValueError:
-        parts = []
-    if len(parts) not in (2, 3) or min(parts) < 0:
+    given = text.split("/")
+    parts = [float(part) for part in given if NUMBER.fullmatch(part)]
+    if len(parts) != len(given) or len(parts) not in (2, 3) or not all(map(math.isfinite, parts)):
         raise SettingError(
             f"{name}: expected dollars per million tokens as IN/OUT or IN/CACHED/OUT, such as "
             f"0.1/0.4 (got {text!r})"

@@ -15,7 +15,7 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
-from atts_harness.errors import ContextLengthError
+from atts_harness.errors import ContextLengthError, StrategyError
 from atts_harness.ids import join
 from atts_harness.journal.hashing import Request
 from atts_harness.lanes import priority_of
@@ -93,6 +93,8 @@ class SampleContext:
         self._origins: dict[int, _Origin] = {}  # by identity; an origin holds its segment alive
         self._latest: dict[tuple[str, str, int], _Origin] = {}  # by author, kind and turn
         self._discarded: list[tuple[int, SegmentRecord]] = []
+        self._named: set[tuple[str, str, int, int]] = set()  # calls: role, kind, turn, attempt
+        self._decided_turns: set[int] = set()
 
     def _now(self) -> float:
         return self._run.calls.clock.now()
@@ -112,11 +114,12 @@ class SampleContext:
 
     def decide(self, policy: TakeoverPolicy, score: Score | None, turn: int) -> DecisionRecord:
         """Ask the policy and record the decision; on replay the recorded one comes back."""
+        self._decide_once(turn)
         known = self._run.calls.journal.decision(self.sample.id, turn)
         if known is not None:
             return self._keep(known)
         if score is not None and score.nonconformity is None:
-            return self.take_over(turn, "score-failed")
+            return self._decided(turn, Verdict(takeover=True), "score-failed", None, 0.0)
         s = None if score is None else score.nonconformity
         draw = self.uniform("decide", turn)
         verdict = policy.decide(float("nan") if s is None else s, self.sample.id, turn, draw)
@@ -126,10 +129,39 @@ class SampleContext:
 
     def take_over(self, turn: int, reason: Reason) -> DecisionRecord:
         """Record a takeover that no policy was asked about."""
+        self._decide_once(turn)
         known = self._run.calls.journal.decision(self.sample.id, turn)
         if known is not None:
             return self._keep(known)
         return self._decided(turn, Verdict(takeover=True), reason, None, 0.0)
+
+    def _decide_once(self, turn: int) -> None:
+        if turn in self._decided_turns:
+            raise StrategyError(
+                f"strategy {self.record.strategy}: decides turn {turn} twice in sample "
+                f"{self._name}: a turn has one decision; count turns on, or note() the other"
+            )
+        self._decided_turns.add(turn)
+
+    def name_once(self, role: str, kind: str, turn: int, attempt: int) -> None:
+        """Refuse a second call of the same name: it would be answered by the first one's reply.
+
+        Raises:
+            StrategyError: names the call and the remedy.
+        """
+        call = (role, kind, turn, attempt)
+        if call in self._named:
+            raise StrategyError(
+                f"strategy {self.record.strategy}: asks for {role}/{kind} of turn {turn} twice in "
+                f"sample {self._name}: calls are told apart by role, kind, turn and attempt; give "
+                f"the second one attempt={attempt + 1}"
+            )
+        self._named.add(call)
+
+    @property
+    def _name(self) -> str:
+        id_ = self.sample.id
+        return f"{id_.task}/{id_.doc}/{id_.repeat}"
 
     def _decided(
         self, turn: int, verdict: Verdict, reason: Reason, s: float | None, draw: float
@@ -364,6 +396,7 @@ class SampleRole:
         return Score(record.reply.logprobs)
 
     async def _call(self, kind: str, turn: int, attempt: int, request: Request) -> CallRecord:
+        self._ctx.name_once(self.role, kind, turn, attempt)
         key = CallKey(self._ctx.sample.id, kind, self.role, turn, attempt)
         engine = self._ctx._run.engines[self.role]
         record = await self._ctx._run.calls.make(engine, key, request, self._ctx.begun)

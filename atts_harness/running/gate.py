@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
+from atts_harness.errors import StrategyError
+
 T = TypeVar("T")
 
 
@@ -21,6 +23,11 @@ class Gate:
         """Give a value and wait until every live sample has given one."""
         given = self._given.setdefault(key, {})
         complete = self._complete.setdefault(key, asyncio.Event())
+        if repeat in given:
+            raise StrategyError(
+                f"gather: sample {repeat} comes to {key!r} twice; give each gathering a key of its "
+                "own, such as the turn's number"
+            )
         given[repeat] = value
         self._check(key)
         await complete.wait()

@@ -72,6 +72,8 @@ class DraftOnlyOptions(TurnOptions, frozen=True, kw_only=True):
 class RandomTakeoverOptions(TurnOptions, frozen=True, kw_only=True):
     """ATTS's turns, and how often the coin falls on the target."""
 
+    alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("rate", "rate_of"),)
+
     rate: Annotated[
         float | None,
         msgspec.Meta(

@@ -12,8 +12,7 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from atts_harness.atts import write_draft, write_takeover
-from atts_harness.records import DecisionRecord
+from atts_harness.atts import nothing_left, write_draft, write_takeover
 from atts_harness.strategy import (
     Context,
     Outcome,
@@ -68,14 +67,16 @@ class Synchronous(Strategy):
             draft = await write_draft(transcript, ctx, options, turn)
             await ctx.gather(f"drafted {turn}", None)
             if not draft and options.on_empty == "end":
-                return ctx.finish(transcript, "eos")
-            decision = await self._decide(sample, transcript, draft, ctx, turn)
+                reason = nothing_left(transcript, draft, ctx, options)
+                if reason is not None:
+                    return ctx.finish(transcript, reason)
+            takeover = await self._decide(sample, transcript, draft, ctx, turn)
 
-            if decision.takeover and options.on_reject == "replace":
+            if takeover and options.on_reject == "replace":
                 ctx.discard(draft)
             else:
                 transcript += draft
-            if decision.takeover and (room := ctx.room(transcript, options.target_tokens)):
+            if takeover and (room := ctx.room(transcript, options.target_tokens)):
                 written = await write_takeover(transcript, ctx, options, turn, room)
                 if not written and written.ending == "eos":
                     return ctx.finish(transcript, ctx.ended(transcript) or "eos")
@@ -87,7 +88,7 @@ class Synchronous(Strategy):
 
     async def _decide(
         self, sample: Sample, transcript: Transcript, draft: Segment, ctx: Context, turn: int
-    ) -> DecisionRecord:
+    ) -> bool:
         """Wait for the siblings' scores, then rank; everyone comes, also without a score."""
         score: Score | None = None
         if draft:
@@ -96,11 +97,12 @@ class Synchronous(Strategy):
         s = None if score is None else score.nonconformity
         given = await ctx.gather(f"scored {turn}", (s, ctx.uniform("decide", turn)))
         if not draft:
-            return ctx.take_over(turn, "empty-draft")
+            asked = self.options.on_empty == "takeover"
+            return asked and ctx.take_over(turn, "empty-draft").takeover
         verdict = Verdict(takeover=True)
         if s is not None:
             verdict = judge(sample.id.repeat, given, self.options.rate)
-        return ctx.decide(Settled(verdict), score, turn)
+        return ctx.decide(Settled(verdict), score, turn).takeover
 
 
 def judge(repeat: int, given: Mapping[int, tuple[float | None, float]], rate: float) -> Verdict:

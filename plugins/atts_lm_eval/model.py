@@ -90,11 +90,13 @@ class AttsLM(_LM):  # type: ignore[misc]
             For each request, in order, an `Answer`.
         """
         plan = make_plan(requests, self.settings, self.harness.strategy)
+        # lm-eval hands over everything at once, so another call is another evaluation.
+        self._records, self._nominal = [], {}
         for group in plan.groups:
             self._nominal[group.problem.task] = group.strategy.nominal_rate
         self._run = msgspec.to_builtins(self.harness.record(plan.groups))
         records = self.harness.run(plan.groups, show=not disable_tqdm)
-        self._records += records
+        self._records = records
         by_id = {record.id: record for record in records}
         failed = [record for record in records if record.failed is not None]
         if failed:

@@ -27,16 +27,6 @@ def sampled(answer: str) -> Sampled:
     return Sampled(record.text, record.answers, record.truncated, record.failed or "")
 
 
-def keep_all(resps: Sequence[Sequence[str]], docs: Sequence[Any]) -> list[list[str]]:
-    """A filter that keeps every repeat; lm-eval's default keeps the first.
-
-    Args:
-        resps: for each document its repeats.
-        docs: the documents.
-    """
-    return [list(repeats) for repeats in resps]
-
-
 def process_results(
     doc: Mapping[str, Any], results: Sequence[Any], extractor: str = "boxed"
 ) -> dict[str, Any]:

@@ -334,3 +334,29 @@ def test_an_empty_takeover_ends_a_sample_only_where_the_transcript_is_closed(ban
 def test_bad_options_are_named_before_anything_is_generated(given):
     with pytest.raises(SettingError, match=next(iter(given))):
         play(ATTS, given, provenance={"task": "played"})
+
+
+HALF = Says(ids=tuple("é".encode()[:1]), ending="length")
+"""The first half of a character: held back, so the draft is empty though nothing was closed."""
+
+
+def test_a_character_that_is_held_back_does_not_end_a_sample_as_closed(bank):
+    options = {**bank, "on_empty": "end", "turns": 3}
+    played = play(ATTS, options, draft=[HALF, "done"], scores=[GOOD])
+    assert played.trace() == ["draft 1: done"]
+    assert played.called() == ["draft/draft 0", "draft/draft 1", "target/score 1"]
+    assert (played.record.finish, played.took_over()) == ("eos", [False])
+
+
+def test_a_closed_turn_still_ends_a_sample_and_a_room_too_small_is_the_budget(bank):
+    options = {**bank, "on_empty": "end"}
+    assert play(ATTS, options, draft=[""]).record.finish == "eos"
+    played = play(ATTS, options, draft=[HALF, HALF], max_tokens=1)
+    assert (played.record.finish, played.record.truncated) == ("budget", True)
+    assert played.called() == ["draft/draft 0"]
+
+
+def test_the_target_is_asked_for_a_held_back_character_where_empty_drafts_are_its(bank):
+    played = play(ATTS, {**bank, "on_empty": "takeover"}, draft=[HALF], target=["é."])
+    assert played.record.text == "é."
+    assert played.took_over() == [True]

@@ -57,7 +57,7 @@ def test_a_secret_in_a_setting_is_found_in_whatever_shape(settings):
         {"draft_url": "http://127.0.0.1:30000/v1", "url": "http://[::1]:8000"},
         {"server_args": "--max-num-batched-tokens 2048 --tokenizer-mode auto --quantization fp8"},
         {"server_args": {"max_num_batched_tokens": 2048, "tokenizer": "org/model"}},
-        {"think_end_token": "</think>", "turn_stop": "\n\n", "max_gen_toks": 100},
+        {"draft_tokens": "500", "turn_stop": "\n\n", "max_gen_toks": 100},
         {"api_key_env": "MY_KEY", "headers_env": "HEADERS"},
         {"chat_template": "{{ bos_token }}The secret: say nothing of token = {{ x }}"},
         {"chat_template_args": {"enable_thinking": False}},

@@ -9,7 +9,6 @@ from atts_harness.analysis.html.figure import Figure, short
 from atts_harness.analysis.html.view import Memory, View
 from atts_harness.lanes import LANES, Lane
 
-MOST_LANE = 64
 """Slots of a lane that are drawn apart; more are drawn thinner."""
 
 KINDS = {"draft": 0, "score": 4, "takeover": 1}

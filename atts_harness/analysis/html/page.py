@@ -283,10 +283,6 @@ def _environment() -> Environment:
     return environment
 
 
-def _signed(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.3f}".replace("-", "−")
-
-
 def _p(value: float | None) -> str:
     if value is None:
         return "–"

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -19,6 +20,7 @@ import pytest
 import typer.testing
 
 from atts_harness.atts import ATTS, ATTSOptions
+from atts_harness.backend import Sampling
 from atts_harness.cli import build_app
 from atts_harness.conformal.bank import Bank
 from atts_harness.conformal.bankfile import write_bank
@@ -31,7 +33,7 @@ from atts_harness.ledger.recorded import ledger_of, sample_rows
 from atts_harness.records import RunRecord, SampleId
 from atts_harness.running.batch import run_groups
 from atts_harness.settings import RunOptions
-from atts_harness.strategy import RunInfo
+from atts_harness.strategy import Group, RunInfo, Sample
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.testing.mock_faults import FaultPlan
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups, sample_ids
@@ -592,3 +594,37 @@ def test_banks_and_controllers_come_back_as_they_were(tmp_path, control):
             made.bank_size,
         )
     assert len(records) == 24
+
+
+def changed_problem(**changes):
+    groups = make_groups(3, 2, MockTurns(OPTIONS))
+    last = groups[-1]
+    problem = dataclasses.replace(last.problem, **changes)
+    samples = tuple(Sample(s.id, problem) for s in last.samples)
+    return [*groups[:-1], Group(problem, samples, last.strategy)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"max_tokens": 99}, "the budget was 65536 tokens, now 99"),
+        ({"until": ("stop",)}, "until differ from what was recorded"),
+        ({"sampling": {"draft": Sampling(temperature=0.1)}}, "sampling differ"),
+        ({"prompt_hash": "another"}, "the prompt differs"),
+    ],
+)
+def test_what_one_problem_alone_is_asked_for_is_compared(tmp_path, changes, named):
+    run_in(tmp_path, make_groups(3, 2, MockTurns(OPTIONS)))
+    with pytest.raises(JournalMismatchError, match=f"mock, document 2: {named}"):
+        run_in(tmp_path, changed_problem(**changes))
+    _, engine = run_in(tmp_path, make_groups(3, 2, MockTurns(OPTIONS)))
+    assert engine.log == []
+
+
+def test_options_of_one_problem_are_compared(tmp_path):
+    run_in(tmp_path, make_groups(3, 2, MockTurns(OPTIONS)))
+    groups = make_groups(3, 2, MockTurns(OPTIONS))
+    other = MockTurns(msgspec.structs.replace(OPTIONS, turns=2))
+    groups[1] = dataclasses.replace(groups[1], strategy=other)
+    with pytest.raises(JournalMismatchError, match="document 1: strategy and options differ"):
+        run_in(tmp_path, groups)

@@ -4,10 +4,13 @@ import contextlib
 import io
 import json
 import logging
+import re
 import signal
 import subprocess
 import sys
 import time
+import types
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -127,7 +130,9 @@ def test_an_over_long_prompt_is_refused_before_anything_is_generated():
         assert made.backends["draft"].engine.log == []
 
 
-@pytest.mark.parametrize("price", ["cheap", "1", "1/2/3/4", "-1/2"])
+@pytest.mark.parametrize(
+    "price", ["cheap", "1", "1/2/3/4", "-1/2", "nan/1", "1/inf", "1/1e999", "1_0/2", "١/2"]
+)
 def test_a_malformed_price_is_refused(price):
     with pytest.raises(SettingError, match="draft_price: expected dollars per million"):
         harness(draft_price=price)
@@ -364,3 +369,18 @@ def test_progress_counts_what_a_run_does():
     assert (tally.done, tally.failed) == (6, 0)
     assert tally.judged > 0
     assert tally.tokens_per_second("draft") > 0
+
+
+def test_the_page_on_watching_works_as_it_stands(capsys):
+    page = (Path(__file__).parents[3] / "docs" / "runs.md").read_text()
+    (code,) = [c for c in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "@hookimpl" in c]
+    hooks = types.ModuleType("watching")
+    exec(code, vars(hooks))
+    plugins.manager().register(hooks)
+    try:
+        produce()
+    finally:
+        plugins.manager().unregister(hooks)
+    said = capsys.readouterr().out
+    assert said.count("SampleId(") == 6
+    assert "{'finished': 6, 'failed': 0, 'missing': 0}" in said

@@ -164,3 +164,9 @@ def test_the_realised_rate_of_another_run_is_taken_task_by_task(tmp_path):
     assert made.options.nominal == 1.0
     with pytest.raises(SettingError, match="no takeover decisions of task third, only of other"):
         play(RandomTakeover, {"rate_of": str(path)}, provenance={"task": "third"})
+
+
+def test_a_character_that_is_held_back_does_not_end_the_draft():
+    half = Says(ids=tuple("é".encode()[:1]), ending="length")
+    played = play(DraftOnly, draft=[half, cut("so "), half, "done"])
+    assert (played.record.text, played.record.finish) == ("so done", "eos")

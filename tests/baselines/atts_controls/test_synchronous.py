@@ -147,3 +147,15 @@ def test_replace_and_paper_join_are_attss():
 def test_a_rate_outside_its_range_is_refused():
     with pytest.raises(SettingError, match="rate: expected"):
         play(Synchronous, {"rate": 2})
+
+
+def test_a_character_that_is_held_back_does_not_end_a_sample():
+    half = Says(ids=tuple("é".encode()[:1]), ending="length")
+    played = play(
+        Synchronous,
+        {"on_empty": "end", "rate": 0.0},
+        draft=[half, "done"],
+        scores=lambda *_: 1.0,
+    )
+    assert (played.record.text, played.record.finish) == ("done", "eos")
+    assert played.took_over() == [False]

@@ -361,3 +361,15 @@ def test_prompts_survive_a_cache(pair):
     for other in (copy.deepcopy(prompt), pickle.loads(pickle.dumps(prompt))):
         assert other == prompt
         assert other.messages == prompt.messages
+
+
+def test_a_model_that_is_evaluated_twice_has_its_statistics_apart(pair, lm, ask):
+    model = lm(rate=0.0)
+    model.generate_until([ask("one"), ask("two", doc=1)])
+    first = model.get_model_info()["atts"]["statistics"]
+    model.generate_until([ask("three", doc=2, task="other")])
+    second = model.get_model_info()["atts"]["statistics"]
+    assert {task: told["samples"] for task, told in first.items()} == {"sums": 2}
+    assert {task: told["samples"] for task, told in second.items()} == {"other": 1}
+    model.generate_until([ask("one"), ask("two", doc=1)])
+    assert model.get_model_info()["atts"]["statistics"]["sums"]["samples"] == 2
