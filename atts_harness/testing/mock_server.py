@@ -112,7 +112,7 @@ class MockServer:
             body = self.dialect.refuse("mock: too many requests")
             return _json(body, 429, {"Retry-After": seconds})
         if fault == "reset" or error.reply is None:
-            return _broken_off(http)
+            return _broken_off(http, begun=True)
         body = self.dialect.render(request, error.reply, self.engine)
         _name(body, sent)
         if fault in HOSTILE:
@@ -187,10 +187,20 @@ def _name(body: dict[str, Any], sent: Any) -> None:
         body["meta_info"]["id"] = sent.get("rid", "mock")
 
 
-def _broken_off(http: web.Request) -> web.Response:
-    """No reply: the connection is reset."""
+def _broken_off(http: web.Request, *, begun: bool = False) -> web.Response:
+    """No reply: the connection is reset.
+
+    Args:
+        http: the request.
+        begun: behind the first line of a reply, so that no client takes it for a connection that
+            had been idle for too long, and sends the request again by itself.
+    """
     if http.transport is not None:
-        http.transport.abort()
+        if begun:
+            http.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n")
+            http.transport.close()
+        else:
+            http.transport.abort()
     return web.Response(status=500)
 
 
