@@ -137,7 +137,7 @@ class Comparison:
             return all_of(self.same(item, wanted) for item in given.items)
         if isinstance(given, Modular):
             residue, modulus = values.real(given.value), values.real(given.modulus)
-            if residue is not None and modulus is not None and not 0 <= residue < modulus:
+            if residue is None or modulus is None or not 0 <= residue < modulus:
                 return self.doubt("a residue that is not the least")
             return self.formulas(given.value, wanted.value)
         if isinstance(given, Ratio) and len(given.parts) == 2 and is_fraction(wanted.value):

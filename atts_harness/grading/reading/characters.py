@@ -40,7 +40,17 @@ PLAIN: dict[int, str] = str.maketrans(
     | dict.fromkeys("’‘′ʹ", "'")
     | dict.fromkeys("\u00a0\u202f\u2009\u2002\u2003\u200a\u3000", " ")
     | dict.fromkeys("\u200b\u200c\u200d\ufeff\u2060", "")
-    | {"∣": "|", "‖": "||", "∶": ":", "。": ".", "∛": r"\sqrt[3]", "∜": r"\sqrt[4]", "ℓ": r"\ell "}
+    | {
+        "∣": "|",
+        "⁄": "/",
+        "∕": "/",
+        "‖": "||",
+        "∶": ":",
+        "。": ".",
+        "∛": r"\sqrt[3]",
+        "∜": r"\sqrt[4]",
+        "ℓ": r"\ell ",
+    }
 )
 """For `str.translate`."""
 

@@ -231,6 +231,8 @@ class Parser(Grammar):
                     raise UnreadableError("a prime")
                 else:
                     value = Op("^", (value, self.script()))
+                    if self.is_op("^"):
+                        raise UnreadableError("a tower without braces")
             elif token.text == "!":
                 self.take()
                 if self.is_op("!"):

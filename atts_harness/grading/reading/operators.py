@@ -19,7 +19,7 @@ def structure(parser: Grammar, token: Token) -> Expression:
     if name == "frac":
         top = parser.argument(single_digit=True)
         bottom = parser.argument(single_digit=True)
-        if _is_differential(top) and _is_differential(bottom):
+        if _is_differential(top) and isinstance(bottom, Op) and _is_differential(bottom):
             raise UnreadableError("a derivative")
         return Op("/", (top, bottom))
     if name == "binom":

@@ -35,11 +35,12 @@ MEANINGFUL = frozenset(
         "sixth eighth tenth tenths hundredth hundredths thousandth thousandths pair pairs "
         "couple double triple twice thrice squared cubed factorial percent percentage pct per "
         "base modulo mod remainder r divided multiplied power root negative positive prime "
-        "infinite infinity reciprocal inverse choose is are was were be being been has have had "
-        "does do did can cannot could would should may might must will isn't aren't equals "
-        "exceeds divides am pm noon midnight odd even integer rational irrational real "
+        "infinite infinity reciprocal inverse choose is are was were be being been has have "
+        "had does do did can cannot could would should may might must will isn't aren't "
+        "equals exceeds divides am pm noon midnight odd even integer rational irrational real "
         "imaginary undefined unknown impossible maybe possibly perhaps probably approximately "
-        "about roughly almost nearly x y z n k a b c "
+        "about roughly almost nearly x y z n k a b c fails fail failed contradicts invalid "
+        "excluded rejected extraneous gross bce bc ad ce brace "
     )
 )
 """Words that may change what a number means; an answer with one of them is not taken for it."""
@@ -79,9 +80,22 @@ BASES = {
 } | {"binary": 2, "octal": 8, "decimal": 10, "hexadecimal": 16, "hex": 16}
 
 
+_CHINESE = ("答案是", "答案为", "结果是", "结果为", "答案", "答", "所以", "因此")
+
+
+def _chinese_lead(tokens: Sequence[Token]) -> int:
+    said = "".join(token.text for token in tokens[:3] if token.kind == "word")
+    for lead in _CHINESE:
+        if said.startswith(lead) and len(tokens) > len(lead):
+            return len(lead) + (tokens[len(lead)].text in (":", ","))
+    return 0
+
+
 def lead_in(tokens: Sequence[Token]) -> int:
     """How many tokens at the start only announce the answer ("the answer is", "Answer:")."""
-    at = 0
+    at = _chinese_lead(tokens)
+    if at:
+        return at
     words: list[str] = []
     while at < len(tokens) and tokens[at].kind == "word" and tokens[at].text.lower() in _LEAD:
         words.append(tokens[at].text.lower())

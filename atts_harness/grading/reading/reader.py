@@ -58,7 +58,7 @@ _SIGNS = {"=", "approx", "equiv", "ne", "le", "ge", "<", ">", "in", "notin"}
 _ORDERED = {"<", ">", "le", "ge", "ne"}
 _DEEPEST = 12
 _ENDS = {("op", sign) for sign in (".", ",", ";", ":", r"\\")}
-_STARTS = {("op", sign) for sign in (",", ":", r"\\")}
+_STARTS = {("op", sign) for sign in (",", ":", "to", r"\\")}
 
 
 class Reader:

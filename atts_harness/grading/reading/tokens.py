@@ -170,6 +170,9 @@ class _Lexer:
         elif group == "dots":
             yield self._make("op", "dots")
         elif group == "pair":
+            if piece == "||":
+                yield self._make("op", "|")
+                piece = "|"
             renamed = {"**": "^", "<=": "le", "=<": "le", ">=": "ge", "!=": "ne", "==": "="}
             yield self._make("op", renamed.get(piece, piece))
         elif piece == "$":

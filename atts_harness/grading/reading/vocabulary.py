@@ -19,7 +19,8 @@ IGNORED = frozenset(
         "displaystyle textstyle scriptstyle limits nolimits mathstrut strut boldsymbol mathbf "
         "mathit mathcal mathscr mathfrak bm bf it rm underline ensuremath boxed fbox mathop "
         "mathopen mathclose mathord checkmark blacksquare square qed star thinspace "
-        "negthinspace nobreak noindent smash protect relax pmb"
+        "negthinspace therefore Huge huge LARGE Large large small footnotesize tiny "
+        "normalsize nobreak noindent smash protect relax pmb "
     )
 )
 """Decoration; what it holds stays."""
