@@ -91,6 +91,10 @@ class Cell:
             found["repeats"] = self.task.repeats
         return found
 
+    def with_repeats(self, repeats: int) -> Cell:
+        """The same cell with another number of samples a problem."""
+        return replace(self, task=msgspec.structs.replace(self.task, repeats=repeats))
+
     def evaluation(self, plan: Plan, further: Mapping[str, Any] | None = None) -> Evaluation:
         """What its evaluation framework is asked to run.
 

@@ -39,6 +39,20 @@ class Calibrate(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class Until(msgspec.Struct, frozen=True, kw_only=True):
+    """Repeats are added in rounds until the mean over a cell's problems is known so well.
+
+    Attributes:
+        half_width: of the interval over exactly these problems.
+        cap: most repeats of a problem.
+        level: nominal coverage of the interval.
+    """
+
+    half_width: Annotated[float, msgspec.Meta(gt=0, lt=1)]
+    cap: Annotated[int, msgspec.Meta(ge=2)] = 64
+    level: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.95
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """A task of the plan. What it leaves open is as the plan says.
 
@@ -104,6 +118,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             the others.
         times: how often each cell is run for its times, in the same shuffled order as all others;
             rows of the report then have a range of seconds.
+        until: add repeats in rounds until a cell's accuracy is known so well; `repeats` is where
+            it begins.
     """
 
     name: str
@@ -124,6 +140,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     launcher: Name = "local"
     parallel: Count = 1
     times: Count = 1
+    until: Until | None = None
 
 
 @dataclass(frozen=True)

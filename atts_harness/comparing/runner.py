@@ -23,6 +23,7 @@ from atts_harness.comparing.caches import clear_caches
 from atts_harness.comparing.causes import cause
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import Plan
+from atts_harness.comparing.rounds import next_round
 from atts_harness.comparing.servers import POLL_SECONDS, Servers
 from atts_harness.comparing.show import Show
 from atts_harness.comparing.status import CELL, CellStatus, Folder, State, Status
@@ -205,14 +206,27 @@ class Runner:
         settings = {**cell.settings, **args, "strategy": cell.strategy}
         known.caches = clear_caches(settings, beside=self._plan.parallel > 1)
         folder = self._path(known.folder)
-        arguments = self._framework.command(cell.evaluation(self._plan, args), folder)
-        known.command = shlex.join(["atts", *arguments])
-        self._folder.write(self._status)
-        job = self._launch(cell, known, arguments, folder, reads)
-        began = time.monotonic()
-        status = yield from self._ended(running, job)
-        running.seconds = time.monotonic() - began
-        return status
+        until, repeats = self._plan.until, known.repeats
+        if until is not None and repeats is None:
+            # One repeat says nothing of its own noise; a cell run again has as many as the first.
+            base = None if cell.times_of is None else self._known[cell.times_of].repeats
+            repeats = base or max(2, cell.task.repeats or 2)
+        while True:
+            asked = cell if repeats is None else cell.with_repeats(repeats)
+            arguments = self._framework.command(asked.evaluation(self._plan, args), folder)
+            known.command = shlex.join(["atts", *arguments])
+            self._folder.write(self._status)
+            job = self._launch(cell, known, arguments, folder, reads)
+            began = time.monotonic()
+            status = yield from self._ended(running, job)
+            running.seconds += time.monotonic() - began
+            if until is None or status or self.signals:
+                return status
+            known.repeats = repeats
+            repeats, known.precision = next_round(folder, until)
+            self._show.say(f"{cell.name}: {known.precision}")
+            if repeats is None or cell.times_of is not None:
+                return status
 
     def _bank(
         self, running: _Running, known: CellStatus, servers: Mapping[str, Any]

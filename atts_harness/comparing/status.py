@@ -88,6 +88,8 @@ class CellStatus(msgspec.Struct, kw_only=True):
         parallel: cells of its pair that ran at a time; above 1 its times are not its own.
         times_of: the cell that it runs again for its times.
         warm_up: whether it was the first on servers that had just been started.
+        repeats: samples a problem that rounds have come to; None without `until`.
+        precision: how well its accuracy is known, in words; "" without `until`.
     """
 
     name: str
@@ -117,6 +119,8 @@ class CellStatus(msgspec.Struct, kw_only=True):
     parallel: int = 1
     times_of: str | None = None
     warm_up: bool = False
+    repeats: int | None = None
+    precision: str = ""
 
 
 class Status(msgspec.Struct, kw_only=True):

@@ -16,6 +16,7 @@ from atts_harness.errors import (
     SAMPLES_FAILED,
     RunDirError,
     RunInterruptedError,
+    SettingError,
     UnknownSettingError,
 )
 from atts_harness.framework import EvalFramework, Outcome
@@ -451,3 +452,29 @@ def test_a_launcher_that_nobody_has(compare, place):
     with pytest.raises(UnknownSettingError, match=r"launcher: unknown setting 'locl'.*local"):
         compare()
     assert not (place / "out").exists()
+
+
+def test_rounds_of_repeats_until_known(compare, cells, place, monkeypatch):
+    """Each round is the same cell in the same folder with more repeats; its journal goes on."""
+    (place / "plan.yaml").write_text("until: {half_width: 0.03, cap: 16}\n" + PLAN)
+    asked = []
+
+    def rounds(folder, until):
+        asked.append((folder.name, until.cap))
+        mine = sum(name == folder.name for name, _ in asked)
+        return ({1: 4, 2: 8}.get(mine), f"{mine} rounds")
+
+    monkeypatch.setattr("atts_harness.comparing.runner.next_round", rounds)
+    result = compare()
+    assert result.exit_code == 0, result.output
+    for cell in cells().values():
+        assert (cell["state"], cell["repeats"], cell["precision"]) == ("done", 8, "3 rounds")
+        assert cell["starts"] == 1
+    assert len(asked) == 3 * len(cells())
+    assert "3 rounds" in result.output
+
+
+def test_a_plan_that_asks_for_the_impossible_is_one_line(compare, place):
+    (place / "plan.yaml").write_text("until: {half_width: 0}\n" + PLAN)
+    with pytest.raises(SettingError, match="half_width"):
+        compare()
