@@ -1,6 +1,8 @@
 """What lm-eval's command says at its end, and when it sets a status."""
 
 import logging
+import subprocess
+import sys
 
 import pytest
 from atts_lm_eval import ending
@@ -54,3 +56,26 @@ def test_a_run_without_unjudged_turns_says_nothing(caplog):
 def test_a_share_that_is_none_is_refused(value):
     with pytest.raises(SettingError, match="max_unjudged"):
         parse_settings({"strategy": "atts", "max_unjudged": value})
+
+
+PROGRAM = """
+from atts_harness.records import TakeoverStatistics
+from atts_lm_eval import ending
+ending.install()
+ending.add_unjudged("t", TakeoverStatistics({fields}), most=0.05)
+"""
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ("counted_apart={'score-failed': 3}", 3),
+        ("judged_turns=97, counted_apart={'score-failed': 3}", 0),
+        ("judged_turns=97, counted_apart={'score-failed': 3, 'empty-draft': 3}", 3),
+    ],
+)
+def test_the_command_ends_with_status_3_above_the_share(fields, status):
+    code = PROGRAM.format(fields=fields)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == status
+    assert ("(exit status 3)" in done.stderr) == (status == 3)
