@@ -180,7 +180,8 @@ def _attention(config: Mapping[str, Any]) -> float | None:
     if not (0 < heads < MOST_WIDTH and 0 < layers < MOST_WIDTH and 0 < hidden < MOST_WIDTH):
         return None
     head = config.get("head_dim")
-    return 4.0 * layers * heads * (head if isinstance(head, int) and head > 0 else hidden // heads)
+    width = head if isinstance(head, int) and 0 < head < MOST_WIDTH else hidden // heads
+    return 4.0 * layers * heads * width
 
 
 def _counted(files: Mapping[str, Path]) -> int | None:

@@ -80,6 +80,25 @@ def record(role, prompt, cached, written):
     return CallRecord(key=CallKey(SampleId("t", 0, 0), "k", role, 0), request_hash="", reply=reply)
 
 
+@pytest.mark.parametrize(
+    "config",
+    [{"num_attention_heads": 0}, {"head_dim": 2**1100}, {"head_dim": "16"}, {"hidden_size": -1}],
+)
+def test_a_configuration_that_cannot_be_is_no_error_of_pythons(tmp_path, config):
+    usual = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64}
+    (tmp_path / "config.json").write_text(json.dumps(usual | config))
+    assert size_of(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("part", ["../other.safetensors", "/etc/passwd", ["a"], "x" * 5000])
+def test_a_part_of_a_model_lies_beside_its_index(tmp_path, part):
+    (tmp_path / "config.json").write_text("{}")
+    index = {"weight_map": {"w": part}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(SettingError, match="no file beside it"):
+        size_of(str(tmp_path))
+
+
 def test_attention_by_hand():
     # positions 3, 4, 5 of the context: 3 + 4 + 5; then 1 + 2 of another call; a failed one is none
     calls = [record("draft", 4, 2, 1), record("draft", 2, None, 0), record("target", 1, 1, 0)]
