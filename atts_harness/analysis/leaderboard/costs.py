@@ -12,13 +12,8 @@ import msgspec
 
 from atts_harness.analysis.leaderboard.flops import attend
 from atts_harness.analysis.leaderboard.paired import interval_of
-from atts_harness.analysis.leaderboard.rows import (
-    Calibration,
-    Calls,
-    Interval,
-    Speed,
-    Takeover,
-)
+from atts_harness.analysis.leaderboard.rows import Interval, Takeover
+from atts_harness.analysis.leaderboard.spent import Calibration, Calls, Speed
 from atts_harness.analysis.statistics import clustered_ratio
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from atts_harness.analysis.leaderboard.rows import Flops
+from atts_harness.analysis.leaderboard.spent import Flops
 from atts_harness.errors import SettingError
 from atts_harness.files import decode, read_file
 from atts_harness.records import CountedCall

@@ -8,7 +8,8 @@ from typing import Any
 
 from atts_harness.analysis.leaderboard import flops
 from atts_harness.analysis.leaderboard.costs import Costs
-from atts_harness.analysis.leaderboard.rows import Flops, Pair, Source
+from atts_harness.analysis.leaderboard.rows import Pair, Source
+from atts_harness.analysis.leaderboard.spent import Flops
 from atts_harness.journal.provenance import model_identity
 from atts_harness.journal.reader import RecordedRun
 from atts_harness.ledger.prices import Price, parse_price

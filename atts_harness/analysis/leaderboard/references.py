@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from atts_harness.analysis.leaderboard.conditions import MODEL
-from atts_harness.analysis.leaderboard.rows import Range, Row
+from atts_harness.analysis.leaderboard.rows import Row
+from atts_harness.analysis.leaderboard.spent import Range
 
 
 def with_speedups(rows: Sequence[Row]) -> list[Row]:

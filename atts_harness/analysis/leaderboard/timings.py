@@ -10,7 +10,8 @@ from statistics import median
 import msgspec
 
 from atts_harness.analysis.leaderboard.loading import Loaded
-from atts_harness.analysis.leaderboard.rows import Range, Row
+from atts_harness.analysis.leaderboard.rows import Row
+from atts_harness.analysis.leaderboard.spent import Range
 
 
 def with_timings(loaded: Sequence[Loaded]) -> list[Loaded]:

@@ -8,14 +8,8 @@ from dataclasses import dataclass
 from atts_harness.analysis.leaderboard import columns, numbers
 from atts_harness.analysis.leaderboard.column import Column
 from atts_harness.analysis.leaderboard.numbers import UNKNOWN
-from atts_harness.analysis.leaderboard.rows import (
-    Comparison,
-    Leaderboard,
-    NoWorse,
-    Range,
-    Row,
-    Table,
-)
+from atts_harness.analysis.leaderboard.rows import Comparison, Leaderboard, NoWorse, Row, Table
+from atts_harness.analysis.leaderboard.spent import Range
 
 ORACLE = "†"
 MARK = "*"

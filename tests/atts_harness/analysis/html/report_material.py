@@ -11,19 +11,17 @@ import msgspec
 
 from atts_harness import plugins
 from atts_harness.analysis.leaderboard.rows import (
-    Calls,
     Comparison,
-    Flops,
     Interval,
     Leaderboard,
     Pair,
     Row,
     Source,
-    Speed,
     Table,
     Takeover,
 )
 from atts_harness.analysis.leaderboard.samples import RowSamples
+from atts_harness.analysis.leaderboard.spent import Calls, Flops, Speed
 from atts_harness.analysis.statistics import clustered_mean, clustered_ratio, paired_difference
 from atts_harness.grading.grade import Grade, Sampled
 from atts_harness.journal.reader import open_run
