@@ -85,7 +85,7 @@ class OpenAIBackend(EngineBackend):
         """
         self.guard(request)
         dialect = self._dialect
-        fields = wire.sampling_fields(request) | dict(dialect.asks_ids)
+        fields = wire.sampling_fields(request, dict(dialect.neutral)) | dict(dialect.asks_ids)
         if request.stop and dialect.tells_stop:
             fields["stop"] = list(request.stop)
         payload = {"model": self.served_model, "prompt": self._prompt(request.ids), **fields}

@@ -23,6 +23,14 @@ SCORE_WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("echo", {"echo": True, "logprobs": 1, "max_tokens": 0}),
     ("echo of one more", {"echo": True, "logprobs": 1, "max_tokens": 1}),
 )
+# Ways to say that nothing but temperature and nucleus shapes a draw; the first one that a server
+# takes is used. One that is not told takes what the model's generation configuration says.
+PENALTIES = {"frequency_penalty": 0.0, "presence_penalty": 0.0}
+NEUTRAL: tuple[dict[str, Any], ...] = (
+    {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **PENALTIES},
+    {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **PENALTIES},
+    PENALTIES,
+)
 AGREEMENT = 0.5
 TRIED_TOKENS = 8
 
@@ -34,6 +42,7 @@ class Dialect:
     Attributes:
         takes_ids: prompts may be ids; else they are sent as text.
         adds_first: texts get a beginning-of-text token put before them.
+        neutral: fields that keep the model's own sampling defaults out.
         asks_ids: fields that make it tell ids; empty if it refuses them.
         tells_ids: generated ids are told; else they are encoded anew from the text.
         tells_stop: which stop string ended a text is told; else texts are cut here.
@@ -45,6 +54,7 @@ class Dialect:
 
     takes_ids: bool = True
     adds_first: bool = False
+    neutral: tuple[tuple[str, Any], ...] = ()
     asks_ids: tuple[tuple[str, Any], ...] = ()
     tells_ids: bool = False
     tells_stop: bool = False
@@ -75,6 +85,7 @@ async def find_dialect(http: EngineHttp, path: str, model: str, tokenizer: Token
     return Dialect(
         takes_ids=takes_ids,
         adds_first=extra == 1,
+        neutral=await _neutral(tries, prompt),
         asks_ids=tuple(asks.items()),
         tells_ids=generated is not None,
         tells_stop=await _tells_stop(tries, prompt, asks),
@@ -83,6 +94,16 @@ async def find_dialect(http: EngineHttp, path: str, model: str, tokenizer: Token
         seeds=reply.choice.text == again.choice.text != other.choice.text,
         alternatives=wire.alternatives(reply.choice, 1) is not None,
     )
+
+
+async def _neutral(tries: Tries, prompt: Any) -> tuple[tuple[str, Any], ...]:
+    for fields in NEUTRAL:
+        try:
+            await tries.send({"prompt": prompt, "max_tokens": 1, "temperature": 1.0, **fields})
+        except BadRequestError:
+            continue
+        return tuple(fields.items())
+    return ()
 
 
 async def _extra_tokens(tries: Tries, ids: Sequence[int], asks: dict[str, Any]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -91,13 +91,21 @@ ENTRY: msgspec.json.Decoder[dict[int, PromptLogprob] | None] = decoder(
 )
 
 
-def sampling_fields(request: GenerateRequest) -> dict[str, Any]:
-    """Fields of a generation; what is not in OpenAI's API only where it changes anything."""
+def sampling_fields(
+    request: GenerateRequest, neutral: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Fields of a generation.
+
+    Args:
+        request: what is asked.
+        neutral: what keeps the model's own sampling defaults out, as this server takes it.
+    """
     drawn = request.sampling
     fields: dict[str, Any] = {
         "max_tokens": request.max_tokens,
         "temperature": drawn.temperature,
         "top_p": drawn.top_p,
+        **(neutral or {}),
     }
     if drawn.top_k:
         fields["top_k"] = drawn.top_k
