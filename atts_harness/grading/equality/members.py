@@ -48,6 +48,8 @@ def many(compare: Compares, given: Node, wanted: Many) -> Truth:
     if wants_names or named:
         if "set" in (kind, wanted.kind):
             return compare.doubt("names for a set")
+        if any(isinstance(item, Relation) for item in (wanted.items if named else items)):
+            return False  # names on both sides, and not the same ones
         left = _values(by_usual_order(items)) if named else items
         right = _values(by_usual_order(wanted.items)) if wants_names else wanted.items
         return in_order(left, right, compare.same)

@@ -140,6 +140,8 @@ class Reader:
         parts = split(piece, ",", ";", r"\\", "and", "or", "land", "lor", "&")
         if len(parts) == 1:
             return None
+        if holds(piece, "land", "lor") and not all(holds(part, *_SIGNS) for part in parts):
+            raise UnreadableError("a statement of logic")
         if holds(piece, "or", "lor"):
             kind = "or"
         elif holds(piece, "and", "land"):

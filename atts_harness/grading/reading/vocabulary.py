@@ -18,7 +18,7 @@ IGNORED = frozenset(
         "left right middle big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm "
         "displaystyle textstyle scriptstyle limits nolimits mathstrut strut boldsymbol mathbf "
         "mathit mathcal mathscr mathfrak bm bf it rm underline ensuremath boxed fbox mathop "
-        "mathopen mathclose mathord checkmark blacksquare square qed star thinspace "
+        "mathopen mathclose mathord checkmark blacksquare square qed thinspace "
         "negthinspace therefore Huge huge LARGE Large large small footnotesize tiny "
         "normalsize nobreak noindent smash protect relax pmb "
     )
@@ -30,7 +30,7 @@ RENAMED = {
     "dbinom": "binom", "tbinom": "binom", "varepsilon": "epsilon", "varphi": "phi",
     "vartheta": "theta", "varrho": "rho", "varnothing": "emptyset", "empty": "emptyset",
     "widehat": "hat", "widetilde": "tilde", "overrightarrow": "vec", "overbar": "overline",
-    "iint": "int", "imath": "i", "imaginaryI": "i", "imaginaryJ": "i", "exponentialE": "e",
+    "imath": "i", "imaginaryI": "i", "imaginaryJ": "i", "exponentialE": "e",
     "differentialD": "d", "pounds": "textsterling",
 }  # fmt: skip
 
@@ -75,8 +75,8 @@ SIGNS = {
     "thickapprox": "approx", "doteq": "approx", "equiv": "equiv", "circ": "deg", "degree": "deg",
     "textdegree": "deg", "prime": "'", "colon": ":", "ldots": "dots", "dots": "dots",
     "cdots": "dots", "dotsc": "dots", "dotsb": "dots", "vdots": "dots", "to": "to",
-    "rightarrow": "to", "Rightarrow": "to", "implies": "to", "mapsto": "to", "iff": "to",
-    "Leftrightarrow": "to", "angle": "angle", "measuredangle": "angle", "triangle": "angle",
+    "rightarrow": "to", "Rightarrow": "to", "implies": "to", "mapsto": "to", "iff": "iff",
+    "Leftrightarrow": "iff", "angle": "angle", "measuredangle": "angle", "triangle": "triangle",
     "percent": "%", "textsterling": "£", "euro": "€", "yen": "¥", "rupee": "₹",
     "textdollar": "money", "dollar": "money", "forall": "forall", "land": "land",
     "wedge": "land", "lor": "lor", "vee": "lor", "coloneqq": "=", "parallel": "parallel",
