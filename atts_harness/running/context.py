@@ -27,12 +27,12 @@ from atts_harness.records import (
     Finish,
     Reason,
     SampleRecord,
-    SegmentRecord,
 )
 from atts_harness.running.client import Calls, failure_of
 from atts_harness.running.engine import Engine
 from atts_harness.running.gate import Gate
 from atts_harness.running.seeds import call_seed, uniform
+from atts_harness.running.segments import Segments
 from atts_harness.strategy import (
     Generation,
     Outcome,
@@ -59,15 +59,6 @@ class RunState:
     sequence: list[int] = field(default_factory=lambda: [0])
 
 
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Which call a segment came from: its number in the sample, and its attempt."""
-
-    segment: Segment
-    number: int
-    attempt: int
-
-
 class SampleContext:
     """The `Context` of one sample; collects its record as it goes."""
 
@@ -89,10 +80,7 @@ class SampleContext:
         )
         self.draft = SampleRole("draft", self)
         self.target = SampleRole("target", self)
-        self._asked = 0
-        self._origins: dict[int, _Origin] = {}  # by identity; an origin holds its segment alive
-        self._latest: dict[tuple[str, str, int], _Origin] = {}  # by author, kind and turn
-        self._discarded: list[tuple[int, SegmentRecord]] = []
+        self.segments = Segments()
         self._named: set[tuple[str, str, int, int]] = set()  # calls: role, kind, turn, attempt
         self._decided_turns: set[int] = set()
 
@@ -199,9 +187,7 @@ class SampleContext:
 
     def discard(self, segment: Segment) -> None:
         """Record text that was generated and is not kept."""
-        if segment:
-            place = self._place(segment, self._asked)
-            self._discarded.append((place, self._segment_record(segment, kept=False)))
+        self.segments.discard(segment)
 
     def note(self, name: str, value: Any) -> None:
         """A fact for the sample's record."""
@@ -239,7 +225,7 @@ class SampleContext:
         record.text = text[: min(cuts)] if cuts else text
         record.finish = outcome.finish
         record.truncated = outcome.finish in OUT_OF_ROOM and not self._answered(text)
-        record.segments = self._in_order(transcript)
+        record.segments = self.segments.in_order(transcript)
         for segment in transcript.segments:
             known = record.kept_tokens.get(segment.author, 0)
             record.kept_tokens[segment.author] = known + len(segment)
@@ -251,49 +237,6 @@ class SampleContext:
         record = self.close(Outcome(self.latest, "failed"))
         record.failed = f"{type(error).__name__}: {error}"
         return record
-
-    def asked(self) -> int:
-        """The number of a generation that is being asked for; its segment has it, too."""
-        self._asked += 1
-        return self._asked
-
-    def wrote(self, segment: Segment, number: int, attempt: int) -> None:
-        """Remember which call a segment came from."""
-        origin = _Origin(segment, number, attempt)
-        self._origins[id(segment)] = origin
-        self._latest[segment.author, segment.kind, segment.turn] = origin
-
-    def _in_order(self, transcript: Transcript) -> list[SegmentRecord]:
-        """What was kept and what was thrown away: by turn, and in a turn as it was asked for."""
-        place, placed = 0, []
-        for segment in transcript.segments:
-            place = max(place, self._place(segment, place))  # what was kept stays in order
-            placed.append((place, self._segment_record(segment, kept=True)))
-        both = [*placed, *self._discarded]
-        return [record for _, record in sorted(both, key=lambda r: (r[1].turn, r[0]))]
-
-    def _place(self, segment: Segment, otherwise: int) -> int:
-        """The number of the call that a segment came from; inserted text has none."""
-        origin = self._origin(segment)
-        return otherwise if origin is None else origin.number
-
-    def _origin(self, segment: Segment) -> _Origin | None:
-        """Where a segment came from; one that the strategy cut is known by author, kind, turn."""
-        known = self._origins.get(id(segment))
-        return known or self._latest.get((segment.author, segment.kind, segment.turn))
-
-    def _segment_record(self, segment: Segment, *, kept: bool) -> SegmentRecord:
-        origin = self._origin(segment)
-        return SegmentRecord(
-            author=segment.author,
-            text=segment.text,
-            tokens=len(segment),
-            turn=segment.turn,
-            kind=segment.kind,
-            ending=segment.ending,
-            kept=kept,
-            attempt=0 if origin is None else origin.attempt,
-        )
 
     def _answered(self, text: str) -> bool:
         answered = self.sample.problem.answered
@@ -353,7 +296,7 @@ class SampleRole:
             top_logprobs=top_logprobs,
             priority=priority_of(self.role, kind),
         )
-        number = self._ctx.asked()
+        number = self._ctx.segments.asked()
         record = await self._call(kind, turn, attempt, request)
         reply = record.reply
         if not isinstance(reply, GenerateReply):
@@ -368,7 +311,7 @@ class SampleRole:
             turn=turn,
             kind=kind,
         )
-        self._ctx.wrote(segment, number, attempt)
+        self._ctx.segments.wrote(segment, number, attempt)
         return Generation(segment, reply.logprobs, self._named_top(reply), reply.ids)
 
     async def score(
