@@ -35,9 +35,9 @@ def of_differences(found: list[differences.Cell], cases: int) -> Iterator[str]:
     yield f"(Monte-Carlo error of a coverage of .95: {(0.05 * 0.95 / cases) ** 0.5:.4f})."
     yield "Difficulty easy, hard, bimodal (logistic-normal) and all right; gains none, small"
     yield "everywhere, on easy problems only, on hard ones only. Where all are right it is the"
-    yield "reference that falls short. The method was chosen on two other grids and not"
-    yield "touched after"
-    yield "this one had run. *Width* is mean width over that of an oracle that knows the variance"
+    yield "reference that falls short. The method was chosen on two other grids; after the"
+    yield "first run of this one half of the correction for skewness came in (one cell covered"
+    yield ".923). *Width* is mean width over that of an oracle that knows the variance"
     yield "(1.96 standard errors); cells whose true variance is zero have none. *Before*"
     yield "is Student's"
     yield "t over problems. Coverage is the least over the cells of a line."
@@ -70,14 +70,9 @@ def of_differences(found: list[differences.Cell], cases: int) -> Iterator[str]:
         if c.problems >= 30 and np.isfinite(c.width) and c.expected < differences.FEW
     ]
     yield f"**Where few problems differ.** In {len(few)} cells with 30 problems or more fewer than"
-    yield f"{differences.FEW:g} are expected to differ. There no interval can cover at most"
-    yield ".985 and at"
-    yield "least .93 elsewhere: with one such problem expected on each side, chance makes"
-    yield "four of one"
-    yield "sign and none of the other in less than one sample in fifty, and an interval"
-    yield "that left 0 out"
-    yield "for fewer would miss too often where five are expected. The cells, exempt from the upper"
-    yield "bounds and not from the lower one:"
+    yield f"{differences.FEW:g} are expected to differ. There the sample often shows none of them,"
+    yield "and the interval has to allow for what was not seen. These cells are exempt from the"
+    yield "upper bounds and not from the lower one:"
     yield ""
     yield from table(
         ("cell", "differ", "coverage", "width", "before: coverage", "width"),

@@ -2,7 +2,8 @@
 
 This is the grid of the proof. The method and its constants were chosen on two others (beta
 distributions with gains in shares and lumps of a tenth of the problems; logistic-normal ones with
-other means, gains and seeds); nothing was changed after this one had been run.
+other means, gains and seeds). After the first run of this one half of the correction for skewness
+came in, for one cell of 315 covered .923; nothing else was changed.
 
 A population is 20,000 equally likely problems, so its true difference and variance are exact.
 """
