@@ -37,21 +37,18 @@ def test_characters_of_several_tokens_are_scored_token_by_token(loop, backend, r
 
 
 def test_a_stop_inside_a_token_keeps_whole_tokens(loop, backend):
-    ids = backend.tokenizer.render([Message("user", "Count from one to ten, in words.")])
+    ids = backend.tokenizer.render([Message("user", "Tell me a story about a cat.")])
     asked = GenerateRequest(ids=ids, max_tokens=40, sampling=GREEDY)
     free = loop.run(backend.generate(asked)).ids
-    # The first token with two letters or more behind the first ten: its last but one letter.
+    texts = [backend.tokenizer.decode(free[:n]) for n in range(len(free) + 1)]
+    # A token of four letters or more whose text without its last letter ends in something new.
     place = next(
         n
-        for n in range(10, len(free))
-        if len(backend.tokenizer.decode(free[n : n + 1]).strip()) > 2
+        for n in range(5, len(free))
+        if len(texts[n + 1]) - len(texts[n]) >= 4 and texts[n + 1][-7:-1] not in texts[n + 1][:-2]
     )
-    before = backend.tokenizer.decode(free[:place])
-    token = backend.tokenizer.decode(free[place : place + 1])
-    stop = (before + token[:-1])[-6:]
-    assert stop not in (before + token[:-2])
-    reply = loop.run(
-        backend.generate(GenerateRequest(ids=ids, max_tokens=40, sampling=GREEDY, stop=(stop,)))
-    )
+    stop = texts[place + 1][-7:-1]
+    stopped = GenerateRequest(ids=ids, max_tokens=40, sampling=GREEDY, stop=(stop,))
+    reply = loop.run(backend.generate(stopped))
     assert (reply.ending, reply.stop) == ("stop", stop)
     assert reply.ids == free[: place + 1]
