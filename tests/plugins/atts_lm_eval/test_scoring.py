@@ -160,5 +160,5 @@ def test_a_score_that_fails_for_good_is_no_number(pair, lm, request_of):
 
 def test_not_a_number_is_no_number(pair, lm, request_of):
     pair.target.scores = math.nan
-    with pytest.raises(SampleFailedError, match="not a finite number"):
+    with pytest.raises(SampleFailedError, match="a log-probability is not a number"):
         lm(retries=0).loglikelihood([request_of("a", "b")])
