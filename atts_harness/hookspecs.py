@@ -7,7 +7,7 @@ when something is opened.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,15 +26,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PROJECT",
+    "FigureOf",
     "Preset",
     "atts_backends",
     "atts_call_finished",
     "atts_cli",
     "atts_decision_made",
+    "atts_figures",
     "atts_frameworks",
     "atts_launchers",
     "atts_plans",
     "atts_presets",
+    "atts_read_results",
     "atts_registrations",
     "atts_run_finished",
     "atts_run_started",
@@ -48,6 +51,11 @@ __all__ = [
 PROJECT = "atts_harness"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+FigureOf = Callable[[Sequence[Any], Mapping[str, Any]], Any]
+"""From a table's points (`analysis.html.series.Point`) and, by row, what lies behind them
+(`analysis.html.view.View`) to a figure (`analysis.html.figure.Figure`)."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,11 @@ def atts_cli(app: typer.Typer) -> None:
 @hookspec
 def atts_read_results() -> Iterable[ResultsFormat]:  # type: ignore[empty-body]
     """Formats in which other programs leave results, for `atts report` and `atts regrade`."""
+
+
+@hookspec
+def atts_figures() -> Iterable[FigureOf]:  # type: ignore[empty-body]
+    """Figures of the report page: functions of a table's rows and of what lies behind each."""
 
 
 @hookspec

@@ -19,7 +19,7 @@ import pluggy
 
 from atts_harness.discovery import FAULTS, NOT_INSTALLED, OURS, Discovery
 from atts_harness.errors import SettingError, UnknownSettingError
-from atts_harness.hookspecs import Preset
+from atts_harness.hookspecs import FigureOf, Preset
 
 if TYPE_CHECKING:
     from atts_harness.backend import BackendKind, ServerKind
@@ -121,6 +121,11 @@ def results_formats() -> list[ResultsFormat]:
     """Formats of results that can be read, in order of registration."""
     found = _collect("atts_read_results", lambda form: str(form.name), _check_results_format)
     return [entry.value for entry in found.values()]
+
+
+def figures() -> dict[str, Registered[FigureOf]]:
+    """Figures that packages add to the report page, by the names of their functions."""
+    return _collect("atts_figures", lambda figure: str(figure.__name__), _check_function)
 
 
 @contextmanager
@@ -273,6 +278,11 @@ def _check_backend(value: Any) -> None:
 def _check_preset(value: Any) -> None:
     if not isinstance(value, Preset) or not isinstance(value.settings, Mapping):
         raise TypeError("it is no Preset")
+
+
+def _check_function(value: Any) -> None:
+    if not callable(value):
+        raise TypeError("it is no function")
 
 
 def _check_folder(value: Any) -> None:

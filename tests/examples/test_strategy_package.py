@@ -1,4 +1,4 @@
-"""The package of `docs/write-a-strategy.md`, installed and run as a stranger would.
+"""The package of `docs/extend/strategy.md`, installed and run as a stranger would.
 
 A fresh virtual environment outside the tree, on top of this interpreter's packages, no network.
 lm-eval is copied into it without its own tasks: reading thousands of them takes ten seconds.
@@ -18,7 +18,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 PACKAGE = PROJECT / "examples" / "strategy_package"
-DOCUMENT = PROJECT / "docs" / "write-a-strategy.md"
+DOCUMENT = PROJECT / "docs" / "extend" / "strategy.md"
 FILE = re.compile(r"^`([\w.]+)`:\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from atts_harness import plugins
 from atts_harness.analysis.html.figure import Figure
 from atts_harness.analysis.html.figures_bars import cost, waiting
 from atts_harness.analysis.html.figures_lines import accuracy_by_turns, latency
@@ -13,12 +14,26 @@ from atts_harness.analysis.html.view import View
 
 
 def comparing(points: Sequence[Point], views: Mapping[str, View]) -> list[Figure]:
-    """All figures of a table.
+    """All figures of a table: ours, then those of plugins.
 
     Args:
         points: its rows.
         views: what lies behind each.
     """
+    return [*_ours(points, views), *_of_plugins(points, views)]
+
+
+def _of_plugins(points: Sequence[Point], views: Mapping[str, View]) -> Iterator[Figure]:
+    """A figure that cannot be made says so in its place: the page is of use without it."""
+    for name, entry in plugins.figures().items():
+        try:
+            yield entry.value(points, views)
+        except Exception as error:  # a plugin's fault must not take the report away
+            missing = f"{entry.distribution} could not make it: {type(error).__name__}: {error}"
+            yield Figure(name, name, missing=(missing,))
+
+
+def _ours(points: Sequence[Point], views: Mapping[str, View]) -> list[Figure]:
     return [
         pareto(
             points,
