@@ -221,12 +221,18 @@ def _calls_read(path: Path) -> Any:
 def _journal(folder: Path) -> Path:
     """A finished run on the mock engines."""
     manager = plugins.manager()
-    if not manager.is_registered(mock_plugin):
+    ours = not manager.is_registered(mock_plugin)
+    if ours:
         manager.register(mock_plugin)
-    given = {"strategy": "mock-turns", "backend": "mock", "draft": "d", "target": "t"}
-    settings = parse_settings({**given, "progress": "off", "run_dir": str(folder / "run")})
-    with Harness(settings) as harness:
-        harness.run(make_groups(2, 2, MockTurns(MockOptions(turns=3, draft_tokens=8, rate=0.5))))
+    try:
+        given = {"strategy": "mock-turns", "backend": "mock", "draft": "d", "target": "t"}
+        settings = parse_settings({**given, "progress": "off", "run_dir": str(folder / "run")})
+        turns = MockTurns(MockOptions(turns=3, draft_tokens=8, rate=0.5))
+        with Harness(settings) as harness:
+            harness.run(make_groups(2, 2, turns))
+    finally:
+        if ours:
+            manager.unregister(mock_plugin)
     return folder / "run" / "journal.sqlite3"
 
 
