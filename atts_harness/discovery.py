@@ -6,15 +6,17 @@ is asked is left out: a warning names it and its package, and `atts plugins` sho
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
 from atts_harness import hookspecs, neutral
 from atts_harness.hookspecs import PROJECT
+
+if TYPE_CHECKING:
+    import importlib.metadata
 
 logger = neutral.logger("atts_harness.plugins")
 
@@ -80,6 +82,8 @@ class Discovery:
         self.manager.add_hookspecs(hookspecs)
         self.left_out: dict[tuple[str, str, str], LeftOut] = {}
         self._distributions: dict[str, str] = {}
+        import importlib.metadata  # not needed where nothing is discovered
+
         found = [
             (name, distribution)
             for distribution in (importlib.metadata.distributions() if installed else ())

@@ -170,6 +170,21 @@ def test_the_check_sees_a_wrong_import(tmp_path):
     assert imports(file) & OUTER.keys() == {"atts_tiny"}
 
 
+def test_importing_a_run_pulls_in_no_terminal_and_no_numbers():
+    heavy = ["rich", "typer", "numpy", "scipy", "torch", "transformers", "lm_eval"]
+    code = (
+        f"import sys, atts_harness.running.harness; print([m for m in {heavy} if m in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert shown.stdout.strip() == "[]"
+
+
 def test_importing_the_core_pulls_in_nothing_heavy():
     heavy = ["numpy", "asyncio", "importlib.metadata", "torch", "lm_eval", "pluggy"]
     code = (

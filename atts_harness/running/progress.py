@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from atts_harness import terminal
 from atts_harness.neutral import plain
 from atts_harness.records import CallRecord, DecisionRecord, SampleRecord
 from atts_harness.running.observers import Observers
@@ -198,11 +197,13 @@ def _live(tally: Tally, out: TextIO) -> Iterator[None]:
 def _display(out: TextIO) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    from atts_harness.terminal import console
+
     return Progress(
         TextColumn("[progress.description]{task.description}"),
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[details]}"),
-        console=terminal.console(file=out, stderr=False),
+        console=console(file=out, stderr=False),
     )
