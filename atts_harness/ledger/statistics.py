@@ -15,8 +15,10 @@ from atts_harness.records import (
     NOT_EXTRACTED,
     CallTotals,
     DecisionRecord,
-    ExtractionStatistics,
     SampleFigures,
+)
+from atts_harness.results.statistics import (
+    ExtractionStatistics,
     TakeoverStatistics,
     TaskStatistics,
     TokensPerSample,

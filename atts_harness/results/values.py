@@ -11,7 +11,8 @@ import msgspec
 
 from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Grade, Sampled
-from atts_harness.records import RunRecord, TaskStatistics
+from atts_harness.records import RunRecord
+from atts_harness.results.statistics import TaskStatistics
 
 MISSING = "missing"
 """What a sample that is not there has failed of."""

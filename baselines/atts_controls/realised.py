@@ -16,8 +16,8 @@ from atts_harness.errors import JournalError, SettingError
 from atts_harness.files import read_file
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.statistics import TakeoverCount
-from atts_harness.records import TakeoverStatistics
 from atts_harness.results import plain_json
+from atts_harness.results.statistics import TakeoverStatistics
 
 
 class _Statistics(msgspec.Struct):

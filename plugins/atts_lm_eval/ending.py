@@ -21,7 +21,8 @@ from atts_harness import neutral
 from atts_harness.errors import SAMPLES_FAILED
 from atts_harness.ledger.statistics import unjudged_in_words
 from atts_harness.neutral import plain
-from atts_harness.records import SampleRecord, TakeoverStatistics
+from atts_harness.records import SampleRecord
+from atts_harness.results.statistics import TakeoverStatistics
 
 MOST_NAMED = 20
 log = neutral.logger("lm_eval.atts")

@@ -12,8 +12,9 @@ import msgspec
 
 from atts_harness.conformal.provenance import fingerprint
 from atts_harness.errors import SettingError
-from atts_harness.records import SCHEMA_VERSION, RunRecord, TaskStatistics
+from atts_harness.records import SCHEMA_VERSION, RunRecord
 from atts_harness.results import plain_json
+from atts_harness.results.statistics import TaskStatistics
 from atts_harness.results.values import Conditions, Results, ResultsFormat, TaskResults
 from atts_lm_eval import sample_log
 

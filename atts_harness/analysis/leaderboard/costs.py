@@ -20,14 +20,9 @@ from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run
 from atts_harness.ledger.prices import Price
 from atts_harness.ledger.recorded import ledger_of
 from atts_harness.ledger.statistics import TaskCount, computed_tokens, tokens_per_sample
-from atts_harness.records import (
-    CallTotals,
-    SampleId,
-    TakeoverStatistics,
-    TaskStatistics,
-    TokensPerSample,
-)
+from atts_harness.records import CallTotals, SampleId
 from atts_harness.results.plain_json import number
+from atts_harness.results.statistics import TakeoverStatistics, TaskStatistics, TokensPerSample
 from atts_harness.results.values import Results
 
 CONCURRENCY = (

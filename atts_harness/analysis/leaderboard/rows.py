@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from atts_harness.analysis.leaderboard.spent import Calibration, Calls, Flops, Speed
-from atts_harness.records import TokensPerSample
+from atts_harness.results.statistics import TokensPerSample
 from atts_harness.results.values import Conditions
 
 FORMAT: Literal["atts-leaderboard"] = "atts-leaderboard"

@@ -10,9 +10,8 @@ from atts_harness.records import (
     DecisionRecord,
     SampleId,
     SampleRecord,
-    TakeoverStatistics,
-    TaskStatistics,
 )
+from atts_harness.results.statistics import TakeoverStatistics, TaskStatistics
 
 
 def sample(doc, *reasons, task="t", **more):

@@ -8,7 +8,7 @@ import pytest
 from atts_lm_eval import ending
 
 from atts_harness.errors import SettingError
-from atts_harness.records import TakeoverStatistics
+from atts_harness.results.statistics import TakeoverStatistics
 from atts_harness.settings import parse_settings
 
 
@@ -59,7 +59,7 @@ def test_a_share_that_is_none_is_refused(value):
 
 
 PROGRAM = """
-from atts_harness.records import TakeoverStatistics
+from atts_harness.results.statistics import TakeoverStatistics
 from atts_lm_eval import ending
 ending.install()
 ending.add_unjudged("t", TakeoverStatistics({fields}), most=0.05)

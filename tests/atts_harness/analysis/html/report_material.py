@@ -26,7 +26,8 @@ from atts_harness.analysis.statistics import clustered_mean, clustered_ratio, pa
 from atts_harness.grading.grade import Grade, Sampled
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.recorded import ledger_of
-from atts_harness.records import SampleId, SampleRecord, TokensPerSample
+from atts_harness.records import SampleId, SampleRecord
+from atts_harness.results.statistics import TokensPerSample
 from atts_harness.results.values import Question, SavedQuestion, SavedTask
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
