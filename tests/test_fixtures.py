@@ -8,7 +8,7 @@ import pytest
 from atts_lm_eval import results_file
 
 from atts_harness.analysis.leaderboard.outputs.json_file import read_json
-from atts_harness.comparing.source import read_yaml
+from atts_harness.comparing.plan import VERSION, read_plan
 from atts_harness.comparing.status import read_status
 from atts_harness.conformal.bankfile import read_bank
 from atts_harness.errors import AttsError
@@ -16,6 +16,8 @@ from atts_harness.journal.reader import open_run
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RELEASES = sorted(path for path in FIXTURES.iterdir() if (path / "bank.json").is_file())
+
+PLANS = sorted({*FIXTURES.glob("plan-*.yaml"), *(path / "plan.yaml" for path in RELEASES)})
 
 
 @pytest.fixture(params=RELEASES, ids=lambda path: path.name)
@@ -43,8 +45,18 @@ def test_a_leaderboard(old):
     assert {row.strategy for row in leaderboard.rows} == {"atts", "draft-only"}
 
 
-def test_a_plan(old):
-    assert read_yaml(old / "plan.yaml").data["name"] == "fixture"
+@pytest.mark.parametrize("path", PLANS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_plan(path):
+    plan = read_plan(str(path)).plan
+    assert (plan.version, plan.name) == (1, "fixture")
+    assert [entry.name or entry.strategy for entry in plan.strategies] == [
+        "draft-only",
+        "atts-replace",
+    ]
+
+
+def test_plans_of_every_version_are_there():
+    assert {read_plan(str(path)).plan.version for path in PLANS} == set(range(1, VERSION + 1))
 
 
 def test_the_state_of_a_comparison(old):

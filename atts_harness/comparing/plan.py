@@ -16,6 +16,9 @@ from atts_harness.errors import SettingError, UnknownSettingError
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+VERSION = 1
+"""Of the format of plan files. It grows when a key changes its meaning or goes."""
+
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 
 
@@ -120,6 +123,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             rows of the report then have a range of seconds.
         until: add repeats in rounds until a cell's accuracy is known so well; `repeats` is where
             it begins.
+        version: of the format; a file that names none is of version 1.
     """
 
     name: str
@@ -141,6 +145,13 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     parallel: Count = 1
     times: Count = 1
     until: Until | None = None
+    version: Count = 1
+
+
+class _Version(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a plan file that says how to read the rest."""
+
+    version: Count = 1
 
 
 @dataclass(frozen=True)
@@ -169,6 +180,7 @@ def read_plan(
         keys = ", ".join(Plan.__struct_fields__)
         raise source.error((), f"a plan is a mapping with the keys {keys}")
     data: dict[str, Any] = source.data
+    _check_version(source, data)
     name = str(data.get("name") or Path(given).stem)
     chosen: Any = list(pairs) or data.get("pairs")
     done: dict[str, Any] = {
@@ -180,6 +192,18 @@ def read_plan(
         if key in data:
             done[key] = [read(source, p, item) for p, item in source.items((key,), data[key])]
     return PlanFile(source.struct(Plan, (), data, **done), source)
+
+
+def _check_version(source: Source, data: Mapping[str, Any]) -> None:
+    """Refuse a newer file before its keys are looked at: they may be unknown here."""
+    given = {key: value for key, value in data.items() if key == "version"}
+    version = source.struct(_Version, (), given).version
+    if version > VERSION:
+        raise source.error(
+            ("version",),
+            f"version: the plan is of version {version}, and this release reads up to {VERSION}; "
+            "install a newer atts-harness",
+        )
 
 
 def shipped() -> dict[str, Path]:

@@ -64,6 +64,7 @@ def test_everything_a_plan_says(read):
 
 def test_what_a_plan_leaves_open(read):
     plan = read("tasks: sums\nstrategies: [draft-only]\n").plan
+    assert plan.version == 1
     assert plan.pairs == {"pair": {"preset": "pair"}}  # the default preset
     assert (plan.name, plan.out) == ("plan", "runs/compare/plan")
     assert plan.limit is None
@@ -78,6 +79,10 @@ WRONG = {
     "unknown key": ("limit: 40", "limt: 40", r"plan.yaml, line 3: unknown setting 'limt'.*limit"),
     "key of an entry": ("name: replace", "nam: replace", r"line 17: unknown setting 'nam'.*name"),
     "key of a calibration": ("{questions: 8", "{question: 8", r"line 20: .*'question'.*questions"),
+    "newer": ("name: sums", "versoin: 1\nversion: 2", r"line 2: version: .*2.*up to 1; install"),
+    "newer, as a text": ("name: sums", "version: '2'", r"line 1: version: .*2.*up to 1; install"),
+    "no version": ("name: sums", "version: 0", r"line 1: version: expected `?int`? >= 1"),
+    "version of another type": ("name: sums", "version: 1.0.1", r"line 1: version: expected `?int"),
     "wrong type": ("limit: 40", "limit: many", r"plan.yaml, line 3: limit: expected `?int"),
     "out of range": ("repeats: 4", "repeats: 0", r"line 4: repeats: expected `?int`? >= 1"),
     "no such strategy": ("- draft-only", "- draft-onyl", r"line 15: strategy: .*draft-only"),
