@@ -71,7 +71,10 @@ def backends() -> dict[str, Registered[BackendKind]]:
 
 def presets() -> dict[str, Registered[Preset]]:
     """Presets by name. Where this package has a default, no other package's is one beside it."""
-    found = dict(_collect("atts_presets", lambda preset: str(preset.name), _check_preset))
+    return _collect("atts_presets", lambda preset: str(preset.name), _check_preset, _one_default)
+
+
+def _one_default(found: dict[str, Registered[Preset]]) -> dict[str, Registered[Preset]]:
     defaults = [entry for entry in found.values() if entry.value.default]
     if any(entry.distribution == OURS for entry in defaults):
         for entry in defaults:
@@ -192,13 +195,17 @@ def _pick(found: dict[str, Registered[T]], name: str, what: str) -> T:
 
 
 def _collect(
-    hook: str, name_of: Callable[[Any], str], check: Callable[[Any], None]
+    hook: str,
+    name_of: Callable[[Any], str],
+    check: Callable[[Any], None],
+    settle: Callable[[dict[str, Registered[Any]]], dict[str, Registered[Any]]] = dict,
 ) -> dict[str, Registered[Any]]:
+    """What plugins bring by a hook, once `settle` has compared them with each other."""
     answers = _ANSWERS.get()
     if answers is None:
-        return _ask(hook, name_of, check)
+        return settle(_ask(hook, name_of, check))
     if hook not in answers:
-        answers[hook] = _ask(hook, name_of, check)
+        answers[hook] = settle(_ask(hook, name_of, check))
     return answers[hook]
 
 

@@ -168,7 +168,7 @@ class Settings:
         names = self.strategy.Options.__struct_fields__
         values = {k: v for k, v in (task or {}).items() if k in names}
         merged: dict[str, Any] = {}
-        for layer in (self.preset, values, self.given):
+        for layer in filter(None, (self.preset, values, self.given)):
             merged = _over(merged, layer, self.strategy.Options)
         return struct_from(self.strategy.Options, merged, self.strategy.name)
 
@@ -188,12 +188,15 @@ class Settings:
             "draft": run.draft_temperature,
             "target": run.target_temperature,
         }
+        top_p = _first(run.top_p, wanted.top_p, 1.0)
+        top_k = _first(run.top_k, wanted.top_k, 0)
+        min_p = _first(run.min_p, wanted.min_p, 0.0)
         return {
             role: Sampling(
                 temperature=usual if temperature is None else temperature,
-                top_p=_first(run.top_p, wanted.top_p, 1.0),
-                top_k=_first(run.top_k, wanted.top_k, 0),
-                min_p=_first(run.min_p, wanted.min_p, 0.0),
+                top_p=top_p,
+                top_k=top_k,
+                min_p=min_p,
             )
             for role, temperature in own.items()
         }
@@ -264,6 +267,8 @@ def _over(
     """
     left = dict(below)
     for names in kind.alternatives:
+        if above.keys().isdisjoint(names):
+            continue
         hints = hints_of(kind)
         given = [n for n in names if n in above and convert(n, above[n], hints[n]) is not None]
         if len(given) > 1:
