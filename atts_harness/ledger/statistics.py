@@ -26,18 +26,18 @@ from atts_harness.results.statistics import (
 
 
 class TakeoverCount:
-    """Counts decisions."""
+    """Counts decisions of one task."""
 
     def __init__(self) -> None:
-        self._judged = 0
-        self._taken = 0
+        self._judged: Counter[int] = Counter()
+        self._taken: Counter[int] = Counter()
         self._apart: Counter[str] = Counter()
 
     def add(self, decision: DecisionRecord) -> None:
         """Count one in."""
         if decision.judged:
-            self._judged += 1
-            self._taken += decision.takeover
+            self._judged[decision.sample.doc] += 1
+            self._taken[decision.sample.doc] += decision.takeover
         else:
             self._apart[decision.reason] += 1
 
@@ -47,11 +47,26 @@ class TakeoverCount:
         Args:
             nominal: the rate that was asked for.
         """
+        turns = self._judged.total()
+        if not turns:
+            return TakeoverStatistics(
+                nominal_rate=nominal,
+                judged_problems=0,
+                counted_apart=dict(sorted(self._apart.items())),
+            )
+        from atts_harness.analysis.statistics import clustered_ratio  # imports numpy and scipy
+
+        taken = [self._taken[doc] for doc in self._judged]
+        rate = clustered_ratio(taken, list(self._judged.values()), list(self._judged))
+        ends = None if rate.low is None or rate.high is None else (rate.low, rate.high)
         return TakeoverStatistics(
             nominal_rate=nominal,
-            realised_rate=self._taken / self._judged if self._judged else None,
-            judged_turns=self._judged,
-            takeovers=self._taken,
+            realised_rate=rate.value,
+            realised_interval=ends,
+            realised_stderr=rate.stderr,
+            judged_problems=rate.clusters,
+            judged_turns=turns,
+            takeovers=self._taken.total(),
             counted_apart=dict(sorted(self._apart.items())),
         )
 

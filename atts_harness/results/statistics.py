@@ -13,6 +13,10 @@ class TakeoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         nominal_rate: the rate that was asked for; None for a strategy without one.
         realised_rate: takeovers among judged turns, which is what takeover control promises.
+        realised_interval: its 95 % interval, clustered by problem; None where fewer than two
+            problems have a judged turn, and in results of earlier versions.
+        realised_stderr: its clustered standard error, None likewise.
+        judged_problems: problems with a judged turn; None in results of earlier versions.
         judged_turns: turns that a policy decided.
         takeovers: of these.
         counted_apart: takeovers that nobody judged, by reason. They are not in the realised rate.
@@ -20,6 +24,9 @@ class TakeoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     nominal_rate: float | None = None
     realised_rate: float | None = None
+    realised_interval: tuple[float, float] | None = None
+    realised_stderr: float | None = None
+    judged_problems: int | None = None
     judged_turns: int = 0
     takeovers: int = 0
     counted_apart: dict[str, int] = {}

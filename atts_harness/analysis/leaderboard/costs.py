@@ -11,10 +11,8 @@ from typing import Any
 import msgspec
 
 from atts_harness.analysis.leaderboard.flops import attend
-from atts_harness.analysis.leaderboard.paired import interval_of
 from atts_harness.analysis.leaderboard.rows import Interval, Takeover
 from atts_harness.analysis.leaderboard.spent import Calibration, Calls, Speed
-from atts_harness.analysis.statistics import clustered_ratio
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run
 from atts_harness.ledger.prices import Price
@@ -105,14 +103,12 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Cos
         SettingError: the journal holds samples and no calls, so there is nothing to count.
     """
     count, latencies, waited = TaskCount(), array("d"), 0.0
-    decisions: list[tuple[int, float]] = []
     for record in run.sample_figures(task):
         if ids is not None and record.id not in ids:
             continue
         count.add(record)
         latencies.append(record.ended - record.started)
         waited += record.waited_seconds
-        decisions += [(record.id.doc, float(d.takeover)) for d in record.decisions if d.judged]
     if not count.samples:
         raise SettingError(f"{run.path}: task {task} has no finished sample")
     found = count.statistics(nominal_rate(run.record, task))
@@ -135,7 +131,7 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Cos
     rates = found.takeover
     return Costs(
         statistics=found,
-        takeover=_rates(rates, _realised(decisions)) if rates.decided_turns else None,
+        takeover=_rates(rates) if rates.decided_turns else None,
         speed=msgspec.structs.replace(
             speed,
             latency_p50=nearest_rank(ordered, 50),
@@ -166,7 +162,7 @@ def of_results(results: Results, task: str) -> Costs:
     usage = {name: _mapping(_mapping(told).get("kv_usage")) for name, told in engines.items()}
     return Costs(
         statistics=found,
-        takeover=_rates(rates, None) if rates.decided_turns else None,
+        takeover=_rates(rates) if rates.decided_turns else None,
         speed=msgspec.structs.replace(
             _speed(found, results.run.settings, shared),
             latency_p50=number(latency.get("p50")),
@@ -220,14 +216,6 @@ def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibra
     )
 
 
-def _realised(decisions: Sequence[tuple[int, float]]) -> Interval | None:
-    """The realised rate with its interval, of (document, takeover) of every judged turn."""
-    if not decisions:
-        return None
-    docs, taken = zip(*decisions, strict=True)
-    return interval_of(clustered_ratio(taken, [1.0] * len(taken), docs))
-
-
 def _speed(found: TaskStatistics, settings: Mapping[str, Any], shared: tuple[str, ...]) -> Speed:
     return Speed(
         makespan=found.seconds,
@@ -239,12 +227,27 @@ def _speed(found: TaskStatistics, settings: Mapping[str, Any], shared: tuple[str
     )
 
 
-def _rates(found: TakeoverStatistics, realised: Interval | None) -> Takeover:
-    if realised is None and found.realised_rate is not None:
-        realised = Interval(value=found.realised_rate)
+def _realised(found: TakeoverStatistics) -> Interval | None:
+    """The realised rate; results of earlier versions have no interval of it."""
+    if found.realised_rate is None:
+        return None
+    if found.judged_problems is None:
+        return Interval(value=found.realised_rate)
+    low, high = found.realised_interval or (None, None)
+    return Interval(
+        value=found.realised_rate,
+        stderr=found.realised_stderr,
+        low=low,
+        high=high,
+        items=found.judged_turns,
+        clusters=found.judged_problems,
+    )
+
+
+def _rates(found: TakeoverStatistics) -> Takeover:
     return Takeover(
         nominal=found.nominal_rate,
-        realised=realised,
+        realised=_realised(found),
         judged=found.judged_turns,
         takeovers=found.takeovers,
         taken_over=found.taken_over_rate,

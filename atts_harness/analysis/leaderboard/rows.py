@@ -71,7 +71,8 @@ class Takeover(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         nominal: the rate that was asked for; None for a strategy without one.
-        realised: takeovers among judged turns, with its interval where decisions are recorded.
+        realised: takeovers among judged turns, with its interval; without one where it comes from
+            results of an earlier version.
         judged: turns that were judged.
         takeovers: of these.
         apart: takeovers that nobody judged, by reason; not in the realised rate.

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from atts_harness.analysis.statistics import clustered_ratio
 from atts_harness.ledger.statistics import TaskCount, by_task
 from atts_harness.records import (
     NOT_EXTRACTED,
@@ -53,8 +54,30 @@ def test_the_sums_of_a_task():
     assert found["other"].takeover.nominal_rate is None
 
 
+def test_the_realised_rate_has_an_interval_over_problems():
+    reasons = [(True, "p-value"), (False, "p-value"), (True, "score-failed")]
+    alike, different = [reasons[0]] * 4, [reasons[1]] * 3 + reasons
+    records = [sample(0, *alike), sample(1, *different), sample(2, *different), sample(0, *alike)]
+    rates = by_task(records, {})["t"].takeover
+    judged = [d for record in records for d in record.decisions if d.judged]
+    expected = clustered_ratio(
+        [float(d.takeover) for d in judged], [1.0] * len(judged), [d.sample.doc for d in judged]
+    )
+    assert rates.realised_rate == expected.value
+    assert rates.realised_interval == pytest.approx((expected.low, expected.high))
+    assert rates.realised_stderr == pytest.approx(expected.stderr)
+    assert (rates.judged_problems, rates.judged_turns) == (3, len(judged))
+
+
+def test_one_problem_has_a_rate_and_no_interval():
+    rates = by_task([sample(0, (True, "p-value"), (False, "p-value"))], {})["t"].takeover
+    assert (rates.realised_rate, rates.judged_problems) == (0.5, 1)
+    assert (rates.realised_interval, rates.realised_stderr) == (None, None)
+
+
 def test_they_come_back_from_json_as_they_were():
     records = [sample(0, (True, "p-value"), notes={NOT_EXTRACTED: "BackendError: down"})]
+    records.append(sample(1, (False, "p-value")))
     found = by_task(records, {})["t"]
     assert found.llm_extraction.failed == 1
     assert found.llm_extraction.why == {"BackendError": 1}

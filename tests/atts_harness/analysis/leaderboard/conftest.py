@@ -3,7 +3,6 @@
 import asyncio
 import json
 import zlib
-from collections import Counter
 
 import msgspec
 import pytest
@@ -12,6 +11,7 @@ from atts_harness.backend import GenerateReply, ScoreReply, Usage
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import Planned
 from atts_harness.journal.provenance import model_identity
+from atts_harness.ledger.statistics import TakeoverCount
 from atts_harness.records import (
     CallKey,
     CallRecord,
@@ -187,20 +187,15 @@ def add_statistics(results, samples, task):
     for sample in samples:
         for name, own in sample.calls.items():
             totals.setdefault(name, CallTotals()).merge(own)
-    every = [d for sample in samples for d in sample.decisions]
-    decisions = [d for d in every if d.judged]
-    taken = sum(d.takeover for d in decisions)
+    count = TakeoverCount()
+    for decision in (d for sample in samples for d in sample.decisions):
+        count.add(decision)
+    nominal = 0.5 if count.statistics().judged_turns else None
     results["config"]["atts"]["statistics"] = {
         task: {
             "samples": len(samples),
             "turns_per_sample": 1.0,
-            "takeover": {
-                "nominal_rate": 0.5 if decisions else None,
-                "realised_rate": taken / len(decisions) if decisions else None,
-                "judged_turns": len(decisions),
-                "takeovers": taken,
-                "counted_apart": dict(Counter(d.reason for d in every if not d.judged)),
-            },
+            "takeover": msgspec.to_builtins(count.statistics(nominal)),
             "tokens_per_sample": {"kept": 20.0},
             "calls": {name: msgspec.to_builtins(own) for name, own in totals.items()},
             "seconds": max(s.ended for s in samples) - min(s.started for s in samples),

@@ -87,11 +87,25 @@ def test_results_without_their_run_say_the_same_where_they_know(make_run):
     alone = make_run("atts", name="alone", journal=False)
     one, two = (report([folder]).leaderboard.rows[0] for folder in (with_run, alone))
     assert (two.source.kind, two.source.run_dir) == ("results", None)
-    for name in ("pass_at", "maj_at", "tokens", "calls", "conditions"):
+    for name in ("pass_at", "maj_at", "tokens", "calls", "conditions", "takeover"):
         assert getattr(one, name) == getattr(two, name), name
-    assert one.takeover.realised.value == two.takeover.realised.value
-    assert two.takeover.realised.low is None  # single decisions are in the run only
+    rate = two.takeover.realised
+    assert rate.low < rate.value < rate.high
+    assert (rate.clusters, rate.items) == (two.problems, two.takeover.judged)
     assert two.speed.latency_p95 is None
+
+
+def test_results_of_earlier_versions_have_a_rate_without_interval(make_run):
+    folder = make_run("atts", journal=False)
+    file = next(folder.rglob("results_*.json"))
+    results = json.loads(file.read_text())
+    rates = results["config"]["atts"]["statistics"]["t"]["takeover"]
+    for name in ("realised_interval", "realised_stderr", "judged_problems"):
+        del rates[name]
+    file.write_text(json.dumps(results))
+    rate = report([folder]).leaderboard.rows[0].takeover.realised
+    assert rate.value == rates["realised_rate"]
+    assert (rate.low, rate.high, rate.stderr) == (None, None, None)
 
 
 def test_speedups_are_against_rows_of_the_same_concurrency(five, make_run):
