@@ -22,8 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from rich.console import Console
 from rich.table import Table
+
+from atts_harness.results.statistics import TakeoverStatistics
 
 TASK = "atts_chain"
 RATE = 0.2
@@ -41,7 +44,8 @@ class Row:
         title: as the table shows it.
         model: lm-eval model name.
         args: its model_args.
-        rate_of: folder of another row whose realised takeover rate this one takes.
+        rate_of: folder of another row. This row's coin takes over as often as that row's target
+            really did, failed scores included.
     """
 
     title: str
@@ -89,7 +93,7 @@ def main() -> None:
     started: dict[str, Future[Results]] = {}
 
     def started_run(row: Row) -> Results:
-        rate = row.rate_of and takeover(started[row.rate_of].result())["realised_rate"]
+        rate = takeover(started[row.rate_of].result()).drawn_rate if row.rate_of else None
         return run(row, rate, args.problems, args.repeats, args.out, console)
 
     with ThreadPoolExecutor(LANES) as lanes:
@@ -169,10 +173,9 @@ def statistics(results: Results) -> dict[str, Any]:
     return found
 
 
-def takeover(results: Results) -> dict[str, Any]:
-    """The takeover rates of a row."""
-    found: dict[str, Any] = statistics(results)["takeover"]
-    return found
+def takeover(results: Results) -> TakeoverStatistics:
+    """How often the target of a row took over."""
+    return msgspec.convert(statistics(results)["takeover"], TakeoverStatistics)
 
 
 def table(results: dict[str, Results]) -> Table:
@@ -194,13 +197,13 @@ def table(results: dict[str, Results]) -> Table:
         numbers = statistics(found)
         metrics = found["results"][TASK]
         low, high = metrics["pass@1_interval,all"]
-        rates, tokens = numbers["takeover"], numbers["tokens_per_sample"]
+        rates, tokens = takeover(found), numbers["tokens_per_sample"]
         shown.add_row(
             row.title,
             f"{metrics['pass@1,all']:.3f}",
             f"[{low:.3f}, {high:.3f}]",
-            _share(rates["nominal_rate"]),
-            _share(rates["realised_rate"] if rates["nominal_rate"] is not None else None),
+            _share(rates.nominal_rate),
+            _share(rates.realised_rate if rates.nominal_rate is not None else None),
             f"{tokens['target_computed']:.0f}",
             f"{tokens['target_written']:.0f}",
             f"{numbers['seconds']:.1f}",

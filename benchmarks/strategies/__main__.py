@@ -53,7 +53,7 @@ def main() -> None:
         if row.rate_of:
             if row.rate_of not in measured:
                 continue
-            options["rate"] = measured[row.rate_of].realised_rate
+            options["rate"] = measured[row.rate_of].takeover.drawn_rate
         began = time.monotonic()
         common = {"live_samples": args.live, **dict(_pairs(args.model_args))}
         records = run(row.strategy, {**common, **options}, problems, args.repeats)

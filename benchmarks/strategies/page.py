@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from statistics import quantiles
 
 from atts_harness.analysis.statistics import Estimate, clustered_mean, paired_difference
+from atts_harness.ledger.statistics import TakeoverCount
 from atts_harness.records import CallTotals, SampleRecord
+from atts_harness.results.statistics import TakeoverStatistics
 from benchmarks.strategies.rows import ROWS, Row
 
 
@@ -48,12 +50,13 @@ class Measured:
         return [step["kept"] for r in self.records for step in r.notes.get("judged", ())]
 
     @property
-    def realised_rate(self) -> float | None:
-        """Takeovers among judged turns."""
-        judged = [
-            decision for record in self.records for decision in record.decisions if decision.judged
-        ]
-        return sum(d.takeover for d in judged) / len(judged) if judged else None
+    def takeover(self) -> TakeoverStatistics:
+        """How often the target took over."""
+        count = TakeoverCount()
+        for record in self.records:
+            for decision in record.decisions:
+                count.add(decision)
+        return count.statistics()
 
     def seconds(self, percentile: int) -> float:
         """Percentile of the seconds from a sample's admission to its end."""
@@ -89,7 +92,7 @@ def _accuracy(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     ]
     for row in rows:
         m = measured[row.title]
-        rate = None if row.strategy == "draft-only" else m.realised_rate
+        rate = None if row.strategy == "draft-only" else m.takeover.realised_rate
         cells = [
             row.title,
             f"{m.accuracy.value:.3f} {_interval(m.accuracy)}",

@@ -16,7 +16,8 @@ class Row:
         title: as the table shows it.
         strategy: its name.
         options: beside the task's.
-        rate_of: title of the row whose realised rate is taken.
+        rate_of: title of another row. This row's coin takes over as often as that row's target
+            really did, failed scores included.
         against: title of the row that the accuracy is compared with, sample by sample.
     """
 
