@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -244,6 +244,10 @@ class BackendOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Base of a backend's settings. Each may be given per role: `draft_dtype`, `target_dtype`."""
 
 
+Options = TypeVar("Options", bound=BackendOptions)
+GivenOptions = TypeVar("GivenOptions", bound=BackendOptions, covariant=True)
+
+
 @dataclass(frozen=True)
 class ServerKind:
     """What commands and comparisons need to know of a backend's servers.
@@ -272,8 +276,8 @@ class ServerKind:
 
 
 @dataclass(frozen=True)
-class BackendKind:
-    """How a plugin announces a backend.
+class BackendKind(Generic[Options]):
+    """How a plugin announces a backend. What it opens and checks has the options that it names.
 
     Attributes:
         name: as in `backend=NAME`.
@@ -286,21 +290,21 @@ class BackendKind:
     """
 
     name: str
-    options: type[BackendOptions]
-    open: Callable[[BackendSpec], Awaitable[Backend]]
+    options: type[Options]
+    open: Callable[[BackendSpec[Options]], Awaitable[Backend]]
     summary: str = ""
-    check: Callable[[BackendSpec], None] | None = None
+    check: Callable[[BackendSpec[Options]], None] | None = None
     server: ServerKind | None = None
     packages: tuple[str, ...] = ()
 
 
-def starts(kind: BackendKind) -> bool:
+def starts(kind: BackendKind[Any]) -> bool:
     """Whether this project can start a server of a backend."""
     return kind.server is not None and kind.server.starts
 
 
 @dataclass(frozen=True)
-class BackendSpec:
+class BackendSpec(Generic[GivenOptions]):
     """What one role asks for. Roles with equal specifications share one backend.
 
     Attributes:
@@ -319,11 +323,11 @@ class BackendSpec:
 
     kind: str
     model: str | None
-    options: BackendOptions
+    options: GivenOptions
     role: Role = field(default="target", compare=False)
     run_dir: str | None = field(default=None, compare=False)
     max_gen_toks: int | None = field(default=None, compare=False)
-    beside: tuple[BackendSpec, ...] = field(default=(), compare=False, repr=False)
+    beside: tuple[BackendSpec[BackendOptions], ...] = field(default=(), compare=False, repr=False)
     timeout: float = field(default=600.0, compare=False)
     moment: str | None = field(default=None, compare=False)
 

@@ -16,8 +16,6 @@ from atts_harness._version import __version__
 from atts_harness.discovery import FAULTS, OURS
 from atts_harness.errors import AttsError
 
-FAILURE = 1
-
 
 def build_app() -> typer.Typer:
     """The command with everything that installed plugins add to it."""
@@ -76,7 +74,7 @@ def main() -> None:
         if os.environ.get("ATTS_TRACEBACK") == "1":
             raise
         print(f"atts: error: {error}", file=sys.stderr)
-        sys.exit(getattr(error, "exit_status", FAILURE))
+        sys.exit(error.exit_status)
 
 
 def show_plugins() -> None:

@@ -72,9 +72,11 @@ class AttsError(Exception):
 
     Attributes:
         retryable: True if the same call may succeed later (a busy or restarting engine).
+        exit_status: of a process that it ends.
     """
 
     retryable: bool = False
+    exit_status: int = 1
 
     def __str__(self) -> str:
         """Its message; names, paths and servers' words in it are harmless to show."""

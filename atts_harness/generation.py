@@ -35,4 +35,5 @@ class GenerationSettings(dict[str, Any]):
 
 def all_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     """What a request asks for, options of strategies included."""
-    return {**getattr(given, "strategies", {}), **given}
+    beside = given.strategies if isinstance(given, GenerationSettings) else {}
+    return {**beside, **given}

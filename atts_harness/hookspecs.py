@@ -81,7 +81,7 @@ def atts_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
 
 
 @hookspec
-def atts_backends() -> Iterable[BackendKind]:  # type: ignore[empty-body]
+def atts_backends() -> Iterable[BackendKind[Any]]:  # type: ignore[empty-body]
     """Backends for `backend=NAME`, and for the commands that start and examine their servers."""
 
 

@@ -64,7 +64,7 @@ def strategies() -> dict[str, Registered[type[Strategy]]]:
     return _collect("atts_strategies", lambda strategy: str(strategy.name), _check_strategy)
 
 
-def backends() -> dict[str, Registered[BackendKind]]:
+def backends() -> dict[str, Registered[BackendKind[Any]]]:
     """Backends by name."""
     return _collect("atts_backends", lambda backend: str(backend.name), _check_backend)
 
@@ -150,7 +150,7 @@ def strategy(name: str) -> type[Strategy]:
     return _pick(strategies(), name, "strategy")
 
 
-def backend(name: str) -> BackendKind:
+def backend(name: str) -> BackendKind[Any]:
     """The backend called `name`.
 
     Raises:
@@ -261,10 +261,12 @@ def _checked_name(name: str, hook: str) -> str:
 
 
 def _check_strategy(value: Any) -> None:
+    from atts_harness.strategy import StrategyOptions
+
     if not isinstance(value, type):
         raise TypeError("a strategy is a class")
     options = getattr(value, "Options", None)
-    if not (isinstance(options, type) and issubclass(options, msgspec.Struct)):
+    if not (isinstance(options, type) and issubclass(options, StrategyOptions)):
         raise TypeError("its Options are no StrategyOptions")
     if not set(getattr(value, "roles", ("draft", "target"))) <= {"draft", "target"}:
         raise TypeError("its roles are others than draft and target")

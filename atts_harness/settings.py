@@ -161,7 +161,7 @@ class Settings:
     strategy: type[Strategy]
     given: Mapping[str, Any] = field(default_factory=dict)
     preset: Mapping[str, Any] = field(default_factory=dict)
-    roles: Mapping[Role, BackendSpec] = field(default_factory=dict)
+    roles: Mapping[Role, BackendSpec[BackendOptions]] = field(default_factory=dict)
 
     def options(self, task: Mapping[str, Any] | None = None) -> StrategyOptions:
         """The strategy's options for a task whose `generation_kwargs` are `task`."""
@@ -308,7 +308,7 @@ def _strategy_name(given: Mapping[str, Any], presets: Mapping[str, Any]) -> str:
 
 def _role_options(
     values: Mapping[str, Any],
-    kinds: Mapping[Role, BackendKind],
+    kinds: Mapping[Role, BackendKind[Any]],
     strategy: type[Strategy],
     *,
     strict: bool = True,
@@ -331,7 +331,7 @@ def _role_options(
 
 
 def _refuse_unknown(
-    name: str, role: Role | None, kinds: Mapping[Role, BackendKind], strategy: type[Strategy]
+    name: str, role: Role | None, kinds: Mapping[Role, BackendKind[Any]], strategy: type[Strategy]
 ) -> None:
     for other in plugins.strategies().values():
         if name in other.value.Options.__struct_fields__:
@@ -346,7 +346,9 @@ def _refuse_unknown(
     raise UnknownSettingError(name, known)
 
 
-def _spec(run: RunOptions, role: Role, kind: BackendKind, values: Mapping[str, Any]) -> BackendSpec:
+def _spec(
+    run: RunOptions, role: Role, kind: BackendKind[Any], values: Mapping[str, Any]
+) -> BackendSpec[BackendOptions]:
     options: BackendOptions = struct_from(kind.options, values, where=f"{kind.name} ({role})")
     model = run.draft if role == "draft" else run.target
     if model is None and not values.get("url"):

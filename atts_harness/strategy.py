@@ -28,6 +28,7 @@ from typing import (
     Any,
     ClassVar,
     Protocol,
+    Self,
     TypeVar,
 )
 
@@ -310,6 +311,14 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     def provenance(self) -> dict[str, Any]:
         """Those of the options that scores depend on, by their names in a bank's provenance."""
         return {}
+
+    def checked(self) -> Self:
+        """These options; asked when a plan is checked, and when a strategy is made for a task.
+
+        Raises:
+            SettingError: some exclude each other; names the remedy.
+        """
+        return self
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,11 @@ class Tokenizer(Protocol):
         """Ids that end an assistant turn."""
         ...
 
+    @property
+    def text_prefix(self) -> Ids:
+        """What stands before a plain text (a beginning-of-text token); often nothing."""
+        ...
+
     def encode(self, text: str) -> Ids:
         """Ids of plain text: nothing is added, the names of special tokens are plain text."""
         ...

@@ -41,15 +41,15 @@ async def _clear(settings: Mapping[str, Any], beside: bool) -> dict[str, str]:
     told: dict[str, str] = {}
     done: dict[str, str] = {}
     for role, spec in parse_settings(settings).roles.items():
-        url = getattr(spec.options, "url", None)
-        if not isinstance(spec.options, EngineOptions) or url is None:
+        options = spec.options
+        if not isinstance(options, EngineOptions) or (url := options.url) is None:
             told[role] = OWN_PROCESS
             continue
         if beside:
             told[role] = BESIDE
             continue
         if url not in done:
-            done[url] = await _clear_one(plugins.servers().get(spec.kind), url, spec.options)
+            done[url] = await _clear_one(plugins.servers().get(spec.kind), url, options)
         told[role] = done[url]
     return told
 

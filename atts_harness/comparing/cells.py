@@ -122,9 +122,8 @@ class Cell:
         if self.calibrate is not None:
             given["bank"] = "bank.json"
         settings = parse_settings(given)
-        options: Any = settings.options()
-        if hasattr(options, "checked"):
-            options.checked()  # what excludes each other; a run would say so after it has begun
+        # What excludes each other; a run would say so after it has begun.
+        settings.options().checked()
         return settings
 
 
@@ -293,7 +292,7 @@ def _idle(settings: Mapping[str, Any], strategy: str) -> set[str]:
     return (known & settings.keys()) - used
 
 
-def backend_of(settings: Mapping[str, Any], role: Role) -> BackendKind:
+def backend_of(settings: Mapping[str, Any], role: Role) -> BackendKind[Any]:
     """The backend that a role gets by settings, presets included.
 
     Raises:

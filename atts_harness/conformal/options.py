@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 import msgspec
 
@@ -145,7 +145,7 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
             )
         return taken / samples
 
-    def checked(self) -> CalibrationOptions:
+    def checked(self) -> Self:
         """These options.
 
         Raises:

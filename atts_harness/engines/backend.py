@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from atts_harness.engines.doctor.finding import Finding
 
 T = TypeVar("T")
+Given = TypeVar("Given", bound=EngineOptions)
 LEAST_PROBED = -30.0  # a probability of zero is minus infinity, of which there is no mean
 
 
@@ -212,10 +213,10 @@ class EngineBackend:
 
 
 async def open_engine(
-    spec: BackendSpec,
-    connect: Callable[[BackendSpec, EngineHttp, Server | None], Awaitable[T]],
-    launch: Callable[[BackendSpec], Launch] | None = None,
-    answers: Callable[[EngineHttp, BackendSpec], Awaitable[object]] | None = None,
+    spec: BackendSpec[Given],
+    connect: Callable[[BackendSpec[Given], EngineHttp, Server | None], Awaitable[T]],
+    launch: Callable[[BackendSpec[Given]], Launch] | None = None,
+    answers: Callable[[EngineHttp, BackendSpec[Given]], Awaitable[object]] | None = None,
 ) -> T:
     """Open a backend on a running server, or on one that is started for it.
 
@@ -229,7 +230,6 @@ async def open_engine(
         SettingError: unreachable, another model, cannot start, ...
     """
     options = spec.options
-    assert isinstance(options, EngineOptions)
     headers = request_headers(options)
     if options.url is not None:
         http = EngineHttp(
@@ -256,9 +256,8 @@ async def open_engine(
         raise
 
 
-async def _in_time(opening: Awaitable[T], spec: BackendSpec, http: EngineHttp) -> T:
+async def _in_time(opening: Awaitable[T], spec: BackendSpec[EngineOptions], http: EngineHttp) -> T:
     """Opening ends: a server may accept connections and never answer."""
-    assert isinstance(spec.options, EngineOptions)
     own = spec.options.timeout
     seconds = own or spec.timeout
     try:
@@ -272,7 +271,9 @@ async def _in_time(opening: Awaitable[T], spec: BackendSpec, http: EngineHttp) -
         ) from error
 
 
-def unreachable(spec: BackendSpec, http: EngineHttp, error: BackendError) -> SettingError:
+def unreachable(
+    spec: BackendSpec[EngineOptions], http: EngineHttp, error: BackendError
+) -> SettingError:
     """The error for a server that does not answer when a backend is opened."""
     return SettingError(
         f"{spec.role}_url: no usable {spec.kind} server at {http.url} ({error}); start one with "

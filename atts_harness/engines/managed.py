@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import msgspec
 
-from atts_harness.backend import BackendSpec, Role
+from atts_harness.backend import BackendOptions, BackendSpec, Role
 from atts_harness.engines.options import EngineOptions
 from atts_harness.engines.servers import free_port
 from atts_harness.errors import MissingExtraError, SettingError
@@ -53,6 +53,11 @@ class ManagedOptions(EngineOptions, frozen=True, kw_only=True):
     start_timeout: Annotated[
         float, msgspec.Meta(gt=0, description="seconds a server may take to start")
     ] = 1800.0
+
+
+def is_managed(spec: BackendSpec[BackendOptions]) -> TypeGuard[BackendSpec[ManagedOptions]]:
+    """Whether a role's options are those of a server that this project can start."""
+    return isinstance(spec.options, ManagedOptions)
 
 
 def flags(given: str | list[str] | dict[str, Any] | None) -> list[str]:
@@ -122,9 +127,9 @@ def _name_of(flag: str) -> str:
     return flag.partition("=")[0].removeprefix("--").replace("_", "-").lower()
 
 
-def given_flags(options: object) -> dict[str, str]:
+def given_flags(options: ManagedOptions) -> dict[str, str]:
     """An engine's `server_args` by name, without dashes; a bare flag is an empty text."""
-    given = flags(getattr(options, "server_args", None))
+    given = flags(options.server_args)
     found: dict[str, str] = {}
     for place, flag in enumerate(given):
         if not flag.startswith("-"):
@@ -137,7 +142,7 @@ def given_flags(options: object) -> dict[str, str]:
     return found
 
 
-def speculative(options: object) -> dict[str, str]:
+def speculative(options: ManagedOptions) -> dict[str, str]:
     """The flags of token-level speculative decoding among an engine's `server_args`, by name.
 
     Empty for a server that somebody else started: vLLM's does not tell.
@@ -159,7 +164,7 @@ def visible_devices() -> tuple[str, ...]:
     return tuple(str(n) for n, line in enumerate(lines) if line.startswith("GPU "))
 
 
-def devices_of(spec: BackendSpec) -> tuple[str, ...]:
+def devices_of(spec: BackendSpec[ManagedOptions]) -> tuple[str, ...]:
     """Devices of a role's server; empty means the processor.
 
     Without a setting the draft gets the first device and the target the others (as many as a
@@ -169,7 +174,6 @@ def devices_of(spec: BackendSpec) -> tuple[str, ...]:
         SettingError: a device that is not visible.
     """
     options = spec.options
-    assert isinstance(options, ManagedOptions)
     seen = visible_devices()
     if options.devices is None:
         return _split(seen, spec.role)
@@ -232,7 +236,7 @@ def port_of(options: ManagedOptions) -> int:
     return options.port or free_port(options.host)
 
 
-def log_of(spec: BackendSpec, engine: str) -> Path:
+def log_of(spec: BackendSpec[BackendOptions], engine: str) -> Path:
     """File for a server's output: in the run directory, else in a folder of this process's own."""
     folder = Path(spec.run_dir) / "logs" if spec.run_dir else _own_folder()
     return folder / f"{spec.role}-{engine}.log"
@@ -244,14 +248,15 @@ def _own_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="atts-servers-"))
 
 
-def check_managed(spec: BackendSpec, package: str, variable: str, extra: str) -> None:
+def check_managed(
+    spec: BackendSpec[ManagedOptions], package: str, variable: str, extra: str
+) -> None:
     """What can be known before anything is started: URL, or package, model and devices.
 
     Raises:
         SettingError: one line that names the setting.
     """
     options = spec.options
-    assert isinstance(options, ManagedOptions)
     if options.url is not None:
         if not options.url.startswith(("http://", "https://")):
             raise SettingError(

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atts_harness.backend import BackendSpec, Role
-from atts_harness.engines.managed import ManagedOptions, devices_of
+from atts_harness.engines.managed import ManagedOptions, devices_of, is_managed
 from atts_harness.errors import SettingError
 from atts_harness.shapes import ModelShape, shape_of
 
@@ -91,7 +91,7 @@ class Share:
         )
 
 
-def share_of(spec: BackendSpec) -> Share | None:
+def share_of(spec: BackendSpec[ManagedOptions]) -> Share | None:
     """What a role's server takes; None where models or devices are not known well enough.
 
     Args:
@@ -115,7 +115,7 @@ def share_of(spec: BackendSpec) -> Share | None:
     return shares(models, total, len(devices), wanted)[spec.role]
 
 
-def on_shared_devices(spec: BackendSpec) -> bool:
+def on_shared_devices(spec: BackendSpec[ManagedOptions]) -> bool:
     """Whether another server of this run is started on the same devices.
 
     Raises:
@@ -124,10 +124,12 @@ def on_shared_devices(spec: BackendSpec) -> bool:
     return bool(_neighbours(spec, devices_of(spec)))
 
 
-def _neighbours(spec: BackendSpec, devices: tuple[str, ...]) -> list[BackendSpec]:
+def _neighbours(
+    spec: BackendSpec[ManagedOptions], devices: tuple[str, ...]
+) -> list[BackendSpec[ManagedOptions]]:
     found = []
     for other in spec.beside:
-        if not isinstance(other.options, ManagedOptions) or other.options.url is not None:
+        if not is_managed(other) or other.options.url is not None:
             continue
         if other == spec:
             continue  # one server serves both roles
@@ -143,12 +145,10 @@ def _neighbours(spec: BackendSpec, devices: tuple[str, ...]) -> list[BackendSpec
     return found
 
 
-def window_of(spec: BackendSpec, shape: ModelShape) -> int:
+def window_of(spec: BackendSpec[ManagedOptions], shape: ModelShape) -> int:
     """The context window that a server is started with: prompt and budget, or what was asked."""
-    options = spec.options
-    asked = options.max_length if isinstance(options, ManagedOptions) else None
     budget = spec.max_gen_toks or LONGEST_BUDGET
-    return asked or min(shape.window, budget + LONGEST_PROMPT)
+    return spec.options.max_length or min(shape.window, budget + LONGEST_PROMPT)
 
 
 def shares(
@@ -210,9 +210,8 @@ def device_memory() -> Mapping[str, float]:
     return found
 
 
-def _shape(spec: BackendSpec) -> ModelShape:
-    dtype = getattr(spec.options, "dtype", None)
-    return shape_of(spec.model or "", dtype)
+def _shape(spec: BackendSpec[ManagedOptions]) -> ModelShape:
+    return shape_of(spec.model or "", spec.options.dtype)
 
 
 def _working(role: Role, shape: ModelShape) -> float:

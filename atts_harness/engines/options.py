@@ -84,7 +84,7 @@ def template_args(options: EngineOptions) -> dict[str, Any]:
     return args
 
 
-def open_tokenizer(spec: BackendSpec, served: str | None) -> HuggingFaceTokenizer:
+def open_tokenizer(spec: BackendSpec[EngineOptions], served: str | None) -> HuggingFaceTokenizer:
     """The model's tokenizer, loaded locally: from `tokenizer`, the model, or what is served.
 
     Args:
@@ -96,7 +96,6 @@ def open_tokenizer(spec: BackendSpec, served: str | None) -> HuggingFaceTokenize
         SettingError: nothing loadable is named.
     """
     options = spec.options
-    assert isinstance(options, EngineOptions)
     path = options.tokenizer or _loadable(spec.model, served)
     if path is None:
         raise SettingError(

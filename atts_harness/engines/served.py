@@ -109,7 +109,7 @@ class Listed(Protocol):
 L = TypeVar("L", bound=Listed)
 
 
-def pick_model(spec: BackendSpec, http: EngineHttp, listed: Sequence[L]) -> L:
+def pick_model(spec: BackendSpec[EngineOptions], http: EngineHttp, listed: Sequence[L]) -> L:
     """The listed model that was asked for; the only one where none was.
 
     Replicas behind a router appear under one name and are one model.
@@ -125,7 +125,6 @@ def pick_model(spec: BackendSpec, http: EngineHttp, listed: Sequence[L]) -> L:
     models = list({model.id: model for model in reversed(listed)}.values())[::-1]
     names = [model.id for model in models]
     options = spec.options
-    assert isinstance(options, EngineOptions)
     wanted = options.served_model_name or spec.model
     if wanted is None:
         if len(models) == 1:
@@ -151,7 +150,7 @@ def pick_model(spec: BackendSpec, http: EngineHttp, listed: Sequence[L]) -> L:
     raise SettingError(_not_served(spec, http, names, wanted))
 
 
-def check_model(spec: BackendSpec, http: EngineHttp, served: Sequence[str]) -> None:
+def check_model(spec: BackendSpec[EngineOptions], http: EngineHttp, served: Sequence[str]) -> None:
     """Make sure that a server with one model has the one that was asked for.
 
     Args:
@@ -163,13 +162,14 @@ def check_model(spec: BackendSpec, http: EngineHttp, served: Sequence[str]) -> N
         SettingError: it serves another one.
     """
     options = spec.options
-    assert isinstance(options, EngineOptions)
     wanted = options.served_model_name or spec.model
     if wanted is not None and not any(same_model(wanted, name) for name in served):
         raise SettingError(_not_served(spec, http, served, wanted))
 
 
-def _not_served(spec: BackendSpec, http: EngineHttp, served: Sequence[str], wanted: str) -> str:
+def _not_served(
+    spec: BackendSpec[EngineOptions], http: EngineHttp, served: Sequence[str], wanted: str
+) -> str:
     return (
         f"{spec.role}_url: {http.url} serves {_list(served) or 'nothing'}, not {wanted}; correct "
         f"the URL, or give {spec.role}_served_model_name if it is the same model"
@@ -210,7 +210,9 @@ def _parts(name: str) -> tuple[str | None, str]:
     return (front.lower() if is_id else None), last.lower()
 
 
-def check_tokenizer(spec: BackendSpec, tokenizer: Tokenizer, theirs: Sequence[int]) -> None:
+def check_tokenizer(
+    spec: BackendSpec[EngineOptions], tokenizer: Tokenizer, theirs: Sequence[int]
+) -> None:
     """Make sure that the local tokenizer is the server's.
 
     Args:
@@ -234,14 +236,13 @@ def check_tokenizer(spec: BackendSpec, tokenizer: Tokenizer, theirs: Sequence[in
     )
 
 
-def check_window(spec: BackendSpec, served: int) -> int:
+def check_window(spec: BackendSpec[EngineOptions], served: int) -> int:
     """The context window to use: the server's, or a smaller one that was asked for.
 
     Raises:
         SettingError: more was asked for than is served.
     """
     options = spec.options
-    assert isinstance(options, EngineOptions)
     if options.max_length is None:
         return served
     if options.max_length > served and options.url is not None:

@@ -37,6 +37,7 @@ class Utf8:
     vocab_size = 256
     named: Mapping[str, int] = {}
     eos_ids: frozenset[int] = frozenset()
+    text_prefix: Ids = ()
 
     def encode(self, text: str) -> Ids:
         """The bytes of a text; half a surrogate pair becomes a question mark."""

@@ -15,7 +15,7 @@ import msgspec
 
 from atts_harness import neutral, plugins
 from atts_harness._version import __version__
-from atts_harness.backend import Backend, BackendSpec, Role
+from atts_harness.backend import Backend, BackendOptions, BackendSpec, Role
 from atts_harness.errors import ContextLengthError, SettingError
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.identity import REPLIES
@@ -53,8 +53,11 @@ class Models:
         Args:
             task: the task's `generation_kwargs`.
             provenance: what a bank must agree with beside models and sampling: prompt, task.
+
+        Raises:
+            SettingError: options exclude each other.
         """
-        options = self.settings.options(task)
+        options = self.settings.options(task).checked()
         sampling = self.settings.sampling(task)
         made_with = run_provenance(self.backends, options, sampling, provenance)
         self._provenance[str(provenance.get("task", ""))] = made_with
@@ -114,7 +117,7 @@ async def open_models(
     Raises:
         SettingError: a model cannot be opened, or cannot do what the strategy needs.
     """
-    opened: dict[BackendSpec, Backend] = {}
+    opened: dict[BackendSpec[BackendOptions], Backend] = {}
     recorded = None if directory is None else directory.recorded()
     before = {} if recorded is None else recorded.roles
     try:

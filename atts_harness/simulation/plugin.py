@@ -12,7 +12,7 @@ from atts_harness.hookspecs import hookimpl
 from atts_harness.simulation.command import plan_command
 
 
-async def _open(spec: BackendSpec) -> Backend:
+async def _open(spec: BackendSpec[BackendOptions]) -> Backend:
     raise SettingError(
         "backend=simulated: it runs in simulated time only; use `atts plan`, or a backend with a "
         "model"
@@ -20,7 +20,7 @@ async def _open(spec: BackendSpec) -> Backend:
 
 
 @hookimpl
-def atts_backends() -> Iterable[BackendKind]:
+def atts_backends() -> Iterable[BackendKind[BackendOptions]]:
     """Models whose time is simulated."""
     return [
         BackendKind("simulated", BackendOptions, _open, "models in simulated time, for `atts plan`")

@@ -28,6 +28,7 @@ class WordTokenizer:
         self._id_of = {text: id_ for id_, text in enumerate(self._texts)}
         self.named: Mapping[str, int] = {name: self._id_of[name] for name in MARKS}
         self.eos_ids = frozenset({self.named["<|end|>"]})
+        self.text_prefix: Ids = ()
         self.vocab_size = len(self._texts)
         self.fingerprint = "simulated-words"
         self.template_fingerprint = "simulated-turns"

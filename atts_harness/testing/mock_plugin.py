@@ -30,10 +30,9 @@ class MockEngineOptions(BackendOptions, frozen=True, kw_only=True):
     mock_cache: Annotated[bool, msgspec.Meta(description="whether it caches prefixes")] = False
 
 
-async def open_mock(spec: BackendSpec) -> Backend:
+async def open_mock(spec: BackendSpec[MockEngineOptions]) -> Backend:
     """A backend on an engine of its own."""
     options = spec.options
-    assert isinstance(options, MockEngineOptions)
     engine = MockEngine(
         slots=options.mock_slots,
         latency=fixed(options.mock_seconds),
@@ -44,7 +43,7 @@ async def open_mock(spec: BackendSpec) -> Backend:
 
 
 @hookimpl
-def atts_backends() -> Iterable[BackendKind]:
+def atts_backends() -> Iterable[BackendKind[MockEngineOptions]]:
     """The mock engine."""
     return [BackendKind("mock", MockEngineOptions, open_mock, "a mock engine in this process")]
 

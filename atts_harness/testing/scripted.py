@@ -61,6 +61,7 @@ class ByteTokenizer:
     ) -> None:
         self.named: Mapping[str, int] = {name: 256 + n for n, name in enumerate(self.NAMES)}
         self.eos_ids = frozenset({self.named["<|end|>"]})
+        self.text_prefix: Ids = ()
         self._bytes = [bytes([(n - shift) % 256]) for n in range(256)]
         self._bytes += [name.encode() for name in self.NAMES]
         self._bytes += [piece.encode() for piece in pieces]

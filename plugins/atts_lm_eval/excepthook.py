@@ -36,7 +36,7 @@ def install() -> None:
         ending.broke()
         if isinstance(error, AttsError) and os.environ.get("ATTS_TRACEBACK") != "1":
             print(f"lm_eval: error: {error}", file=sys.stderr)
-            raise SystemExit(getattr(error, "exit_status", 1))  # honoured in an excepthook
+            raise SystemExit(error.exit_status)  # honoured in an excepthook
         else:
             usual(kind, error, trace)
 

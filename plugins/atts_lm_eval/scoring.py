@@ -151,7 +151,7 @@ def rolling(harness: Harness, requests: Sequence[Any], *, show: bool = True) -> 
 
 def beginning(tokenizer: Tokenizer) -> Ids:
     """What stands before a plain text: the vocabulary's own beginning, else an end of turn."""
-    return tuple(getattr(tokenizer, "text_prefix", ())) or (min(tokenizer.eos_ids),)
+    return tokenizer.text_prefix or (min(tokenizer.eos_ids),)
 
 
 def certainly_greedy(logprobs: Sequence[float], vocab_size: int) -> bool | None:
@@ -176,7 +176,7 @@ def _encode(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[Ids,
         return beginning(tokenizer), tokenizer.encode(continuation)
     before = tokenizer.encode(kept)
     after = tokenizer.encode(kept + continuation)[len(before) :]
-    return (*getattr(tokenizer, "text_prefix", ()), *before), after
+    return (*tokenizer.text_prefix, *before), after
 
 
 def _fit(context: Ids, continuation: Ids, max_length: int) -> Window:

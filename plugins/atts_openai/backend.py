@@ -19,7 +19,7 @@ from atts_harness.backend import (
 )
 from atts_harness.engines.backend import EngineBackend, unreachable
 from atts_harness.engines.http import EngineHttp
-from atts_harness.engines.options import EngineOptions, open_tokenizer, request_headers
+from atts_harness.engines.options import open_tokenizer, request_headers
 from atts_harness.engines.replies import log_probabilities
 from atts_harness.engines.served import Served, check_window, output_ids, pick_model
 from atts_harness.engines.servers import Server
@@ -195,14 +195,15 @@ async def recognise(url: str) -> bool:
     return True
 
 
-async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) -> OpenAIBackend:
+async def connect(
+    spec: BackendSpec[OpenAIOptions], http: EngineHttp, server: Server | None
+) -> OpenAIBackend:
     """A backend on a running server, after every check that can be made before a real request.
 
     Raises:
         SettingError: unreachable, another model, another tokenizer, no known window.
     """
     options = spec.options
-    assert isinstance(options, EngineOptions)
     base = "" if http.url.endswith("/v1") else "/v1"
     try:
         listed = await _list(http, base)
@@ -248,14 +249,15 @@ async def _list(http: EngineHttp, base: str) -> list[Models.Model]:
         return []
 
 
-def _served(spec: BackendSpec, http: EngineHttp, models: list[Models.Model]) -> Served:
+def _served(
+    spec: BackendSpec[OpenAIOptions], http: EngineHttp, models: list[Models.Model]
+) -> Served:
     """What the server says of the model to ask for.
 
     Raises:
         SettingError: it serves another model.
     """
     options = spec.options
-    assert isinstance(options, EngineOptions)
     wanted = options.served_model_name or spec.model
     if models:
         chosen = pick_model(spec, http, models)

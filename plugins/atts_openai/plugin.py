@@ -10,16 +10,15 @@ from atts_harness.hookspecs import hookimpl
 from atts_openai.options import OpenAIOptions
 
 
-async def _open(spec: BackendSpec) -> Backend:
+async def _open(spec: BackendSpec[OpenAIOptions]) -> Backend:
     from atts_harness.engines.backend import open_engine
     from atts_openai.backend import connect
 
     return await open_engine(spec, connect)
 
 
-def _check(spec: BackendSpec) -> None:
+def _check(spec: BackendSpec[OpenAIOptions]) -> None:
     options = spec.options
-    assert isinstance(options, OpenAIOptions)
     if options.url is None or not options.url.startswith(("http://", "https://")):
         raise SettingError(
             f"{spec.role}_url: backend=openai needs the address of a running server, as "
@@ -44,6 +43,6 @@ KIND = BackendKind(
 
 
 @hookimpl
-def atts_backends() -> Iterable[BackendKind]:
+def atts_backends() -> Iterable[BackendKind[OpenAIOptions]]:
     """The one backend."""
     return [KIND]

@@ -23,7 +23,7 @@ from atts_harness.backend import (
 from atts_harness.engines.backend import EngineBackend, unreachable
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.managed import speculative
-from atts_harness.engines.options import EngineOptions, open_tokenizer, request_headers
+from atts_harness.engines.options import open_tokenizer, request_headers
 from atts_harness.engines.replies import decoder
 from atts_harness.engines.served import (
     SAMPLE_TEXT,
@@ -199,7 +199,7 @@ class SGLangBackend(EngineBackend):
         return msgspec.structs.replace(self.capabilities, **found)
 
 
-async def answers(http: EngineHttp, spec: BackendSpec) -> object:
+async def answers(http: EngineHttp, spec: BackendSpec[SGLangOptions]) -> object:
     """A one-token request; id 0 is in every vocabulary."""
     body = {"input_ids": [0], "sampling_params": {"max_new_tokens": 1, "temperature": 0.0}}
     return await http.post("/generate", body, GENERATE)
@@ -216,7 +216,9 @@ async def recognise(url: str) -> bool:
     return True
 
 
-async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) -> SGLangBackend:
+async def connect(
+    spec: BackendSpec[SGLangOptions], http: EngineHttp, server: Server | None
+) -> SGLangBackend:
     """A backend on a running server, after every check that can be made before a real request.
 
     Raises:
@@ -246,7 +248,9 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     return backend
 
 
-def _served(spec: BackendSpec, http: EngineHttp, model: ModelInfo, info: ServerInfo) -> Served:
+def _served(
+    spec: BackendSpec[SGLangOptions], http: EngineHttp, model: ModelInfo, info: ServerInfo
+) -> Served:
     """What the server says of itself.
 
     Raises:
@@ -294,7 +298,7 @@ async def _get(http: EngineHttp, paths: tuple[str, ...], kind: type[T]) -> T:
     return await http.get(paths[-1], kind)
 
 
-async def _window(spec: BackendSpec, http: EngineHttp, info: ServerInfo) -> int:
+async def _window(spec: BackendSpec[SGLangOptions], http: EngineHttp, info: ServerInfo) -> int:
     if info.max_req_input_len is not None:
         return info.max_req_input_len - 1  # the scheduler refuses this length itself
     models = await http.get("/v1/models", Models)
@@ -302,7 +306,6 @@ async def _window(spec: BackendSpec, http: EngineHttp, info: ServerInfo) -> int:
     if length is not None:
         return length - RESERVED_POSITIONS
     options = spec.options
-    assert isinstance(options, EngineOptions)
     if options.max_length is None:
         raise SettingError(
             f"{spec.role}_max_length: the server, or the router before it, does not say its "

@@ -41,7 +41,7 @@ CAUSES = (
 )
 
 
-def launch(spec: BackendSpec) -> Launch:
+def launch(spec: BackendSpec[SGLangOptions]) -> Launch:
     """The command for a role's server.
 
     Raises:
@@ -49,7 +49,6 @@ def launch(spec: BackendSpec) -> Launch:
         SettingError: devices or flags that cannot be.
     """
     options = spec.options
-    assert isinstance(options, SGLangOptions)
     python = engine_python(options, PYTHON_VARIABLE)
     package_version(python, "sglang", "sglang")
     devices = devices_of(spec)

@@ -19,7 +19,7 @@ METRICS = {
 }
 
 
-async def _open(spec: BackendSpec) -> Backend:
+async def _open(spec: BackendSpec[SGLangOptions]) -> Backend:
     from atts_harness.engines.backend import open_engine
     from atts_sglang.backend import answers, connect
     from atts_sglang.launch import launch
@@ -27,12 +27,12 @@ async def _open(spec: BackendSpec) -> Backend:
     return await open_engine(spec, connect, launch, answers)
 
 
-def _check(spec: BackendSpec) -> None:
+def _check(spec: BackendSpec[SGLangOptions]) -> None:
     from atts_harness.engines.managed import check_managed
     from atts_harness.engines.memory import share_of
 
     check_managed(spec, "sglang", PYTHON_VARIABLE, "sglang")
-    if isinstance(spec.options, SGLangOptions) and spec.options.url is None:
+    if spec.options.url is None:
         share_of(spec)  # what cannot fit is refused before anything is started
 
 
@@ -60,6 +60,6 @@ KIND = BackendKind(
 
 
 @hookimpl
-def atts_backends() -> Iterable[BackendKind]:
+def atts_backends() -> Iterable[BackendKind[SGLangOptions]]:
     """The one backend."""
     return [KIND]

@@ -19,9 +19,10 @@ from atts_harness.tokenizer import HuggingFaceTokenizer
 from atts_transformers.engine import Engine
 from atts_transformers.jobs import Job, wake
 from atts_transformers.load import Loaded, load
+from atts_transformers.options import TransformersOptions
 
 
-async def open_backend(spec: BackendSpec) -> TransformersBackend:
+async def open_backend(spec: BackendSpec[TransformersOptions]) -> TransformersBackend:
     """Load a model and start its thread.
 
     Raises:

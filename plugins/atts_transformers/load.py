@@ -50,14 +50,13 @@ class Loaded:
     output_ids: int
 
 
-def load(spec: BackendSpec) -> Loaded:
+def load(spec: BackendSpec[TransformersOptions]) -> Loaded:
     """Load model and tokenizer, pick how to run it, and size the cache.
 
     Raises:
         SettingError: names the setting that cannot be used, and the remedy.
     """
     options, name = spec.options, spec.model
-    assert isinstance(options, TransformersOptions)
     assert name is not None
     if name.startswith(("/", "./", "../", "~")) and not Path(name).is_dir():
         raise SettingError(
@@ -136,7 +135,9 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _tokenizer(name: str, options: TransformersOptions, spec: BackendSpec) -> HuggingFaceTokenizer:
+def _tokenizer(
+    name: str, options: TransformersOptions, spec: BackendSpec[TransformersOptions]
+) -> HuggingFaceTokenizer:
     arguments = dict(options.chat_template_args)
     if options.enable_thinking is not None:
         arguments["enable_thinking"] = options.enable_thinking

@@ -58,7 +58,7 @@ class TransformersOptions(BackendOptions, frozen=True, kw_only=True):
 _INSTALLED: set[str] = set()
 
 
-def check(spec: BackendSpec) -> None:
+def check(spec: BackendSpec[TransformersOptions]) -> None:
     """Look at the settings before anything is opened.
 
     Raises:
@@ -66,7 +66,6 @@ def check(spec: BackendSpec) -> None:
         SettingError: a setting is out of range, or the model is not named.
     """
     options = spec.options
-    assert isinstance(options, TransformersOptions)
     for package in ("torch", "transformers"):
         # Looking along the path costs more than all else here, and a plan asks for every cell.
         if package not in sys.modules and package not in _INSTALLED:

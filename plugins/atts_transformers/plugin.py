@@ -9,14 +9,14 @@ from atts_harness.hookspecs import hookimpl
 from atts_transformers.options import TransformersOptions, check
 
 
-async def _open(spec: BackendSpec) -> Backend:
+async def _open(spec: BackendSpec[TransformersOptions]) -> Backend:
     from atts_transformers.backend import open_backend
 
     return await open_backend(spec)
 
 
 @hookimpl
-def atts_backends() -> Iterable[BackendKind]:
+def atts_backends() -> Iterable[BackendKind[TransformersOptions]]:
     """The backend kind `transformers`."""
     return [
         BackendKind(

@@ -25,7 +25,7 @@ from atts_harness.engines.doctor.finding import Finding
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.managed import given_flags, speculative
 from atts_harness.engines.metrics import process_start
-from atts_harness.engines.options import EngineOptions, open_tokenizer, request_headers
+from atts_harness.engines.options import open_tokenizer, request_headers
 from atts_harness.engines.served import (
     SAMPLE_TEXT,
     Served,
@@ -271,10 +271,9 @@ def _agree(one: ScoreReply, other: ScoreReply) -> bool:
     return max(apart) < AGREEMENT and sum(apart) / len(apart) < MEAN_AGREEMENT
 
 
-async def answers(http: EngineHttp, spec: BackendSpec) -> object:
+async def answers(http: EngineHttp, spec: BackendSpec[VLLMOptions]) -> object:
     """A one-token request; id 0 is in every vocabulary."""
     options = spec.options
-    assert isinstance(options, EngineOptions)
     body = {
         "model": options.served_model_name or spec.model,
         "prompt": [0],
@@ -295,7 +294,9 @@ async def recognise(url: str) -> bool:
         return False
 
 
-async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) -> VLLMBackend:
+async def connect(
+    spec: BackendSpec[VLLMOptions], http: EngineHttp, server: Server | None
+) -> VLLMBackend:
     """A backend on a running server, after every check that can be made before a real request.
 
     Raises:
@@ -322,7 +323,7 @@ async def connect(spec: BackendSpec, http: EngineHttp, server: Server | None) ->
     return backend
 
 
-async def _ask(spec: BackendSpec, http: EngineHttp, *, managed: bool) -> Served:
+async def _ask(spec: BackendSpec[VLLMOptions], http: EngineHttp, *, managed: bool) -> Served:
     """What the server says of itself; of a server of ours also what it was started with.
 
     Raises:
@@ -335,7 +336,6 @@ async def _ask(spec: BackendSpec, http: EngineHttp, *, managed: bool) -> Served:
         version = None  # a router does not pass this route on
     model = _pick(spec, http, (await http.get("/v1/models", Models)).data)
     options = spec.options
-    assert isinstance(options, EngineOptions)
     flags = given_flags(options) if managed else {}
     return Served(
         engine="vllm",
@@ -344,7 +344,7 @@ async def _ask(spec: BackendSpec, http: EngineHttp, *, managed: bool) -> Served:
         window=model.max_model_len,
         version=version,
         revision=options.revision,
-        dtype=flags.get("dtype") or getattr(options, "dtype", None),
+        dtype=flags.get("dtype") or options.dtype,
         quantization=flags.get("quantization", "none") if managed else None,
         kv_cache_dtype=flags.get("kv-cache-dtype"),
         adapter=model.id if model.parent else None,
@@ -353,12 +353,11 @@ async def _ask(spec: BackendSpec, http: EngineHttp, *, managed: bool) -> Served:
     )
 
 
-def _pick(spec: BackendSpec, http: EngineHttp, models: list[Model]) -> Model:
+def _pick(spec: BackendSpec[VLLMOptions], http: EngineHttp, models: list[Model]) -> Model:
     """The model that was asked for; adapters only by name."""
     if not models:
         raise SettingError(f"{spec.role}_url: {http.url} serves no model")
     options = spec.options
-    assert isinstance(options, EngineOptions)
     wanted = options.served_model_name or spec.model
     adapters = [model for model in models if model.parent is not None and model.id == wanted]
     return pick_model(spec, http, adapters or [m for m in models if m.parent is None] or models)

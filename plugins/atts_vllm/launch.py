@@ -65,7 +65,7 @@ CAUSES = (
 )
 
 
-def launch(spec: BackendSpec) -> Launch:
+def launch(spec: BackendSpec[VLLMOptions]) -> Launch:
     """The command for a role's server.
 
     Raises:
@@ -73,7 +73,6 @@ def launch(spec: BackendSpec) -> Launch:
         SettingError: devices or flags that cannot be.
     """
     options = spec.options
-    assert isinstance(options, VLLMOptions)
     assert spec.model is not None
     python = engine_python(options, PYTHON_VARIABLE)
     version = _version(python)
@@ -136,7 +135,7 @@ def launch(spec: BackendSpec) -> Launch:
     )
 
 
-def _whole_prompts(spec: BackendSpec) -> int:
+def _whole_prompts(spec: BackendSpec[VLLMOptions]) -> int:
     """Tokens of a step that hold every prompt of a batch whole, so that none takes several steps.
 
     On the processor a seeded request whose prompt does ends the whole engine: the runner moves the
@@ -146,7 +145,6 @@ def _whole_prompts(spec: BackendSpec) -> int:
         SettingError: fewer were asked for.
     """
     options = spec.options
-    assert isinstance(options, VLLMOptions)
     given = given_flags(options)  # a number of sequences or a window may stand there too
     sequences = given.get("max-num-seqs") or options.max_num_seqs or CPU_SEQUENCES
     window = given.get("max-model-len") or options.max_length or _own_window(spec.model)

@@ -20,7 +20,7 @@ METRICS = {
 }
 
 
-async def _open(spec: BackendSpec) -> Backend:
+async def _open(spec: BackendSpec[VLLMOptions]) -> Backend:
     from atts_harness.engines.backend import open_engine
     from atts_vllm.backend import answers, connect
     from atts_vllm.launch import launch
@@ -28,12 +28,12 @@ async def _open(spec: BackendSpec) -> Backend:
     return await open_engine(spec, connect, launch, answers)
 
 
-def _check(spec: BackendSpec) -> None:
+def _check(spec: BackendSpec[VLLMOptions]) -> None:
     from atts_harness.engines.managed import check_managed
     from atts_harness.engines.memory import share_of
 
     check_managed(spec, "vllm", PYTHON_VARIABLE, "vllm")
-    if isinstance(spec.options, VLLMOptions) and spec.options.url is None:
+    if spec.options.url is None:
         share_of(spec)  # what cannot fit is refused before anything is started
 
 
@@ -62,6 +62,6 @@ KIND = BackendKind(
 
 
 @hookimpl
-def atts_backends() -> Iterable[BackendKind]:
+def atts_backends() -> Iterable[BackendKind[VLLMOptions]]:
     """The one backend."""
     return [KIND]

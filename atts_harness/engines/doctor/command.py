@@ -17,9 +17,10 @@ from atts_harness.neutral import plain
 
 if TYPE_CHECKING:
     from atts_harness.backend import Backend as OpenBackend
-    from atts_harness.backend import BackendKind, BackendSpec
+    from atts_harness.backend import BackendKind, BackendOptions, BackendSpec
     from atts_harness.engines.backend import EngineBackend
     from atts_harness.engines.doctor.finding import Finding
+    from atts_harness.engines.managed import ManagedOptions
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
 
@@ -94,9 +95,7 @@ def warmup(
     raise typer.Exit(status)
 
 
-async def _serve(specs: Sequence[BackendSpec]) -> int:
-    from atts_harness.engines.backend import EngineBackend
-
+async def _serve(specs: Sequence[BackendSpec[ManagedOptions]]) -> int:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -109,11 +108,9 @@ async def _serve(specs: Sequence[BackendSpec]) -> int:
         left = set(opening)
         while left and not stop.is_set():
             done, _ = await asyncio.wait({*left, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {waiting}:
+            for task in left & done:
                 left.discard(task)
-                backend = task.result()
-                assert isinstance(backend, EngineBackend)
-                opened.append(backend)
+                opened.append(await _checked(task.result()))
         if not stop.is_set():
             _announce(specs, [task.result() for task in opening])
         while not stop.is_set():
@@ -130,7 +127,7 @@ async def _serve(specs: Sequence[BackendSpec]) -> int:
         waiting.cancel()
 
 
-def _begin(specs: Sequence[BackendSpec]) -> list[asyncio.Task[OpenBackend]]:
+def _begin(specs: Sequence[BackendSpec[ManagedOptions]]) -> list[asyncio.Task[OpenBackend]]:
     """Start the servers side by side, but one after the other on a device that they share.
 
     While an engine starts it measures the device's free memory, and takes what another one is
@@ -147,14 +144,14 @@ def _begin(specs: Sequence[BackendSpec]) -> list[asyncio.Task[OpenBackend]]:
 
 
 async def _open_after(
-    earlier: Sequence[asyncio.Task[OpenBackend]], spec: BackendSpec
+    earlier: Sequence[asyncio.Task[OpenBackend]], spec: BackendSpec[ManagedOptions]
 ) -> OpenBackend:
     if earlier:
         await asyncio.wait(earlier)
     return await plugins.backend(spec.kind).open(spec)
 
 
-def _announce(specs: Sequence[BackendSpec], opened: Sequence[Any]) -> None:
+def _announce(specs: Sequence[BackendSpec[ManagedOptions]], opened: Sequence[Any]) -> None:
     parts = []
     for spec, backend in zip(specs, opened, strict=True):
         log = backend.server.launch.log
@@ -164,7 +161,7 @@ def _announce(specs: Sequence[BackendSpec], opened: Sequence[Any]) -> None:
     typer.echo("--model_args " + ",".join(parts))
 
 
-def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec]:
+def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec[ManagedOptions]]:
     """What is to be served; a role that is not named is not."""
     import dataclasses
 
@@ -182,7 +179,18 @@ def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec]:
         given.setdefault("strategy", next(alone, "atts"))
     plan = parse_settings(given)
     specs = [dataclasses.replace(plan.roles[role], run_dir=str(run_dir)) for role in named]
-    return list(dict.fromkeys(specs))
+    return [_managed(spec) for spec in dict.fromkeys(specs)]
+
+
+def _managed(spec: BackendSpec[BackendOptions]) -> BackendSpec[ManagedOptions]:
+    from atts_harness.engines.managed import is_managed
+
+    if not is_managed(spec):
+        raise SettingError(
+            f"{spec.role}_backend: {spec.kind} says that its servers can be started, but its "
+            "options are no ManagedOptions; the plugin has to derive them from it"
+        )
+    return spec
 
 
 def _check_servable(role: str, given: Mapping[str, Any]) -> None:
@@ -227,7 +235,6 @@ async def _opened(
 ) -> AsyncIterator[tuple[EngineBackend, str]]:
     """The backend of a running server and the name of its model; closed afterwards."""
     from atts_harness.backend import BackendSpec
-    from atts_harness.engines.backend import EngineBackend
     from atts_harness.settings import struct_from
 
     seconds = given["timeout"]
@@ -241,15 +248,31 @@ async def _opened(
     fields = kind.options.__struct_fields__
     values = {k: v for k, v in given.items() if v is not None and k in fields}
     options = struct_from(kind.options, {"url": url, **values}, where=kind.name)
-    backend = await kind.open(BackendSpec(kind.name, None, options))
-    assert isinstance(backend, EngineBackend)
+    backend = await _checked(await kind.open(BackendSpec(kind.name, None, options)))
     try:
         yield backend, backend.served_model
     finally:
         await backend.aclose()
 
 
-async def _kind(url: str, name: str | None) -> BackendKind:
+async def _checked(backend: OpenBackend) -> EngineBackend:
+    """A backend that speaks to a server; another one is closed.
+
+    Raises:
+        SettingError: it does not.
+    """
+    from atts_harness.engines.backend import EngineBackend
+
+    if isinstance(backend, EngineBackend):
+        return backend
+    await backend.aclose()
+    raise SettingError(
+        f"backend: {type(backend).__name__} speaks to no server, so there is none to start or to "
+        "look at; name a backend with servers (its class is an EngineBackend)"
+    )
+
+
+async def _kind(url: str, name: str | None) -> BackendKind[Any]:
     """The backend for a server: the named one, or that of the engine that answers there."""
     if name is not None:
         return plugins.backend(name)

@@ -1,10 +1,8 @@
 """A record says which token-level speculative decoding an engine was started with."""
 
-from types import SimpleNamespace
-
 import pytest
 
-from atts_harness.engines.managed import speculative
+from atts_harness.engines.managed import ManagedOptions, speculative
 
 
 @pytest.mark.parametrize(
@@ -25,8 +23,8 @@ from atts_harness.engines.managed import speculative
     ],
 )
 def test_flags_are_told_by_name(given, found):
-    assert speculative(SimpleNamespace(server_args=given)) == found
+    assert speculative(ManagedOptions(server_args=given)) == found
 
 
-def test_a_backend_without_such_flags_has_none():
-    assert speculative(SimpleNamespace(dtype="float32")) == {}
+def test_a_backend_without_flags_has_none():
+    assert speculative(ManagedOptions(dtype="float32")) == {}

@@ -5,12 +5,13 @@ import contextlib
 
 import pytest
 
-from atts_harness.errors import StrategyError
+from atts_harness.errors import SettingError, StrategyError
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import planned
 from atts_harness.records import RunRecord
 from atts_harness.running.batch import run_groups
-from atts_harness.settings import RunOptions
+from atts_harness.running.opening import Models
+from atts_harness.settings import RunOptions, Settings
 from atts_harness.strategy import Score, Settled, Strategy, StrategyOptions, Verdict
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.testing.mock_runs import make_groups, simulate
@@ -145,3 +146,23 @@ class Careful(Base):
 def test_attempts_tell_calls_apart_and_a_resumed_sample_may_ask_again(place, tmp_path):
     place(Careful, tmp_path)
     place(Careful, tmp_path)
+
+
+class Either(StrategyOptions, frozen=True, kw_only=True):
+    some: bool = False
+    others: bool = False
+
+    def checked(self):
+        if self.some and self.others:
+            raise SettingError("some and others exclude each other: drop one")
+        return self
+
+
+def test_options_that_exclude_each_other_make_no_strategy():
+    class Careful(Base):
+        Options = Either
+
+    models = Models(Settings(RunOptions(), Careful, given={"some": True}), {})
+    assert models.strategy({}, {}).options == Either(some=True)
+    with pytest.raises(SettingError, match="exclude each other"):
+        models.strategy({"others": True}, {})

@@ -5,12 +5,15 @@ import asyncio
 import pytest
 from typer.testing import CliRunner
 
-from atts_harness.backend import BackendSpec
+from atts_harness import plugins
+from atts_harness.backend import BackendKind, BackendOptions, BackendSpec, ServerKind
 from atts_harness.cli import build_app
 from atts_harness.engines import managed
 from atts_harness.engines.doctor import command as commands
 from atts_harness.engines.doctor import flashinfer
 from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.hookspecs import hookimpl
+from atts_harness.testing import mock_plugin
 
 
 @pytest.fixture
@@ -40,6 +43,38 @@ def test_a_backend_that_does_not_exist(atts):
     result = atts("doctor", "http://127.0.0.1:1", "--backend", "vlm")
     assert isinstance(result.exception, UnknownSettingError)
     assert "vllm" in str(result.exception)
+
+
+class Careless:
+    """Says that its servers can be started, and has neither their options nor their class."""
+
+    @hookimpl
+    def atts_backends(self):
+        return [BackendKind("careless", BackendOptions, mock_plugin.open_mock, server=SERVERS)]
+
+
+async def nothing(url):
+    return False
+
+
+SERVERS = ServerKind(nothing)
+
+
+@pytest.fixture
+def strangers():
+    found = [mock_plugin, Careless()]
+    for plugin in found:
+        plugins.manager().register(plugin)
+    yield
+    for plugin in found:
+        plugins.manager().unregister(plugin)
+
+
+def test_a_backend_without_servers_is_refused_in_one_line(atts, strangers, tmp_path):
+    told = error_of(atts("doctor", "http://127.0.0.1:1", "--backend", "mock"))
+    assert told.startswith("backend: MockBackend speaks to no server")
+    told = error_of(atts("serve-models", "backend=careless,target=a", "--run-dir", str(tmp_path)))
+    assert told.startswith("target_backend: careless says that its servers can be started")
 
 
 @pytest.mark.parametrize(
