@@ -137,7 +137,7 @@ def test_a_bank_of_other_words_is_refused_and_the_message_says_what(run, tmp_pat
 def test_a_bank_that_does_not_say_is_read_with_a_warning(run, tmp_path, caplog):
     bank = write_bank(run(), tmp_path / "bank.json")
     known = json.loads(bank.read_text())
-    del known["provenance"]["wording"]
+    del known["provenance"]["wording"], known["digest"]  # as an early release wrote it
     bank.write_text(json.dumps(known))
     assert read_bank(bank).provenance.wording is None
     with caplog.at_level(logging.WARNING, logger="atts_harness.conformal"):
