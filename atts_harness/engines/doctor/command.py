@@ -338,7 +338,7 @@ def _pinned(requirement: str) -> str | None:
 def _show(finding: Finding) -> None:
     level = typer.style(f"{finding.level:7}", fg=COLOURS[finding.level])
     remedy = f"\n          -> {finding.remedy}" if finding.remedy else ""
-    typer.echo(plain(f"  {level} {finding.subject}: {finding.text}{remedy}"))
+    typer.echo(f"  {level} " + plain(f"{finding.subject}: {finding.text}{remedy}"))
 
 
 def add_commands(app: typer.Typer) -> None:

@@ -11,6 +11,7 @@ from atts_harness.cli import build_app
 from atts_harness.engines import managed
 from atts_harness.engines.doctor import command as commands
 from atts_harness.engines.doctor import flashinfer
+from atts_harness.engines.doctor.finding import Finding
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.hookspecs import hookimpl
 from atts_harness.testing import mock_plugin
@@ -178,3 +179,10 @@ def test_no_engine_is_said(atts, monkeypatch):
     result = atts("warmup")
     assert result.exit_code == 0
     assert "no engine is installed here" in result.output
+
+
+def test_a_finding_has_its_colour_and_no_control_character_of_others(capsys):
+    commands._show(Finding("ok", "engine", "calls itself \x1b[31mred"))
+    shown = capsys.readouterr().out
+    assert shown.startswith("  ok      engine: calls itself ")
+    assert "\x1b" not in shown
