@@ -11,6 +11,29 @@ import msgspec
 
 from atts_harness.backend import GenerateReply, Role, ScoreReply, Usage
 
+__all__ = [
+    "EXTRACTOR",
+    "JUDGED",
+    "NOT_EXTRACTED",
+    "SCHEMA_VERSION",
+    "Asked",
+    "CallFigures",
+    "CallKey",
+    "CallRecord",
+    "CallTotals",
+    "CountedCall",
+    "DecisionRecord",
+    "Fault",
+    "Finish",
+    "Reason",
+    "ReplyFigures",
+    "RunRecord",
+    "SampleFigures",
+    "SampleId",
+    "SampleRecord",
+    "SegmentRecord",
+]
+
 SCHEMA_VERSION = 2
 """Of what a run leaves behind. 2: `RunRecord.replies`, tasks with `nominal_rate`."""
 
