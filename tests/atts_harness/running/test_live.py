@@ -305,6 +305,7 @@ def test_a_session_with_a_run_directory_goes_on_where_it_stopped(tmp_path):
     async def first(session):
         one = await session.sample(problem(0))
         late = asyncio.create_task(session.sample(problem(1)))
+        late.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.sleep(0.05)
         with contextlib.suppress(RunInterruptedError):
             await asyncio.wait_for(asyncio.shield(late), 0.01)
