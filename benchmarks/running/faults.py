@@ -108,7 +108,7 @@ async def one_fault(dialect: str, fault: Any, problems: int, patience: float) ->
     worked = (None, "truncated", "nan", "length")
     unbooked = sum(e.prompt for e in log if e.fault in worked[1:])
     unbooked += sum(e.prompt for e in engine.log if e.key in probes and e.fault in worked)
-    # A call whose engine did not say who it is was never sent, and failed all the same.
+    # Failures of asking who answers are no call's; a call that met one may have gone unsent.
     refused = sum(e.fault is not None for e in engine.log if e.key in probes)
     # A reset of a connection that was used before is sent again at once, and is no try.
     unseen, unsent = unbooked_tries(seen, booked)
@@ -121,9 +121,7 @@ async def one_fault(dialect: str, fault: Any, problems: int, patience: float) ->
         "requests": len(log),
         "injected": injected,
         "samples_failed": sum(record.failed is not None for record in records),
-        "log_and_journal_agree": unsent <= refused
-        if fault == "reset"
-        else not unseen and unsent == refused,
+        "log_and_journal_agree": unsent <= refused and (fault == "reset" or not unseen),
         "log_and_ledger_agree": faults == injected + unsent - unseen.total()
         and calls == len(log) - injected,
         "counters_and_ledger_agree": sum(a.totals.prompt_tokens for a in accounts) + unbooked
