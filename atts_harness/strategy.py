@@ -47,6 +47,7 @@ __all__ = [
     "Context",
     "Generation",
     "Group",
+    "MakeStrategy",
     "Outcome",
     "Problem",
     "RoleClient",
@@ -369,3 +370,7 @@ class Strategy(Protocol):
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
         ...
+
+
+MakeStrategy = Callable[[Mapping[str, Any], Mapping[str, Any]], Strategy]
+"""From generation settings and provenance (what a bank must agree with) to a strategy."""

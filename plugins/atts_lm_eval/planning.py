@@ -6,51 +6,22 @@ are the same request object several times over; they are numbered here in the or
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from atts_harness import plugins
-from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.generation import all_settings
-from atts_harness.grading.extraction import Kind, has_answer
-from atts_harness.journal.hashing import prompt_hash
+from atts_harness.grading.extraction import Kind
+from atts_harness.message import Message
 from atts_harness.neutral import logger
 from atts_harness.records import SampleId
-from atts_harness.settings import Settings, TaskSampling
-from atts_harness.strategy import Group, Problem, Sample, Strategy
-from atts_harness.transcript import Message, Prompt
-from atts_lm_eval.prompts import ChatPrompt, framing, messages_of
+from atts_harness.running.problems import BUDGET, Terms, framing, make_problem, terms_of
+from atts_harness.settings import Settings
+from atts_harness.strategy import Group, MakeStrategy, Sample, Strategy
+from atts_lm_eval.prompts import ChatPrompt, messages_of
 from atts_lm_eval.wording import wording_of
 
 log = logger("lm_eval.atts")
-
-MakeStrategy = Callable[[Mapping[str, Any], Mapping[str, Any]], Strategy]
-
-BUDGET = "max_gen_toks"
-# What other lm-eval models call the budget, in the order in which lm-eval prefers them.
-BUDGET_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
-# Settings of other models that some tasks carry; harmless at these values, refused at others.
-NEUTRAL = {
-    "num_beams": 1,
-    "n": 1,
-    "repetition_penalty": 1,
-    "frequency_penalty": 0,
-    "presence_penalty": 0,
-}
-
-
-@dataclass(frozen=True)
-class TaskSettings:
-    """A task's `generation_kwargs`, checked.
-
-    Attributes:
-        until: strings that end a sample.
-        values: sampling, budget and strategy options, as given.
-    """
-
-    until: tuple[str, ...] = ()
-    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,37 +35,6 @@ class Plan:
 
     groups: tuple[Group, ...]
     order: tuple[SampleId, ...]
-
-
-def task_settings(task: str, given: Mapping[str, Any]) -> TaskSettings:
-    """Check a task's `generation_kwargs` (lm-eval has put `--gen_kwargs` into them).
-
-    Options of strategies that do not run are let through: a task sets them for whoever has them.
-
-    Raises:
-        SettingError: a value that cannot be used.
-        UnknownSettingError: a key that nobody knows; names the nearest.
-    """
-    where = f"generation_kwargs of {task}"
-    values = {k: v for k, v in given.items() if v is not None}
-    until = values.pop("until", [])
-    stops = [until] if isinstance(until, str) else until
-    if not isinstance(stops, Sequence) or not all(isinstance(stop, str) for stop in stops):
-        raise SettingError(f"{where}: until must be a text or a list of texts (got {until!r})")
-    for alias in BUDGET_ALIASES:
-        if alias in values:
-            values.setdefault(BUDGET, values[alias])
-            del values[alias]
-    for name, neutral in NEUTRAL.items():
-        if name in values and values.pop(name) != neutral:
-            raise SettingError(f"{where}: {name} is not supported; leave it out or at {neutral}")
-    known = {BUDGET, *TaskSampling.__struct_fields__}
-    for strategy in plugins.strategies().values():
-        known.update(strategy.value.Options.__struct_fields__)
-    for name in values:
-        if name not in known:
-            raise UnknownSettingError(name, [*known, "until"], where=where)
-    return TaskSettings(tuple(dict.fromkeys(stop for stop in stops if stop)), values)
 
 
 def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeStrategy) -> Plan:
@@ -119,7 +59,7 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
         task = request.task_name if request.idx == 0 else f"{request.task_name}#{request.idx}"
         key = (task, documents[request.task_name, request.doc_id])
         if key not in asked:
-            asked[key] = (_messages(context, task, key[1]), kwargs, _kind(request.doc))
+            asked[key] = (messages_of(context), kwargs, _kind(request.doc))
             by_problem[key] = []
         sample = SampleId(*key, len(by_problem[key]))
         by_problem[key].append(sample)
@@ -127,17 +67,17 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
     if not all(isinstance(request.args[0], ChatPrompt) for request in requests):
         _say_once_that_prompts_are_raw()
 
-    checked: dict[str, TaskSettings] = {}
+    checked: dict[str, Terms] = {}
     strategies: dict[str, Strategy] = {}
     groups: list[Group] = []
     for (task, doc), (messages, given, kind) in asked.items():
         if task not in checked:
-            checked[task] = task_settings(task, given)
+            checked[task] = terms_of(given, f"generation_kwargs of {task}")
             worded = wording_of(task.partition("#")[0])
             provenance = {"task": task, "prompt": framing(messages), "wording": worded}
             strategies[task] = make_strategy(checked[task].values, provenance)
             _log_settings(task, checked[task], settings)
-        problem = _problem(task, doc, messages, checked[task], settings, kind)
+        problem = make_problem(task, doc, messages, checked[task], settings, kind)
         samples = tuple(Sample(id_, problem) for id_ in by_problem[task, doc])
         groups.append(Group(problem, samples, strategies[task]))
     return Plan(tuple(groups), tuple(order))
@@ -169,35 +109,6 @@ def _kind(doc: Any) -> Kind:
     return "choice" if said == "choice" else "maths"
 
 
-def _problem(
-    task: str,
-    doc: int,
-    messages: tuple[Message, ...],
-    own: TaskSettings,
-    settings: Settings,
-    kind: Kind,
-) -> Problem:
-    options = settings.options(own.values)
-    return Problem(
-        task=task,
-        doc=doc,
-        prompt=Prompt(messages),
-        until=own.until,
-        answered=has_answer if options.stop_at_answer else None,
-        max_tokens=settings.max_tokens(own.values),
-        prompt_hash=prompt_hash(messages),
-        sampling=settings.sampling(own.values),
-        kind=kind,
-    )
-
-
-def _messages(context: str, task: str, doc: int) -> tuple[Message, ...]:
-    messages = messages_of(context)
-    if not any(message.content.strip() for message in messages if message.role != "system"):
-        raise SettingError(f"task {task}: the prompt of document {doc} is empty")
-    return messages
-
-
 _said: set[str] = set()
 
 
@@ -210,7 +121,7 @@ def _say_once_that_prompts_are_raw() -> None:
         )
 
 
-def _log_settings(task: str, own: TaskSettings, settings: Settings) -> None:
+def _log_settings(task: str, own: Terms, settings: Settings) -> None:
     """Say what is used, and where a model argument wins over the task."""
     options = settings.options(own.values)
     used = {name: getattr(options, name) for name in options.__struct_fields__}

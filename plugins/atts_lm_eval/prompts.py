@@ -7,7 +7,6 @@ with its own template when the run begins.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -38,9 +37,3 @@ def messages_of(context: str) -> tuple[Message, ...]:
     if isinstance(context, ChatPrompt):
         return context.messages
     return (Message("user", context),)
-
-
-def framing(messages: Sequence[Message]) -> str:
-    """Digest of a prompt's frame: the roles in their order and the system's words."""
-    common = [(m.role, m.content if m.role == "system" else "") for m in messages]
-    return hashlib.blake2b(json.dumps(common).encode(), digest_size=8).hexdigest()

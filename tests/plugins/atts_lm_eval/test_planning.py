@@ -1,9 +1,9 @@
 """From lm-eval's requests to problems and samples, and from `generation_kwargs` to settings."""
 
 import pytest
-from atts_lm_eval.planning import document_ids, make_plan, task_settings
+from atts_lm_eval.planning import document_ids, make_plan
 
-from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.errors import SettingError
 from atts_harness.records import SampleId
 from atts_harness.settings import parse_settings
 from atts_harness.strategy import RunInfo
@@ -74,39 +74,14 @@ def test_a_number_that_names_no_document_is_not_used(ask, ids):
     assert document_ids(requests) == {("sums", 0): 0, ("sums", 1): 1}
 
 
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [(None, ()), ("Q:", ("Q:",)), (["\n\n", "", "Q:", "Q:"], ("\n\n", "Q:")), ([], ())],
-)
-def test_until_is_a_text_or_texts(pair, given, expected):
-    assert task_settings("t", {"until": given}).until == expected
-
-
-@pytest.mark.parametrize("until", [3, [3], {"a": 1}])
-def test_until_of_another_type_is_refused(pair, until):
-    with pytest.raises(SettingError, match="generation_kwargs of t: until must be a text"):
-        task_settings("t", {"until": until})
-
-
-def test_other_models_names_of_the_budget_are_understood(pair):
-    assert task_settings("t", {"max_new_tokens": 9}).values == {"max_gen_toks": 9}
-    assert task_settings("t", {"max_tokens": 9, "max_gen_toks": 5}).values == {"max_gen_toks": 5}
-
-
 def test_options_of_other_strategies_are_let_through(plan, ask):
     (group,) = plan([ask(rate=0.3, turn_stop="\n\n")], strategy="target-only").groups
     assert not hasattr(group.strategy.options, "rate")
 
 
-def test_an_unknown_setting_names_the_nearest(pair):
-    with pytest.raises(UnknownSettingError, match=r"generation_kwargs of t: .*did you mean turns"):
-        task_settings("t", {"turn": 3})
-
-
-def test_settings_of_other_models_must_be_neutral(pair):
-    assert task_settings("t", {"num_beams": 1, "repetition_penalty": 1.0}).values == {}
-    with pytest.raises(SettingError, match="num_beams is not supported"):
-        task_settings("t", {"num_beams": 4})
+def test_settings_that_nobody_knows_name_their_task(plan, ask):
+    with pytest.raises(SettingError, match=r"generation_kwargs of sums: .*did you mean turns"):
+        plan([ask(turn=3)])
 
 
 @pytest.mark.parametrize(
