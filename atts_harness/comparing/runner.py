@@ -27,6 +27,7 @@ from atts_harness.comparing.rounds import next_round
 from atts_harness.comparing.servers import POLL_SECONDS, Servers
 from atts_harness.comparing.show import Show
 from atts_harness.comparing.status import CELL, CellStatus, Folder, State, Status
+from atts_harness.comparing.watch import Watch
 from atts_harness.errors import SAMPLES_FAILED, AttsError, UnknownSettingError
 from atts_harness.framework import EvalFramework
 from atts_harness.launcher import Command, Job, Launcher
@@ -90,9 +91,11 @@ class Runner:
         Raises:
             RunDirError: the status cannot be written.
         """
-        with handled(self._stop, self._show.say) as self.signals:
+        with handled(self._stop, self._show.say) as self.signals, self._show.watching():
             try:
                 while self._advance():
+                    if self._show.wants_progress:
+                        self._show.progress(self._progress())
                     time.sleep(POLL_SECONDS)
             except KeyboardInterrupt:  # the second signal
                 for running in self._running.values():
@@ -117,6 +120,15 @@ class Runner:
         for pair in self._servers.keys() - pairs:
             self._servers.pop(pair).stop()
         return bool(pairs)
+
+    def _progress(self) -> list[str]:
+        """A line for each cell that runs and of which something is known."""
+        return [
+            f"{running.cell.name}: {what}{told}"
+            for running in self._running.values()
+            for what, watch in running.watched
+            if (told := watch.line())
+        ]
 
     def _startable(self) -> Iterator[Cell]:
         """Cells that may start now: not too many of a pair, nor pairs, and what they need ended."""
@@ -217,8 +229,10 @@ class Runner:
             known.command = shlex.join(["atts", *arguments])
             self._folder.write(self._status)
             job = self._launch(cell, known, arguments, folder, reads)
+            running.watched = [("", Watch(folder))]
             began = time.monotonic()
             status = yield from self._ended(running, job)
+            running.watched = []
             running.seconds += time.monotonic() - began
             if until is None or status or self.signals:
                 return status
@@ -247,7 +261,9 @@ class Runner:
             bank.parent.mkdir(parents=True, exist_ok=True)
             arguments = calibrations.calibrate_command(cell, self._plan, bank, servers)
             self._banks[made.bank] = self._launch(cell, known, arguments, bank.parent)
+            running.watched = [("calibration: ", Watch(self._path(made.run_dir)))]
         status = yield from self._ended(running, self._banks[made.bank])
+        running.watched = []
         if mine:
             known.calibration.seconds += time.monotonic() - began
             del self._banks[made.bank]
@@ -334,6 +350,7 @@ class _Running:
         self.steps: Steps
         self.job: Job | None = None
         self.seconds = 0.0
+        self.watched: list[tuple[str, Watch]] = []
 
 
 def aside(folder: Path) -> Path:

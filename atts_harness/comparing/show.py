@@ -1,10 +1,17 @@
-"""What people see of a comparison: a line as each cell starts and ends, and a table."""
+"""What people see of a comparison: a line as each cell starts and ends, and a table.
+
+While cells run, a terminal shows a line for each of them below the others, and keeps it up to
+date; elsewhere the same lines are printed now and then.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -13,6 +20,8 @@ from atts_harness.comparing.status import CellStatus, Status
 from atts_harness.running.progress import clock
 
 PLAIN_WIDTH = 140
+LINES_SECONDS = 30.0
+LIVE_SECONDS = 1.0
 STYLES = {
     "done": "green",
     "failed": "bold red",
@@ -36,6 +45,36 @@ class Show:
         self.console = console or make_console()
         self._total = total
         self._number = done
+        self._live: Live | None = None
+        self._shown = time.monotonic()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Show `progress` until the block ends."""
+        self._shown = time.monotonic()
+        if not self.console.is_terminal:
+            yield
+            return
+        with Live(console=self.console, auto_refresh=False, transient=True) as self._live:
+            try:
+                yield
+            finally:
+                self._live = None
+
+    @property
+    def wants_progress(self) -> bool:
+        """Whether it is time to show how far the cells are."""
+        pause = LIVE_SECONDS if self._live is not None else LINES_SECONDS
+        return time.monotonic() - self._shown >= pause
+
+    def progress(self, lines: Sequence[str]) -> None:
+        """How far things are that run now, in place of what the last call said."""
+        self._shown = time.monotonic()
+        if self._live is not None:
+            self._live.update(Group(*(Text(line, style="cyan") for line in lines)), refresh=True)
+            return
+        for line in lines:
+            self._line(line)
 
     def say(self, text: str) -> None:
         """A line of its own."""

@@ -22,6 +22,7 @@ from atts_harness import neutral
 from atts_harness.differences import brief
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
+from atts_harness.journal.filesystem import file_system
 from atts_harness.journal.identity import differences, warnings
 from atts_harness.journal.plan import Planned
 from atts_harness.journal.rows import OF_SAMPLE, Rows
@@ -57,6 +58,7 @@ class RunDirectory:
         except OSError as error:
             raise schema.explain(error, path) from error
         try:
+            _warn_of_network(path)
             if resume:
                 self._check_version()
             else:
@@ -206,6 +208,13 @@ class RunDirectory:
                     old.rename(self.path / f"journal-{number}.sqlite3{suffix}")
         except OSError as error:
             raise schema.explain(error, self.database) from error
+
+
+def _warn_of_network(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        found = file_system(path)
+        if found.lasting == "network":
+            logger.warning("run_dir: %s lies on %s; %s", path, found, found.remedy)
 
 
 def _lock(path: Path) -> IO[str]:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
 
-Urls = Annotated[list[str], typer.Argument(help="addresses of running servers")]
 Settings = Annotated[
     list[str],
     typer.Argument(
@@ -57,19 +56,30 @@ def serve_models(
 
 
 def doctor(
-    urls: Urls,
+    targets: Annotated[
+        list[str], typer.Argument(help="addresses of running servers, and run directories")
+    ],
     backend: Backend = None,
     tokenizer: Tokenizer = None,
     max_length: MaxLength = None,
     headers_env: HeadersEnv = None,
     timeout: Timeout = 60.0,
 ) -> None:
-    """Examine running servers: what they are, what they can do, and what to do about it."""
+    """Examine servers and run directories: what they are, and what to do about it.
+
+    A server that runs says what it is and what it can do; of a folder it is said on what file
+    system it lies, and what that means for a journal in it.
+    """
+    from atts_harness.engines.doctor.folders import is_folder
+
     given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
     given |= {"headers_env": headers_env, "timeout": timeout}
     worst = 0
-    for url in urls:
-        worst |= asyncio.run(_doctor(url, backend, given))
+    for target in targets:
+        if is_folder(target):
+            worst |= _look_at(Path(target))
+        else:
+            worst |= asyncio.run(_doctor(target, backend, given))
     raise typer.Exit(worst)
 
 
@@ -204,6 +214,17 @@ def _check_servable(role: str, given: Mapping[str, Any]) -> None:
     url = next((key for key in ("url", f"{role}_url") if key in given), None)
     if url is not None:
         raise SettingError(f"{url}: this command starts servers; leave it out")
+
+
+def _look_at(folder: Path) -> int:
+    from atts_harness.engines.doctor.folders import examine_folder
+
+    typer.secho(plain(str(folder)), bold=True)
+    failed = 0
+    for finding in examine_folder(folder):
+        failed |= finding.level == "error"
+        _show(finding)
+    return failed
 
 
 async def _doctor(url: str, name: str | None, given: Mapping[str, Any]) -> int:

@@ -1,17 +1,20 @@
 """Cells run one after the other; each is a small script here in place of lm-eval."""
 
+import io
 import json
 import os
 import signal
+import sqlite3
 import sys
 import threading
 import time
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from atts_harness import cli, plugins
-from atts_harness.comparing import local, runner
+from atts_harness.comparing import local, runner, show
 from atts_harness.errors import (
     SAMPLES_FAILED,
     RunDirError,
@@ -21,6 +24,7 @@ from atts_harness.errors import (
 )
 from atts_harness.framework import EvalFramework, Outcome
 from atts_harness.hookspecs import hookimpl
+from atts_harness.journal import schema
 from atts_harness.launcher import Launcher
 
 PLAN = """\
@@ -478,3 +482,30 @@ def test_a_plan_that_asks_for_the_impossible_is_one_line(compare, place):
     (place / "plan.yaml").write_text("until: {half_width: 0}\n" + PLAN)
     with pytest.raises(SettingError, match="half_width"):
         compare()
+
+
+def test_a_cell_that_runs_is_not_silent(compare, place, monkeypatch):
+    monkeypatch.setattr(show, "LINES_SECONDS", 0.0)
+    folder = place / "out" / "cells" / "sums" / "pair" / "draft-only"
+    folder.mkdir(parents=True)
+    with sqlite3.connect(folder / schema.JOURNAL, isolation_level=None) as connection:
+        schema.create(connection)
+        for doc in range(4):
+            row = schema.sealed(("sums", doc, 0, "prompt", 8, None))
+            connection.execute(schema.INSERT["planned"], row)
+    result = compare()
+    assert result.exit_code == 0
+    assert "sums/pair/draft-only: 0/4 samples" in result.output.splitlines()
+
+
+def test_a_terminal_shows_what_runs_below_the_lines():
+    out = io.StringIO()
+    shown = show.Show(3, console=Console(file=out, force_terminal=True, width=60))
+    with shown.watching():
+        assert not shown.wants_progress  # it has only just begun
+        shown.progress(["a/b/c: 1/4 samples", "a/b/d: 0/4 samples"])
+        shown.say("something else")
+    text = out.getvalue()
+    assert "a/b/c: 1/4 samples" in text
+    assert text.index("something else") > text.index("a/b/d: 0/4 samples")
+    assert text.endswith("\x1b[?25h\r\x1b[1A\x1b[2K\x1b[1A\x1b[2K")  # and takes them away

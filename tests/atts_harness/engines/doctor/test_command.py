@@ -12,8 +12,10 @@ from atts_harness.engines import managed
 from atts_harness.engines.doctor import command as commands
 from atts_harness.engines.doctor import flashinfer
 from atts_harness.engines.doctor.finding import Finding
+from atts_harness.engines.doctor.folders import is_folder
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.hookspecs import hookimpl
+from atts_harness.journal import filesystem
 from atts_harness.testing import mock_plugin
 
 
@@ -44,6 +46,32 @@ def test_a_backend_that_does_not_exist(atts):
     result = atts("doctor", "http://127.0.0.1:1", "--backend", "vlm")
     assert isinstance(result.exception, UnknownSettingError)
     assert "vllm" in str(result.exception)
+
+
+def test_a_doctor_looks_at_folders_too(atts, tmp_path, monkeypatch):
+    table = tmp_path / "mounts"
+    table.write_text("1 0 8:1 / / rw - xfs /dev/a rw\n2 1 0:1 / /proc rw - nfs4 host:/x rw\n")
+    monkeypatch.setattr(filesystem.file_system, "__defaults__", (table,))
+    result = atts("doctor", str(tmp_path), str(tmp_path / "run"))
+    assert result.exit_code == 0
+    assert "ok      file system: xfs, mounted on /: a disk of this machine" in result.output
+    assert result.output.count("GiB free") == 2
+    result = atts("doctor", "/proc/run")
+    assert result.exit_code == 1
+    assert "error   file system: nfs4, mounted on /proc: a network file system" in result.output
+    assert "-> use a run_dir on a disk of this machine" in result.output
+    (tmp_path / "file").touch()
+    assert error_of(atts("doctor", str(tmp_path / "file"))).endswith(
+        "is a file; give a run directory, or the URL of a server"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "folder"),
+    [("http://h:1", False), ("h:30000", False), ("runs/first", True), ("ray://h:1", False)],
+)
+def test_what_is_a_folder_and_what_a_server(given, folder):
+    assert is_folder(given) == folder
 
 
 class Careless:

@@ -1,0 +1,46 @@
+"""How far the running cells are: samples done and the time left, from their journals."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from atts_harness.journal.counts import Counts, counts
+from atts_harness.running.progress import clock
+
+
+@dataclass
+class Watch:
+    """Watches one run.
+
+    Attributes:
+        run_dir: the run's directory.
+        now: a clock, in seconds.
+    """
+
+    run_dir: Path
+    now: Callable[[], float] = time.monotonic
+    _first: tuple[float, Counts] | None = None
+
+    def line(self) -> str:
+        """Samples done, time left and failures in a few words; "" before anything is known.
+
+        The time left is at the pace since the first look: what an earlier start had finished
+        says nothing of it.
+        """
+        found = counts(self.run_dir)
+        if found is None:
+            return ""
+        now = self.now()
+        if self._first is None or found.done < self._first[1].done:
+            self._first = (now, found)
+        parts = [f"{found.done}/{found.total} samples"]
+        began, before = self._first
+        fresh = found.done - before.done
+        if fresh and found.done < found.total:
+            parts.append(f"{clock((now - began) / fresh * (found.total - found.done))} left")
+        if found.failed:
+            parts.append(f"{found.failed} failed")
+        return ", ".join(parts)
