@@ -37,10 +37,13 @@ class Hooks:
         running: how many requests the engine computes now.
         refusals: for each shape of error body, a call that provokes it. It has to raise an error
             of `atts_harness.errors`.
+        notices_within: seconds after which the engine looks whether somebody still waits for a
+            reply, where it learns of a cancelled request in no other way.
     """
 
     running: Callable[[], Awaitable[int]] | None = None
     refusals: Mapping[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
+    notices_within: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ from atts_sglang.options import PYTHON_VARIABLE, SGLangOptions
 # A cache of this size holds the contexts of a small run; without a bound SGLang takes most of the
 # machine's memory, which on a CPU is everybody's.
 CPU_CACHE_TOKENS = 65536
+# Seconds after which the server looks for dropped connections: whole ones, 4 by default. A request
+# that waits in its queue, of a client that was killed, is noticed in no other way.
+LOOK_VARIABLE, LOOK_SECONDS = "SGLANG_REQUEST_STATE_WAIT_TIMEOUT", 1
 # When both servers share a device and nothing is known of the models' sizes.
 SHARED_FRACTION = {"draft": 0.25, "target": 0.6}
 
@@ -56,6 +59,7 @@ def launch(spec: BackendSpec[SGLangOptions]) -> Launch:
     env = {
         "SGLANG_RETURN_ORIGINAL_LOGPROB": "1",
         "SGLANG_TIMEOUT_KEEP_ALIVE": str(KEPT_OPEN_SECONDS),
+        LOOK_VARIABLE: str(LOOK_SECONDS),
     }
     share: Share | None = None
     usual: dict[str, Any] = {

@@ -33,6 +33,7 @@ def hooks(backend):
             "detail": provoke("GET", "/no/such/route", None),
         }
         route, pattern = "/metrics", rb"^vllm:num_requests_(?:running|waiting)\{.*\} (\S+)$"
+        notices_within = 0.0  # it waits for the connection's end beside each reply
     else:
         refusals = {
             "error.message": provoke("POST", "/generate", b'{"input_ids": []}'),
@@ -45,6 +46,9 @@ def hooks(backend):
             "detail": provoke("GET", "/no/such/route", None),
         }
         route, pattern = "/v1/loads", rb'"num_(?:running|waiting)_reqs":\s*(\d+)'
+        # Only the engine's own backend tells it which request to abort. Twice: the look may have
+        # been just before, and then the scheduler has to be told.
+        notices_within = 2.0 * int(backend.server.launch.env["SGLANG_REQUEST_STATE_WAIT_TIMEOUT"])
 
     async def running():
         told = await backend.http.exchange("GET", route)
@@ -52,7 +56,7 @@ def hooks(backend):
         assert found
         return int(sum(map(float, found)))
 
-    return Hooks(running=running, refusals=refusals)
+    return Hooks(running=running, refusals=refusals, notices_within=notices_within)
 
 
 @pytest.mark.parametrize("name", cases(settings()["left_out"]))

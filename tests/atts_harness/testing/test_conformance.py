@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -360,6 +361,19 @@ class RunsOn(Wrong):
         return await asyncio.shield(task)
 
 
+class LooksForCallers(Wrong):
+    """An engine that sees only by looking for it, a while later, that nobody waits any more."""
+
+    async def generate(self, request: GenerateRequest) -> GenerateReply:
+        task = asyncio.ensure_future(super().generate(request))
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            asyncio.get_running_loop().call_later(0.5, task.cancel)
+            raise
+
+
 class CancelsNeighbours(Wrong):
     """Cancelling one request ends the others."""
 
@@ -455,6 +469,21 @@ def test_wrong_backend_fails(
 
 def test_every_case_has_a_backend_that_fails_it() -> None:
     assert {name for _, cases in FAULTS for name in cases} == set(all_cases())
+
+
+def test_an_engine_that_looks_for_dropped_connections_has_its_time(
+    folder: Path, reference: TransformersReference
+) -> None:
+    async def run() -> None:
+        async with opened(folder) as inner:
+            backend = LooksForCallers(inner)
+            hooks = dataclasses.replace(hooks_for(backend), notices_within=60.0)
+            results = await run_conformance(
+                backend, reference, hooks=hooks, only=["cancellation_frees"]
+            )
+            assert [r.status for r in results] == ["passed"], describe(results)
+
+    asyncio.run(run())
 
 
 def test_cases_that_do_not_apply_are_skipped(

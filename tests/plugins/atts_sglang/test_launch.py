@@ -54,6 +54,12 @@ def test_it_does_not_close_connections_that_the_run_still_uses(gpus, tmp_path):
     assert float(plan(tmp_path).env["SGLANG_TIMEOUT_KEEP_ALIVE"]) >= 600
 
 
+def test_it_soon_notices_that_a_client_is_gone(gpus, tmp_path):
+    gpus("0")
+    looks = plan(tmp_path).env["SGLANG_REQUEST_STATE_WAIT_TIMEOUT"]
+    assert 0 < int(looks) < 4  # read as a whole number; 0 would be looking all the time
+
+
 def test_a_single_device_is_shared(gpus, tmp_path):
     gpus("0")
     other = BackendSpec("sglang", "org/other", SGLangOptions(), "target")
