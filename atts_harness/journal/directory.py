@@ -20,10 +20,11 @@ from typing import IO, Any, TypeVar
 
 from atts_harness import neutral
 from atts_harness.differences import brief
-from atts_harness.errors import JournalMismatchError, RunDirError
+from atts_harness.errors import JournalMismatchError, RunDirError, SettingError
 from atts_harness.journal import schema
 from atts_harness.journal.filesystem import file_system
 from atts_harness.journal.identity import differences, warnings
+from atts_harness.journal.mirror import Mirror, Recorder, closed, mirror_of
 from atts_harness.journal.plan import Planned
 from atts_harness.journal.rows import OF_SAMPLE, Rows
 from atts_harness.journal.sqlite import SqliteJournal, check_plan, connect
@@ -43,14 +44,16 @@ class RunDirectory:
     Args:
         path: made if it is not there.
         resume: continue the journal in it; else set it aside.
+        mirrored: keep to the mirror that a launcher announced for it, if one did.
 
     Raises:
-        RunDirError: not a directory, no permission, no space, another run is using it, or it
-            belongs to another version.
+        RunDirError: not a directory, no permission, no space, another run is using it, it
+            belongs to another version, or its mirror cannot be reached.
     """
 
-    def __init__(self, path: Path, *, resume: bool = True) -> None:
+    def __init__(self, path: Path, *, resume: bool = True, mirrored: bool = True) -> None:
         self.path = path
+        self._mirror: Mirror | None = None
         self._session: int | None = None
         try:
             make_folder(path, link=True)
@@ -59,6 +62,11 @@ class RunDirectory:
             raise schema.explain(error, path) from error
         try:
             _warn_of_network(path)
+            self._mirror = mirror_of(path) if mirrored else None
+            if self._mirror is not None:
+                if not resume:
+                    raise SettingError("resume: false is not for a run whose journal is mirrored")
+                self._mirror.fetch(self.database)
             if resume:
                 self._check_version()
             else:
@@ -71,6 +79,20 @@ class RunDirectory:
     def database(self) -> Path:
         """The journal's file."""
         return self.path / schema.JOURNAL
+
+    def prepare(self) -> None:
+        """Lay out a journal where there is none.
+
+        Raises:
+            RunDirError: it cannot be written.
+        """
+        try:
+            os.close(append_to(self.database))  # SQLite's other files get its mode
+            with contextlib.closing(connect(self.database)) as connection:
+                if schema.is_empty(connection):
+                    schema.create(connection)
+        except (OSError, *schema.UNREADABLE) as error:
+            raise schema.explain(error, self.database) from error
 
     def recorded(self) -> RunRecord | None:
         """What the directory's run is; None before it has begun.
@@ -123,11 +145,9 @@ class RunDirectory:
             return found
 
         try:
-            os.close(append_to(self.database))  # SQLite's other files get its mode
-            with contextlib.closing(connect(self.database)) as connection:
-                if schema.is_empty(connection):
-                    schema.create(connection)
-            return SqliteJournal(self.database, self._changed(begin))
+            if self._mirror is None:  # else the mirror's copy is laid out already
+                self.prepare()
+            return SqliteJournal(self.database, self._changed(begin), self._mirror)
         except (OSError, *schema.UNREADABLE) as error:
             raise schema.explain(error, self.database) from error
 
@@ -140,14 +160,16 @@ class RunDirectory:
         if not self.database.exists():  # connecting would make another one
             raise RunDirError(f"run_dir: {self.database} is no longer there")
         try:
-            with contextlib.closing(connect(self.database)) as connection:
-                rows = Rows(connection, self.database)
-                for row in rows.rows("sessions", "WHERE number = ?", (self._session,)):
-                    ended = (*row[:4], state, schema.encode(dict(summary)))
-                    connection.execute("DELETE FROM sessions WHERE number = ?", (self._session,))
-                    connection.execute(schema.INSERT["sessions"], schema.sealed(ended))
+            self._changed(lambda connection, _: self._end(connection, state, summary))
         except schema.UNREADABLE as error:
             raise schema.explain(error, self.database) from error
+
+    def _end(self, connection: sqlite3.Connection, state: str, summary: Mapping[str, Any]) -> None:
+        rows = Rows(connection, self.database)
+        for row in list(rows.rows("sessions", "WHERE number = ?", (self._session,))):
+            ended = (*row[:4], state, schema.encode(dict(summary)))
+            connection.execute("DELETE FROM sessions WHERE number = ?", (self._session,))
+            connection.execute(schema.INSERT["sessions"], schema.sealed(ended))
 
     def upgrade(self) -> bool:
         """Bring the journal to this release's layout; whether there was anything to do.
@@ -167,7 +189,7 @@ class RunDirectory:
 
     def _changed(self, change: Callable[[sqlite3.Connection, Path], T]) -> T:
         try:
-            with contextlib.closing(connect(self.database)) as connection:
+            with contextlib.closing(connect(self.database, Recorder)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     done = change(connection, self.database)
@@ -175,12 +197,15 @@ class RunDirectory:
                     connection.execute("ROLLBACK")
                     raise
                 connection.execute("COMMIT")
+                if self._mirror is not None:
+                    self._mirror.commit(connection.changes)
                 return done
         except schema.UNREADABLE as error:
             raise schema.explain(error, self.database) from error
 
     def close(self) -> None:
         """Let another run have it."""
+        closed(self._mirror)
         _held.discard(self.path.resolve())
         self._lock.close()
 

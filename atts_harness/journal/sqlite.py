@@ -12,11 +12,12 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
 from atts_harness.journal.lost import FileWatch
+from atts_harness.journal.mirror import Mirror
 from atts_harness.journal.plan import Planned
 from atts_harness.journal.rows import OF_SAMPLE, Rows
 from atts_harness.records import (
@@ -42,10 +43,12 @@ class SqliteJournal:
     Args:
         path: of an existing database, of this release's layout.
         record: what is being run, as it stands in the database.
+        mirror: commits elsewhere, too; nothing is committed before it says so.
     """
 
-    def __init__(self, path: Path, record: RunRecord) -> None:
+    def __init__(self, path: Path, record: RunRecord, mirror: Mirror | None = None) -> None:
         self._path = path
+        self._mirror = mirror
         self._run = record
         self._reader = connect(path)
         self._recorded = Rows(self._reader, path)
@@ -221,15 +224,25 @@ class SqliteJournal:
             rows, self._rows = self._rows, []
             waiting, self._waiting = self._waiting, []
         try:
+            changes = [
+                (statement, schema.sealed(row) if sealed else tuple(row))
+                for statement, row, sealed in rows
+            ]
             with connection:  # one transaction: all of it or nothing
                 connection.execute("BEGIN")
-                for statement, row, sealed in rows:
-                    connection.execute(statement, schema.sealed(row) if sealed else row)
+                for statement, values in changes:
+                    connection.execute(statement, values)
         except schema.UNREADABLE as error:
             self._fail(watch.lost(connection) or schema.explain(error, self._path), waiting)
             return False
         if (lost := watch.lost(connection)) is not None:
             self._fail(lost, waiting)
+            return False
+        try:
+            if self._mirror is not None:
+                self._mirror.commit(changes)
+        except RunDirError as error:
+            self._fail(error, waiting)
             return False
         self._tell(waiting, None)
         return not closing
@@ -247,13 +260,24 @@ class SqliteJournal:
             self._loop.call_soon_threadsafe(_resolve, waiting, error)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+C = TypeVar("C", bound=sqlite3.Connection)
+
+
+@overload
+def connect(path: Path) -> sqlite3.Connection: ...
+@overload
+def connect(path: Path, factory: type[C]) -> C: ...
+def connect(
+    path: Path, factory: type[sqlite3.Connection] = sqlite3.Connection
+) -> sqlite3.Connection:
     """Open a database for this module's way of writing.
 
     Raises:
         sqlite3.Error: it cannot be opened.
     """
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection = sqlite3.connect(
+        path, isolation_level=None, check_same_thread=False, timeout=10, factory=factory
+    )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
