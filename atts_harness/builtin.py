@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from atts_harness.framework import CalibrationRun
     from atts_harness.launcher import Launcher
+    from atts_harness.results.foreign import PublishedFormat
 
 
 @hookimpl
@@ -28,6 +29,7 @@ def atts_cli(app: typer.Typer) -> None:
     from atts_harness.comparing.command import compare
     from atts_harness.conformal.command import calibrate_command
     from atts_harness.engines.doctor.command import add_commands
+    from atts_harness.importing.command import import_command
     from atts_harness.journal.command import repair, upgrade
     from atts_harness.ledger.command import show_ledger
 
@@ -39,6 +41,7 @@ def atts_cli(app: typer.Typer) -> None:
     app.command("ledger")(show_ledger)
     app.command("upgrade")(upgrade)
     app.command("repair")(repair)
+    import_command(app, _documents)
     calibrate_command(app, _calibrate)
     add_commands(app)
 
@@ -49,6 +52,14 @@ def atts_launchers() -> Iterable[Launcher]:
     from atts_harness.comparing.local import LocalLauncher
 
     return [LocalLauncher()]
+
+
+@hookimpl
+def atts_published() -> Iterable[PublishedFormat]:
+    """Result folders of the published ATTS code."""
+    from atts_harness.importing.atts import FORMAT
+
+    return [FORMAT]
 
 
 def _calibrate(run: CalibrationRun) -> str:

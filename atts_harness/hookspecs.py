@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from atts_harness.framework import EvalFramework
     from atts_harness.launcher import Launcher
     from atts_harness.records import CallRecord, DecisionRecord, RunRecord, SampleRecord
+    from atts_harness.results.foreign import PublishedFormat
     from atts_harness.results.values import ResultsFormat
     from atts_harness.strategy import Strategy
 
@@ -37,6 +38,7 @@ __all__ = [
     "atts_launchers",
     "atts_plans",
     "atts_presets",
+    "atts_published",
     "atts_read_results",
     "atts_registrations",
     "atts_run_finished",
@@ -118,6 +120,11 @@ def atts_cli(app: typer.Typer) -> None:
 @hookspec
 def atts_read_results() -> Iterable[ResultsFormat]:  # type: ignore[empty-body]
     """Formats in which other programs leave results, for `atts report` and `atts regrade`."""
+
+
+@hookspec
+def atts_published() -> Iterable[PublishedFormat]:  # type: ignore[empty-body]
+    """Shapes of folders in which published code leaves its results, for `atts import`."""
 
 
 @hookspec

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from atts_harness.backend import BackendKind, ServerKind
     from atts_harness.framework import EvalFramework
     from atts_harness.launcher import Launcher
+    from atts_harness.results.foreign import PublishedFormat
     from atts_harness.results.values import ResultsFormat
     from atts_harness.strategy import Strategy
 
@@ -123,6 +124,12 @@ def servers() -> dict[str, ServerKind]:
 def results_formats() -> list[ResultsFormat]:
     """Formats of results that can be read, in order of registration."""
     found = _collect("atts_read_results", lambda form: str(form.name), _check_results_format)
+    return [entry.value for entry in found.values()]
+
+
+def published_formats() -> list[PublishedFormat]:
+    """Shapes of published result folders that can be read, in order of registration."""
+    found = _collect("atts_published", lambda form: str(form.name), _check_published_format)
     return [entry.value for entry in found.values()]
 
 
@@ -315,6 +322,13 @@ def _check_results_format(value: Any) -> None:
 
     if not isinstance(value, ResultsFormat):
         raise TypeError("it is no ResultsFormat")
+
+
+def _check_published_format(value: Any) -> None:
+    from atts_harness.results.foreign import PublishedFormat
+
+    if not isinstance(value, PublishedFormat):
+        raise TypeError("it is no PublishedFormat")
 
 
 def _check_launcher(value: Any) -> None:

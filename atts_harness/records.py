@@ -305,6 +305,8 @@ class RunRecord(msgspec.Struct, kw_only=True):
         environment: versions of what matters.
         started_at: wall-clock time, ISO 8601, UTC.
         extractor: the `ModelIdentity` of the `llm` extractor; empty if there is none.
+        imported: the published program that made the run, where `atts import` brought it in: then
+            no calls, tokens and common clock are known. Empty for runs of ours.
     """
 
     schema: int = SCHEMA_VERSION
@@ -318,3 +320,4 @@ class RunRecord(msgspec.Struct, kw_only=True):
     environment: dict[str, str] = msgspec.field(default_factory=dict)
     started_at: str = ""
     extractor: dict[str, Any] = msgspec.field(default_factory=dict)
+    imported: str = ""

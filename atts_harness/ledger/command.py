@@ -89,6 +89,11 @@ def _facts(run: RecordedRun, summary: dict[str, Any]) -> list[str]:
     from atts_harness.identity import score_routes
 
     samples, missing = summary["samples"], len(run.missing())
+    if run.record.imported:
+        return [
+            f"{samples.get('finished', 0)} samples, {missing} missing; imported from "
+            f"{run.record.imported}: calls, tokens and total time were not recorded"
+        ]
     lines = [
         f"{samples.get('finished', 0)} samples finished, {samples.get('failed', 0)} failed, "
         f"{missing} missing, in {summary['seconds']:.1f} s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ from atts_harness.errors import SettingError
 from atts_harness.files import read_lines
 from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Sampled
+from atts_harness.records import DecisionRecord, SampleId, SampleRecord, SegmentRecord
 from atts_harness.results.golds import question_key, readable
 from atts_harness.results.values import Question, SavedQuestion, SavedTask
 
 PUBLISHED = "published"
 PUBLISHED_REGEX = "published_regex"
 MOST_REPEATS = 100_000
+RATE = 0.4
+"""Nominal rate of the published runs: percentile >= 0.6."""
 JOIN = "\n\n"
 """What the published code puts between two chunks."""
 
@@ -43,6 +47,7 @@ class Trace(msgspec.Struct, kw_only=True):
     gold: str | int | float | None = None
     answer: str | int | float | None = None
     answer_regex: str | int | float | None = None
+    duration_s: float | None = None
 
 
 def is_trace(row: Mapping[str, Any]) -> bool:
@@ -71,6 +76,64 @@ def trace_text(turns: Iterable[TraceTurn]) -> str:
     """A sample's transcript as the published code joined it: a blank line between all chunks."""
     chunks = [text for turn in turns for text in (turn.draft, turn.target) if text is not None]
     return JOIN.join(chunks)
+
+
+def record_of(trace: Trace, task: str, rate: float | None = RATE) -> SampleRecord:
+    """A published sample as a record of ours.
+
+    The recorded p-value is 1 - percentile (what `rule=reference` records), the threshold the rate;
+    the bank's size was not recorded, nor were token counts. A perplexity of 0 is what the published
+    code wrote for a score that had failed; it accepted such a turn.
+
+    Raises:
+        SettingError: a perplexity without a percentile.
+    """
+    id_ = SampleId(task, trace.question_index, trace.repeat)
+    segments: list[SegmentRecord] = []
+    for turn in trace.turns:
+        for author, kind, text in (
+            ("draft", "draft", turn.draft),
+            ("target", "takeover", turn.target),
+        ):
+            if text is None:
+                continue
+            if segments:
+                segments.append(_segment("strategy", "inserted", JOIN, turn.turn))
+            segments.append(_segment(author, kind, text, turn.turn))
+    answers = {PUBLISHED: _answer(trace.answer)}
+    if trace.answer_regex is not None:
+        answers[PUBLISHED_REGEX] = _answer(trace.answer_regex)
+    return SampleRecord(
+        id=id_,
+        strategy="atts",
+        text="".join(segment.text for segment in segments),
+        finish="strategy",
+        segments=segments,
+        decisions=[_decision(id_, turn, rate) for turn in trace.turns if turn.ppl is not None],
+        turns=len(trace.turns),
+        ended=trace.duration_s or 0.0,
+        answers=answers,
+    )
+
+
+def _segment(author: str, kind: str, text: str, turn: int) -> SegmentRecord:
+    return SegmentRecord(author=author, text=text, tokens=0, turn=turn, kind=kind, ending="length")
+
+
+def _decision(sample: SampleId, turn: TraceTurn, rate: float | None) -> DecisionRecord:
+    if turn.ppl is None or turn.percentile is None or not turn.ppl >= 0:
+        raise SettingError(f"sample {sample} turn {turn.turn}: a perplexity without a percentile")
+    failed = turn.ppl == 0
+    return DecisionRecord(
+        sample=sample,
+        turn=turn.turn,
+        takeover=turn.target is not None,
+        reason="score-failed" if failed else "p-value",
+        nonconformity=None if failed else math.log(turn.ppl),
+        p_value=None if failed else 1.0 - turn.percentile,
+        threshold=rate,
+        bank="marginal",
+    )
 
 
 def saved(path: Path) -> SavedTask:

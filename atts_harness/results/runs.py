@@ -7,11 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from atts_harness.errors import SettingError
+from atts_harness.files import decode, read_lines
 from atts_harness.grading.grade import Sampled
 from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.records import SampleRecord
 from atts_harness.results.golds import Documents, golds_of, matched, question_key, question_text
 from atts_harness.results.values import Question, SavedQuestion, SavedTask
+
+DOCUMENTS = "documents.jsonl"
+"""In an imported run: its questions with their golds, a line each, in the form of a task's."""
+
+
+def own_documents(path: Path) -> Documents | None:
+    """The documents that lie in a run directory; None where it has none, as runs of ours.
+
+    Raises:
+        SettingError: when they are asked for and cannot be read.
+    """
+    file = path / DOCUMENTS
+    if not file.is_file():
+        return None
+    return lambda _task: [
+        decode(line, dict[str, Any], f"{file}: line {number}") for number, line in read_lines(file)
+    ]
 
 
 def tasks_of(path: Path, documents: Documents | None) -> list[SavedTask]:
@@ -25,6 +43,7 @@ def tasks_of(path: Path, documents: Documents | None) -> list[SavedTask]:
         SettingError: there are no documents, or they are not those that were run.
         RunDirError: there is no run, or it cannot be read.
     """
+    documents = own_documents(path) or documents
     if documents is None:
         raise SettingError(f"{path}: grading a run directory needs its tasks' documents")
     with open_run(path) as run:

@@ -22,7 +22,8 @@ def read_trace(path: Path, task: str | None = None) -> Trace:
         RunDirError: a run directory that cannot be read, or is not finished.
     """
     if path.is_file():
-        from atts_harness.analysis.audit.published import RATE, records_of
+        from atts_harness.analysis.audit.published import records_of
+        from atts_harness.results.published import RATE
 
         return trace_of_samples(
             records_of(path, task or "published"), task=task or "published", rate=RATE

@@ -17,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
 
@@ -37,6 +37,9 @@ from atts_harness.strategy import (
 )
 from atts_harness.tokenizer import Tokenizer
 from atts_harness.transcript import Message, Piece, Segment, Transcript, inserted
+
+if TYPE_CHECKING:
+    from atts_harness.results.foreign import PublishedFormat
 
 # What the published code takes for an answer, wherever it stands in a step.
 MARKERS = ("boxed", "Answer:", "ANSWER:")
@@ -315,3 +318,11 @@ def atts_presets() -> Iterable[Preset]:
             },
         )
     ]
+
+
+@hookimpl
+def atts_published() -> Iterable[PublishedFormat]:
+    """Result folders of the published code."""
+    from atts_specreason.published import FORMAT
+
+    return [FORMAT]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from atts_harness.hookspecs import Preset, hookimpl
 
 if TYPE_CHECKING:
+    from atts_harness.results.foreign import PublishedFormat
     from atts_harness.strategy import Strategy
 
 
@@ -37,3 +38,11 @@ def atts_presets() -> Iterable[Preset]:
             },
         )
     ]
+
+
+@hookimpl
+def atts_published() -> Iterable[PublishedFormat]:
+    """Result files of the published code."""
+    from atts_speculative_thinking.published import FORMAT
+
+    return [FORMAT]

@@ -24,9 +24,16 @@ def show_audit(
     force: Annotated[
         bool, typer.Option("--force", help="audit an unfinished run as far as it went; marked")
     ] = False,
+    bank: Annotated[
+        Path | None,
+        typer.Option(help="rank the run's scores against this bank again, and say what comes out"),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="plain data instead of tables")] = False,
 ) -> None:
     """Audit a run's takeover control: realised against nominal rates, and what they are worth."""
+    if bank is not None:
+        _show_reranking(run, bank, task, json)
+        return
     import msgspec
 
     from atts_harness import terminal
@@ -41,3 +48,27 @@ def show_audit(
     console = terminal.console()
     for found in audits:
         console.print(render(found))
+
+
+def _show_reranking(run: Path, bank: Path, task: str | None, json: bool) -> None:
+    import msgspec
+
+    from atts_harness import terminal
+    from atts_harness.analysis.audit.reranking import rerank_path
+
+    made = rerank_path(run, bank, task)
+    if json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n")
+    else:
+        console = terminal.console()
+        for one in made:
+            console.print(
+                f"{one.task}: {one.same} of {one.scored} decisions come out again, ranked against "
+                f"{one.size} scores of {one.bank}; {one.same_p_values} p-values are equal to the "
+                "last bit" + (f"; the first that differs: {one.first}" if one.first else ""),
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
+    if any(one.same != one.scored for one in made):
+        raise typer.Exit(1)

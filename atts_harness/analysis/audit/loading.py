@@ -8,12 +8,13 @@ from pathlib import Path
 
 from atts_harness.analysis.audit.audit import Audit, audit
 from atts_harness.analysis.audit.caveats import caveats_of
-from atts_harness.analysis.audit.published import RATE, grades_of, records_of
+from atts_harness.analysis.audit.published import grades_of, records_of
 from atts_harness.analysis.audit.turns import turns_of, turns_of_decisions
 from atts_harness.errors import SettingError
 from atts_harness.journal.reader import nominal_rate, open_run
 from atts_harness.records import SampleId
 from atts_harness.results.find import saved_tasks
+from atts_harness.results.published import RATE
 
 
 def audit_path(

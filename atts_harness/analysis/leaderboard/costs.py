@@ -118,7 +118,8 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Cos
         if ids is None or call.key.sample in ids:
             seen = True
             attend(pairs, call)
-    if not seen:
+    imported = bool(run.record.imported)
+    if not seen and not imported:
         raise SettingError(
             f"{run.path}: no ledger: the journal holds {found.samples} samples of {task} and no "
             "call"
@@ -128,14 +129,17 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Cos
     ordered = sorted(latencies)
     shared = tuple(t for t in sorted(run.record.tasks) if t != task)
     speed = _speed(found, run.record.settings, shared)
+    if imported:  # each sample has a clock of its own, if any
+        speed = msgspec.structs.replace(speed, makespan=None, samples_per_second=None)
+        ordered = ordered if any(ordered) else []
     rates = found.takeover
     return Costs(
         statistics=found,
         takeover=_rates(rates) if rates.decided_turns else None,
         speed=msgspec.structs.replace(
             speed,
-            latency_p50=nearest_rank(ordered, 50),
-            latency_p95=nearest_rank(ordered, 95),
+            latency_p50=nearest_rank(ordered, 50) if ordered else None,
+            latency_p95=nearest_rank(ordered, 95) if ordered else None,
             computing_over_waiting=computing / waiting if waiting > 0 else None,
         ),
         peak_kv=_peak_kv((engine, figures) for _, engine, figures in run.metrics()),

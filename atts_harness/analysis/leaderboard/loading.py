@@ -25,7 +25,7 @@ from atts_harness.ledger.statistics import unjudged_in_words
 from atts_harness.records import RunRecord, SampleId
 from atts_harness.results.find import Found, bare
 from atts_harness.results.golds import METRIC, Documents
-from atts_harness.results.runs import task_of
+from atts_harness.results.runs import own_documents, task_of
 
 
 @dataclass(frozen=True)
@@ -126,10 +126,13 @@ def _load(source: Source, options: Options) -> Loaded:
 
 def _samples(source: Source, options: Options) -> RowSamples | None:
     told = source.told
+    documents = options.documents
+    if source.run is not None:
+        documents = own_documents(source.run.path) or documents
     if told is not None and told.samples is not None:
         found, said = graded(told.samples, told)
         found = replace(found, task=source.task)
-    elif source.run is not None and options.documents is not None and _same_size(source):
+    elif source.run is not None and documents is not None and _same_size(source):
         dropped = {sample.doc for sample in source.run.dropped() if sample.task == source.task}
         if dropped:
             source.notes.append(
@@ -137,7 +140,7 @@ def _samples(source: Source, options: Options) -> RowSamples | None:
                 "not are left out"
             )
         try:
-            found, said = _graded_here(source.run.path, source.task, options.documents, dropped)
+            found, said = _graded_here(source.run.path, source.task, documents, dropped)
         except SettingError as error:
             source.notes.append(f"not graded: {bare(error, source.path)}")
             return None
@@ -175,6 +178,10 @@ def _say(source: Source) -> None:
     run = source.run
     if run is None:
         return
+    if run.record.imported:
+        source.notes.append(
+            f"imported from {run.record.imported}: tokens, calls and total time were not recorded"
+        )
     if len(run.sessions()) > 1:
         source.notes.append(f"resumed {len(run.sessions()) - 1} times: seconds are of all sessions")
     source.notes += _caches(run.path)

@@ -1,0 +1,1 @@
+"""Published runs of other programs as run directories, for `atts import`."""

@@ -1,0 +1,161 @@
+"""Writes a published run as a run directory, and what is known of its questions beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from atts_harness._version import __version__
+from atts_harness.errors import SettingError
+from atts_harness.journal.directory import RunDirectory
+from atts_harness.journal.hashing import documents_hash, prompt_hash
+from atts_harness.journal.plan import Planned
+from atts_harness.message import Message
+from atts_harness.records import DecisionRecord, RunRecord, SampleId, SampleRecord
+from atts_harness.results.foreign import ForeignQuestion, ForeignRun
+from atts_harness.results.golds import PROMPTS
+from atts_harness.results.runs import DOCUMENTS
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an import wrote.
+
+    Attributes:
+        questions: how many.
+        samples: recorded ones.
+        missing: samples that the folder lacks.
+        decisions: takeover decisions.
+        golds: questions with a gold.
+    """
+
+    questions: int
+    samples: int
+    missing: int
+    decisions: int
+    golds: int
+
+
+def write_run(
+    run: ForeignRun, out: Path, *, task: str, program: str, golds: Mapping[str, str] | None = None
+) -> Written:
+    """Write a published run into a new run directory; on failure nothing of it is left.
+
+    Args:
+        run: the run.
+        out: where.
+        task: what its task is called.
+        program: whose run it is; the directory is marked by it.
+        golds: right answers by the text of the question (`question_words`), for runs without.
+
+    Raises:
+        SettingError: there is something at `out`; a question has no gold among those given.
+        RunDirError: the directory cannot be written.
+    """
+    if out.exists():
+        raise SettingError(f"--out {out}: is there already; give a new folder, or remove it")
+    questions = list(run.questions)
+    if not any(one.samples for one in questions):
+        raise SettingError("the folder holds no samples")
+    rows = _documents(questions, golds)
+    scratch = out.with_name(f"{out.name}.part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        written = asyncio.run(_journal(run, questions, scratch, task, program))
+        lines = b"".join(msgspec.json.encode(row) + b"\n" for row in rows)
+        (scratch / DOCUMENTS).write_bytes(lines)
+        scratch.rename(out)
+    except OSError as error:
+        raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return replace(written, golds=sum("gold" in row for row in rows))
+
+
+def question_words(text: str) -> str:
+    """A question's text for comparison: the same words, whatever the white space."""
+    return " ".join(text.split())
+
+
+def _documents(
+    questions: list[ForeignQuestion], golds: Mapping[str, str] | None
+) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for one in questions:
+        row: dict[str, object] = {"question": one.text, PROMPTS: [_prompt(one)]}
+        gold = one.gold
+        if golds is not None:
+            gold = golds.get(question_words(one.text))
+            if gold is None:
+                raise SettingError(
+                    f"--golds: has no question {one.text[:60]!r}; give the answers of the data set "
+                    "that was run"
+                )
+        if gold is not None:
+            row["gold"] = gold
+        rows.append(row)
+    return rows
+
+
+def _prompt(question: ForeignQuestion) -> str:
+    return prompt_hash([Message("user", question.text)])
+
+
+async def _journal(
+    run: ForeignRun, questions: list[ForeignQuestion], folder: Path, task: str, program: str
+) -> Written:
+    plan = {
+        SampleId(task, doc, repeat): Planned(_prompt(one))
+        for doc, one in enumerate(questions)
+        for repeat in range(max(one.repeats, max(one.samples, default=-1) + 1))
+    }
+    entry = {
+        "problems": len(questions),
+        "samples": len(plan),
+        "documents": documents_hash([_prompt(one) for one in questions]),
+        "options": dict(run.options),
+        "nominal_rate": run.options.get("rate"),
+    }
+    record = RunRecord(
+        harness=__version__,
+        strategy=run.strategy,
+        options=dict(run.options),
+        tasks={task: entry},
+        imported=program,
+    )
+    directory = RunDirectory(folder)
+    samples = decisions = 0
+    try:
+        journal = directory.journal(record, plan, command="")
+        try:
+            for one in questions:
+                done = []
+                for sample in one.samples.values():
+                    kept = _numbered(sample, decisions)
+                    for decision in kept.decisions:
+                        journal.record_decision(decision)
+                    decisions += len(kept.decisions)
+                    samples += 1
+                    done.append(journal.record_sample(kept))
+                await asyncio.gather(*done)
+        finally:
+            journal.close()
+        missing = len(plan) - samples
+        directory.ended("finished", {"samples": samples, "missing": missing})
+    finally:
+        directory.close()
+    return Written(len(questions), samples, missing, decisions, 0)
+
+
+def _numbered(sample: SampleRecord, before: int) -> SampleRecord:
+    """A sample whose decisions are numbered on, as the journal's order needs it."""
+    numbered: list[DecisionRecord] = [
+        msgspec.structs.replace(decision, sequence=before + place)
+        for place, decision in enumerate(sample.decisions, 1)
+    ]
+    return msgspec.structs.replace(sample, decisions=numbered)

@@ -1,0 +1,174 @@
+"""Reads result folders of the published SpecReason code: PROBLEM/REPEAT.pickle, a list of steps.
+
+Pickles can run code when they are loaded. These hold lists, dictionaries, numbers and texts only,
+so a reader that knows no classes and no functions is enough; a pickle that asks for one is refused.
+
+A copy of the code (in the ATTS repository) writes a dictionary with the question, its right answer
+and the steps under `reasoning_steps`.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from atts_harness.errors import SettingError
+from atts_harness.files import read_file
+from atts_harness.records import DecisionRecord, SampleId, SampleRecord, SegmentRecord
+from atts_harness.results.foreign import ForeignQuestion, ForeignRun, PublishedFormat
+
+MOST_BYTES = 1 << 26
+JOIN = "\n\n"
+
+
+class _Step(msgspec.Struct):
+    small_model_step: str | None = None
+    base_model_step: str | None = None
+    num_output_tokens_small: int | None = None
+    num_output_tokens_base: int | None = None
+    score: float | None = None
+    justification: Any = None
+    stop_reason: str | None = None
+
+
+class _Sample(msgspec.Struct):
+    reasoning_steps: list[_Step]
+    problem_text: str | None = None
+    ground_truth: str | int | float | None = None
+
+
+class _Plain(pickle.Unpickler):
+    """Builds lists, dictionaries, texts and numbers; knows nothing that could be called."""
+
+    def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
+        """Refuse every class and function."""
+        raise pickle.UnpicklingError(f"asks for {module_name}.{global_name}")
+
+    def persistent_load(self, pid: Any, /) -> NoReturn:
+        """Refuse references to the outside."""
+        raise pickle.UnpicklingError("asks for an object of another program")
+
+
+def recognises(folder: Path) -> bool:
+    """Whether there are numbered folders with numbered pickles."""
+    return next(_files(folder), None) is not None
+
+
+def read(folder: Path, task: str) -> ForeignRun:
+    """The run in a folder.
+
+    Raises:
+        SettingError: a file that is damaged, or a pickle that would run code.
+    """
+    questions: dict[int, dict[int, _Sample]] = {}
+    for problem, repeat, path in _files(folder):
+        questions.setdefault(problem, {})[repeat] = _load(path)
+    most = max((max(own) + 1 for own in questions.values()), default=0)
+    return ForeignRun(
+        "specreason",
+        {},
+        list(_questions(questions, task, most)),
+        ("its threshold is not in the files; no seconds and no tokens of judgements are, either",),
+    )
+
+
+def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
+    for inner in sorted(folder.iterdir()):
+        if inner.name.isdecimal() and inner.is_dir():
+            for path in sorted(inner.glob("*.pickle")):
+                if path.stem.isdecimal():
+                    yield int(inner.name), int(path.stem), path
+
+
+def _load(path: Path) -> _Sample:
+    what = f"{path}: not a sample of published SpecReason"
+    try:
+        found = _Plain(io.BytesIO(read_file(path, most=MOST_BYTES))).load()
+        if isinstance(found, list):
+            found = {"reasoning_steps": found}
+        return msgspec.convert(found, _Sample, strict=False)
+    except pickle.UnpicklingError as error:
+        raise SettingError(
+            f"{path}: this pickle would run code ({error}); it is not read"
+        ) from error
+    except SettingError:
+        raise
+    except Exception as error:  # a damaged pickle raises whatever it comes to
+        raise SettingError(f"{what}: {error or type(error).__name__}") from error
+
+
+def _questions(
+    questions: Mapping[int, Mapping[int, _Sample]], task: str, most: int
+) -> Iterator[ForeignQuestion]:
+    for doc, (problem, own) in enumerate(sorted(questions.items())):
+        first = next(iter(own.values()))
+        gold = first.ground_truth
+        yield ForeignQuestion(
+            first.problem_text or f"problem {problem}",
+            None if gold is None else str(gold),
+            {
+                repeat: _record(loaded, SampleId(task, doc, repeat))
+                for repeat, loaded in sorted(own.items())
+            },
+            most,
+        )
+
+
+def _record(loaded: _Sample, id_: SampleId) -> SampleRecord:
+    segments: list[SegmentRecord] = []
+    decisions: list[DecisionRecord] = []
+    judged: list[dict[str, Any]] = []
+    kept = {"draft": 0, "target": 0}
+    for n, step in enumerate(loaded.reasoning_steps):
+        redone = step.base_model_step is not None
+        if n:
+            segments.append(_segment("strategy", "inserted", JOIN, 0, n))
+        if step.small_model_step is not None:
+            tokens = step.num_output_tokens_small or 0
+            segments.append(
+                _segment("draft", "draft", step.small_model_step, tokens, n, kept=not redone)
+            )
+            kept["draft"] += 0 if redone else tokens
+        if step.base_model_step is not None:
+            tokens = step.num_output_tokens_base or 0
+            segments.append(_segment("target", "takeover", step.base_model_step, tokens, n))
+            kept["target"] += tokens
+        if step.score is not None:
+            judged.append({"step": n, "score": step.score, "kept": not redone})
+            decisions.append(DecisionRecord(sample=id_, turn=n, takeover=redone, reason="policy"))
+    return SampleRecord(
+        id=id_,
+        strategy="specreason",
+        text="".join(segment.text for segment in segments if segment.kept),
+        finish="budget" if _stopped(loaded.reasoning_steps) == "budget" else "strategy",
+        segments=segments,
+        decisions=decisions,
+        kept_tokens=kept,
+        turns=len(loaded.reasoning_steps),
+        notes={"judged": judged},
+    )
+
+
+def _stopped(steps: Sequence[_Step]) -> str | None:
+    return steps[-1].stop_reason if steps else None
+
+
+def _segment(
+    author: str, kind: str, text: str, tokens: int, turn: int, *, kept: bool = True
+) -> SegmentRecord:
+    return SegmentRecord(
+        author=author, text=text, tokens=tokens, turn=turn, kind=kind, ending="stop", kept=kept
+    )
+
+
+FORMAT = PublishedFormat(
+    name="specreason",
+    shape="PROBLEM/REPEAT.pickle, as the published SpecReason code writes them",
+    recognises=recognises,
+    read=read,
+)

@@ -1,0 +1,120 @@
+"""Reads result files of the published speculative-thinking code: JSON by the text of the question.
+
+A question holds `responses`, by temperature a list of `{content, correctness, reason}`, and
+`token_usages`, likewise with `completion_tokens`, `time_spend`, `correct_tokens` (takeovers that
+were kept, with their nominal length) and `try_correct` (calls of the target).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from atts_harness.errors import SettingError
+from atts_harness.files import decode, read_file
+from atts_harness.records import SampleId, SampleRecord
+from atts_harness.results.foreign import ForeignQuestion, ForeignRun, PublishedFormat
+
+
+class _Response(msgspec.Struct):
+    content: str
+    correctness: bool | None = None
+
+
+class _Usage(msgspec.Struct):
+    completion_tokens: int = 0
+    time_spend: float | None = None
+    correct_tokens: Any = None
+    try_correct: int | None = None
+
+
+class _Question(msgspec.Struct):
+    responses: dict[str, list[_Response]]
+    token_usages: dict[str, list[_Usage]] = {}
+
+
+class _Shape(msgspec.Struct):
+    responses: dict[str, list[msgspec.Raw]]
+
+
+def recognises(folder: Path) -> bool:
+    """Whether a JSON file of the folder holds questions with responses."""
+    return any(_is_one(path) for path in _files(folder)[:3])
+
+
+def read(folder: Path, task: str) -> ForeignRun:
+    """The run in a folder.
+
+    Raises:
+        SettingError: a damaged file; several of them, or several temperatures, which are runs of
+            their own.
+    """
+    files = [path for path in _files(folder) if _is_one(path)]
+    if len(files) > 1:
+        names = ", ".join(path.name for path in files)
+        raise SettingError(f"{folder}: several runs ({names}); put each into a folder of its own")
+    what = f"{files[0]}: not a run of published speculative thinking"
+    loaded: dict[str, _Question] = decode(read_file(files[0]), dict[str, _Question], what)
+    heats = sorted({heat for one in loaded.values() for heat in one.responses})
+    if len(heats) != 1:
+        raise SettingError(
+            f"{files[0]}: {len(heats)} temperatures ({', '.join(heats)}); only a file of one run "
+            "can be imported"
+        )
+    return ForeignRun(
+        "speculative-thinking",
+        {},
+        list(_questions(loaded, heats[0], task)),
+        (
+            "its texts do not say who wrote what, and may begin with the prompt; samples that ran "
+            "out of time are not in the file",
+        ),
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.json"))
+
+
+def _is_one(path: Path) -> bool:
+    try:
+        found: dict[str, _Shape] = decode(read_file(path), dict[str, _Shape], str(path))
+    except SettingError:
+        return False
+    return bool(found)
+
+
+def _questions(loaded: Mapping[str, _Question], heat: str, task: str) -> Iterator[ForeignQuestion]:
+    most = max(
+        (len(one.responses[heat]) for one in loaded.values() if heat in one.responses), default=0
+    )
+    for doc, (text, one) in enumerate(loaded.items()):
+        usages = one.token_usages.get(heat, [])
+        samples = {}
+        for repeat, response in enumerate(one.responses.get(heat, [])):
+            usage = usages[repeat] if repeat < len(usages) else _Usage()
+            samples[repeat] = SampleRecord(
+                id=SampleId(task, doc, repeat),
+                strategy="speculative-thinking",
+                text=response.content,
+                finish="strategy",
+                kept_tokens={"strategy": usage.completion_tokens},
+                ended=usage.time_spend or 0.0,
+                notes={
+                    "correct_tokens": usage.correct_tokens,
+                    "try_correct": usage.try_correct,
+                    "correctness": response.correctness,
+                },
+            )
+        yield ForeignQuestion(text, None, samples, most)
+
+
+FORMAT = PublishedFormat(
+    name="speculative-thinking",
+    shape="one JSON file with responses and token_usages by question",
+    recognises=recognises,
+    read=read,
+)
