@@ -277,9 +277,9 @@ def _check_strategy(value: Any) -> None:
         raise TypeError("its Options are no StrategyOptions")
     if not set(getattr(value, "roles", ("draft", "target"))) <= {"draft", "target"}:
         raise TypeError("its roles are others than draft and target")
-    for name in ("run", "name"):
+    for name in ("run", "name", "made_for"):
         if not hasattr(value, name):
-            raise TypeError(f"it has no {name!r}")
+            raise TypeError(f"it has no {name!r}; derive it from Strategy")
 
 
 def _check_backend(value: Any) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from atts_harness.backend import GenerateReply, Role, ScoreReply, Usage
 
 __all__ = [
+    "ABSENT",
     "EXTRACTOR",
     "JUDGED",
     "NOT_EXTRACTED",
@@ -34,11 +35,27 @@ __all__ = [
     "SegmentRecord",
 ]
 
-SCHEMA_VERSION = 2
-"""Of what a run leaves behind. 2: `RunRecord.replies`, tasks with `nominal_rate`."""
+SCHEMA_VERSION = 3
+"""Of what a run leaves behind. 2: `RunRecord.replies`, tasks with `nominal_rate`. 3: samples that a
+vote did not draw or stopped, and `SampleFigures.weight`."""
 
-Finish = Literal["answer", "until", "eos", "turns", "budget", "context", "strategy", "failed"]
-"""Why a sample ended. `budget`, `turns` and `context` without an answer mean truncated."""
+Finish = Literal[
+    "answer",
+    "until",
+    "eos",
+    "turns",
+    "budget",
+    "context",
+    "strategy",
+    "failed",
+    "not-drawn",
+    "stopped",
+]
+"""Why a sample ended. `budget`, `turns` and `context` without an answer mean truncated. `not-drawn`
+and `stopped`: a vote had no need of it, or gave it up; it is neither wrong nor failed."""
+
+ABSENT: frozenset[str] = frozenset({"not-drawn", "stopped"})
+"""Endings of samples that are no answers: they cost what they cost and are not graded."""
 
 NOT_EXTRACTED = "llm extraction"
 """Key of a sample's note that says why no model extracted its answer."""
@@ -252,6 +269,8 @@ class SampleFigures(msgspec.Struct, kw_only=True):
         started: when the sample was admitted.
         ended: when it finished.
         waited_seconds: time it waited for other samples (`gather`); the paper's T_s.
+        weight: what its answer counts in its problem's vote, 0 where it has none; None under a
+            strategy that takes no votes.
         answers: extractor name to extracted answer: a model's from the run, the rules' by grading.
         notes: facts a strategy wants told (`vocabularies differ`, ...).
     """
@@ -268,6 +287,7 @@ class SampleFigures(msgspec.Struct, kw_only=True):
     started: float = 0.0
     ended: float = 0.0
     waited_seconds: float = 0.0
+    weight: float | None = None
     answers: dict[str, str | None] = msgspec.field(default_factory=dict)
     notes: dict[str, Any] = msgspec.field(default_factory=dict)
 

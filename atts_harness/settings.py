@@ -18,7 +18,7 @@ import msgspec
 from atts_harness import plugins
 from atts_harness.backend import BackendKind, BackendOptions, BackendSpec, Role, Sampling
 from atts_harness.errors import SettingError, UnknownSettingError
-from atts_harness.presets import preset_settings
+from atts_harness.presets import preset_settings, with_presets
 from atts_harness.secrecy import find_secret
 from atts_harness.strategy import Strategy, StrategyOptions
 from atts_harness.values import convert, hints_of, is_none, struct_from
@@ -224,7 +224,7 @@ def parse_settings(args: Mapping[str, Any]) -> Settings:
         k: v for k, v in args.items() if v is not None and not is_none(k, v, hints.get(k, Any))
     }
     presets = preset_settings(given)
-    strategy = plugins.strategy(_strategy_name(given, presets))
+    strategy = plugins.strategy(_strategy_name(given, presets)).made_for(presets | given)
     run_fields = set(RunOptions.__struct_fields__)
     own_fields = set(strategy.Options.__struct_fields__)
     run = struct_from(RunOptions, {k: v for k, v in (presets | given).items() if k in run_fields})
@@ -255,6 +255,15 @@ def parse_settings(args: Mapping[str, Any]) -> Settings:
     settings.options()  # wrong values surface here, before anything is opened
     settings.sampling()
     return settings
+
+
+def kind_of(strategy: str, settings: Mapping[str, Any]) -> type[Strategy]:
+    """The class of the strategy called so, for flat settings without their presets' values.
+
+    Raises:
+        SettingError: there is none.
+    """
+    return plugins.strategy(strategy).made_for(with_presets(settings))
 
 
 def _over(

@@ -22,15 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    ClassVar,
-    Protocol,
-    Self,
-    TypeVar,
-)
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -126,12 +118,15 @@ class Generation:
         logprobs: of the generated ids.
         top_logprobs: for each generated id, token text to log-probability, best first.
         ids: as generated, before anything was cut or held back.
+        candidates: for each generated id the log-probabilities in `top_logprobs`. Several ids may
+            have one text (pieces of a character), so sums over candidates are sums of these.
     """
 
     segment: Segment
     logprobs: tuple[float, ...] | None = None
-    top_logprobs: tuple[dict[str, float], ...] | None = None
+    top_logprobs: Sequence[Mapping[str, float]] | None = None
     ids: tuple[int, ...] = ()
+    candidates: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -279,6 +274,10 @@ class Context(Protocol):
         """A fact for the sample's record."""
         ...
 
+    def vote(self, weight: float) -> None:
+        """What the sample's answer counts in its problem's vote; the last word holds."""
+        ...
+
     def ended(self, transcript: Transcript) -> Finish | None:
         """Why the sample is over: an answer, an `until` string, a closed turn or the budget."""
         ...
@@ -330,11 +329,13 @@ class RunInfo:
         seed: the run's.
         provenance: what a bank must agree with: models, template, sampling, limits.
         tokenizers: by role.
+        extractor: whose answers are graded.
     """
 
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)
+    extractor: str = "boxed"
 
 
 class Strategy(Protocol):
@@ -345,6 +346,8 @@ class Strategy(Protocol):
         Options: its options.
         roles: which roles it uses.
         scores: whether the target must be able to score.
+        votes: whether a problem's samples vote for one answer, which is then what is graded.
+        top_logprobs: alternatives to each generated token that it asks of every role.
 
     Attributes:
         options: as used, which the run's record holds.
@@ -356,11 +359,28 @@ class Strategy(Protocol):
     Options: ClassVar[type[StrategyOptions]]
     roles: ClassVar[tuple[Role, ...]] = ("draft", "target")
     scores: ClassVar[bool] = False
+    votes: ClassVar[bool] = False
+    top_logprobs: ClassVar[int] = 0
     options: StrategyOptions = StrategyOptions()
     grouped: bool = False
     policy: TakeoverPolicy | None = None
 
     def __init__(self, options: Any, run: RunInfo) -> None: ...
+
+    @classmethod
+    def made_for(cls, settings: Mapping[str, Any]) -> type[Strategy]:
+        """The class for flat settings, presets included: itself, or one over another strategy.
+
+        Raises SettingError where there is none.
+        """
+        return cls
+
+    def check(self, problem: Problem, samples: int) -> None:
+        """Refuse a problem, or so many samples of it, before anything is generated.
+
+        Raises SettingError, which names the setting and the remedy.
+        """
+        return None
 
     @property
     def nominal_rate(self) -> float | None:

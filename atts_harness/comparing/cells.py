@@ -23,7 +23,8 @@ from atts_harness.comparing.source import Place, Source
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.framework import Evaluation
 from atts_harness.presets import with_presets
-from atts_harness.settings import ROLES, RunOptions, Settings, parse_settings
+from atts_harness.settings import ROLES, RunOptions, Settings, kind_of, parse_settings
+from atts_harness.strategy import Strategy
 
 MOST_CELLS = 10_000
 LONGEST_NAME = 200
@@ -113,6 +114,11 @@ class Cell:
             system_instruction=plan.system_instruction,
             include_path=plan.include_path,
         )
+
+    @property
+    def kind(self) -> type[Strategy]:
+        """The strategy's class, over another one where the settings name it."""
+        return kind_of(self.strategy, self.settings)
 
     def parsed(self, **further: Any) -> Settings:
         """Its settings as the cell itself will check them."""
@@ -249,9 +255,7 @@ def _cell(
 ) -> Cell:
     entry = row.entry
     layers = [plan.settings, own, task.settings, entry.settings, row.point]
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        merged |= layer
+    merged = {key: value for layer in layers for key, value in layer.items()}
     presets = dict.fromkeys(str(layer["preset"]) for layer in layers if layer.get("preset"))
     if presets:
         merged["preset"] = "+".join(presets)
@@ -282,12 +286,13 @@ def _idle(settings: Mapping[str, Any], strategy: str) -> set[str]:
     not among them, so that the parser refuses it and names the nearest.
     """
     kinds = {role: backend_of(settings, role) for role in ROLES}
-    used = {*RunOptions.__struct_fields__, *plugins.strategy(strategy).Options.__struct_fields__}
+    made = kind_of(strategy, settings)
+    used = {*RunOptions.__struct_fields__, *made.Options.__struct_fields__}
     known = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
     for role, kind in kinds.items():
         names = {n for f in kind.options.__struct_fields__ for n in (f, f"{role}_{f}")}
         known |= names
-        if role in plugins.strategy(strategy).roles:
+        if role in made.roles:
             used |= names
     return (known & settings.keys()) - used
 
@@ -348,8 +353,7 @@ def _located(
 
 def _check_calibrate(cell: Cell, source: Source) -> None:
     place = (*cell.place, "calibrate")
-    kind = plugins.strategy(cell.strategy)
-    if "bank" not in kind.Options.__struct_fields__ or set(kind.roles) != set(ROLES):
+    if "bank" not in cell.kind.Options.__struct_fields__ or set(cell.kind.roles) != set(ROLES):
         raise source.error(
             place, f"{cell.row}: calibrate: strategy {cell.strategy} ranks against no bank; drop it"
         )

@@ -98,7 +98,7 @@ def probe_all(
 def _probe(
     cell: Cell, cells: Sequence[Cell], plan: Plan, framework: EvalFramework, servers: Servers
 ) -> Probe:
-    further: dict[str, Any] = {**servers.settings(cell.strategy), "progress": "off"}
+    further: dict[str, Any] = {**servers.settings(cell.kind.roles), "progress": "off"}
     if cell.calibrate is not None:
         further |= _WITHOUT_BANK
     if cell.needs is not None:

@@ -28,6 +28,11 @@ def known_of(log: Path, until: Until) -> Known:
                 raise SettingError(
                     f"{log}: `until` needs grades, and only tasks of this project record them"
                 )
+            if any(grade.weight is not None for grade in one.grades.values()):
+                raise SettingError(
+                    f"{log}: `until` adds samples until pass@1 is known, and a vote decides itself "
+                    "how many it draws; leave `until` out, and give more questions"
+                )
             right.append(sum(grade.right for grade in one.grades.values()))
             repeats.append(len(one.grades))
     return known(right, repeats, until.half_width, level=until.level)

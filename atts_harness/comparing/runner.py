@@ -205,7 +205,7 @@ class Runner:
             yield
             if self.signals:
                 return 1
-        args: dict[str, Any] = dict(servers.settings(cell.strategy))
+        args: dict[str, Any] = dict(servers.settings(cell.kind.roles))
         reads: list[Path] = []
         if cell.calibrate is not None:
             bank = yield from self._bank(running, known, args)

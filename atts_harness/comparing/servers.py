@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,8 @@ class Servers:
                 raise self._failure
         return self._addresses is not None
 
-    def settings(self, strategy: str) -> dict[str, Any]:
-        """`model_args` that reach the servers that are ready, for a strategy."""
-        roles = plugins.strategy(strategy).roles
+    def settings(self, roles: Collection[str]) -> dict[str, Any]:
+        """`model_args` that reach the servers that are ready, for a strategy with these roles."""
         found = self._addresses or {}
         return {k: v for k, v in found.items() if k.partition("_")[0] in roles}
 
@@ -125,7 +124,7 @@ def _to_serve(cells: Sequence[Cell]) -> dict[str, Any]:
     if not cells:
         return {}
     given = cells[0].served
-    used = {role for cell in cells for role in plugins.strategy(cell.strategy).roles}
+    used = {role for cell in cells for role in cell.kind.roles}
     roles: list[Role] = [
         role
         for role in ROLES

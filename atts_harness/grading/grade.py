@@ -6,12 +6,13 @@ figures wherever they come from.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
 from atts_harness import neutral
-from atts_harness.analysis.statistics import maj_at_k, pass_at_k
+from atts_harness.analysis.statistics import maj_at_k, pass_at_k, vote_share
 from atts_harness.grading.equivalence import Gold, Verdict
 from atts_harness.grading.extraction import EXTRACTORS, LLM, extract
 from atts_harness.grading.workers import Grader, candidates, default
@@ -24,6 +25,13 @@ KS = (1, 2, 4, 8, 16)
 MAJ_KS = (4, 8, 16)
 """The k of maj@k; the full vote is added where the repeats are another number."""
 
+VOTE, DRAWN, STOPPED = "vote", "drawn", "stopped"
+"""A question's figures where its samples vote: chance that the vote is right, samples that were
+drawn, and those of them that were given up."""
+
+VOTES = {VOTE: True, DRAWN: False, STOPPED: False}
+"""These figures, and whether higher is better."""
+
 
 class Sampled(msgspec.Struct, frozen=True):
     """One repeat as the grader gets it.
@@ -33,12 +41,16 @@ class Sampled(msgspec.Struct, frozen=True):
         answers: answers that a run or a log holds already, by extractor (`llm` can only come so).
         truncated: ended for want of tokens; None where nobody recorded it.
         failed: the error that ended it; "" if none; None where nobody recorded it.
+        weight: what its answer counts in the question's vote; None: there is no vote.
+        absent: `not-drawn` or `stopped` for a sample that a vote has no answer of.
     """
 
     text: str
     answers: Mapping[str, str | None] = {}
     truncated: bool | None = None
     failed: str | None = None
+    weight: float | None = None
+    absent: str = ""
 
 
 class Grade(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +64,8 @@ class Grade(msgspec.Struct, frozen=True, kw_only=True):
         undecided: why no rule of the grader covers the answer; then `right` is False.
         truncated: see `Sampled`.
         failed: see `Sampled`.
+        weight: see `Sampled`.
+        absent: see `Sampled`; the grade of such a sample counts nowhere.
     """
 
     right: bool
@@ -61,6 +75,8 @@ class Grade(msgspec.Struct, frozen=True, kw_only=True):
     undecided: str | None = None
     truncated: bool | None = None
     failed: str | None = None
+    weight: float | None = None
+    absent: str = ""
 
 
 def answers_of(sample: Sampled, gold: Gold) -> dict[str, str | None]:
@@ -87,7 +103,7 @@ def grade_question(
         A grade for each, in order.
     """
     pool = grader or default()
-    found = [answers_of(sample, gold) for sample in samples]
+    found = [{} if sample.absent else answers_of(sample, gold) for sample in samples]
     given = [
         None if sample.failed else answers.get(extractor)
         for sample, answers in zip(samples, found, strict=True)
@@ -97,7 +113,7 @@ def grade_question(
     for sample, answers, answer in zip(samples, found, given, strict=True):
         verdict = next(verdicts) if answer is not None else Verdict(False)
         error = verdict.error
-        if extractor not in answers and not sample.failed:
+        if extractor not in answers and not sample.failed and not sample.absent:
             error = "not extracted"
         grades.append(
             Grade(
@@ -108,6 +124,8 @@ def grade_question(
                 undecided=verdict.undecided,
                 truncated=sample.truncated,
                 failed=sample.failed,
+                weight=sample.weight,
+                absent=sample.absent,
             )
         )
     return grades
@@ -141,6 +159,9 @@ def question_metrics(
     is the share of samples for which extractor X gives another answer than the chosen one, of those
     from which both extracted (a model's call can fail), and left out where there are none.
 
+    Where the samples vote, `vote` is the figure that counts, `pass@1` is of the samples that were
+    drawn and not given up, and there is no other k: who votes decided how many there are.
+
     Args:
         grades: the repeats', at least one.
         gold: the question's.
@@ -150,15 +171,18 @@ def question_metrics(
     Returns:
         Figures by the names of `metric_names`.
     """
+    figures: dict[str, float] = {}
+    if any(grade.weight is not None for grade in grades):
+        figures = _voted(grades, gold, grader)
+        grades = [grade for grade in grades if not grade.absent]
+        if not grades:
+            return figures
     n = len(grades)
     right = sum(grade.right for grade in grades)
-    figures = {f"pass@{k}": pass_at_k(n, right, k) for k in KS if k <= n}
-    ks = _maj_ks(n)
-    if ks:
-        votes, silent = _wrong_votes(grades, gold, grader)
-        figures |= {f"maj@{k}": maj_at_k(right, votes, silent, k) for k in ks}
-    if n > 1:
-        figures[f"oracle_any@{n}"] = float(right > 0)
+    if figures:
+        figures["pass@1"] = right / n
+    else:
+        figures = _of_all(grades, right, gold, grader)
     figures["invalid"] = _share(g.answer is None and not g.failed and not g.error for g in grades)
     for name in ("truncated", "failed"):
         known = [getattr(grade, name) for grade in grades]
@@ -169,24 +193,54 @@ def question_metrics(
     return figures | _disagreements(grades, gold, extractor, grader)
 
 
+def _of_all(
+    grades: Sequence[Grade], right: int, gold: Gold, grader: Grader | None
+) -> dict[str, float]:
+    """Figures that take every sample as one that might have been the only one."""
+    n = len(grades)
+    figures = {f"pass@{k}": pass_at_k(n, right, k) for k in KS if k <= n}
+    ks = _maj_ks(n)
+    if ks:
+        votes = list(_weights(grades, [1.0] * n, gold, grader).values())
+        silent = sum(grade.answer is None for grade in grades)
+        figures |= {f"maj@{k}": maj_at_k(right, list(map(int, votes)), silent, k) for k in ks}
+    if n > 1:
+        figures[f"oracle_any@{n}"] = float(right > 0)
+    return figures
+
+
+def _voted(grades: Sequence[Grade], gold: Gold, grader: Grader | None) -> dict[str, float]:
+    """What a vote amounts to: whether it is right, and how many samples it took."""
+    weights = [grade.weight or 0.0 for grade in grades]
+    wrong = _weights(grades, weights, gold, grader)
+    right = math.fsum(w for g, w in zip(grades, weights, strict=True) if g.right)
+    return {
+        VOTE: vote_share(right, list(wrong.values())),
+        DRAWN: float(sum(grade.absent != "not-drawn" for grade in grades)),
+        STOPPED: float(sum(grade.absent == "stopped" for grade in grades)),
+    }
+
+
 def _share(marks: Iterable[bool]) -> float:
     values = list(marks)
     return sum(values) / len(values)
 
 
-def _wrong_votes(
-    grades: Sequence[Grade], gold: Gold, grader: Grader | None
-) -> tuple[list[int], int]:
-    """Votes of each wrong candidate, and how many samples do not vote."""
-    wrong = [g.answer for g in grades if not g.right and g.answer is not None and g.error is None]
+def _weights(
+    grades: Sequence[Grade], weights: Sequence[float], gold: Gold, grader: Grader | None
+) -> dict[int | str, float]:
+    """The weight of each wrong candidate; a sample without an answer does not vote."""
+    given = [(g, w) for g, w in zip(grades, weights, strict=True) if g.answer is not None]
+    wrong = [(str(g.answer), w) for g, w in given if not g.right and g.error is None]
     # What computer algebra could not digest once is not fed to it again: by its text alone.
-    odd = [g.answer for g in grades if g.answer is not None and g.error is not None]
-    votes: dict[int | str, int] = {}
-    for number in candidates(wrong, gold, grader) if wrong else []:
-        votes[number] = votes.get(number, 0) + 1
-    for text in odd:
-        votes[text] = votes.get(text, 0) + 1
-    return list(votes.values()), sum(grade.answer is None for grade in grades)
+    odd = [(str(g.answer), w) for g, w in given if g.error is not None]
+    numbers = candidates([answer for answer, _ in wrong], gold, grader) if wrong else []
+    found: dict[int | str, list[float]] = {}
+    for number, (_, weight) in zip(numbers, wrong, strict=True):
+        found.setdefault(number, []).append(weight)
+    for text, weight in odd:
+        found.setdefault(text, []).append(weight)
+    return {candidate: math.fsum(own) for candidate, own in found.items()}
 
 
 def _disagreements(

@@ -6,12 +6,13 @@ lm-eval's results, the leaderboard and the controls all take their sums from her
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import UNSET
 
 from atts_harness.grading.extraction import LLM
 from atts_harness.records import (
+    ABSENT,
     NOT_EXTRACTED,
     CallTotals,
     DecisionRecord,
@@ -22,6 +23,7 @@ from atts_harness.results.statistics import (
     TakeoverStatistics,
     TaskStatistics,
     TokensPerSample,
+    VoteStatistics,
 )
 
 
@@ -84,6 +86,8 @@ class TaskCount:
         self._extracted = 0
         self._not_extracted: Counter[str] = Counter()
         self._first, self._last = float("inf"), float("-inf")
+        self._absent: Counter[str] = Counter()
+        self._spans: dict[int, tuple[float, float]] = {}  # of problems whose samples vote
 
     def add(self, record: SampleFigures) -> None:
         """Count one in."""
@@ -101,6 +105,12 @@ class TaskCount:
         self._extracted += LLM in record.answers
         if NOT_EXTRACTED in record.notes:
             self._not_extracted[str(record.notes[NOT_EXTRACTED]).partition(":")[0]] += 1
+        if record.finish in ABSENT:
+            self._absent[record.finish] += 1
+        if record.weight is not None:
+            first, last = self._spans.get(record.id.doc, (record.started, record.ended))
+            span = (min(first, record.started), max(last, record.ended))
+            self._spans[record.id.doc] = span
         self._first = min(self._first, record.started)
         self._last = max(self._last, record.ended)
 
@@ -116,13 +126,14 @@ class TaskCount:
         if not self.samples:
             raise ValueError("statistics of no samples")
         asked = self._extracted or self._not_extracted
+        drawn = max(1, self.samples - self._absent["not-drawn"])
         return TaskStatistics(
             problems=len(self._problems),
             samples=self.samples,
             failed=self._failed,
             truncated=self._truncated,
             finish=dict(sorted(self._finish.items())),
-            turns_per_sample=self._turns / self.samples,
+            turns_per_sample=self._turns / drawn,
             takeover=self.takeover.statistics(nominal),
             llm_extraction=ExtractionStatistics(
                 extracted=self._extracted,
@@ -131,10 +142,28 @@ class TaskCount:
             )
             if asked
             else None,
-            tokens_per_sample=tokens_per_sample(self._calls, self.samples, self._kept),
+            tokens_per_sample=tokens_per_sample(self._calls, drawn, self._kept),
             calls=dict(sorted(self._calls.items())),
             seconds=self._last - self._first,
+            vote=self._vote() if self._spans else None,
         )
+
+    def _vote(self) -> VoteStatistics:
+        seconds = sorted(last - first for first, last in self._spans.values())
+        undrawn = self._absent["not-drawn"]
+        return VoteStatistics(
+            drawn=self.samples - undrawn,
+            stopped=self._absent["stopped"],
+            not_drawn=undrawn,
+            tokens_per_problem=tokens_per_sample(self._calls, len(self._spans), self._kept),
+            seconds_p50=nearest_rank(seconds, 50),
+            seconds_p95=nearest_rank(seconds, 95),
+        )
+
+
+def nearest_rank(ordered: Sequence[float], percent: int) -> float:
+    """A percentile of ascending values, as one of them."""
+    return ordered[min(len(ordered) - 1, -(-percent * len(ordered) // 100) - 1)]
 
 
 def by_task(

@@ -10,7 +10,7 @@ from atts_harness.errors import SettingError
 from atts_harness.files import decode, read_lines
 from atts_harness.grading.grade import Sampled
 from atts_harness.journal.reader import RecordedRun, open_run
-from atts_harness.records import SampleRecord
+from atts_harness.records import ABSENT, SampleRecord
 from atts_harness.results.golds import Documents, golds_of, matched, question_key, question_text
 from atts_harness.results.values import Question, SavedQuestion, SavedTask
 
@@ -97,7 +97,14 @@ def question_of(doc: Mapping[str, Any], number: int, target: Any = None) -> Ques
 
 def sampled(record: SampleRecord) -> Sampled:
     """A finished sample as graders take it."""
-    return Sampled(record.text, record.answers, record.truncated, record.failed or "")
+    return Sampled(
+        record.text,
+        record.answers,
+        record.truncated,
+        record.failed or "",
+        record.weight,
+        record.finish if record.finish in ABSENT else "",
+    )
 
 
 def _questions(

@@ -86,6 +86,26 @@ class TokensPerSample(msgspec.Struct, frozen=True, kw_only=True):
     kept: float | None = None
 
 
+class VoteStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What the votes of a task took.
+
+    Attributes:
+        drawn: samples that were begun, those that were given up included.
+        stopped: of these, samples that were given up.
+        not_drawn: samples that the votes had no need of.
+        tokens_per_problem: mean over problems, of everything that was computed and written.
+        seconds_p50: of a problem, from its first sample's admission to its last one's end; median.
+        seconds_p95: likewise, 95 % (nearest rank).
+    """
+
+    drawn: int = 0
+    stopped: int = 0
+    not_drawn: int = 0
+    tokens_per_problem: TokensPerSample = TokensPerSample()
+    seconds_p50: float | None = None
+    seconds_p95: float | None = None
+
+
 class ExtractionStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Of how many samples a model extracted the answer.
 
@@ -113,6 +133,7 @@ class TaskStatistics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         takeover: how often the target took over.
         llm_extraction: None where no model extracted. Its cost is in the run's ledger.
         tokens_per_sample: by who computed or wrote them.
+        vote: None under a strategy that takes no votes. Means a sample are of drawn samples then.
         calls: sums by "role/kind".
         seconds: from the first sample's start to the last one's end.
     """
@@ -128,3 +149,9 @@ class TaskStatistics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     llm_extraction: ExtractionStatistics | None = None
     tokens_per_sample: TokensPerSample = TokensPerSample()
     seconds: float | None = None
+    vote: VoteStatistics | None = None
+
+    @property
+    def answers(self) -> int:
+        """What costs are divided by: samples, or under a vote the problems that they vote for."""
+        return self.samples if self.vote is None else self.problems or 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from atts_harness.backend import (
     Backend,
@@ -189,6 +189,10 @@ class SampleContext:
         """Record text that was generated and is not kept."""
         self.segments.discard(segment)
 
+    def vote(self, weight: float) -> None:
+        """What the sample's answer counts in its problem's vote."""
+        self.record.weight = weight
+
     def note(self, name: str, value: Any) -> None:
         """A fact for the sample's record."""
         self.record.notes[name] = value
@@ -312,7 +316,11 @@ class SampleRole:
             kind=kind,
         )
         self._ctx.segments.wrote(segment, number, attempt)
-        return Generation(segment, reply.logprobs, self._named_top(reply), reply.ids)
+        if reply.top_logprobs is None:
+            return Generation(segment, reply.logprobs, None, reply.ids)
+        named = _Named(reply.top_logprobs, tokenizer.decode)
+        values = tuple(tuple(step.values()) for step in reply.top_logprobs)
+        return Generation(segment, reply.logprobs, named, reply.ids, values)
 
     async def score(
         self,
@@ -354,11 +362,25 @@ class SampleRole:
             temperature=temperature, top_p=usual.top_p, top_k=usual.top_k, min_p=usual.min_p
         )
 
-    def _named_top(self, reply: GenerateReply) -> tuple[dict[str, float], ...] | None:
-        if reply.top_logprobs is None:
-            return None
-        decode = self.tokenizer.decode
-        return tuple(
-            {decode([id_]): lp for id_, lp in sorted(step.items(), key=lambda item: -item[1])}
-            for step in reply.top_logprobs
-        )
+
+class _Named(Sequence[Mapping[str, float]]):
+    """Top log-probabilities by the tokens' texts; decoded where they are looked at."""
+
+    def __init__(
+        self, steps: Sequence[Mapping[int, float]], decode: Callable[[Sequence[int]], str]
+    ) -> None:
+        self._steps = steps
+        self._decode = decode
+
+    def __len__(self) -> int:
+        return len(self._steps)
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, float]: ...
+    @overload
+    def __getitem__(self, index: slice) -> _Named: ...
+    def __getitem__(self, index: int | slice) -> Mapping[str, float] | _Named:
+        if isinstance(index, slice):
+            return _Named(self._steps[index], self._decode)
+        best_first = sorted(self._steps[index].items(), key=lambda item: -item[1])
+        return {self._decode([id_]): logprob for id_, logprob in best_first}

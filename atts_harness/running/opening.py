@@ -17,6 +17,7 @@ from atts_harness import neutral, plugins
 from atts_harness._version import __version__
 from atts_harness.backend import Backend, BackendOptions, BackendSpec, Role
 from atts_harness.errors import ContextLengthError, SettingError
+from atts_harness.grading.extraction import extractors_of
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.identity import REPLIES
 from atts_harness.journal.plan import task_entry
@@ -68,6 +69,7 @@ class Models:
                 **made_with,
             },
             tokenizers={role: b.tokenizer for role, b in self.backends.items()},
+            extractor=extractors_of(self.settings.run.extractor)[0],
         )
         return self.settings.strategy(options, run)
 
@@ -128,7 +130,7 @@ async def open_models(
                 wanted = dataclasses.replace(spec, moment=moment)
                 opened[spec] = await plugins.backend(spec.kind).open(wanted)
         backends = {role: opened[spec] for role, spec in settings.roles.items()}
-        _check_scoring(settings.strategy, backends)
+        _check_abilities(settings.strategy, backends)
     except BaseException:
         for backend in opened.values():
             await backend.aclose()
@@ -140,11 +142,12 @@ def check_contexts(groups: Iterable[Group], backends: Mapping[Role, Backend]) ->
     """See whether every problem fits, before anything is generated.
 
     Raises:
-        SettingError: a prompt is empty.
+        SettingError: a prompt is empty, or the strategy cannot work on a problem.
         ContextLengthError: a prompt, or its budget, does not fit a model's context.
     """
     for group in groups:
         problem = group.problem
+        group.strategy.check(problem, len(group.samples))
         for role in group.strategy.roles:
             backend = backends[role]
             prompt = len(problem.prompt.ids_in(backend.tokenizer))
@@ -198,12 +201,20 @@ def engine_of(
     )
 
 
-def _check_scoring(strategy: type[Strategy], backends: Mapping[Role, Backend]) -> None:
+def _check_abilities(strategy: type[Strategy], backends: Mapping[Role, Backend]) -> None:
     if strategy.scores and not backends["target"].capabilities.scores:
         raise SettingError(
             f"target: strategy {strategy.name} needs log-probabilities of prompt tokens, and "
             "this server gives none; it may serve as a draft only"
         )
+    for role, backend in backends.items():
+        most = backend.capabilities.top_logprobs
+        if most < strategy.top_logprobs:
+            raise SettingError(
+                f"{role}: strategy {strategy.name} needs the {strategy.top_logprobs} likeliest "
+                f"candidates of each generated token, and this server gives at most {most}; use "
+                f"another {role}_backend, or start the server with more (--max-logprobs of vLLM)"
+            )
 
 
 def _environment() -> dict[str, str]:

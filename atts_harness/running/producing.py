@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from atts_harness.errors import BackendError, ContextLengthError, SampleFailedError
 from atts_harness.grading.extraction import LLM
-from atts_harness.records import SampleRecord
+from atts_harness.records import ABSENT, SampleRecord
 from atts_harness.running.context import RunState, SampleContext
 from atts_harness.running.extraction import Extraction
 from atts_harness.running.gate import Gate
@@ -58,7 +58,8 @@ class Producer:
     def owes(self, record: SampleRecord, problem: Problem) -> bool:
         """Whether a model is still to extract the sample's answer."""
         asked = self.extraction is not None and problem.kind is not None
-        return asked and record.failed is None and LLM not in record.answers
+        ended = record.failed is None and record.finish not in ABSENT
+        return asked and ended and LLM not in record.answers
 
     async def finish(self, record: SampleRecord, problem: Problem, *, new: bool) -> None:
         """Have the answer extracted; the sample's place and its siblings do not wait for that."""

@@ -150,7 +150,7 @@ def plan_rows(
     """
     rows: list[PlanRow] = []
     for name in strategies:
-        for point in _points(name, sweep):
+        for point in _points(name, sweep, plan.settings):
             rows.append(_row(plan, name, point))
     return [replace_flips(row, rows) for row in rows]
 
@@ -167,10 +167,12 @@ def replace_flips(row: PlanRow, rows: Sequence[PlanRow]) -> PlanRow:
     return msgspec.structs.replace(row, order_flips=tuple(others))
 
 
-def _points(strategy: str, sweep: Mapping[str, Sequence[str]]) -> Iterator[dict[str, str]]:
-    from atts_harness import plugins
+def _points(
+    strategy: str, sweep: Mapping[str, Sequence[str]], settings: Mapping[str, Any]
+) -> Iterator[dict[str, str]]:
+    from atts_harness.settings import kind_of
 
-    known = set(plugins.strategy(strategy).Options.__struct_fields__)
+    known = set(kind_of(strategy, settings).Options.__struct_fields__)
     known |= {REPEATS, *_run_fields()}
     names = [name for name in sweep if name in known]
     for name, values in sweep.items():

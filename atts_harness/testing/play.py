@@ -15,10 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from atts_harness.backend import Backend, Role
+from atts_harness.grading.extraction import Kind
 from atts_harness.journal.contract import Journal, MemoryJournal
 from atts_harness.records import CallRecord, SampleId, SampleRecord
 from atts_harness.running.batch import run_groups
 from atts_harness.running.observers import Observers
+from atts_harness.running.opening import check_contexts
 from atts_harness.settings import RunOptions, struct_from
 from atts_harness.strategy import Group, Problem, RunInfo, Sample, Strategy
 from atts_harness.testing.scripted import ByteTokenizer, Replies, Scores, ScriptedBackend
@@ -81,9 +83,11 @@ def play(
     until: Sequence[str] = (),
     answered: Callable[[str], bool] | None = lambda text: BOXED.search(text) is not None,
     max_tokens: int = 8192,
+    kind: Kind | None = "maths",
     seed: int = 0,
     retries: int = 0,
     provenance: Mapping[str, Any] | None = None,
+    extractor: str = "boxed",
     journal: Journal | None = None,
 ) -> Played:
     r"""Run one problem.
@@ -101,14 +105,17 @@ def play(
         until: strings that end a sample.
         answered: tells whether text holds an answer; by default a closed `\boxed{...}`.
         max_tokens: budget of kept tokens.
+        kind: what sort of answer is asked for.
         seed: the run's.
         retries: tries after the first.
         provenance: what the strategy is told of the run.
+        extractor: whose answers are graded.
         journal: where to record, and to replay from.
 
     Raises:
         SettingError: an option cannot be used.
     """
+    strategy = strategy.made_for(options or {})
     backends = {
         "draft": ScriptedBackend(draft, (), "draft", draft_tokenizer or ByteTokenizer()),
         "target": ScriptedBackend(target, scores, "target", target_tokenizer or ByteTokenizer()),
@@ -118,8 +125,9 @@ def play(
         seed=seed,
         provenance=provenance or {},
         tokenizers={role: backend.tokenizer for role, backend in roles.items()},
+        extractor=extractor,
     )
-    chosen = struct_from(strategy.Options, options or {}, strategy.name)
+    chosen = struct_from(strategy.Options, options or {}, strategy.name).checked()
     made = strategy(chosen, info)
     problem = Problem(
         task="played",
@@ -128,8 +136,10 @@ def play(
         until=tuple(until),
         answered=answered if chosen.stop_at_answer else None,
         max_tokens=max_tokens,
+        kind=kind,
     )
     samples = tuple(Sample(SampleId("played", 0, n), problem) for n in range(repeats))
+    check_contexts([Group(problem, samples, made)], roles)
     calls: list[CallRecord] = []
     records = asyncio.run(
         run_groups(

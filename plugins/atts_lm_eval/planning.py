@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atts_harness.generation import all_settings
+from atts_harness.generation import GenerationSettings, all_settings
 from atts_harness.grading.extraction import Kind
 from atts_harness.message import Message
 from atts_harness.neutral import logger
@@ -50,7 +50,7 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
         SettingError: settings of a task that cannot be used, or an empty prompt.
     """
     by_problem: dict[tuple[str, int], list[SampleId]] = {}
-    asked: dict[tuple[str, int], tuple[tuple[Message, ...], Mapping[str, Any], Kind]] = {}
+    asked: dict[tuple[str, int], tuple[tuple[Message, ...], Mapping[str, Any], Kind | None]] = {}
     order: list[SampleId] = []
     documents = document_ids(requests)
     for request in requests:
@@ -59,7 +59,8 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
         task = request.task_name if request.idx == 0 else f"{request.task_name}#{request.idx}"
         key = (task, documents[request.task_name, request.doc_id])
         if key not in asked:
-            asked[key] = (messages_of(context), kwargs, _kind(request.doc))
+            kind = _kind(request, votes=settings.strategy.votes)
+            asked[key] = (messages_of(context), kwargs, kind)
             by_problem[key] = []
         sample = SampleId(*key, len(by_problem[key]))
         by_problem[key].append(sample)
@@ -103,8 +104,15 @@ def document_ids(requests: Sequence[Any]) -> dict[tuple[str, int], int]:
     return ids
 
 
-def _kind(doc: Any) -> Kind:
-    """What a document asks for: our tasks' say so, other tasks' count as maths."""
+def _kind(request: Any, *, votes: bool) -> Kind | None:
+    """What a document asks for: our tasks' say so, other tasks' count as maths.
+
+    None where answers have to be told apart and only the task's own grader could: that grader would
+    take a sample that was not drawn for a wrong answer, too.
+    """
+    if votes and not isinstance(request.args[1], GenerationSettings):
+        return None
+    doc = request.doc
     said = doc.get("kind") if isinstance(doc, Mapping) else None
     return "choice" if said == "choice" else "maths"
 

@@ -34,6 +34,8 @@ PARAMETERS = ("temperature", "top_p", "top_k", "min_p")
 GRADED = "graded,all"
 """Tasks of this project count their samples under this name."""
 PASS_1, PASS_1_INTERVAL = "pass@1,all", "pass@1_interval,all"
+VOTE = "vote,all"
+"""The accuracy of a strategy whose samples vote."""
 OTHER_RUN = ("random_seed", "numpy_seed", "torch_seed", "fewshot_seed", "limit", "gen_kwargs")
 """Of the command's configuration: what tells runs of one model apart, beside its arguments."""
 
@@ -133,9 +135,11 @@ def _task(file: _File, name: str, path: Path, run: RunRecord | None, atts: _Atts
         if "," in key and "_stderr," not in key and not isinstance(value, list)
     }
     ours = GRADED in file.results[name] or PASS_1_INTERVAL in file.results[name]
-    accuracy = PASS_1 if ours else _accuracy(file, name, metrics)
+    accuracy = _accuracy(file, name, metrics)
+    if ours:
+        accuracy = VOTE if VOTE in metrics else PASS_1
     log = _log(path, name)
-    ends = file.results[name].get(PASS_1_INTERVAL)
+    ends = file.results[name].get(f"{str(accuracy).partition(',')[0]}_interval,all")
     stderr = _stderr(file, name, accuracy)
     problems = _count(file.counts.get(name, {}).get("effective"))
     repeats = max(1, _count(config.get("repeats")))
@@ -156,7 +160,7 @@ def _task(file: _File, name: str, path: Path, run: RunRecord | None, atts: _Atts
         if log is None
         else sample_log.saved(log, None if ours else accuracy, _no_target(config)),
         statistics=atts.statistics.get(name),
-        interval=_ends(ends) if accuracy == PASS_1 else None,
+        interval=_ends(ends) if ours else None,
         stderr=stderr,
     )
 

@@ -178,6 +178,8 @@ def _sampled(text: str, known: Mapping[str, Any]) -> Sampled:
             "answers": known.get("answers") or {},
             "truncated": known.get("truncated"),
             "failed": known.get("failed"),
+            "weight": known.get("weight"),
+            "absent": known.get("absent") or "",
         },
         Sampled,
     )

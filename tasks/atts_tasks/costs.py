@@ -29,7 +29,8 @@ def costs_of(answers: str | Sequence[str]) -> dict[str, Any]:
         answers: its repeats, or one answer.
 
     Returns:
-        Means over repeats: tokens computed by either role, turns, seconds; and for strategies that
+        Means over repeats: tokens computed by either role, turns, seconds; under a vote all tokens
+        and seconds of the question and the turns of a drawn sample. And for strategies that
         decide takeovers two counts for each of three rates: `takeover_rate` of judged turns,
         `takeover_rate_all_turns`, `turns_not_judged`. Empty if an answer has no record.
     """
@@ -38,12 +39,16 @@ def costs_of(answers: str | Sequence[str]) -> dict[str, Any]:
     if not records or not all(isinstance(record, SampleRecord) for record in records):
         return {}
     known: list[SampleRecord] = [record for record in records if record is not None]
-    count = len(known)
+    # A question's samples that vote are one answer, which costs what they all cost.
+    vote = any(record.weight is not None for record in known)
+    drawn = [record for record in known if record.finish != "not-drawn"]
+    count = 1 if vote else len(known)
+    began, ended = min(r.started for r in known), max(r.ended for r in known)
     found: dict[str, Any] = {
         "target_tokens": sum(_computed(record, "target") for record in known) / count,
         "draft_tokens": sum(_computed(record, "draft") for record in known) / count,
-        "turns": sum(record.turns for record in known) / count,
-        "seconds": sum(record.ended - record.started for record in known) / count,
+        "turns": sum(record.turns for record in drawn) / max(1, len(drawn)),
+        "seconds": ended - began if vote else sum(r.ended - r.started for r in known) / count,
     }
     decisions = [decision for record in known for decision in record.decisions]
     judged = [decision.takeover for decision in decisions if decision.judged]

@@ -10,6 +10,7 @@ import msgspec
 from atts_harness.grading.grade import Grade, Sampled, grade_question, question_metrics
 from atts_harness.records import SampleRecord
 from atts_harness.results.golds import gold_of
+from atts_harness.results.runs import sampled as of_record
 
 GRADES = "graded"
 """Key of the per-repeat grades in a sample log; its aggregate is the number of samples."""
@@ -24,7 +25,7 @@ def sampled(answer: str) -> Sampled:
     record = getattr(answer, "record", None)
     if not isinstance(record, SampleRecord):
         return Sampled(str(answer))
-    return Sampled(record.text, record.answers, record.truncated, record.failed or "")
+    return of_record(record)
 
 
 def process_results(

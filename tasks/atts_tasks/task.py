@@ -17,7 +17,7 @@ from atts_harness.errors import SettingError
 from atts_harness.generation import GenerationSettings
 from atts_harness.grading.equivalence import unreadable
 from atts_harness.grading.extraction import EXTRACTORS, extractors_of
-from atts_harness.grading.grade import metric_names
+from atts_harness.grading.grade import VOTE, VOTES, metric_names
 from atts_harness.grading.workers import default
 from atts_harness.results.golds import gold_of
 from atts_tasks.costs import COSTS, costs_of
@@ -49,10 +49,11 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         super().__init__(config=config)
         # No filter: every repeat reaches `process_results`.
         self._filters = [FilterEnsemble(name="all", filters=[])]
-        names = metric_names(config["repeats"])
+        names = {**metric_names(config["repeats"]), **VOTES}
         # lm-eval's own mean: the standard error it prints for one is over questions.
         self._aggregation_list: dict[str, Callable[..., Any]] = dict.fromkeys(names, mean)
-        self._headlines = [name for name in names if name in ("pass@1", f"maj@{config['repeats']}")]
+        headlines = ("pass@1", f"maj@{config['repeats']}", VOTE)
+        self._headlines = [name for name in names if name in headlines]
         self._aggregation_list |= {f"{name}_interval": interval for name in self._headlines}
         self._aggregation_list[GRADES] = count
         self._aggregation_list |= dict(COSTS)
@@ -98,7 +99,8 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         if "bypass" in self._metric_fn_list:
             return {"bypass": None}
         figures = process_results(doc, results, self._extractor) | costs_of(results[0])
-        return figures | {f"{name}_interval": figures[name] for name in self._headlines}
+        given = [name for name in self._headlines if name in figures]
+        return figures | {f"{name}_interval": figures[name] for name in given}
 
     def _grade_ahead(self) -> None:
         """Verdicts are remembered, so that what follows document by document is quick."""
@@ -109,6 +111,8 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
                 sample = sampled(answer)
                 rule = EXTRACTORS.get(self._extractor)
                 found = sample.answers.get(self._extractor)
+                if sample.absent:
+                    continue
                 if rule is not None and not sample.failed:
                     found = rule(sample.text, gold.kind)
                 if found is not None:

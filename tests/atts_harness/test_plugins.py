@@ -15,8 +15,8 @@ from atts_harness.settings import parse_settings
 HEAD = """
 from pathlib import Path
 from atts_harness.hookspecs import Preset, hookimpl
-from atts_harness.strategy import StrategyOptions
-class Good:
+from atts_harness.strategy import Strategy, StrategyOptions
+class Good(Strategy):
     "A strategy of strangers."
     name = "good"
     Options = StrategyOptions

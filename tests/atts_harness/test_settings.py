@@ -9,7 +9,7 @@ from atts_harness.errors import SettingError
 from atts_harness.hookspecs import Preset
 from atts_harness.plugins import Registered
 from atts_harness.settings import RunOptions, parse_settings
-from atts_harness.strategy import StrategyOptions
+from atts_harness.strategy import Strategy, StrategyOptions
 from atts_harness.turns import TurnOptions
 
 
@@ -19,13 +19,13 @@ class EngineOptions(BackendOptions, frozen=True, kw_only=True):
     template_args: dict[str, object] | None = None
 
 
-class Turns:
+class Turns(Strategy):
     name = "turns"
     Options = TurnOptions
     roles = ("draft", "target")
 
 
-class Other:
+class Other(Strategy):
     class Options(StrategyOptions, frozen=True, kw_only=True):
         threshold: float = 7.0
 
@@ -33,7 +33,7 @@ class Other:
     roles = ("draft", "target")
 
 
-class DraftAlone:
+class DraftAlone(Strategy):
     name = "draft-alone"
     Options = TurnOptions
     roles = ("draft",)

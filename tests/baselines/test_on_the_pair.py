@@ -40,6 +40,8 @@ CALLS = {
     "self": {"target/draft", "target/score"},
     "specreason": {"draft/draft", "target/judge"},
     "speculative-thinking": {"draft/draft", "draft/probe"},
+    "self-consistency": {"target/takeover"},
+    "adaptive-consistency": {"target/takeover"},
 }
 MAY_CALL = {"target/takeover", "target/probe"}
 

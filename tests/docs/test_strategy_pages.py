@@ -10,13 +10,14 @@ from atts_controls import plugin as controls
 from atts_specreason import specreason
 from atts_speculative_thinking import plugin as speculative_thinking
 from atts_speculative_thinking.rules import Rules
+from atts_votes import plugin as votes
 
 from atts_harness import atts
 from atts_harness.hookspecs import Preset
 from atts_harness.settings import RunOptions
 
 PAGES = Path(__file__).parents[2] / "docs" / "strategies"
-PLUGINS = (atts, controls, specreason, speculative_thinking)
+PLUGINS = (atts, controls, specreason, speculative_thinking, votes)
 STRATEGIES = {s.name: s for plugin in PLUGINS for s in plugin.atts_strategies()}
 ROW = re.compile(r"^\| `(\w+)` \| `(.*?)` \|", re.MULTILINE)
 
@@ -56,10 +57,11 @@ def test_presets_set_what_exists():
     presets = [p for plugin in PLUGINS if hasattr(plugin, "atts_presets")
                for p in plugin.atts_presets()]  # fmt: skip
     assert {preset.name for preset in presets} == {
-        "paper", "specreason-paper", "speculative-thinking-paper",
+        "paper", "specreason-paper", "speculative-thinking-paper", "adaptive-consistency-paper",
     }  # fmt: skip
     for preset in presets:
         assert isinstance(preset, Preset)
-        options = STRATEGIES[preset.settings.get("strategy", "atts")].Options
+        kind = STRATEGIES[preset.settings.get("strategy", "atts")]
+        options = kind.made_for(preset.settings).Options
         known = {*RunOptions.__struct_fields__, *options.__struct_fields__}
         assert set(preset.settings) <= known

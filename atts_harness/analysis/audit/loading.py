@@ -89,4 +89,6 @@ def grades_of_logs(paths: Sequence[Path]) -> Iterator[tuple[SampleId, bool]]:
                         f"{path}: no 'graded' grades in it: only tasks of this project have them"
                     )
                 for repeat, grade in one.grades.items():
+                    if grade.absent:  # a vote has no answer of it
+                        continue
                     yield SampleId(saved.task, one.question.doc, repeat), grade.right

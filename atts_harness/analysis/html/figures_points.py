@@ -19,8 +19,10 @@ Measure = Callable[[Row], float | None]
 
 def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measure) -> Figure:
     """pass@1 against a cost, every operating point, and the frontier of those shown."""
-    shown = [(p, x, p.row.pass_1) for p in points if (x := of(p.row)) is not None and p.row.pass_1]
-    lacking = [p.label for p in points if of(p.row) is None or not p.row.pass_1]
+    shown = [
+        (p, x, p.row.accuracy) for p in points if (x := of(p.row)) is not None and p.row.accuracy
+    ]
+    lacking = [p.label for p in points if of(p.row) is None or not p.row.accuracy]
     missing = (f"Not shown: {'; '.join(lacking)}: without this figure.",) if lacking else ()
     if not shown:
         return Figure(name, title, missing=(f"No row has both pass@1 and {unit}.",))

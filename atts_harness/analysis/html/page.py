@@ -184,8 +184,8 @@ def _part(leaderboard: Leaderboard, table: Table, views: Mapping[str, View]) -> 
     ends = [
         end
         for row in rows
-        if row.pass_1
-        for end in (row.pass_1.low, row.pass_1.high, row.pass_1.value)
+        if row.accuracy
+        for end in (row.accuracy.low, row.accuracy.high, row.accuracy.value)
         if end is not None
     ]
     number = leaderboard.tables.index(table)

@@ -152,7 +152,7 @@ def _complete(group: list[Loaded], level: float) -> list[Loaded]:
 
 
 def _rank(one: Loaded) -> tuple[float, float, str]:
-    score = one.row.pass_1
+    score = one.row.accuracy
     tokens = one.row.tokens.target_computed
     return (-score.value if score else 1.0, tokens if tokens is not None else 0.0, one.row.label)
 
@@ -205,6 +205,8 @@ def _label(row: Row, point: Mapping[str, Any]) -> str:
         for name, value in shown.items()
         if name != "on_reject"
     ]
+    if row.vote is not None and "inner" not in shown and "inner" in row.options:
+        words.insert(0, f"inner={row.options['inner']}")
     if "on_reject" in row.options and row.strategy != "draft-only":
         words.append(str(row.options["on_reject"]))
     if MODEL in row.conditions.sampling:

@@ -64,6 +64,19 @@ def shown_columns(rows: Sequence[Row], where: Literal["text", "page"]) -> list[C
 
 
 def _accuracy(rows: Sequence[Row]) -> Iterator[Column]:
+    yield Column(
+        "vote.value",
+        "vote",
+        "vote",
+        ACCURACY,
+        lambda row: _of(row.vote),
+        numbers.share,
+        interval=lambda row: row.vote,
+        about="share of questions whose vote is right, ties split, with its interval; what the row "
+        "is ranked and compared by. Its tokens, calls and seconds are a problem's",
+        text="some",
+        page="some",
+    )
     for name in ("pass", "maj"):
         found = attrgetter(f"{name}_at")
         ks = sorted({int(k) for row in rows for k in found(row)})
@@ -108,6 +121,9 @@ def _samples() -> list[Column]:
         of("problems", "questions", "differs"),
         of("repeats", "samples a question", "differs"),
         of("samples", "samples in all, missing ones included", "never", "never"),
+        of("drawn", "samples that the vote drew, a question", "some", "some"),
+        of("stopped", "samples that the vote gave up: neither wrong nor failed", "some", "some"),
+        of("not_drawn", "samples that the vote had no need of", "never"),
         of("invalid", "ended and gave no answer", "always"),
         of("truncated", "ended for want of turns, budget or context", "always"),
         of("failed", "failed for good; counted as wrong", "always"),

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 from atts_harness.analysis.leaderboard.loading import Loaded
-from atts_harness.analysis.leaderboard.paired import Marks, Paired, compare, verdict
+from atts_harness.analysis.leaderboard.paired import (
+    Marks,
+    Paired,
+    Votes,
+    compare,
+    compare_questions,
+    verdict,
+)
 from atts_harness.analysis.leaderboard.references import nearest
 from atts_harness.analysis.leaderboard.rows import Comparison, Reference, Row
 from atts_harness.analysis.leaderboard.samples import RowSamples
@@ -33,7 +40,10 @@ def comparisons(
     able = [one for one in rows if one.samples is not None and not one.row.oracle]
     found: list[tuple[Loaded, Loaded, Reference, Paired]] = []
     for one, other, kind in _pairs(able, reference):
-        paired = compare(marks(one.samples), marks(other.samples), level=level)
+        if one.row.vote is not None or other.row.vote is not None:
+            paired = compare_questions(votes(one.samples), votes(other.samples), level=level)
+        else:
+            paired = compare(marks(one.samples), marks(other.samples), level=level)
         if paired is not None:
             found.append((one, other, kind, paired))
     family = Family(max(1, sum(paired.p is not None for *_, paired in found)), level)
@@ -54,9 +64,21 @@ def marks(samples: RowSamples | None) -> Marks:
     if samples is None:
         return {}
     return {
-        ((sample.doc, samples.questions[sample.doc].key), sample.repeat): grade.right
+        ((sample.doc, samples.questions[sample.doc].key), sample.repeat): float(grade.right)
         for sample, grade in samples.grades.items()
     }
+
+
+def votes(samples: RowSamples | None) -> Votes:
+    """By question the chance that the answer is right: of the vote, else of one of its samples."""
+    if samples is None:
+        return {}
+    if samples.votes:
+        return {(d, samples.questions[d].key): [v] for d, v in samples.votes.items()}
+    found: dict[Hashable, list[float]] = {}
+    for (question, _), right in marks(samples).items():
+        found.setdefault(question, []).append(right)
+    return found
 
 
 def _pairs(

@@ -17,7 +17,12 @@ from atts_harness.errors import AttsError, SettingError
 from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run
 from atts_harness.ledger.prices import Price
 from atts_harness.ledger.recorded import ledger_of
-from atts_harness.ledger.statistics import TaskCount, computed_tokens, tokens_per_sample
+from atts_harness.ledger.statistics import (
+    TaskCount,
+    computed_tokens,
+    nearest_rank,
+    tokens_per_sample,
+)
 from atts_harness.records import CallTotals, SampleId
 from atts_harness.results.plain_json import number
 from atts_harness.results.statistics import TakeoverStatistics, TaskStatistics, TokensPerSample
@@ -48,9 +53,9 @@ class Costs:
     pairs: dict[str, float] | None = None
 
     @property
-    def samples(self) -> int:
-        """Finished samples that the sums are of."""
-        return 0 if self.statistics is None else self.statistics.samples
+    def answers(self) -> int:
+        """What the sums are divided by: finished samples, or the problems that they vote for."""
+        return 0 if self.statistics is None else self.statistics.answers
 
     @property
     def totals(self) -> Mapping[str, CallTotals]:
@@ -70,15 +75,17 @@ class Costs:
         """A sample; a role that was never called computed nothing, which is known."""
         if self.statistics is None or not self.totals:
             return TokensPerSample()
+        if self.statistics.vote is not None:
+            return self.statistics.vote.tokens_per_problem
         kept = self.statistics.tokens_per_sample.kept
         return tokens_per_sample(
-            self.totals, self.samples, None if kept is None else kept * self.samples
+            self.totals, self.answers, None if kept is None else kept * self.answers
         )
 
     def calls(self) -> dict[str, Calls]:
         """By "role/kind"."""
         return {
-            name: Calls(per_sample=t.calls / self.samples, **msgspec.to_builtins(t))
+            name: Calls(per_sample=t.calls / self.answers, **msgspec.to_builtins(t))
             for name, t in sorted(self.totals.items())
         }
 
@@ -126,7 +133,7 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Cos
         )
     waiting = waited + sum(t.queued_seconds for t in found.calls.values())
     computing = sum(t.engine_seconds for t in found.calls.values())
-    ordered = sorted(latencies)
+    ordered, vote = sorted(latencies), found.vote
     shared = tuple(t for t in sorted(run.record.tasks) if t != task)
     speed = _speed(found, run.record.settings, shared)
     if imported:  # each sample has a clock of its own, if any
@@ -138,8 +145,8 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Cos
         takeover=_rates(rates) if rates.decided_turns else None,
         speed=msgspec.structs.replace(
             speed,
-            latency_p50=nearest_rank(ordered, 50) if ordered else None,
-            latency_p95=nearest_rank(ordered, 95) if ordered else None,
+            latency_p50=_percentile(ordered, 50) if vote is None else vote.seconds_p50,
+            latency_p95=_percentile(ordered, 95) if vote is None else vote.seconds_p95,
             computing_over_waiting=computing / waiting if waiting > 0 else None,
         ),
         peak_kv=_peak_kv((engine, figures) for _, engine, figures in run.metrics()),
@@ -156,7 +163,7 @@ def of_results(results: Results, task: str) -> Costs:
     found = results.tasks[task].statistics
     if results.run is None or found is None or not found.samples:
         raise SettingError(f"no ledger: config.atts.statistics has nothing of task {task}")
-    rates = found.takeover
+    rates, vote = found.takeover, found.vote
     measured = [name for name, told in results.tasks.items() if told.statistics is not None]
     shared = tuple(t for t in sorted(measured) if t != task)
     # The run's ledger has all its tasks in one: what is not of this one is not known.
@@ -169,17 +176,16 @@ def of_results(results: Results, task: str) -> Costs:
         takeover=_rates(rates) if rates.decided_turns else None,
         speed=msgspec.structs.replace(
             _speed(found, results.run.settings, shared),
-            latency_p50=number(latency.get("p50")),
-            latency_p95=number(latency.get("p95")),
+            latency_p50=number(latency.get("p50")) if vote is None else vote.seconds_p50,
+            latency_p95=number(latency.get("p95")) if vote is None else vote.seconds_p95,
             computing_over_waiting=number(intensity.get("ratio")),
         ),
         peak_kv={name: most for name, own in usage.items() if (most := number(own.get("max")))},
     )
 
 
-def nearest_rank(ordered: Sequence[float], percent: int) -> float:
-    """A percentile of ascending values, as one of them."""
-    return ordered[min(len(ordered) - 1, -(-percent * len(ordered) // 100) - 1)]
+def _percentile(ordered: Sequence[float], percent: int) -> float | None:
+    return nearest_rank(ordered, percent) if ordered else None
 
 
 def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibration | None:
@@ -221,9 +227,10 @@ def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibra
 
 
 def _speed(found: TaskStatistics, settings: Mapping[str, Any], shared: tuple[str, ...]) -> Speed:
+    drawn = found.samples if found.vote is None else found.vote.drawn
     return Speed(
         makespan=found.seconds,
-        samples_per_second=found.samples / found.seconds if found.seconds else None,
+        samples_per_second=drawn / found.seconds if found.seconds else None,
         concurrency={
             n: int(settings[n]) for n in CONCURRENCY if number(settings.get(n)) is not None
         },

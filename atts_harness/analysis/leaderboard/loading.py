@@ -15,10 +15,11 @@ from atts_harness.analysis.leaderboard import conditions, costs, parts
 from atts_harness.analysis.leaderboard.complete import complete
 from atts_harness.analysis.leaderboard.rows import Interval, Refusal, Row
 from atts_harness.analysis.leaderboard.samples import RowSamples, graded
-from atts_harness.analysis.leaderboard.scores import counts, maj_at, pass_at
+from atts_harness.analysis.leaderboard.scores import counts, maj_at, pass_at, vote
 from atts_harness.analysis.leaderboard.sources import Options, Source, sources_of
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.files import decode, read_file
+from atts_harness.grading.grade import VOTE
 from atts_harness.identity import score_routes
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.statistics import unjudged_in_words
@@ -82,6 +83,11 @@ def _load(source: Source, options: Options) -> Loaded:
     if cost.takeover is not None:
         words = unjudged_in_words(cost.takeover.apart, cost.takeover.decided)
         source.notes += [words] if words else []
+    if cost.statistics is not None and cost.statistics.vote is not None:
+        source.notes.append(
+            "a vote: accuracy, tokens, calls and seconds are of a problem, with all samples that "
+            "were drawn for it"
+        )
     if cost.speed.shared_with:
         source.notes.append(
             f"ran together with {', '.join(cost.speed.shared_with)}: seconds are of engines that "
@@ -277,6 +283,7 @@ def _scores(
         if len(samples.questions) == 1:
             source.notes.append("one problem: no interval")
         found = {**counts(samples), "pass_at": pass_at(samples, level)}
+        found["vote"] = vote(samples, level)
         if not found["pass_at"]:
             source.notes.append(
                 "no accuracy: its task grades by a metric of its own that is no share of right "
@@ -284,17 +291,18 @@ def _scores(
             )
         return {**found, "maj_at": maj_at(samples, level)}
     told = source.told
+    voted = told is not None and told.graded_here and str(told.accuracy).startswith(f"{VOTE},")
     if told is not None:
         problems, repeats = told.problems, told.repeats
     else:
         planned = source.run.planned() if source.run is not None else ()
         docs = Counter(s.doc for s in planned if s.task == source.task)
         problems, repeats = len(docs), min(docs.values(), default=0)
-    known: dict[str, Interval] = {}
+    known: Interval | None = None
     value = None if told is None or told.accuracy is None else told.metrics.get(told.accuracy)
     if value is not None and told is not None and not missing:
         low, high = told.interval if told.interval and problems > 1 else (None, None)
-        known["1"] = Interval(
+        known = Interval(
             value=value,
             stderr=None if told.graded_here else told.stderr,
             low=low,
@@ -310,5 +318,5 @@ def _scores(
         "problems": problems,
         "repeats": repeats,
         "samples": problems * repeats,
-        "pass_at": known,
+        **({"pass_at": {} if known is None else {"1": known}} if not voted else {"vote": known}),
     }

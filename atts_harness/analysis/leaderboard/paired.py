@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from scipy import stats
 
@@ -17,8 +18,11 @@ from atts_harness.analysis.statistics import (
     problem_differences,
 )
 
-Marks = Mapping[tuple[Hashable, int], bool]
-"""Right or wrong by (question, repeat)."""
+Marks = Mapping[tuple[Hashable, int], float]
+"""Right (1) or wrong (0) by (question, repeat)."""
+
+Votes = Mapping[Hashable, Sequence[float]]
+"""By question the chance that its vote is right, or whether each of its samples is."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +34,31 @@ class Paired:
         problems: shared questions.
         samples: shared (question, repeat).
         p: the level at which the interval would just leave 0 out; None with one question.
-        mcnemar: on shared samples.
-        first: values of the first by shared sample, in order.
+        mcnemar: on shared samples; None where one of the two votes.
+        first: values of the first, in order of questions.
         second: likewise.
-        questions: the question of each.
+        questions: the question of each value of the first.
+        others: of the second; None: the same.
     """
 
     difference: Interval
     problems: int
     samples: int
     p: float | None
-    mcnemar: McNemar
-    first: tuple[bool, ...]
-    second: tuple[bool, ...]
+    mcnemar: McNemar | None
+    first: tuple[float, ...]
+    second: tuple[float, ...]
     questions: tuple[Hashable, ...]
+    others: tuple[Hashable, ...] | None = None
+
+    @property
+    def sides(self) -> tuple[Sequence[float], Sequence[Hashable], Sequence[float], Sequence[Any]]:
+        """Values and their questions, of either method."""
+        return self.first, self.questions, self.second, self.others or self.questions
 
     def interval(self, level: float) -> Interval:
         """The difference with an interval of another level."""
-        q = self.questions
-        return interval_of(paired_difference(self.first, q, self.second, q, level=level))
+        return interval_of(paired_difference(*self.sides, level=level))
 
     def no_worse(self, margin: float, level: float) -> NoWorse | None:
         """Whether the first is no worse by more than a margin; None with one question.
@@ -59,9 +69,7 @@ class Paired:
         """
         if self.problems < 2:
             return None
-        differences, grain = problem_differences(
-            self.first, self.questions, self.second, self.questions
-        )
+        differences, grain = problem_differences(*self.sides)
         found = equivalence(differences, grain, margin=margin, confidence=level)
         return NoWorse(
             outcome=found.outcome,
@@ -108,15 +116,51 @@ def compare(first: Marks, second: Marks, *, level: float = 0.95) -> Paired | Non
     )
 
 
-def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
+def compare_questions(first: Votes, second: Votes, *, level: float = 0.95) -> Paired | None:
+    """Compare two methods of which one at least answers by a vote, on the questions of both.
+
+    Args:
+        first: the method.
+        second: what it is compared with; a vote's one value a question, or each sample's.
+        level: of the interval.
+
+    Returns:
+        None if they share no question. Its `samples` are the shared questions.
+    """
+    shared = sorted(first.keys() & second.keys(), key=repr)
+    if not shared:
+        return None
+    sides = [
+        (tuple(v for q in shared for v in of[q]), tuple(q for q in shared for _ in of[q]))
+        for of in (first, second)
+    ]
+    (ones, questions), (twos, others) = sides
+    difference = paired_difference(ones, questions, twos, others, level=level)
+    p = None
+    if difference.clusters > 1:
+        p = difference_p(*problem_differences(ones, questions, twos, others))
+    return Paired(
+        difference=interval_of(difference),
+        problems=len(shared),
+        samples=len(shared),
+        p=p,
+        mcnemar=None,
+        first=ones,
+        second=twos,
+        questions=questions,
+        others=others,
+    )
+
+
+def mcnemar(first: Sequence[float], second: Sequence[float]) -> McNemar:
     """McNemar's exact test: of the samples that only one has right, is it half and half?
 
     Args:
         first: verdicts of one method.
         second: verdicts of the other on the same samples.
     """
-    one = sum(a and not b for a, b in zip(first, second, strict=True))
-    other = sum(b and not a for a, b in zip(first, second, strict=True))
+    one = sum(a > b for a, b in zip(first, second, strict=True))
+    other = sum(b > a for a, b in zip(first, second, strict=True))
     p = 1.0 if one + other == 0 else float(stats.binomtest(one, one + other).pvalue)
     return McNemar(first=one, second=other, p=p)
 

@@ -95,7 +95,7 @@ def flops_of(
         if size is not None:
             sizes[role] = size
     computed = {role: float(cost.computed(role)) for role in roles}
-    return flops.estimate(computed, cost.samples, sizes, cost.pairs)
+    return flops.estimate(computed, cost.answers, sizes, cost.pairs)
 
 
 def _short(model: Any) -> str | None:

@@ -126,6 +126,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         problems: questions.
         repeats: samples a question; the smallest number if they differ.
         samples: in all, missing ones included.
+        vote: accuracy of the vote, where the samples of a question vote; tokens, calls and seconds
+            of the row are then a problem's and not a sample's.
+        drawn: samples that the vote drew, a question.
+        not_drawn: samples that it had no need of; `stopped`: that it gave up. Neither is graded.
         pass_at: by k ("1", "16"): pass@k. "1" is there unless nothing was graded.
         maj_at: by k: maj@k.
         invalid: samples that ended and gave no answer.
@@ -159,6 +163,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     problems: int
     repeats: int
     samples: int
+    vote: Interval | None = None
+    drawn: float | None = None
+    not_drawn: int | None = None
+    stopped: int | None = None
     pass_at: dict[str, Interval] = {}
     maj_at: dict[str, Interval] = {}
     invalid: int | None = None
@@ -182,6 +190,11 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     def pass_1(self) -> Interval | None:
         """pass@1, None if nothing was graded."""
         return self.pass_at.get("1")
+
+    @property
+    def accuracy(self) -> Interval | None:
+        """What the row is ranked and compared by: its vote, else pass@1."""
+        return self.vote or self.pass_1
 
 
 class McNemar(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from atts_harness.errors import SettingError
 from atts_harness.grading.equivalence import Gold
-from atts_harness.grading.grade import Grade, Sampled, grade_question, question_metrics
+from atts_harness.grading.grade import VOTE, Grade, Sampled, grade_question, question_metrics
 from atts_harness.grading.workers import Grader
 from atts_harness.journal.reader import open_run
 from atts_harness.records import SampleId, SampleRecord
@@ -32,10 +32,13 @@ class RowSamples:
     Attributes:
         task: their task.
         questions: by document.
-        grades: by sample, in order of documents and repeats; missing samples are in it, as failed.
+        grades: by sample, in order of documents and repeats; missing samples are in it, as failed,
+            absent ones are not.
             A sample that only the task's own metric could grade, and did not, is not in it.
         repeats: by document how many samples it should have.
         majority: by document the question's maj@k, by k.
+        votes: by document the chance that the question's vote is right; empty where none is taken.
+        absent: samples that a vote did not draw or gave up, and which of the two.
         shares: by document its value of the task's own metric; empty where grades count.
         run_dir: where records, calls, decisions and engine figures are; None for a row that was
             made without a run directory.
@@ -48,6 +51,8 @@ class RowSamples:
     grades: dict[SampleId, Grade]
     repeats: dict[int, int] = field(default_factory=dict)
     majority: dict[int, dict[int, float]] = field(default_factory=dict)
+    votes: dict[int, float] = field(default_factory=dict)
+    absent: dict[SampleId, str] = field(default_factory=dict)
     shares: dict[int, float] = field(default_factory=dict)
     run_dir: Path | None = None
     saved: SavedTask | None = None
@@ -165,6 +170,8 @@ def add_missing(found: RowSamples, missing: Sequence[SampleId]) -> None:
         found.repeats[sample.doc] = max(found.repeats.get(sample.doc, 0), sample.repeat + 1)
         found.grades[sample] = Grade(right=False, answer=None, answers={}, failed=MISSING)
         found.majority.pop(sample.doc, None)
+        if found.votes:  # nobody knows what the vote would have been
+            found.votes[sample.doc] = 0.0
         if found.shares:
             found.shares.setdefault(sample.doc, 0.0)
 
@@ -185,7 +192,13 @@ def _add(
     found: RowSamples, doc: int, grades: Sequence[Grade], figures: Mapping[str, float | None]
 ) -> None:
     for repeat, grade in enumerate(grades):
-        found.grades[SampleId(found.task, doc, repeat)] = grade
+        sample = SampleId(found.task, doc, repeat)
+        if grade.absent:
+            found.absent[sample] = grade.absent
+        else:
+            found.grades[sample] = grade
+    if (vote := figures.get(VOTE)) is not None:
+        found.votes[doc] = vote
     found.majority[doc] = {
         int(named[1]): float(value)
         for name, value in figures.items()

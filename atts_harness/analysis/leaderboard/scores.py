@@ -36,6 +36,7 @@ def counts(samples: RowSamples) -> dict[str, Any]:
         "problems": len(samples.questions),
         "repeats": min(samples.repeats.values(), default=0),
         "samples": sum(samples.repeats.values()),
+        **_votes(samples),
         "invalid": answers,
         "undecided": None if samples.shares else sum(g.undecided is not None for g in grades),
         **marks,
@@ -52,6 +53,8 @@ def pass_at(samples: RowSamples, level: float) -> dict[str, Interval]:
     questions = list(by_question(samples).values())
     if not questions:
         return {}
+    if samples.votes:  # who votes decided how many samples there are
+        return {"1": _mean([sum(g.right for g in own) / len(own) for own in questions], level)}
     fewest = min(len(own) for own in questions)
     return {
         str(k): _mean(
@@ -68,6 +71,26 @@ def maj_at(samples: RowSamples, level: float) -> dict[str, Interval]:
         return {}
     ks = sorted(set.intersection(*(set(own) for own in votes)))
     return {str(k): _mean([own[k] for own in votes], level) for k in ks}
+
+
+def vote(samples: RowSamples, level: float) -> Interval | None:
+    """The vote's accuracy, of all questions; None for samples that do not vote."""
+    if not samples.votes:
+        return None
+    return _mean([samples.votes.get(doc, 0.0) for doc in samples.questions], level)
+
+
+def _votes(samples: RowSamples) -> dict[str, Any]:
+    """How many samples a vote took; nothing where none is taken."""
+    if not samples.votes:
+        return {}
+    undrawn = sum(why == "not-drawn" for why in samples.absent.values())
+    drawn = sum(samples.repeats.values()) - undrawn
+    return {
+        "drawn": drawn / len(samples.questions),
+        "not_drawn": undrawn,
+        "stopped": len(samples.absent) - undrawn,
+    }
 
 
 def _invalid(grade: Grade) -> bool:

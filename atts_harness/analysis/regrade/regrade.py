@@ -21,7 +21,7 @@ from atts_harness.analysis.leaderboard.samples import grade_any
 from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.errors import BackendError, SettingError
 from atts_harness.grading.extraction import LLM, check_extractor
-from atts_harness.grading.grade import Grade, Sampled, question_metrics
+from atts_harness.grading.grade import DRAWN, STOPPED, Grade, Sampled, question_metrics
 from atts_harness.grading.workers import Grader, default
 from atts_harness.judging.calls import Calls
 from atts_harness.judging.llm import (
@@ -35,6 +35,8 @@ from atts_harness.results.values import SavedQuestion, SavedTask
 
 Figures = dict[str, float | None]
 """A figure and its question-clustered interval: `value`, `stderr`, `low`, `high`, if known."""
+COUNTS = frozenset({DRAWN, STOPPED})
+"""Figures of a question that are numbers of samples and no shares."""
 UNKNOWN: Figures = dict.fromkeys(("value", "stderr", "low", "high"))
 
 
@@ -146,7 +148,10 @@ def _task(name: str, questions: list[SavedQuestion], means: Means) -> TaskGrades
     partly = dict.fromkeys(key for own in metrics for key in own if key.startswith("disagree_"))
     names += [key for key in partly if key not in names]
     others = sorted({means.extractor, *(k for own in grades for g in own for k in g.answers)})
-    figures = {key: _estimate([own[key] for own in metrics if key in own]) for key in names}
+    figures = {
+        key: _estimate([own[key] for own in metrics if key in own], counted=key in COUNTS)
+        for key in names
+    }
     if not any(means.extractor in grade.answers for own in grades for grade in own):
         # Nothing was ever extracted so: that is no accuracy of 0.
         figures = {key: UNKNOWN if key != "grading_error" else f for key, f in figures.items()}
@@ -176,7 +181,7 @@ def _extracted(question: SavedQuestion, means: Means) -> list[Sampled]:
     done = []
     kind = question.question.golds[0].kind
     for sample in samples:
-        if LLM in sample.answers or sample.failed:
+        if LLM in sample.answers or sample.failed or sample.absent:
             done.append(sample)
             continue
         try:
@@ -192,8 +197,9 @@ def _extracted(question: SavedQuestion, means: Means) -> list[Sampled]:
     return done
 
 
-def _estimate(values: Sequence[float]) -> Figures:
-    found = asdict(clustered_mean(values, range(len(values)), bounds=(0, 1)))
+def _estimate(values: Sequence[float], *, counted: bool = False) -> Figures:
+    bounds = None if counted else (0, 1)
+    found = asdict(clustered_mean(values, range(len(values)), bounds=bounds))
     return {key: found[key] for key in ("value", "stderr", "low", "high")}
 
 
@@ -209,6 +215,7 @@ def _pass_at_1(
     """
     shares, count, asked = [], 0, False
     for one, own in zip(questions, grades, strict=True):
+        own = [grade for grade in own if not grade.absent]
         known = [grade for grade in own if grade.failed or extractor in grade.answers]
         asked = asked or any(extractor in grade.answers for grade in own)
         if not known:
@@ -279,7 +286,7 @@ def calls_needed(tasks: Iterable[SavedTask], extractor: str) -> int:
         for task in tasks
         for question in task
         for sample in question.samples.values()
-        if not sample.failed
+        if not sample.failed and not sample.absent
     )
 
 

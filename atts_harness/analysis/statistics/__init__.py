@@ -35,7 +35,7 @@ from atts_harness.analysis.statistics.equivalence import (
 from atts_harness.analysis.statistics.means import clustered_mean
 from atts_harness.analysis.statistics.shares import clustered_ratio, share_interval
 from atts_harness.analysis.statistics.simultaneous import Family
-from atts_harness.analysis.statistics.votes import maj_at_k, pass_at_k
+from atts_harness.analysis.statistics.votes import maj_at_k, pass_at_k, vote_share
 
 __all__ = [
     "Equivalence",
@@ -56,4 +56,5 @@ __all__ = [
     "pass_at_k",
     "problem_differences",
     "share_interval",
+    "vote_share",
 ]

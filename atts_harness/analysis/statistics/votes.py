@@ -1,4 +1,4 @@
-"""pass@k and maj@k of one problem's samples, exact."""
+"""pass@k, maj@k and weighted votes of one problem's samples, exact."""
 
 from __future__ import annotations
 
@@ -71,3 +71,23 @@ def maj_at_k(right: int, wrong: Sequence[int], abstained: int, k: int) -> float:
             silent = math.comb(abstained, rest - drawn)
             total += Fraction(chosen * count * silent, tied + 1)
     return float(total / math.comb(n, k))
+
+
+def vote_share(right: float, wrong: Sequence[float]) -> float:
+    """Chance that a vote is right: the heaviest candidate wins, a tie at the top is split evenly.
+
+    Args:
+        right: weight of the votes for the right answer.
+        wrong: weight of the votes for each wrong candidate.
+
+    Returns:
+        A probability in [0, 1]; 0 where nobody votes.
+
+    Raises:
+        ValueError: a weight is negative or no number.
+    """
+    weights = [right, *wrong]
+    if not all(weight >= 0 for weight in weights):
+        raise ValueError(f"vote_share needs weights >= 0, got {right} and {list(wrong)}")
+    top = max(weights)
+    return 0.0 if top == 0 or right < top else 1 / weights.count(top)

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from atts_harness import plugins
 from atts_harness.comparing import caches, local, servers
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import Task
@@ -130,7 +131,7 @@ def reach(pair, strategy):
     """Settings that reach the servers, once they answer."""
     while not pair.ready():
         time.sleep(0.01)
-    return pair.settings(strategy)
+    return pair.settings(plugins.strategy(strategy).roles)
 
 
 @pytest.fixture

@@ -159,3 +159,40 @@ def test_choice():
     found = figures([box("C"), Sampled("The answer is (C)."), box("A"), Sampled("a cat")], gold)
     assert found["pass@1"] == 0.5
     assert found["invalid"] == 0.25
+
+
+def voter(answer, weight=1.0, absent=""):
+    text = "no" if answer is None else rf"so \boxed{{{answer}}}"
+    return Sampled(text, weight=weight, absent=absent)
+
+
+def test_a_vote_counts_weights_and_pass_1_is_of_what_was_drawn():
+    found = figures(
+        [
+            voter("12", 1.0),
+            voter("7", 0.75),
+            voter("7.0", 0.75),
+            voter(None),
+            voter("12", 0.0),  # filtered out: drawn, and no vote
+            voter("12", 0.0, "stopped"),
+            voter(None, 0.0, "not-drawn"),
+        ]
+    )
+    assert (found["vote"], found["drawn"], found["stopped"]) == (0.0, 6.0, 1.0)
+    assert found["pass@1"] == 2 / 5
+    assert found["invalid"] == 1 / 5
+    assert not [name for name in found if name.startswith(("maj", "oracle", "pass@2"))]
+
+
+def test_votes_that_tie_are_split_and_nobodys_vote_is_wrong():
+    assert figures([voter("12"), voter("7")])["vote"] == 0.5
+    assert figures([voter("12"), voter("7"), voter("8"), voter("8", 0.5)])["vote"] == 0.0
+    assert figures([voter("12", 0.0), voter(None)])["vote"] == 0.0
+
+
+def test_a_weighted_vote_equals_counting_by_hand():
+    weights = {"12": [0.25, 0.5], "7": [0.75], "1/2": [0.5], "0.5": [0.125, 0.125]}
+    samples = [voter(answer, w) for answer, own in weights.items() for w in own]
+    totals = {"12": 0.75, "7": 0.75, "half": 0.75}
+    assert len({*totals.values()}) == 1
+    assert figures(samples)["vote"] == pytest.approx(1 / 3)

@@ -121,7 +121,7 @@ def _sheet(
         words.append(column.words)
         for row, line in zip(rows, body, strict=True):
             line.append(column.show(row) + _range(column.key, row))
-        if column.key in ("pass_at.1.value", "takeover.realised.value"):
+        if column.key in ("vote.value", "pass_at.1.value", "takeover.realised.value"):
             head.append(numbers.percent(level))
             words.append(False)
             for row, line in zip(rows, body, strict=True):

@@ -27,6 +27,7 @@ SAMPLING = {"temperature": 0.8, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
 CONCURRENCY = {"draft_concurrency": 64, "score_concurrency": 32, "takeover_concurrency": 32}
 CONCURRENCY |= {"target_concurrency": 0, "engine_concurrency": 0, "live_samples": 0}
 ROLES = {
+    "esc": ("target",),
     "draft-only": ("draft",),
     "target-only": ("target",),
 }
@@ -70,7 +71,7 @@ def call(sample, role, kind, turn, started, *, prompt, cached=0, written=0, scor
 
 def calls_of(sample, strategy, started):
     """A draft, its score and a takeover of every second sample; or one call of one model."""
-    if strategy == "target-only":
+    if strategy in ("target-only", "esc"):
         return [call(sample, "target", "takeover", 0, started, prompt=10, written=40)]
     made = [call(sample, "draft", "draft", 0, started, prompt=10, written=20)]
     if strategy == "draft-only":
@@ -239,7 +240,10 @@ def make_run(tmp_path):
         metrics=(),
         statistics=True,
         reason=lambda doc, repeat: "p-value",
+        ends=None,
+        votes=None,
     ):
+        """`ends`: how samples of a vote end, by doc and repeat; `votes`: a question's figure."""
         folder = tmp_path / "runs" / (name or strategy)
         ids = [SampleId(task, d, r) for d in range(problems) for r in range(repeats)]
         options = options if options is not None else {} if strategy in ROLES else {"rate": 0.5}
@@ -261,8 +265,22 @@ def make_run(tmp_path):
                 role: model_identity(told["model"]) for role, told in record.roles.items()
             }
         made = {id_: calls_of(id_, strategy, 0.5 * n) for n, id_ in enumerate(ids)}
+        how = {} if ends is None else {id_: ends(id_.doc, id_.repeat) for id_ in ids}
+        made |= {id_: [] for id_, finish in how.items() if finish == "not-drawn"}
+        cast = {
+            id_: {"finish": finish, "weight": float(finish == "answer")}
+            for id_, finish in how.items()
+        }
         samples = [
-            sample_of(id_, strategy, 0.5 * n, long, made[id_], reason(id_.doc, id_.repeat))
+            sample_of(
+                id_,
+                strategy,
+                0.5 * n,
+                long,
+                made[id_],
+                reason(id_.doc, id_.repeat),
+                **cast.get(id_, {}),
+            )
             for n, id_ in enumerate(ids)
             if (id_.doc, id_.repeat) not in missing
         ]
@@ -278,8 +296,15 @@ def make_run(tmp_path):
             lines = []
             for doc in range(problems):
                 own = [grade(doc, right(doc, r), **(grades or {})) for r in range(repeats)]
+                for r, one in enumerate(own if how else ()):
+                    finish = how[SampleId(task, doc, r)]
+                    one["weight"] = float(finish == "answer")
+                    one["absent"] = "" if finish == "answer" else finish
                 texts = [f"so \\boxed{{{g['answer']}}}" for g in own]
-                lines.append(json.dumps(log_line(doc, own, texts, asked(doc))))
+                voted = {} if votes is None else {"vote": votes(doc)}
+                line = log_line(doc, own, texts, asked(doc)) | voted
+                kept = {k: v for k, v in line.items() if not (voted and k.startswith("maj@"))}
+                lines.append(json.dumps(kept))
             (folder / f"samples_{task}_{DATE}.jsonl").write_text("\n".join(lines) + "\n")
         return folder
 

@@ -143,7 +143,7 @@ def test_results_of_another_version(make_run):
     told = json.loads(file.read_text())
     told["config"]["atts"]["schema"] = 99
     file.write_text(json.dumps(told))
-    assert "was written by a run of schema 99, this reads up to 2" in said(
+    assert "was written by a run of schema 99, this reads up to 3" in said(
         invoke(folder, "--no-html")
     )
 

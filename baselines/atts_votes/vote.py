@@ -1,0 +1,231 @@
+"""A vote over any strategy: which samples of a problem are drawn, and what their answers count.
+
+The inner strategy stays as it is: it produces a sample, and knows of no vote. The samples of a
+problem are drawn in batches; after each the answers so far decide whether the next one is drawn.
+What is decided follows from the samples alone, so a run that is resumed decides it again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+
+from atts_harness import plugins
+from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.grading.extraction import EXTRACTORS, extract
+from atts_harness.strategy import (
+    Context,
+    Outcome,
+    Problem,
+    RunInfo,
+    Sample,
+    Strategy,
+    StrategyOptions,
+)
+
+
+class VoteOptions(StrategyOptions, frozen=True, kw_only=True):
+    """What every vote has beside the options of its inner strategy, which are its own as well."""
+
+    inner: Annotated[
+        str, msgspec.Meta(description="the strategy that produces each sample; any but a vote")
+    ] = "target-only"
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """What a drawn sample brings to the vote.
+
+    Attributes:
+        answer: as the run's extractor finds it in the text; None if there is none.
+        score: the method's own figure of the sample.
+    """
+
+    answer: str | None
+    score: float = 0.0
+
+
+Ballots = Mapping[int, Ballot]
+"""By repeat, in order; a sample that failed has none."""
+
+
+class Vote(Strategy):
+    """Draws samples of an inner strategy in batches; derive a method from it.
+
+    Class attributes:
+        inner_kind: the inner strategy's class, in a class that `made_for` made.
+        waits: whether what is drawn, or what it counts, depends on the problem's other samples.
+    """
+
+    votes: ClassVar[bool] = True
+    inner_kind: ClassVar[type[Strategy]]
+    waits: ClassVar[bool] = True
+    options: Any
+
+    def __init__(self, options: Any, run: RunInfo) -> None:
+        self.options = options
+        self.inner = self.inner_kind(options, run)
+        self.policy = self.inner.policy
+        self.grouped = self.waits or self.inner.grouped
+        self.extractor = run.extractor
+        if self.waits and self.inner.grouped:
+            raise SettingError(
+                f"inner={self.inner.name}: with these options its samples wait for each other, and "
+                f"{self.name} draws some only when it has seen others; use self-consistency, or "
+                "another inner strategy or calibration"
+            )
+        if self.waits and run.extractor not in EXTRACTORS:
+            raise SettingError(
+                f"extractor={run.extractor}: {self.name} needs answers before the next sample is "
+                f"drawn, and {run.extractor} extracts when samples have ended; use extractor="
+                f"boxed+{run.extractor} or one of {', '.join(EXTRACTORS)}"
+            )
+
+    @classmethod
+    def made_for(cls, settings: Mapping[str, Any]) -> type[Strategy]:
+        """This vote over the strategy that `inner` names.
+
+        Raises:
+            SettingError: it is no strategy, or a vote itself.
+        """
+        inner = str(settings.get("inner") or VoteOptions().inner)
+        strategies = {n: e.value for n, e in plugins.strategies().items() if not e.value.votes}
+        if inner in plugins.strategies() and inner not in strategies:
+            raise SettingError(
+                f"inner={inner}: is a vote itself, and votes are not voted on; give a strategy "
+                f"that produces samples: {', '.join(sorted(strategies))}"
+            )
+        if inner not in strategies:
+            raise UnknownSettingError(inner, strategies, where="inner")
+        return _over(cls, strategies[inner])
+
+    @property
+    def nominal_rate(self) -> float | None:
+        """The inner strategy's."""
+        return self.inner.nominal_rate
+
+    def check(self, problem: Problem, samples: int) -> None:
+        """Refuse answers that cannot be told apart, and fewer samples than the method needs."""
+        self.inner.check(problem, samples)
+        if problem.kind is None:
+            raise SettingError(
+                f"task {problem.task}: its answers are open, and {self.name} has to extract and "
+                "compare them; use a task of this harness (class atts_tasks.task.AttsTask), whose "
+                "extractor and grader say which answers are equal, or a strategy without a vote"
+            )
+        needed, why = self.fewest()
+        if samples < needed:
+            raise SettingError(
+                f"repeats: task {problem.task} asks for {samples} samples a problem, and "
+                f"{self.name} needs {needed} at least ({why}); give --metadata "
+                f"'{{\"repeats\": {needed}}}', or a smaller {why.partition('=')[0]}"
+            )
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Draw the sample once its batch comes, or end it undrawn."""
+        ctx.vote(0.0)
+        if not self.waits:
+            outcome = await self.inner.run(sample, ctx)
+            ctx.vote(1.0)
+            return outcome
+        problem = sample.problem
+        cast: dict[int, Ballot] = {}
+        repeats = list(await ctx.gather("repeats", None))
+        for number, batch in enumerate(self.batches(repeats)):
+            drawn = sample.id.repeat in batch
+            made = await self.draw(sample, ctx, cast) if drawn else None
+            given = await ctx.gather(f"batch {number}", made[1] if made else None)
+            latest = {repeat: ballot for repeat, ballot in given.items() if ballot is not None}
+            if made:
+                outcome, own = made
+                ctx.vote(0.0 if own is None else self.weight(problem, own, cast, latest))
+                return outcome
+            cast |= latest
+            if self.enough(problem, cast, latest):
+                break
+        return ctx.finish(sample.transcript, "not-drawn")
+
+    async def draw(
+        self, sample: Sample, ctx: Context, cast: Ballots
+    ) -> tuple[Outcome, Ballot | None]:
+        """Produce the sample; without a ballot where it was given up."""
+        outcome = await self.inner.run(sample, ctx)
+        return outcome, Ballot(self.answer(sample, outcome))
+
+    def answer(self, sample: Sample, outcome: Outcome) -> str | None:
+        """What the run's extractor finds in the text."""
+        kind = sample.problem.kind
+        return None if kind is None else extract(self.extractor, outcome.transcript.text, kind)
+
+    def fewest(self) -> tuple[int, str]:
+        """How many samples a problem must have, and the setting that says so, as `NAME=VALUE`."""
+        return 1, ""
+
+    def batches(self, repeats: Sequence[int]) -> Iterable[Sequence[int]]:
+        """Repeats that are drawn together, batch by batch; what is in none is never drawn."""
+        return [repeats]
+
+    def enough(self, problem: Problem, cast: Ballots, latest: Ballots) -> bool:
+        """Whether the vote is over after a batch.
+
+        Args:
+            problem: the question.
+            cast: all ballots, those of the batch included.
+            latest: those of the batch.
+        """
+        return False
+
+    def weight(self, problem: Problem, own: Ballot, before: Ballots, latest: Ballots) -> float:
+        """What a sample's answer counts, once its batch is done.
+
+        Args:
+            problem: the question.
+            own: its ballot.
+            before: ballots of earlier batches.
+            latest: those of the batch, its own included.
+        """
+        return 1.0
+
+
+@functools.cache
+def _over(vote: type[Vote], inner: type[Strategy]) -> type[Vote]:
+    """A class of the vote whose options are its own and the inner strategy's."""
+    shared = StrategyOptions.__struct_fields__
+    own = [f for f in msgspec.structs.fields(vote.Options) if f.name not in shared]
+    both = sorted({f.name for f in own} & set(inner.Options.__struct_fields__))
+    if both:
+        raise SettingError(
+            f"inner={inner.name}: it has an option {both[0]} as {vote.name} has; one of the two "
+            "packages has to rename its own"
+        )
+
+    def checked(options: Any) -> Any:
+        return inner.Options.checked(vote.Options.checked(options))
+
+    options = msgspec.defstruct(
+        f"{vote.Options.__name__}Over{inner.Options.__name__}",
+        [(f.name, f.type, f.default) for f in own],
+        bases=(inner.Options,),
+        namespace={"checked": checked},
+        module=vote.__module__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    return type(
+        vote.__name__,
+        (vote,),
+        {
+            "__doc__": vote.__doc__,
+            "__module__": vote.__module__,
+            "Options": options,
+            "inner_kind": inner,
+            "roles": inner.roles,
+            "scores": inner.scores,
+            "top_logprobs": max(vote.top_logprobs, inner.top_logprobs),
+        },
+    )
