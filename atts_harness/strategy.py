@@ -179,7 +179,8 @@ class RoleClient(Protocol):
         """Continue the transcript.
 
         Args:
-            transcript: what stands.
+            transcript: what stands. Without a `tail` it stays as it is: whoever watches the sample
+                is shown it.
             kind: the kind of call: `draft`, `takeover`, `probe`, `judge`, ...
             turn: the strategy's turn or step.
             max_tokens: upper bound; clamped to the context window.

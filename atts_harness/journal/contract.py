@@ -55,8 +55,12 @@ class Journal(Protocol):
         """
         ...
 
-    def withdraw(self, sample: SampleId) -> None:
-        """A sample is no longer asked for, and so not missing; what it cost stays recorded."""
+    def withdraw(self, sample: SampleId) -> bool:
+        """A sample is no longer asked for, and so not missing; what it cost stays recorded.
+
+        Returns:
+            Whether `again` has to be told if it is asked for once more.
+        """
         ...
 
     async def again(self, sample: SampleId) -> None:
@@ -129,10 +133,11 @@ class MemoryJournal:
     def ask(self, plan: Mapping[SampleId, Planned], tasks: Mapping[str, dict[str, Any]]) -> None:
         """Nothing to note: a run in memory is not continued."""
 
-    def withdraw(self, sample: SampleId) -> None:
+    def withdraw(self, sample: SampleId) -> bool:
         """Forget what a cancelled sample recorded, unless everything is kept."""
         if not self._keep:
             self._forget(sample)
+        return False
 
     async def again(self, sample: SampleId) -> None:
         """What is kept is there already."""

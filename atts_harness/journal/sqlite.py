@@ -88,10 +88,11 @@ class SqliteJournal:
             self._put("DELETE FROM run", (), sealed=False)
             self._put(schema.INSERT["run"], (schema.encode(self._run),))
 
-    def withdraw(self, sample: SampleId) -> None:
+    def withdraw(self, sample: SampleId) -> bool:
         """A sample is no longer asked for; see `Journal.withdraw`."""
         if self._planned.pop(sample, None) is not None:
             self._put(WITHDRAW, _columns(sample), sealed=False)
+        return True
 
     async def again(self, sample: SampleId) -> None:
         """A sample of this session that was cancelled is run again; see `Journal.again`."""

@@ -6,6 +6,7 @@ two agree. Seconds are the run's own clock; tokens are the engines' own counts.
 
 from __future__ import annotations
 
+import random
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -22,23 +23,35 @@ PERCENTILES = (50, 90, 95, 99)
 
 
 class Distribution:
-    """Values and their percentiles; 8 bytes a value."""
+    """Values and their percentiles; 8 bytes a value.
 
-    def __init__(self) -> None:
+    Args:
+        most: of more values than that a random choice of so many is kept, which what it says is
+            then of; 0: all are kept.
+    """
+
+    def __init__(self, most: int = 0) -> None:
         self._values = array("d")
+        self._most = most
+        self._added = 0
+        self._random = random.Random(0)
 
     def add(self, value: float) -> None:
         """Count one in."""
-        self._values.append(value)
+        self._added += 1
+        if not self._most or len(self._values) < self._most:
+            self._values.append(value)
+        elif (place := self._random.randrange(self._added)) < self._most:
+            self._values[place] = value  # every value is kept with the same probability
 
     def summary(self) -> dict[str, float]:
         """Count, mean, percentiles (nearest rank) and maximum; empty if there are no values."""
         if not self._values:
             return {}
         ordered = sorted(self._values)
-        count = len(ordered)
-        ranks = {f"p{p}": ordered[min(count - 1, -(-p * count // 100) - 1)] for p in PERCENTILES}
-        return {"count": count, "mean": sum(ordered) / count, **ranks, "max": ordered[-1]}
+        kept = len(ordered)
+        ranks = {f"p{p}": ordered[min(kept - 1, -(-p * kept // 100) - 1)] for p in PERCENTILES}
+        return {"count": self._added, "mean": sum(ordered) / kept, **ranks, "max": ordered[-1]}
 
 
 @dataclass
@@ -82,16 +95,19 @@ class Ledger:
     Args:
         slots: bound of calls in flight, by lane, for the idle share.
         prices: dollars per million tokens, by role.
+        most: values that percentiles are taken of, for a session without an end; 0: all of them.
     """
 
     def __init__(
         self,
         slots: Mapping[Lane, int] | None = None,
         prices: Mapping[Asked, Price] | None = None,
+        most: int = 0,
     ) -> None:
         self.accounts: dict[str, Account] = {}
         self.samples: Counter[str] = Counter()
-        self.latency = Distribution()
+        self._most = most
+        self.latency = Distribution(most)
         self.engines: dict[str, dict[str, Distribution]] = {}
         self.gathered_seconds = 0.0
         self.last = 0.0
@@ -142,7 +158,7 @@ class Ledger:
         """Count in what an engine told of itself: `kv_usage`, `running`, `waiting`, ..."""
         known = self.engines.setdefault(engine, {})
         for name, value in figures.items():
-            known.setdefault(name, Distribution()).add(value)
+            known.setdefault(name, Distribution(self._most)).add(value)
 
     @property
     def seconds(self) -> float:
@@ -169,7 +185,9 @@ class Ledger:
     def _account(self, name: str) -> Account:
         account = self.accounts.get(name)
         if account is None:
-            account = self.accounts[name] = Account()
+            times = [Distribution(self._most) for _ in range(3)]
+            account = Account(queued=times[0], engine=times[1], first_token=times[2])
+            self.accounts[name] = account
         return account
 
     def _throughput(self) -> dict[str, float]:

@@ -68,6 +68,8 @@ class Books:
         directory: where to record it; None: in memory.
         observers: who is told; by default the plugins' hooks.
         summary: how it ended.
+        log: whether its directory gets a log.
+        most: values that its percentiles are taken of; 0: all of them.
         control: how the run is watched and stopped.
         journal: once it is open.
         watchers: whom the session tells: `observers` and the ledger.
@@ -78,6 +80,8 @@ class Books:
     directory: RunDirectory | None = None
     observers: Observers | None = None
     summary: RunSummary = field(default_factory=RunSummary)
+    log: bool = True
+    most: int = 0
     control: Control = field(default_factory=Control)
     journal: Journal = field(init=False)
     watchers: Observers = field(init=False)
@@ -101,10 +105,10 @@ class Books:
         """
         options = self.options
         self.summary.state = "failed"
-        self._ledger = Ledger(lanes_of(options), prices_of(options))
+        self._ledger = Ledger(lanes_of(options), prices_of(options), self.most)
         books = Observers([self._ledger.add_call], [], [self._ledger.add_sample])
         books += Observers(figures=[self._ledger.add_figures])
-        self.watchers = (self.observers or _of_plugins()) + books
+        self.watchers = (self.observers or plugin_observers()) + books
         if self.directory is None:
             self.journal = MemoryJournal(keep=False)
         else:
@@ -129,7 +133,9 @@ class Books:
 
     def __enter__(self) -> Self:
         """Tell the plugins, and write the log from now on."""
-        log = None if self.directory is None else self.directory.path / "run.log"
+        log = None
+        if self.directory is not None and self.log:
+            log = self.directory.path / "run.log"
         self._open.enter_context(logged(log))
         _tell("atts_run_started", run=self.record)
         return self
@@ -171,7 +177,7 @@ class Books:
         return {"finished": finished, "failed": failed, "missing": missing}
 
 
-def _of_plugins() -> Observers:
+def plugin_observers() -> Observers:
     """The plugins' hooks; one that raises does not end the run."""
     known = plugins.discovery()
     return Observers(

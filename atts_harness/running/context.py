@@ -26,6 +26,7 @@ from atts_harness.records import (
     DecisionRecord,
     Finish,
     Reason,
+    SampleId,
     SampleRecord,
 )
 from atts_harness.running.client import Calls, failure_of
@@ -56,6 +57,7 @@ class RunState:
     calls: Calls
     engines: Mapping[Role, Engine]
     decided: Callable[[DecisionRecord], None]
+    stands: Callable[[SampleId, Transcript], None]
     sequence: list[int] = field(default_factory=lambda: [0])
 
 
@@ -280,6 +282,8 @@ class SampleRole:
     ) -> Generation:
         """Continue the transcript; see `RoleClient.generate`."""
         self._ctx.latest = transcript
+        if not tail:
+            self._ctx._run.stands(self._ctx.sample.id, transcript)
         tokenizer = self.tokenizer
         ids = transcript.ids_in(tokenizer)
         if tail:

@@ -61,6 +61,8 @@ class Engine:
         timeout: seconds a call may take.
         patience: seconds to wait for its return.
         stall: seconds without a reply after which it counts as gone.
+        lasting: whether it is waited for again and again: those who waited for `patience` seconds
+            are told that it is gone, those who come later begin to wait. Else it is given up.
         outages: so far.
         doubtful: whether it is to be asked who it is before the next call goes out.
     """
@@ -72,6 +74,7 @@ class Engine:
     timeout: float = 600.0
     patience: float = 900.0
     stall: float = 600.0
+    lasting: bool = False
     outages: list[Outage] = field(default_factory=list)
     doubtful: bool = False
     _confirming: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -198,19 +201,23 @@ class Engine:
 
     async def _mend(self) -> None:
         outage, pause = self.outages[-1], FIRST_PROBE
+        until = outage.began + self.patience
         while self.gone:
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             if not self.gone:
                 return
-            left = outage.began + self.patience - self.clock.now()
+            left = until - self.clock.now()
             if left <= 0:
-                self.slots.fail(
-                    EngineGoneError(
-                        f"{self.name}: the engine did not come back within engine_timeout="
-                        f"{self.patience:g} s ({outage.reason})"
-                    )
+                error = EngineGoneError(
+                    f"{self.name}: the engine did not come back within engine_timeout="
+                    f"{self.patience:g} s ({outage.reason})"
                 )
-                return
+                if not self.lasting:
+                    self.slots.fail(error)
+                    return
+                self.slots.dismiss(error)
+                until = self.clock.now() + self.patience
+                continue
             self._tried.clear()
             if self.slots.admit_one():
                 with contextlib.suppress(TimeoutError):

@@ -11,18 +11,15 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from atts_harness import neutral
 from atts_harness.backend import Backend, Role
-from atts_harness.errors import RunIncompleteError
-from atts_harness.journal.directory import RunDirectory
-from atts_harness.journal.identity import defaults_of
 from atts_harness.ledger.prices import prices_of
 from atts_harness.records import RunRecord, SampleRecord
-from atts_harness.running.books import Books, RunSummary
+from atts_harness.running.books import RunSummary
 from atts_harness.running.extraction import open_extractor
+from atts_harness.running.live import directory_of, live_session
 from atts_harness.running.observers import Observers
 from atts_harness.running.opening import Models, check_contexts, open_models
 from atts_harness.running.run import Run
@@ -55,7 +52,7 @@ class Harness:
         # A malformed price or a missing endpoint surfaces now, not after the models are loaded.
         prices_of(settings.run)
         extractor = open_extractor(settings.run)
-        self._directory = _directory(settings)
+        self._directory = directory_of(settings)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="atts", daemon=True)
         self._thread.start()
@@ -95,31 +92,13 @@ class Harness:
         """
         prices_of(settings.run)
         extractor = open_extractor(settings.run)
-        directory = _directory(settings)
+        directory = directory_of(settings)
         try:
             models = await open_models(settings, extractor, directory)
             try:
-                books = Books(models.record([]), settings.run, directory, observers)
-                books.begin({}, defaults_of(settings.strategy.Options))
-                with books:
-                    session = Session(
-                        models.backends,
-                        settings.run,
-                        books.journal,
-                        books.watchers,
-                        books.control,
-                        extractor,
-                        lambda task: models.strategy({}, {"task": task}),
-                    )
-                    try:
-                        async with session:
-                            yield session
-                        books.summary.state = "finished"
-                    except RunIncompleteError:
-                        books.summary.state = "interrupted"
-                        raise
-                    finally:
-                        books.summary.total = books.control.total
+                live = live_session(models, directory, observers, extractor=extractor)
+                async with live as session:
+                    yield session
             finally:
                 await models.aclose(CLOSE_SECONDS)
         finally:
@@ -213,11 +192,6 @@ class Harness:
     def _release_directory(self) -> None:
         if self._directory is not None:
             self._directory.close()
-
-
-def _directory(settings: Settings) -> RunDirectory | None:
-    run = settings.run
-    return None if run.run_dir is None else RunDirectory(Path(run.run_dir), resume=run.resume)
 
 
 async def _cancel_all(seconds: float) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from atts_harness.records import CallRecord, DecisionRecord, SampleRecord
+from atts_harness.records import CallRecord, DecisionRecord, SampleId, SampleRecord
+from atts_harness.transcript import Transcript
 
 
 class Observers:
@@ -16,11 +17,13 @@ class Observers:
         decision: Sequence[Callable[[DecisionRecord], None]] = (),
         sample: Sequence[Callable[[SampleRecord], None]] = (),
         figures: Sequence[Callable[[float, str, Mapping[str, float]], None]] = (),
+        stands: Sequence[Callable[[SampleId, Transcript], None]] = (),
     ) -> None:
         self.call_observers = call
         self.decision_observers = decision
         self.sample_observers = sample
         self.figures_observers = figures
+        self.stands_observers = stands
 
     def call(self, record: CallRecord) -> None:
         """A call is recorded."""
@@ -42,6 +45,11 @@ class Observers:
         for observer in self.figures_observers:
             observer(at, engine, told)
 
+    def stands(self, sample: SampleId, transcript: Transcript) -> None:
+        """A sample is written on behind this, which stays as it is; also when it is replayed."""
+        for observer in self.stands_observers:
+            observer(sample, transcript)
+
     def __add__(self, other: Observers) -> Observers:
         """Both."""
         return Observers(
@@ -49,4 +57,5 @@ class Observers:
             [*self.decision_observers, *other.decision_observers],
             [*self.sample_observers, *other.sample_observers],
             [*self.figures_observers, *other.figures_observers],
+            [*self.stands_observers, *other.stands_observers],
         )

@@ -107,7 +107,10 @@ class Models:
 
 
 async def open_models(
-    settings: Settings, extractor: Backend | None = None, directory: RunDirectory | None = None
+    settings: Settings,
+    extractor: Backend | None = None,
+    directory: RunDirectory | None = None,
+    opened: dict[BackendSpec[BackendOptions], Backend] | None = None,
 ) -> Models:
     """Open the models of a run; roles with equal specifications share one.
 
@@ -115,26 +118,29 @@ async def open_models(
         settings: the run's.
         extractor: the model that extracts answers, open already.
         directory: where it is recorded; what a run that is continued had is kept to.
+        opened: what is open already and is shared; what is opened is added.
 
     Raises:
         SettingError: a model cannot be opened, or cannot do what the strategy needs.
     """
-    opened: dict[BackendSpec[BackendOptions], Backend] = {}
+    known = {} if opened is None else opened
+    new: dict[BackendSpec[BackendOptions], Backend] = {}
     recorded = None if directory is None else directory.recorded()
     before = {} if recorded is None else recorded.roles
     try:
         for role, spec in settings.roles.items():
-            if spec not in opened:
+            if spec not in known and spec not in new:
                 # A template with a date goes on with the date of the run's beginning.
                 moment = before.get(role, {}).get("moment")
                 wanted = dataclasses.replace(spec, moment=moment)
-                opened[spec] = await plugins.backend(spec.kind).open(wanted)
-        backends = {role: opened[spec] for role, spec in settings.roles.items()}
+                new[spec] = await plugins.backend(spec.kind).open(wanted)
+        backends = {role: (known | new)[spec] for role, spec in settings.roles.items()}
         _check_abilities(settings.strategy, backends)
     except BaseException:
-        for backend in opened.values():
+        for backend in new.values():
             await backend.aclose()
         raise
+    known |= new
     return Models(settings, backends, extractor)
 
 

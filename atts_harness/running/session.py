@@ -15,6 +15,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Self
+from weakref import WeakKeyDictionary
 
 from atts_harness import neutral
 from atts_harness.backend import Backend, Role
@@ -34,6 +35,7 @@ from atts_harness.running.client import Calls
 from atts_harness.running.clock import Clock
 from atts_harness.running.context import RunState
 from atts_harness.running.control import Control
+from atts_harness.running.engine import Engine
 from atts_harness.running.extraction import Extraction
 from atts_harness.running.gate import Gate
 from atts_harness.running.observers import Observers
@@ -67,6 +69,7 @@ class Session:
         extractor: the model that extracts the answers of samples as they end; None: none does.
         strategy_of: makes a task's strategy when its first sample is asked for; a sample may bring
             one of its own.
+        engines: by role, where other sessions use them, too: somebody else watches and closes them.
     """
 
     def __init__(
@@ -78,6 +81,7 @@ class Session:
         control: Control | None = None,
         extractor: Backend | None = None,
         strategy_of: Callable[[str], Strategy] | None = None,
+        engines: Mapping[Role, Engine] | None = None,
     ) -> None:
         self.control = control or Control()
         self.finished: dict[SampleId, SampleRecord] = {}
@@ -88,8 +92,9 @@ class Session:
         self._watchers = observers or Observers()
         self._extractor = extractor
         self._strategy_of = strategy_of
+        self._shared = engines
         self._strategies: dict[str, Strategy] = {}
-        self._folded: dict[tuple[int, str], Strategy] = {}  # by identity, which it keeps alive
+        self._folded: WeakKeyDictionary[Strategy, set[str]] = WeakKeyDictionary()
         self._repeats: Counter[tuple[str, int]] = Counter()
         self._asked: set[SampleId] = set()
         self._cancelled: set[SampleId] = set()
@@ -102,8 +107,9 @@ class Session:
         options = self._options
         self._before = self._journal.sequence
         clock = self.control.clock = Clock(self._journal.elapsed)
-        by_role = engines_of(self._backends, options, clock)
+        by_role = self._shared or engines_of(self._backends, options, clock)
         engines = list({id(engine): engine for engine in by_role.values()}.values())
+        self._own = [] if self._shared else list(engines)
         calls = Calls(self._journal, clock, options.retries, self._watchers.call)
         extraction: Extraction | None = None
         if self._extractor is not None:
@@ -111,12 +117,14 @@ class Session:
             engine = engine_of(EXTRACTOR, self._extractor, slots, options, clock)
             extraction = Extraction(engine, calls)
             engines.append(engine)
+            self._own.append(engine)
         self.control.engines = engines
-        state = RunState(options.seed, calls, by_role, self._watchers.decision, [self._before])
+        told = self._watchers
+        state = RunState(options.seed, calls, by_role, told.decision, told.stands, [self._before])
         self._producer = Producer(
             state, options.sample_timeout, extraction, self._admission.leave, self._keep
         )
-        for engine in engines:
+        for engine in self._own:
             engine.watch()
         self._polling = asyncio.create_task(
             poll_metrics(self.control, self._journal, self._watchers, options.metrics_interval)
@@ -133,7 +141,7 @@ class Session:
             for task in self._tasks:
                 task.cancel()
             self._polling.cancel()
-            ending = [engine.aclose() for engine in self.control.engines]
+            ending = [engine.aclose() for engine in self._own]
             await asyncio.gather(self._polling, *self._tasks, *ending, return_exceptions=True)
 
     async def sample(
@@ -217,7 +225,7 @@ class Session:
         Args:
             why: what samples that are not finished fail with (`RunInterruptedError`).
         """
-        for engine in self.control.engines:
+        for engine in self._own:
             engine.slots.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
@@ -294,9 +302,9 @@ class Session:
         for id_ in ids:
             if id_ not in self.finished:
                 self.control.total -= 1
-                self._cancelled.add(id_)
                 with contextlib.suppress(JournalError):  # another error will tell
-                    self._journal.withdraw(id_)
+                    if self._journal.withdraw(id_):
+                        self._cancelled.add(id_)
 
     def _taken(self, ids: Sequence[SampleId]) -> list[SampleRecord]:
         if self.missing(ids):
@@ -307,11 +315,11 @@ class Session:
         """Bring banks and controllers back to where earlier sessions' decisions left them."""
         policies = {}
         for group in groups:
-            key = (id(group.strategy), group.problem.task)
-            if key not in self._folded:
-                self._folded[key] = group.strategy
-                if group.strategy.policy is not None:
-                    policies[group.problem.task] = group.strategy.policy
+            strategy, task = group.strategy, group.problem.task
+            folded = self._folded.setdefault(strategy, set())
+            if strategy.policy is not None and task not in folded:
+                policies[task] = strategy.policy
+            folded.add(task)
         if not policies or not self._before:
             return
         only = next(iter(policies)) if len(policies) == 1 else None

@@ -107,6 +107,10 @@ class Slots:
     def fail(self, error: Exception) -> None:
         """Nobody will be let in any more; whoever waits or comes gets `error`."""
         self._failure = error
+        self.dismiss(error)
+
+    def dismiss(self, error: Exception) -> None:
+        """Whoever waits gets `error`; those who come later wait as before."""
         for queue in self._waiting.values():
             for turn in queue:
                 if not turn.done():
