@@ -1,0 +1,1 @@
+"""Strategies behind an OpenAI-compatible endpoint, and a page to watch them."""

@@ -1,0 +1,277 @@
+"""Which models are served: a strategy or a preset each, and what requests may set of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from atts_harness import neutral, plugins
+from atts_harness.arguments import parse_arguments
+from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.settings import RunOptions, Settings, parse_settings
+from atts_harness.values import convert, hints_of
+from atts_serve.chat import Asked
+from atts_serve.refusal import Refusal, bad
+
+logger = neutral.logger("atts_serve")
+
+DEFAULT = ("atts", "draft-only", "target-only")
+# Never a path, an address, a model or a bank: a request may come from anybody who has the key.
+ALLOWED = frozenset(
+    {
+        *("draft_temperature", "target_temperature"),
+        *("rate", "budget", "turns", "draft_tokens", "target_tokens", "turn_stop"),
+        *("on_reject", "on_empty", "score_template", "paper_join", "stop_at_answer"),
+        *("coverage", "pvalue", "ties", "control", "rule", "chunk_tokens"),
+        *("threshold", "judging", "first_n_steps_target", "step_tokens", "step_stop"),
+        *("think_close", "on_eos", "finish_on", "repeat_breaker", "judge_top"),
+        *("free_tokens", "max_target_tokens", "begin", "begin_token_num"),
+    }
+)
+# What ends or shapes a batch and means nothing in a service.
+NOT_SERVED = ("max_failures", "progress", "retry_failed", "resume", "extractor")
+# Clients send these names other fields (no `max_tokens`, no temperature), or to another address.
+TAKEN = re.compile(r"(gpt|chatgpt|o\d|codex)([-.].*)?$", re.IGNORECASE)
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model by name.
+
+    Attributes:
+        name: as requests call it.
+        args: its settings, flat.
+        settings: the same, checked.
+    """
+
+    name: str
+    args: Mapping[str, Any]
+    settings: Settings
+
+    def options(self) -> dict[str, Any]:
+        """By name the values that requests may set, as they are."""
+        values = msgspec.to_builtins(self.settings.options())
+        return {name: value for name, value in values.items() if name in ALLOWED}
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A model as a request wants it: those of one variation share a session.
+
+    Attributes:
+        served: the model.
+        settings: with the request's values worked in.
+        task: the generation settings that say so.
+        key: the same for equal variations; of characters that a folder's name may have.
+    """
+
+    served: Served
+    settings: Settings
+    task: Mapping[str, Any]
+    key: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The served models, by name, and the task that requests count to which name none."""
+
+    models: Mapping[str, Served]
+    task: str = "chat"
+    allowed: frozenset[str] = ALLOWED
+    run_dir: Path | None = None
+    _known: dict[Any, Variation] = field(default_factory=dict, repr=False, compare=False)
+
+    def variation(self, asked: Asked) -> Variation:
+        """The model that a request wants.
+
+        Raises:
+            Refusal: it is not served, or a value cannot be set.
+        """
+        served = self.models.get(asked.model)
+        if served is None:
+            raise Refusal(
+                404,
+                f"model {asked.model[:80]!r} is not served; /v1/models lists those that are",
+                code="model_not_found",
+                param="model",
+            )
+        try:
+            key = (asked.model, _frozen(asked.values), _frozen(asked.sampling))
+        except TypeError as error:
+            raise bad(f"atts: {error}", "atts") from error
+        known = self._known.get(key)
+        if known is None:
+            known = self._variation(served, asked)
+            if len(self._known) < MOST_KNOWN:
+                self._known[key] = known
+        return known
+
+    def _variation(self, served: Served, asked: Asked) -> Variation:
+        settings = served.settings
+        values = _checked(served, asked.values, self.allowed)
+        if values:
+            try:
+                settings = parse_settings({**served.args, **values})
+            except SettingError as error:
+                logger.warning("a request was refused: %s", error)
+                raise bad(
+                    f"atts: {', '.join(values)}: these values do not go together with how "
+                    f"{served.name} is served; the server's log says how",
+                    "atts",
+                ) from error
+        given = {
+            "settings": msgspec.to_builtins(settings.run),
+            "options": msgspec.to_builtins(settings.options()),
+            "sampling": {
+                role: msgspec.to_builtins(told)
+                for role, told in settings.sampling(asked.sampling).items()
+            },
+        }
+        usual = {
+            "settings": msgspec.to_builtins(served.settings.run),
+            "options": msgspec.to_builtins(served.settings.options()),
+            "sampling": {
+                role: msgspec.to_builtins(told) for role, told in served.settings.sampling().items()
+            },
+        }
+        key = served.name
+        if given != usual:
+            told = msgspec.json.encode(given, order="deterministic")
+            key += f"@{hashlib.blake2b(told, digest_size=6).hexdigest()}"
+        # The service bounds samples over all sessions, and looks at engines when it is asked.
+        run = msgspec.structs.replace(settings.run, live_samples=0, metrics_interval=0.0)
+        if self.run_dir is not None:
+            run = msgspec.structs.replace(run, run_dir=str(self.run_dir / key))
+        settings = replace(settings, run=run)
+        return Variation(served, settings, dict(asked.sampling), key)
+
+
+MOST_KNOWN = 1000
+
+
+def catalogue(
+    names: Sequence[str],
+    model_args: Mapping[str, Any],
+    *,
+    task: str = "chat",
+    allow: Iterable[str] = (),
+) -> Catalogue:
+    """The models that a command line asks for.
+
+    Args:
+        names: each NAME of a strategy or a preset, or NAME:SETTINGS; none: `DEFAULT`.
+        model_args: settings of all of them. What is an option of some strategies is used for
+            those that have it.
+        task: what requests count to which name none.
+        allow: further options that requests may set.
+
+    Raises:
+        SettingError: one line that names the setting and the remedy.
+    """
+    for name in NOT_SERVED:
+        if model_args.get(name) is not None:
+            raise SettingError(f"{name}: a service has no use for it; leave it out")
+    base = {k: v for k, v in model_args.items() if k != "run_dir"}
+    models = {}
+    used: set[str] = set()
+    for text in names or DEFAULT:
+        name, colon, own = text.partition(":")
+        given = parse_arguments(own, f"--model {name}") if colon else {}
+        served = _served(name, base, given)
+        if name in models:
+            raise SettingError(f"--model {name}: is given twice; give one of them another name")
+        models[name] = served
+        used |= served.args.keys()
+    for name in sorted(base.keys() - used):
+        raise SettingError(f"{name}: an option of a strategy that is not served; leave it out")
+    run_dir = model_args.get("run_dir")
+    known = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
+    for name in allow:
+        if name not in known:
+            raise UnknownSettingError(name, known, "--allow")
+    return Catalogue(
+        models, task, ALLOWED | set(allow), None if run_dir is None else Path(str(run_dir))
+    )
+
+
+def _served(name: str, base: Mapping[str, Any], own: Mapping[str, Any]) -> Served:
+    if not NAME.match(name):
+        raise SettingError(
+            f"--model {name!r}: a name of letters, digits, '.', '_', '+' and '-' is needed"
+        )
+    if TAKEN.match(name):
+        raise SettingError(
+            f"--model {name}: clients treat models of OpenAI's by their names; take another name"
+        )
+    args = dict(base)
+    strategies, presets = plugins.strategies(), plugins.presets()
+    if name in strategies:
+        args.setdefault("strategy", name)
+        if args["strategy"] != name:
+            raise SettingError(
+                f"strategy={args['strategy']}: the served model's name says its strategy; leave it "
+                f"out, or give --model NAME:strategy={args['strategy']}"
+            )
+    elif name in presets:
+        args["preset"] = "+".join(filter(None, (str(args.get("preset") or ""), name)))
+    elif not own:
+        raise UnknownSettingError(
+            name, [*strategies, *presets], "--model", "or give its settings: NAME:a=b,c=d"
+        )
+    args |= own
+    strategy = parse_settings(_without_options(args)).strategy
+    return Served(name, args := _fitting(args, strategy, own), parse_settings(args))
+
+
+def _options_of_strategies() -> set[str]:
+    found = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
+    return found - set(RunOptions.__struct_fields__)
+
+
+def _without_options(args: Mapping[str, Any]) -> dict[str, Any]:
+    options = _options_of_strategies()
+    return {name: value for name, value in args.items() if name not in options}
+
+
+def _fitting(args: Mapping[str, Any], strategy: Any, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings without the options that other strategies have and this one has not."""
+    foreign = _options_of_strategies() - set(strategy.Options.__struct_fields__) - set(own)
+    return {name: value for name, value in args.items() if name not in foreign}
+
+
+def _checked(served: Served, values: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
+    """A request's values, typed.
+
+    Raises:
+        Refusal: one is not to be set, is not of this strategy, or out of its bounds.
+    """
+    options = served.settings.strategy.Options
+    hints = {**hints_of(options), **{n: hints_of(RunOptions)[n] for n in RUN_VALUES}}
+    found = {}
+    for name, value in values.items():
+        if name not in allowed:
+            raise bad(f"atts.{name[:40]}: is not among the values that a request may set", "atts")
+        if name not in hints:
+            raise bad(f"atts.{name}: {served.name} has no such option", "atts")
+        try:
+            found[name] = convert(name, value, hints[name])
+        except SettingError as error:
+            raise bad(f"atts.{error}", "atts") from error
+    return found
+
+
+RUN_VALUES = ("draft_temperature", "target_temperature")
+
+
+def _frozen(values: Mapping[str, Any]) -> tuple[Any, ...]:
+    for name, value in values.items():
+        if isinstance(value, dict | list):
+            raise TypeError(f"{name[:40]}: a single value is needed")
+    return tuple(sorted((name, type(value).__name__, value) for name, value in values.items()))

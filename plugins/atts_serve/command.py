@@ -1,0 +1,83 @@
+"""`atts serve`: strategies behind an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from atts_harness import terminal
+from atts_harness.arguments import parse_arguments
+from atts_serve.app import service
+from atts_serve.catalogue import Catalogue, catalogue
+from atts_serve.guard import KEY_VARIABLE, Door, door_of
+from atts_serve.server import listening, until_signal
+
+PORT = 8600
+MOST = 1024
+
+
+class Thoughts(StrEnum):
+    """Where what a model thinks is told."""
+
+    APART = "apart"
+    WITHIN = "within"
+
+
+def serve(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A strategy or a preset to serve under its name, or NAME:SETTINGS; repeat it for "
+            "more. Default: atts, draft-only and target-only."
+        ),
+    ] = None,
+    model_args: Annotated[
+        str, typer.Option(help="Settings of all of them, as lm_eval's --model_args has them.")
+    ] = "",
+    host: Annotated[str, typer.Option(help=f"Another address needs {KEY_VARIABLE}.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = PORT,
+    task: Annotated[
+        str, typer.Option(help="What requests count to that name no task: its bank is theirs.")
+    ] = "chat",
+    allow: Annotated[
+        list[str] | None, typer.Option(help="A further option that requests may set.")
+    ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A further name that this server goes by (Host).")
+    ] = None,
+    most: Annotated[
+        int, typer.Option(min=1, help="Samples in progress; further requests are told to wait.")
+    ] = MOST,
+    thoughts: Annotated[
+        Thoughts,
+        typer.Option(help="apart: what a model thinks is reasoning_content; within: in the text."),
+    ] = Thoughts.APART,
+    body_mib: Annotated[float, typer.Option(min=0.001, help="Most MiB of a request.")] = 4.0,
+) -> None:
+    """Serve strategies as an OpenAI-compatible endpoint, until Ctrl-C."""
+    args = parse_arguments(model_args, "--model-args")
+    served = catalogue(model or [], args, task=task, allow=allow or [])
+    door = door_of(host, os.environ, names=tuple(name or ()), body_mib=body_mib)
+    asyncio.run(_serve(served, door, host, port, most, thoughts.value))
+
+
+async def _serve(
+    served: Catalogue, door: Door, host: str, port: int, most: int, thoughts: str
+) -> None:
+    live = max(one.settings.run.live_samples for one in served.models.values())
+    console = terminal.console()
+    async with (
+        service(served, door, most=most, live=live, thoughts=thoughts) as running,
+        listening(running.application(), host, port) as bound,
+    ):
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{bound}"
+
+        def ready() -> None:
+            console.print(f"serving {', '.join(served.models)} at {address}/v1 (Ctrl-C ends it)")
+
+        await until_signal(ready)

@@ -1,0 +1,41 @@
+"""What happens to a sample while it is written, for whoever watches it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from atts_harness.backend import GenerateReply, ScoreReply
+from atts_harness.records import EXTRACTOR, CallRecord, DecisionRecord
+from atts_harness.running.opening import Models
+from atts_serve.reply import decided, finite
+
+
+def told(event: CallRecord | DecisionRecord, models: Models) -> dict[str, Any]:
+    """A call or a decision, as plain data.
+
+    Args:
+        event: what happened.
+        models: that were asked.
+    """
+    if isinstance(event, DecisionRecord):
+        return {"type": "decision", "turn": event.turn, **decided(event)}
+    key = event.key
+    found: dict[str, Any] = {
+        "type": "call",
+        "turn": key.turn,
+        "kind": key.kind,
+        "author": key.role,
+        "queued": round(event.sent - event.queued, 6),
+        "seconds": round(event.done - event.sent, 6),
+        "failed": event.reply is None,
+    }
+    reply = event.reply
+    if isinstance(reply, GenerateReply):
+        if key.role != EXTRACTOR:
+            found["text"] = models.backends[key.role].tokenizer.decode(reply.ids)
+        found["tokens"] = reply.usage.completion_tokens
+    elif isinstance(reply, ScoreReply) and reply.logprobs:
+        found["score"] = finite(-math.fsum(reply.logprobs) / len(reply.logprobs))
+        found["tokens"] = reply.usage.scored_tokens
+    return found

@@ -1,0 +1,192 @@
+"""Live sessions, one for each variation of a model; all of them share the engines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+from atts_harness import neutral
+from atts_harness.records import CallRecord, DecisionRecord, SampleId
+from atts_harness.running.books import plugin_observers
+from atts_harness.running.house import House
+from atts_harness.running.observers import Observers
+from atts_harness.running.opening import Models
+from atts_harness.running.problems import framing
+from atts_harness.running.session import Session
+from atts_harness.strategy import Problem, Strategy
+from atts_harness.transcript import Transcript
+from atts_serve.catalogue import Variation
+from atts_serve.refusal import busy
+
+logger = neutral.logger("atts_serve")
+
+MOST_ROOMS = 64
+MOST_STRATEGIES = 1000
+RETRY_SECONDS = 10
+
+Event = CallRecord | DecisionRecord | Transcript
+Listener = Callable[[SampleId, Event], None]
+
+
+@dataclass
+class Room:
+    """A session, and what its requests share.
+
+    Attributes:
+        variation: of which model.
+        session: where samples are asked for.
+        models: who answers.
+        listeners: who is told of a sample's calls, decisions and text, by sample.
+        users: requests that are using it.
+        broken: its run directory cannot be written any more, so it is opened anew.
+    """
+
+    variation: Variation
+    session: Session
+    models: Models
+    listeners: dict[SampleId, list[Listener]]
+    users: int = 0
+    broken: bool = False
+    _strategies: dict[tuple[str, str], Strategy] = field(default_factory=dict)
+
+    def strategy(self, problem: Problem) -> Strategy:
+        """How a problem's samples are produced.
+
+        A bank from a file is checked against what it is used for, so prompts of another frame have
+        a strategy of their own; scores of a task that rank among each other are kept together.
+
+        Raises:
+            SettingError: the model's bank is not for this task, or not for these settings.
+            Refusal: too many tasks are in use.
+        """
+        from_file = getattr(self.variation.settings.options(), "source", None) == "file"
+        frame = framing(problem.prompt.messages)
+        key = (problem.task, frame if from_file else "")
+        made = self._strategies.get(key)
+        if made is None:
+            if len(self._strategies) >= MOST_STRATEGIES:
+                raise busy("too many tasks are in use", RETRY_SECONDS)
+            provenance = {"task": problem.task, "prompt": frame}
+            made = self.models.strategy(self.variation.task, provenance)
+            self._strategies[key] = made
+        return made
+
+
+@dataclass
+class _Kept:
+    """A room, and how it is closed."""
+
+    room: Room
+    leave: asyncio.Event
+    task: asyncio.Task[None]
+
+
+class Rooms:
+    """Opens a session when its first request comes, and closes those that nobody uses.
+
+    Args:
+        house: whose engines they share.
+    """
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._opening: dict[str, asyncio.Lock] = {}
+
+    @contextlib.asynccontextmanager
+    async def room(self, variation: Variation) -> AsyncIterator[Room]:
+        """The room of a variation, for as long as it is used.
+
+        Raises:
+            Refusal: as many as can be are in use.
+            SettingError: the models cannot do what is asked for.
+            JournalError: its run directory cannot be used.
+        """
+        kept = self._kept.get(variation.key)
+        if kept is None or kept.room.broken:
+            kept = await self._opened(variation)
+        room = kept.room
+        room.users += 1
+        self._kept.move_to_end(variation.key)
+        try:
+            yield room
+        finally:
+            room.users -= 1
+
+    def open(self) -> list[Room]:
+        """Those that are open."""
+        return [kept.room for kept in self._kept.values()]
+
+    async def aclose(self) -> None:
+        """Close all of them."""
+        for kept in self._kept.values():
+            kept.leave.set()
+        await asyncio.gather(*(kept.task for kept in self._kept.values()), return_exceptions=True)
+        self._kept.clear()
+
+    async def _opened(self, variation: Variation) -> _Kept:
+        lock = self._opening.setdefault(variation.key, asyncio.Lock())
+        async with lock:
+            kept = self._kept.get(variation.key)
+            if kept is not None and kept.room.broken:
+                await self._close(variation.key)
+                kept = None
+            if kept is None:
+                await self._make_place()
+                kept = self._kept[variation.key] = await self._open(variation)
+        self._opening.pop(variation.key, None)
+        return kept
+
+    async def _make_place(self) -> None:
+        if len(self._kept) < MOST_ROOMS:
+            return
+        for key, kept in self._kept.items():
+            if not kept.room.users:
+                await self._close(key)
+                return
+        raise busy("too many combinations of settings are in use", RETRY_SECONDS)
+
+    async def _close(self, key: str) -> None:
+        kept = self._kept.pop(key)
+        kept.leave.set()
+        await asyncio.gather(kept.task, return_exceptions=True)
+
+    async def _open(self, variation: Variation) -> _Kept:
+        """A session lives in a task of its own: who enters it also leaves it."""
+        leave = asyncio.Event()
+        opened: asyncio.Future[Room] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._live(variation, opened, leave))
+        try:
+            room = await asyncio.shield(opened)
+        except asyncio.CancelledError:
+            leave.set()  # the client went away while its session was opened
+            raise
+        return _Kept(room, leave, task)
+
+    async def _live(
+        self, variation: Variation, opened: asyncio.Future[Room], leave: asyncio.Event
+    ) -> None:
+        listeners: dict[SampleId, list[Listener]] = {}
+
+        def told(sample: SampleId, event: Event) -> None:
+            for listener in listeners.get(sample, ()):
+                listener(sample, event)
+
+        own = Observers(
+            call=[lambda record: told(record.key.sample, record)],
+            decision=[lambda record: told(record.sample, record)],
+            stands=[told],
+        )
+        try:
+            live = self._house.session(variation.settings, plugin_observers() + own)
+            async with live as (session, models):
+                opened.set_result(Room(variation, session, models, listeners))
+                await leave.wait()
+        except BaseException as error:
+            if opened.done():
+                logger.error("the session of %s ended: %s", variation.key, error)
+                raise
+            opened.set_exception(error)

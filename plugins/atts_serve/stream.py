@@ -1,0 +1,175 @@
+"""An answer as it is written: server-sent events, a turn at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from atts_harness import neutral
+from atts_harness.errors import AttsError
+from atts_harness.records import SampleId, SampleRecord
+from atts_harness.transcript import Transcript
+from atts_serve.events import told
+from atts_serve.refusal import Refusal, failed, internal, refusal_of
+from atts_serve.reply import FINISH, Heading, Reader, encode, facts
+from atts_serve.rooms import Event
+from atts_serve.thinking import settled
+from atts_serve.works import Work
+
+logger = neutral.logger("atts_serve")
+
+KEEP_ALIVE_SECONDS = 15.0
+KIND = "chat.completion.chunk"
+
+
+@dataclass
+class Choice:
+    """What of one sample was told already."""
+
+    index: int
+    thoughts: str = ""
+    answer: str = ""
+
+    def delta(self, reader: Reader, text: str) -> dict[str, str]:
+        """What a longer beginning adds.
+
+        Raises:
+            Refusal: it is no longer beginning: the strategy took back what it had settled.
+        """
+        parts = reader.parts(text)
+        thoughts = parts.thoughts or ""
+        if not (thoughts.startswith(self.thoughts) and parts.answer.startswith(self.answer)):
+            logger.error("a strategy changed text that it had written on behind")
+            raise internal()
+        new = {
+            "reasoning_content": thoughts[len(self.thoughts) :],
+            "content": parts.answer[len(self.answer) :],
+        }
+        self.thoughts, self.answer = thoughts, parts.answer
+        return {name: words for name, words in new.items() if words}
+
+
+@dataclass
+class Stream:
+    """The events of one request's samples.
+
+    Attributes:
+        heading: of every part.
+        reader: of the samples.
+        include_usage: whether what it cost comes last.
+        events: whether calls and decisions are told, too.
+        records: those of its samples that are finished.
+    """
+
+    heading: Heading
+    reader: Reader
+    include_usage: bool
+    events: bool
+    records: list[SampleRecord] = field(default_factory=list)
+    _queue: asyncio.Queue[tuple[int, Any]] = field(default_factory=asyncio.Queue)
+
+    def listener(self, index: int) -> Any:
+        """Told of what happens to the sample of a choice."""
+
+        def listen(sample: SampleId, event: Event) -> None:
+            self._queue.put_nowait((index, event))
+
+        return listen
+
+    async def parts(self, works: Sequence[Work]) -> AsyncIterator[bytes]:
+        """Every event, as it is sent; an error ends it, as OpenAI's do.
+
+        Args:
+            works: the samples, begun.
+        """
+        choices = [Choice(index) for index in range(sum(len(work.ids) for work in works))]
+        waiting = [
+            asyncio.create_task(self._wait(work, first))
+            for first, work in zip(_firsts(works), works, strict=True)
+        ]
+        try:
+            for choice in choices:
+                yield self._part(choice, {"role": "assistant", "content": ""})
+            while len(self.records) < len(choices):
+                try:
+                    async with asyncio.timeout(KEEP_ALIVE_SECONDS):
+                        index, event = await self._queue.get()
+                except TimeoutError:
+                    yield b": still at it\n\n"
+                    continue
+                if isinstance(event, BaseException):
+                    raise event
+                if isinstance(event, SampleRecord):
+                    self.records.append(event)
+                for part in self._of(choices[index], event):
+                    yield part
+            if self.include_usage:
+                usage = self.reader.usage(self.records)
+                yield _event(self.heading.object(KIND, [], usage=usage))
+            yield b"data: [DONE]\n\n"
+        except Refusal as refusal:
+            yield _event(refusal.body())
+        except AttsError as error:
+            logger.error("a stream failed: %s", error)
+            yield _event(refusal_of(error).body())
+        except Exception:
+            logger.exception("a stream failed")
+            yield _event(internal().body())
+        finally:
+            for task in waiting:
+                task.cancel()
+
+    async def _wait(self, work: Work, first: int) -> None:
+        """Queue a work's records behind what was told of them."""
+        try:
+            for at, record in enumerate(await asyncio.shield(work.task)):
+                self._queue.put_nowait((first + at, record))
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self._queue.put_nowait((first, error))
+
+    def _of(self, choice: Choice, event: Any) -> list[bytes]:
+        """The parts that an event makes."""
+        if isinstance(event, Transcript):
+            problem = self.reader.problem
+            text = settled(event.text, problem.until, opened=self.reader.thinks)
+            delta = choice.delta(self.reader, text)
+            return [self._part(choice, delta)] if delta else []
+        if isinstance(event, SampleRecord):
+            return self._ended(choice, event)
+        if self.events:
+            return [self._part(choice, {}, atts={"event": told(event, self.reader.models)})]
+        return []
+
+    def _ended(self, choice: Choice, record: SampleRecord) -> list[bytes]:
+        if record.failed is not None:
+            raise failed()
+        delta = choice.delta(self.reader, record.text)
+        parts = [self._part(choice, delta)] if delta else []
+        reason = FINISH.get(record.finish, "stop")
+        thinks = self.reader.parts(record.text).thoughts is not None
+        last = self._part(choice, {}, reason, atts=facts(record, whole=thinks))
+        return [*parts, last]
+
+    def _part(
+        self, choice: Choice, delta: dict[str, Any], reason: str | None = None, **more: Any
+    ) -> bytes:
+        told = {"index": choice.index, "delta": delta, "finish_reason": reason, "logprobs": None}
+        usage = {"usage": None} if self.include_usage else {}
+        return _event(self.heading.object(KIND, [{**told, **more}], **usage))
+
+
+def _firsts(works: Sequence[Work]) -> list[int]:
+    """For each work the index of its first choice."""
+    firsts, at = [], 0
+    for work in works:
+        firsts.append(at)
+        at += len(work.ids)
+    return firsts
+
+
+def _event(body: Any) -> bytes:
+    return b"data: " + encode(body) + b"\n\n"

@@ -1,0 +1,83 @@
+"""A text's thoughts and its answer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from atts_harness.grading.extraction import THINK_END
+from atts_harness.tokenizer import Tokenizer
+from atts_harness.transcript import Prompt
+
+THINK_BEGIN = "<think>"
+MARKS = (THINK_BEGIN, THINK_END)
+LAST_IDS = 16
+
+
+class Parts(NamedTuple):
+    """What a text consists of.
+
+    Attributes:
+        thoughts: what stands before the end of thinking; None where nothing is thought.
+        answer: the rest.
+    """
+
+    thoughts: str | None
+    answer: str
+
+
+def opens_thinking(tokenizer: Tokenizer, prompt: Prompt) -> bool:
+    """Whether the prompt, as the template renders it, ends within thoughts."""
+    ids = tuple(prompt.ids_in(tokenizer))[-LAST_IDS:]
+    return tokenizer.decode(ids).rstrip().endswith(THINK_BEGIN)
+
+
+Opened = bool | None
+"""Whether the prompt opens the thoughts; None: thoughts are not told apart."""
+
+
+def parts_of(text: str, *, opened: Opened) -> Parts:
+    """Split a text, or the beginning of one.
+
+    What is said of a beginning stays true of all that begins so, but for a mark that is cut in two
+    at its end (see `settled`).
+
+    Args:
+        text: generated.
+        opened: whether the prompt opened the thoughts.
+    """
+    rest = text
+    if opened is None:
+        return Parts(None, text)
+    if not opened:
+        begun = text.lstrip()
+        if not begun.startswith(THINK_BEGIN):
+            return Parts(None, text)
+        rest = begun.removeprefix(THINK_BEGIN)
+    thoughts, _, answer = rest.partition(THINK_END)
+    return Parts(thoughts, answer)
+
+
+def settled(text: str, stops: tuple[str, ...], *, opened: Opened) -> str:
+    """The part of a beginning that can be told: nothing behind it changes how it is read.
+
+    Args:
+        text: the beginning.
+        stops: what cuts the text; it, and all behind it, is never told.
+        opened: whether the prompt opened the thoughts.
+    """
+    cuts = [at for stop in stops if (at := text.find(stop)) >= 0]
+    if cuts:
+        return text[: min(cuts)]
+    if opened is False and THINK_BEGIN.startswith(text.lstrip()):
+        return ""  # it may yet begin with thoughts
+    marks = stops if opened is None else (*stops, *MARKS)
+    held = max((_overlap(text, mark) for mark in marks), default=0)
+    return text[: len(text) - held]
+
+
+def _overlap(text: str, mark: str) -> int:
+    """How much of the end of a text may be the beginning of a mark."""
+    for length in range(min(len(text), len(mark) - 1), 0, -1):
+        if text.endswith(mark[:length]):
+            return length
+    return 0
