@@ -1,21 +1,42 @@
 """The launcher contract: where the commands of a comparison run.
 
 `atts compare` starts two kinds of commands: the servers of a pair, and one command for each cell,
-with its calibration before it. A launcher starts them: as subprocesses of this machine (`local`),
-or elsewhere. A plugin announces one with the hook `atts_launchers`, and a plan names it.
+with its calibration before it. A launcher finds places for them: on this machine, as subprocesses
+(`local`), or elsewhere. A plugin announces one with the hook `atts_launchers`, and a plan names it.
 
-All commands of a pair must reach the pair's servers, so a launcher for several machines keeps a
-pair together. Commands are resumable: whatever ends one, the same command goes on in its folder.
+A place holds an *engine set*: the servers of a pair, once, and one cell after the other that uses
+them. A pair gets as many as there is room for. Commands are resumable: whatever ends one, the same
+command goes on in its folder, and if its machine is gone, in another place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Command", "Job", "Launcher", "ServerJob"]
+__all__ = ["Command", "Job", "Launcher", "Needs", "Place", "ServerJob"]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an engine set of a pair needs.
+
+    Attributes:
+        pair: its name.
+        served: by role that needs a server the devices that its settings name (`0+1`, `cpu`);
+            None: they name none.
+        own: whether cells load models into their own process, and the device that settings name.
+        shared: whether its engines are others' (`draft_url`), so that a second set is the same.
+        beside: how many of its cells run at a time on a set.
+    """
+
+    pair: str
+    served: Mapping[str, str | None] = field(default_factory=dict)
+    own: str | None = None
+    shared: bool = False
+    beside: int = 1
 
 
 @dataclass(frozen=True)
@@ -27,6 +48,8 @@ class Command:
         pair: whose servers it uses, or starts.
         log: takes what it prints, behind what is there and a line `$ COMMAND`.
         folder: what it writes; it resumes from what is there.
+        run_dir: the run directory in it, whose journal is to outlive the machine; None: it has
+            none.
         reads: files and folders that it reads.
         environment: variables on top of this process's own.
         beside: how many commands of this pair run at a time, for sharing a machine's cores.
@@ -36,6 +59,7 @@ class Command:
     pair: str
     log: Path
     folder: Path
+    run_dir: Path | None = None
     reads: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     beside: int = 1
@@ -68,17 +92,23 @@ class ServerJob(Job, Protocol):
         ...
 
 
-class Launcher(Protocol):
-    """Starts commands, here or elsewhere."""
+class Place(Protocol):
+    """Where the commands of an engine set run: a pair's servers, and the cells that use them.
+
+    No method waits for long, but `give_back`.
+    """
 
     @property
     def name(self) -> str:
-        """As a plan's `launcher` has it."""
+        """The machine, for people; "" while it is not known, or is this one."""
         ...
 
-    @property
-    def pairs_at_once(self) -> int:
-        """How many pairs may run at a time, each on devices of its own."""
+    def ready(self) -> bool:
+        """Whether commands can be started here now."""
+        ...
+
+    def lost(self) -> str | None:
+        """Why nothing runs here any more (its machine is gone), in words; None: it is there."""
         ...
 
     def start(self, command: Command) -> Job:
@@ -95,4 +125,45 @@ class Launcher(Protocol):
         Raises:
             SettingError: they cannot be started.
         """
+        ...
+
+    def give_back(self) -> None:
+        """Let others have its devices; what still runs here is stopped."""
+        ...
+
+
+class Launcher(Protocol):
+    """Finds places for engine sets, here or elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """As a plan's `launcher` has it."""
+        ...
+
+    def begin(self, folder: Path, needs: Sequence[Needs], say: Callable[[str], None]) -> None:
+        """Get ready for a comparison, before anything of it is started.
+
+        Args:
+            folder: the comparison's.
+            needs: of its pairs.
+            say: tells people what happens.
+
+        Raises:
+            SettingError: a pair will never find a place.
+        """
+        ...
+
+    def place(self, needs: Needs) -> Place | None:
+        """A place for another engine set of a pair; None: there is no room now.
+
+        A place may become ready later. Only one that is not is asked for at a time.
+        """
+        ...
+
+    def state(self) -> str:
+        """What there is and what of it is in use, for people; "" if there is nothing to say."""
+        ...
+
+    def end(self) -> None:
+        """The comparison is over, or could not begin."""
         ...

@@ -79,7 +79,8 @@ def _run(
 ) -> None:
     """Run a plan: `listed` are its cells as it has them, `cells` in the order to run in."""
     from atts_harness import plugins
-    from atts_harness.comparing.runner import Runner, aside, start_afresh
+    from atts_harness.comparing.afresh import aside, start_afresh
+    from atts_harness.comparing.runner import Runner
     from atts_harness.comparing.show import Show, counted
     from atts_harness.comparing.status import Folder, merged
     from atts_harness.errors import SAMPLES_FAILED, RunInterruptedError

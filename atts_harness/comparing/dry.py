@@ -9,6 +9,8 @@ from rich.table import Table
 
 from atts_harness import plugins
 from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.local import LocalLauncher
+from atts_harness.comparing.needs import needs_of
 from atts_harness.comparing.plan import Plan
 from atts_harness.comparing.probe import Probe, probe_all
 from atts_harness.comparing.show import Show
@@ -35,8 +37,15 @@ def dry_run(
     show = Show(len(cells))
     sizes = sizes_of(cells, plan, framework)
     probes = {}
-    if probe:
-        launcher = plugins.launcher(plan.launcher)
+    launcher = plugins.launcher(plan.launcher)
+    if not isinstance(launcher, LocalLauncher):
+        launcher.begin(folder, needs_of(cells, plan), show.say)
+        if there := launcher.state():
+            show.say(there)
+        launcher.end()
+        if probe:
+            show.say("no probe: two samples would run on this machine, and the cells do not")
+    elif probe:
         probes = probe_all(cells, plan, folder, framework, launcher, show.say)
     show.console.print(_table(plan, cells, sizes, probes))
     for line in _notes(cells, sizes, probes):

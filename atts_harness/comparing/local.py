@@ -9,11 +9,11 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from atts_harness.arguments import parse_arguments
-from atts_harness.launcher import Command
+from atts_harness.launcher import Command, Needs
 
 GRACE_SECONDS = 5.0
 PR_SET_PDEATHSIG = 1
@@ -23,10 +23,58 @@ _ANNOUNCES = "--model_args "
 
 
 class LocalLauncher:
-    """An `atts_harness.launcher.Launcher`: subprocesses, one pair at a time."""
+    """An `atts_harness.launcher.Launcher`: this machine is one place, for one set at a time."""
 
     name = "local"
-    pairs_at_once = 1
+
+    def __init__(self) -> None:
+        self._taken = False
+
+    def begin(self, folder: Path, needs: Sequence[Needs], say: Callable[[str], None]) -> None:
+        """This machine is ready."""
+        self._taken = False
+
+    def place(self, needs: Needs) -> LocalPlace | None:
+        """This machine, unless it is taken."""
+        if self._taken:
+            return None
+        self._taken = True
+        return LocalPlace(self._free)
+
+    def state(self) -> str:
+        """There is nothing to say."""
+        return ""
+
+    def end(self) -> None:
+        """Nothing is left to let go of."""
+
+    def _free(self) -> None:
+        self._taken = False
+
+
+class LocalPlace:
+    """An `atts_harness.launcher.Place`: commands are subprocesses of this machine.
+
+    Args:
+        free: called when it is given back.
+    """
+
+    name = ""
+
+    def __init__(self, free: Callable[[], None] = lambda: None) -> None:
+        self._free = free
+
+    def ready(self) -> bool:
+        """Always."""
+        return True
+
+    def lost(self) -> str | None:
+        """It is gone with us alone."""
+        return None
+
+    def give_back(self) -> None:
+        """Let another pair have it."""
+        self._free()
 
     def start(self, command: Command) -> Process:
         """Start it; commands that run beside each other share the machine's cores."""

@@ -16,6 +16,7 @@ from atts_harness.errors import SettingError, UnknownSettingError
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+UNTIMED = 4
 VERSION = 1
 """Of the format of plan files. It grows when a key changes its meaning or goes."""
 
@@ -117,8 +118,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         framework: evaluation framework that runs the tasks; needed only where several are
             installed.
         launcher: where cells run.
-        parallel: cells of a pair that run at a time. More than one, and each is in the times of
-            the others.
+        parallel: cells that run on an engine set at a time, by default one. More than one, and
+            each is in the times of the others.
+        timing: false: no times are wanted, so cells of a pair run beside each other (`parallel`,
+            4 where it is not given), and the report shows no times.
         times: how often each cell is run for its times, in the same shuffled order as all others;
             rows of the report then have a range of seconds.
         until: add repeats in rounds until a cell's accuracy is known so well; `repeats` is where
@@ -142,10 +145,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     report: bool = True
     framework: Name | None = None
     launcher: Name = "local"
-    parallel: Count = 1
+    parallel: Count | None = None
+    timing: bool = True
     times: Count = 1
     until: Until | None = None
     version: Count = 1
+
+    @property
+    def beside(self) -> int:
+        """How many cells run on an engine set at a time."""
+        return self.parallel or (1 if self.timing else UNTIMED)
 
 
 class _Version(msgspec.Struct, frozen=True, kw_only=True):

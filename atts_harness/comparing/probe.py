@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.local import LocalLauncher
 from atts_harness.comparing.plan import Plan
 from atts_harness.comparing.servers import POLL_SECONDS, Servers
 from atts_harness.framework import EvalFramework, ProbeFigures
-from atts_harness.launcher import Launcher
+from atts_harness.launcher import Needs
 
 SAMPLES = 2
 # A probe has no bank and no other cell's rate to take; it ranks as a calibration run does.
@@ -66,7 +67,7 @@ def probe_all(
     plan: Plan,
     folder: Path,
     framework: EvalFramework,
-    launcher: Launcher,
+    launcher: LocalLauncher,
     say: Callable[[str], None],
 ) -> dict[str, Probe]:
     """By cell a probe; cells that differ by their operating point alone share one.
@@ -79,7 +80,9 @@ def probe_all(
     found: dict[str, Probe] = {}
     for pair in dict.fromkeys(cell.pair for cell in cells):
         mine = [cell for cell in cells if cell.pair == pair]
-        servers = Servers(mine, folder / "servers" / pair, launcher, say)
+        place = launcher.place(Needs(pair))
+        assert place is not None  # this machine has one, and it was given back
+        servers = Servers(mine, folder / "servers" / pair, place, say)
         done: dict[Any, Probe] = {}
         try:
             for cell in mine:
@@ -92,6 +95,7 @@ def probe_all(
                 found[cell.name] = done[key]
         finally:
             servers.stop()
+            place.give_back()
     return found
 
 

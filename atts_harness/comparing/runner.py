@@ -7,7 +7,6 @@ is missing, and a cell that was cut short goes on where its journal ends.
 from __future__ import annotations
 
 import datetime
-import fnmatch
 import shlex
 import time
 from collections import Counter
@@ -22,13 +21,15 @@ from atts_harness.comparing import calibrations
 from atts_harness.comparing.caches import clear_caches
 from atts_harness.comparing.causes import cause
 from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.needs import needs_of
 from atts_harness.comparing.plan import Plan
 from atts_harness.comparing.rounds import next_round
-from atts_harness.comparing.servers import POLL_SECONDS, Servers
+from atts_harness.comparing.servers import POLL_SECONDS
+from atts_harness.comparing.sets import EngineSet, EngineSets
 from atts_harness.comparing.show import Show
 from atts_harness.comparing.status import CELL, CellStatus, Folder, State, Status
 from atts_harness.comparing.watch import Watch
-from atts_harness.errors import SAMPLES_FAILED, AttsError, UnknownSettingError
+from atts_harness.errors import SAMPLES_FAILED, AttsError
 from atts_harness.framework import EvalFramework
 from atts_harness.launcher import Command, Job, Launcher
 from atts_harness.running.interrupts import handled
@@ -40,6 +41,10 @@ class CellFailedError(AttsError):
 
 Steps = Generator[None, None, int]
 """The steps of a cell: yields whenever it has to wait, returns the exit status."""
+
+
+MOST_LOSSES = 5
+"""How often a cell may lose its machine before it counts as failed: it may be what kills them."""
 
 
 class Runner:
@@ -79,8 +84,10 @@ class Runner:
         self._show = show
         self._framework = framework
         self._launcher = launcher
+        self._needs = needs_of(self._left, plan)
+        self._sets = EngineSets(self._needs, launcher, folder.path / "servers", show.say)
         self._running: dict[str, _Running] = {}
-        self._servers: dict[str, Servers] = {}
+        self._losses: Counter[str] = Counter()
         self._banks: dict[str, Job] = {}
         self._bad_banks: dict[str, str] = {}
         self.signals: list[int] = []
@@ -89,86 +96,100 @@ class Runner:
         """Run every cell that is not done; Ctrl-C ends it with the running ones wound down.
 
         Raises:
+            SettingError: a pair will never find a place; nothing was started.
             RunDirError: the status cannot be written.
         """
-        with handled(self._stop, self._show.say) as self.signals, self._show.watching():
-            try:
-                while self._advance():
-                    if self._show.wants_progress:
-                        self._show.progress(self._progress())
-                    time.sleep(POLL_SECONDS)
-            except KeyboardInterrupt:  # the second signal
-                for running in self._running.values():
-                    self._known[running.cell.name].state = "interrupted"
-                for job in self._jobs():
-                    job.kill()
-            finally:
-                for servers in self._servers.values():
-                    servers.stop()
-                self._folder.write(self._status)
+        try:
+            if self._left:
+                self._launcher.begin(self._folder.path, self._needs, self._show.say)
+            with handled(self._stop, self._show.say) as self.signals, self._show.watching():
+                try:
+                    while self._advance():
+                        if self._show.wants_progress:
+                            self._show.progress(self._progress())
+                        time.sleep(POLL_SECONDS)
+                except KeyboardInterrupt:  # the second signal
+                    for running in self._running.values():
+                        self._known[running.cell.name].state = "interrupted"
+                    for job in self._jobs():
+                        job.kill()
+                finally:
+                    self._sets.stop()
+                    self._folder.write(self._status)
+        finally:
+            self._launcher.end()
 
     def _advance(self) -> bool:
         """Start what can start, and look after what runs; False once nothing is left."""
         if not self.signals:
-            for cell in self._startable():
+            self._skip()
+            self._sets.grow(self._left)
+            for cell, where in self._startable():
                 self._left.remove(cell)
-                self._start(cell)
+                self._start(cell, where)
         for running in list(self._running.values()):
             self._resume(running)
-        pairs = {running.cell.pair for running in self._running.values()}
-        pairs |= set() if self.signals else {cell.pair for cell in self._left}
-        for pair in self._servers.keys() - pairs:
-            self._servers.pop(pair).stop()
-        return bool(pairs)
+        self._sets.shrink([] if self.signals else self._left)
+        return bool(self._running or (self._left and not self.signals))
 
     def _progress(self) -> list[str]:
-        """A line for each cell that runs and of which something is known."""
-        return [
-            f"{running.cell.name}: {what}{told}"
-            for running in self._running.values()
-            for what, watch in running.watched
-            if (told := watch.line())
-        ]
+        """A line for what there is, and for each cell that runs and of which something is known."""
+        there = self._launcher.state()
+        lines = [there] if there else []
+        for running in self._running.values():
+            where = f" on {name}" if (name := running.set.place.name) else ""
+            for what, watch in running.watched:
+                if told := watch.line():
+                    lines.append(f"{running.cell.name}{where}: {what}{told}")
+        return lines
 
-    def _startable(self) -> Iterator[Cell]:
-        """Cells that may start now: not too many of a pair, nor pairs, and what they need ended."""
-        pairs, parallel = self._launcher.pairs_at_once, self._plan.parallel
-        if len(self._running) >= pairs * parallel:
-            return
-        counts = Counter(running.cell.pair for running in self._running.values())
+    def _skip(self) -> None:
+        """Take out cells that need one that ended otherwise than well."""
         awaited = {cell.name for cell in self._left} | self._running.keys()
         for cell in list(self._left):
-            room = counts[cell.pair] < parallel if cell.pair in counts else len(counts) < pairs
-            if room and cell.needs not in awaited:
-                counts[cell.pair] += 1
-                yield cell
-
-    def _needed(self, cell: Cell) -> CellStatus | None:
-        return None if cell.needs is None else self._known[cell.needs]
-
-    def _start(self, cell: Cell) -> None:
-        known = self._known[cell.name]
-        known.cause = ""
-        needed = self._needed(cell)
-        if needed is not None and needed.state != "done":
+            needed = self._needed(cell)
+            if needed is None or needed.name in awaited or needed.state == "done":
+                continue
+            self._left.remove(cell)
+            known = self._known[cell.name]
             known.state = "skipped"
             known.cause = f"needs {needed.name}, which is not done ({needed.state})"
             self._show.ended(known, 0.0)
             self._folder.write(self._status)
-            return
+
+    def _startable(self) -> Iterator[tuple[Cell, EngineSet]]:
+        """Cells that may start now, each on a set that has room; what they need has ended."""
+        awaited = {cell.name for cell in self._left} | self._running.keys()
+        for cell in list(self._left):
+            if cell.needs in awaited:
+                continue
+            where = self._sets.free(cell.pair)
+            if where is not None:
+                yield cell, where
+
+    def _needed(self, cell: Cell) -> CellStatus | None:
+        return None if cell.needs is None else self._known[cell.needs]
+
+    def _start(self, cell: Cell, where: EngineSet) -> None:
+        known = self._known[cell.name]
+        known.cause = ""
         places = [cell.place for cell in self._status.cells if cell.place is not None]
         known.state = "running"
         known.place = max(places, default=-1) + 1
         known.starts += 1
         known.started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         known.harness = __version__
-        known.parallel = self._plan.parallel
-        known.warm_up = cell.pair not in self._servers
+        known.parallel = self._plan.beside
+        known.timing = self._plan.timing
+        known.machine = where.place.name
+        known.warm_up = not where.used
         self._show.started(known)
         self._save(known)
-        running = _Running(cell)
+        running = _Running(cell, where)
         running.steps = self._steps(running, known)
         self._running[cell.name] = running
+        where.running.add(cell.name)
+        where.used = True
 
     def _resume(self, running: _Running) -> None:
         """One more look at a cell, and what follows from its end."""
@@ -184,11 +205,30 @@ class Runner:
         except AttsError as error:
             known.cause = str(error)
         del self._running[running.cell.name]
+        running.set.running.discard(running.cell.name)
         known.exit_status = status
         known.seconds += running.seconds
+        if status and not self.signals and self._goes_on_elsewhere(running, known):
+            return
         known.state = self._state(known, status)
         self._show.ended(known, running.seconds)
         self._save(known)
+
+    def _goes_on_elsewhere(self, running: _Running, known: CellStatus) -> bool:
+        """Whether a cell lost its machine, and is to go on in another place."""
+        why = running.set.place.lost()
+        if why is None:
+            return False
+        name = running.cell.name
+        self._losses[name] += 1
+        if self._losses[name] > MOST_LOSSES:
+            known.cause = f"lost its machine {self._losses[name]} times, the last time: {why}"
+            return False
+        known.state, known.cause = "pending", ""
+        self._left.insert(0, running.cell)
+        self._show.again(known, why)
+        self._save(known)
+        return True
 
     def _save(self, known: CellStatus) -> None:
         """The status; and what of it concerns a cell beside its run, for whoever reads that."""
@@ -199,11 +239,10 @@ class Runner:
 
     def _steps(self, running: _Running, known: CellStatus) -> Steps:
         """Everything that a cell needs, and the cell itself."""
-        cell = running.cell
-        servers = self._servers_of(cell.pair)
+        cell, servers = running.cell, running.set.servers
         while not servers.ready():
             yield
-            if self.signals:
+            if self.signals or running.set.place.lost() is not None:
                 return 1
         args: dict[str, Any] = dict(servers.settings(cell.kind.roles))
         reads: list[Path] = []
@@ -216,7 +255,7 @@ class Runner:
             args["rate_of"] = str(reads[-1])
         # Last: calibration fills caches, too.
         settings = {**cell.settings, **args, "strategy": cell.strategy}
-        known.caches = clear_caches(settings, beside=self._plan.parallel > 1)
+        known.caches = clear_caches(settings, beside=self._plan.beside > 1)
         folder = self._path(known.folder)
         until, repeats = self._plan.until, known.repeats
         if until is not None and repeats is None:
@@ -228,7 +267,7 @@ class Runner:
             arguments = self._framework.command(asked.evaluation(self._plan, args), folder)
             known.command = shlex.join(["atts", *arguments])
             self._folder.write(self._status)
-            job = self._launch(cell, known, arguments, folder, reads)
+            job = self._launch(running, known, arguments, folder, folder, reads)
             running.watched = [("", Watch(folder))]
             began = time.monotonic()
             status = yield from self._ended(running, job)
@@ -250,46 +289,52 @@ class Runner:
         made = calibrations.of_cell(cell, self._plan)
         known.calibration = known.calibration or made
         bank = self._path(made.bank)
-        if bank.exists() and made.bank not in self._banks:
-            return bank
+        while (other := self._banks.get(made.bank)) is not None:
+            yield from self._ended(running, other)
+            if self.signals:
+                raise CellFailedError("calibration: interrupted")
+            yield  # whoever makes it looks first
         if made.bank in self._bad_banks:
             raise CellFailedError(self._bad_banks[made.bank])
+        if bank.exists():
+            return bank
         began = time.monotonic()
-        mine = made.bank not in self._banks
-        if mine:
-            self._show.say(f"{cell.name}: calibrating")
-            bank.parent.mkdir(parents=True, exist_ok=True)
-            arguments = calibrations.calibrate_command(cell, self._plan, bank, servers)
-            self._banks[made.bank] = self._launch(cell, known, arguments, bank.parent)
-            running.watched = [("calibration: ", Watch(self._path(made.run_dir)))]
-        status = yield from self._ended(running, self._banks[made.bank])
+        self._show.say(f"{cell.name}: calibrating")
+        bank.parent.mkdir(parents=True, exist_ok=True)
+        arguments = calibrations.calibrate_command(cell, self._plan, bank, servers)
+        run_dir = self._path(made.run_dir)
+        job = self._launch(running, known, arguments, bank.parent, run_dir)
+        self._banks[made.bank] = job
+        running.watched = [("calibration: ", Watch(run_dir))]
+        status = yield from self._ended(running, job)
         running.watched = []
-        if mine:
-            known.calibration.seconds += time.monotonic() - began
-            del self._banks[made.bank]
+        known.calibration.seconds += time.monotonic() - began
+        del self._banks[made.bank]
         if status or not bank.exists():
-            if mine:
-                why = cause(self._path(known.log), status)
-                self._bad_banks[made.bank] = f"calibration: {why}"
-            raise CellFailedError(self._bad_banks.get(made.bank, "calibration: it failed"))
+            why = f"calibration: {cause(self._path(known.log), status)}"
+            if running.set.place.lost() is None:  # else it is made elsewhere
+                self._bad_banks[made.bank] = why
+            raise CellFailedError(why)
         return bank
 
     def _launch(
         self,
-        cell: Cell,
+        running: _Running,
         known: CellStatus,
         arguments: Sequence[str],
         folder: Path,
+        run_dir: Path,
         reads: Sequence[Path] = (),
     ) -> Job:
-        return self._launcher.start(
+        return running.set.place.start(
             Command(
                 arguments=tuple(arguments),
-                pair=cell.pair,
+                pair=running.cell.pair,
                 log=self._path(known.log),
                 folder=folder,
+                run_dir=run_dir,
                 reads=tuple(reads),
-                beside=self._plan.parallel,
+                beside=self._plan.beside,
             )
         )
 
@@ -302,14 +347,6 @@ class Runner:
             yield
         running.job = None
         return status
-
-    def _servers_of(self, pair: str) -> Servers:
-        if pair not in self._servers:
-            running = [r.cell for r in self._running.values()]
-            cells = [cell for cell in (*running, *self._left) if cell.pair == pair]
-            folder = self._folder.path / "servers" / pair
-            self._servers[pair] = Servers(cells, folder, self._launcher, self._show.say)
-        return self._servers[pair]
 
     def _state(self, known: CellStatus, status: int) -> State:
         left = None
@@ -329,9 +366,9 @@ class Runner:
     def _stop(self, why: str) -> None:
         for job in self._jobs():
             job.wind_down()
-        for servers in self._servers.values():
-            if not servers.answer:
-                servers.wind_down()
+        for one in self._sets:
+            if not one.servers.answer:
+                one.servers.wind_down()
 
     def _jobs(self) -> list[Job]:
         """What runs; cells that wait for one calibration have one job."""
@@ -343,56 +380,12 @@ class Runner:
 
 
 class _Running:
-    """A cell that runs: its steps, the job that it waits for, and the seconds of its evaluation."""
+    """A cell that runs: where, its steps, the job that it waits for, its evaluation's seconds."""
 
-    def __init__(self, cell: Cell) -> None:
+    def __init__(self, cell: Cell, where: EngineSet) -> None:
         self.cell = cell
+        self.set = where
         self.steps: Steps
         self.job: Job | None = None
         self.seconds = 0.0
         self.watched: list[tuple[str, Watch]] = []
-
-
-def aside(folder: Path) -> Path:
-    """Where cells go that are started afresh: beside the folder, where no report of it looks."""
-    return folder.with_name(f"{folder.name}.aside")
-
-
-def start_afresh(folder: Folder, status: Status | None, patterns: Sequence[str]) -> list[str]:
-    """Forget cells, and those that take their rate from them; their folders are kept aside.
-
-    Args:
-        folder: the comparison's.
-        status: as read from it.
-        patterns: cells' names, with `*` for anything.
-
-    Returns:
-        The names of the cells.
-
-    Raises:
-        UnknownSettingError: a pattern that is no cell's.
-    """
-    if not patterns:
-        return []
-    known = [] if status is None else [*status.cells, *status.dropped]
-    chosen: set[str] = set()
-    for pattern in patterns:
-        found = {cell.name for cell in known if fnmatch.fnmatchcase(cell.name, pattern)}
-        if not found:
-            raise UnknownSettingError(pattern, [cell.name for cell in known], where="--redo")
-        chosen |= found
-    chosen |= {cell.name for cell in known if cell.needs in chosen}
-    assert status is not None
-    for cell in known:
-        old = folder.path / cell.folder
-        if cell.name in chosen and old.exists():
-            place = aside(folder.path) / cell.name
-            number = 1
-            while (new := place.with_name(f"{place.name}.{number}")).exists():
-                number += 1
-            new.parent.mkdir(parents=True, exist_ok=True)
-            old.rename(new)
-    status.cells = [cell for cell in status.cells if cell.name not in chosen]
-    status.dropped = [cell for cell in status.dropped if cell.name not in chosen]
-    folder.write(status)
-    return sorted(chosen)

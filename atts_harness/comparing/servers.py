@@ -13,7 +13,7 @@ from atts_harness.backend import Role, starts
 from atts_harness.comparing.causes import cause
 from atts_harness.comparing.cells import Cell, backend_of
 from atts_harness.errors import SettingError
-from atts_harness.launcher import Command, Launcher, ServerJob
+from atts_harness.launcher import Command, Place, ServerJob
 from atts_harness.settings import ROLES
 
 POLL_SECONDS = 0.1
@@ -29,17 +29,17 @@ class Servers:
     Args:
         cells: of the pair.
         folder: for the servers' logs; its name is the pair's.
-        launcher: starts them.
+        place: where they are started.
         say: tells people what happens.
     """
 
     def __init__(
-        self, cells: Sequence[Cell], folder: Path, launcher: Launcher, say: Callable[[str], None]
+        self, cells: Sequence[Cell], folder: Path, place: Place, say: Callable[[str], None]
     ) -> None:
         self._folder = folder
-        self._launcher = launcher
+        self._place = place
         self._say = say
-        self._settings = _to_serve(cells)
+        self._settings = to_serve(cells)
         self._job: ServerJob | None = None
         self._began = 0.0
         self._addresses: Mapping[str, str] | None = None
@@ -108,7 +108,7 @@ class Servers:
         kinds = plugins.servers().values()
         environment = {k: v for kind in kinds for k, v in kind.clear_cache_needs.items()}
         arguments = ("serve-models", format_arguments(self._settings))
-        self._job = self._launcher.serve(
+        self._job = self._place.serve(
             Command(
                 arguments=(*arguments, "--run-dir", str(self._folder)),
                 pair=self._folder.name,
@@ -119,7 +119,7 @@ class Servers:
         )
 
 
-def _to_serve(cells: Sequence[Cell]) -> dict[str, Any]:
+def to_serve(cells: Sequence[Cell]) -> dict[str, Any]:
     """Settings for `atts serve-models`: of the roles that need a server; empty: none does."""
     if not cells:
         return {}

@@ -86,6 +86,11 @@ class Show:
         again = ", continued" if cell.starts > 1 else ""
         self._line(f"[{self._number}/{self._total}] {cell.name}: started{again}")
 
+    def again(self, cell: CellStatus, why: str) -> None:
+        """A cell has lost its machine, and will go on in another place."""
+        self._number -= 1
+        self._line(f"{cell.name}: {why}; it goes on elsewhere", "yellow")
+
     def ended(self, cell: CellStatus, seconds: float) -> None:
         """A cell has ended, or was skipped."""
         if cell.state == "skipped":

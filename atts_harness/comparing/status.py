@@ -86,6 +86,8 @@ class CellStatus(msgspec.Struct, kw_only=True):
         calibration: its bank.
         harness: version of this package.
         parallel: cells of its pair that ran at a time; above 1 its times are not its own.
+        timing: whether its times are wanted; without, cells run beside each other.
+        machine: where it ran last; "" for this one.
         times_of: the cell that it runs again for its times.
         warm_up: whether it was the first on servers that had just been started.
         repeats: samples a problem that rounds have come to; None without `until`.
@@ -117,6 +119,8 @@ class CellStatus(msgspec.Struct, kw_only=True):
     calibration: Calibration | None = None
     harness: str = ""
     parallel: int = 1
+    timing: bool = True
+    machine: str = ""
     times_of: str | None = None
     warm_up: bool = False
     repeats: int | None = None

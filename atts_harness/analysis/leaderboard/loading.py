@@ -17,6 +17,7 @@ from atts_harness.analysis.leaderboard.rows import Interval, Refusal, Row
 from atts_harness.analysis.leaderboard.samples import RowSamples, graded
 from atts_harness.analysis.leaderboard.scores import counts, maj_at, pass_at, vote
 from atts_harness.analysis.leaderboard.sources import Options, Source, sources_of
+from atts_harness.analysis.leaderboard.spent import Speed
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.files import decode, read_file
 from atts_harness.grading.grade import VOTE
@@ -114,7 +115,7 @@ def _load(source: Source, options: Options) -> Loaded:
         takeover=cost.takeover,
         tokens=cost.tokens(),
         calls=cost.calls(),
-        speed=cost.speed,
+        speed=_timed(source, cost.speed),
         calibration=costs.calibration_of(options_used, source.task, where),
         flops=parts.flops_of(cost, record, source.task, options.parameters, source.notes),
         peak_kv=cost.peak_kv,
@@ -191,8 +192,20 @@ def _say(source: Source) -> None:
     if len(run.sessions()) > 1:
         source.notes.append(f"resumed {len(run.sessions()) - 1} times: seconds are of all sessions")
     source.notes += _caches(run.path)
-    if (cell := _cell(run.path)) is not None and cell.warm_up:
+    cell = _cell(run.path) or _Cell()
+    if cell.warm_up and cell.timing:
         source.notes.append("first on servers that had just started: their warm-up is in its times")
+    if cell.machine and cell.timing:
+        source.notes.append(f"ran on {cell.machine}: its times are of that machine")
+
+
+def _timed(source: Source, speed: Speed) -> Speed:
+    """The times of a row; none where the plan wanted none, for they are not the cell's own."""
+    cell = None if source.run is None else _cell(source.run.path)
+    if cell is None or cell.timing:
+        return speed
+    source.notes.append("`timing: false`: cells ran beside each other, so it has no times")
+    return Speed(concurrency=speed.concurrency, shared_with=speed.shared_with)
 
 
 CELL = "cell.json"
@@ -203,6 +216,8 @@ class _Cell(msgspec.Struct):
     caches: dict[str, str] = msgspec.field(default_factory=dict)
     times_of: str | None = None
     warm_up: bool = False
+    timing: bool = True
+    machine: str = ""
 
 
 def _cell(folder: Path) -> _Cell | None:

@@ -6,11 +6,11 @@ import msgspec
 import pytest
 
 from atts_harness.comparing import calibrations
+from atts_harness.comparing.afresh import start_afresh
 from atts_harness.comparing.calibrations import calibrate_command
 from atts_harness.comparing.cells import expand
 from atts_harness.comparing.order import in_order
 from atts_harness.comparing.plan import read_plan
-from atts_harness.comparing.runner import start_afresh
 from atts_harness.comparing.status import Folder, identity, merged, read_status
 from atts_harness.errors import RunDirError, SettingError
 from atts_harness.framework import Evaluation

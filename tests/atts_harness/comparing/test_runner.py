@@ -25,7 +25,7 @@ from atts_harness.errors import (
 from atts_harness.framework import EvalFramework, Outcome
 from atts_harness.hookspecs import hookimpl
 from atts_harness.journal import schema
-from atts_harness.launcher import Launcher
+from atts_harness.launcher import Launcher, Needs
 
 PLAN = """\
 out: out
@@ -341,9 +341,11 @@ def test_what_the_caches_were_is_said_under_the_table(compare, monkeypatch):
 class FakeJob:
     """A command that ends when it is told."""
 
-    def __init__(self, command):
+    def __init__(self, command, place):
         self.command = command
+        self.place = place
         self.status = None
+        self.calibrates = command.arguments[0] == "calibrate"
 
     def poll(self):
         return self.status
@@ -354,26 +356,71 @@ class FakeJob:
     kill = wind_down
 
 
+class FakePlace:
+    """A machine that is ready, and may be lost."""
+
+    def __init__(self, launcher, pair, number):
+        self.launcher = launcher
+        self.pair = pair
+        self.number = number
+        self.name = f"node {number}"
+        self.free = False
+        self.gone = None
+
+    def ready(self):
+        return True
+
+    def lost(self):
+        return self.gone
+
+    def start(self, command):
+        assert not self.free
+        return self.launcher.start(command, self)
+
+    def give_back(self):
+        self.free = True
+
+
 class FakeLauncher(Launcher):
-    """A plugin with a launcher for two pairs, whose jobs end one look after they began.
+    """A plugin with a launcher of so many places, whose jobs end one look after they began.
 
     Attributes:
-        seen: names of the cells that ran together, at every look.
+        seen: names of the cells that ran together, at every start.
+        places: that were asked for, in order.
+        dying: numbers of places whose machine is lost at the first look at them.
     """
 
     name = "fake"
-    pairs_at_once = 2
 
     def __init__(self):
         self.jobs = []
         self.seen = []
+        self.places = []
+        self.room = 2
+        self.dying = ()
+        self.told = []
+
+    def begin(self, folder, needs, say):
+        self.told.append(("begin", str(folder), needs))
+
+    def place(self, needs):
+        if sum(place.free is False for place in self.places) >= self.room:
+            return None
+        self.places.append(FakePlace(self, needs.pair, len(self.places)))
+        return self.places[-1]
+
+    def state(self):
+        return f"{self.room} places"
+
+    def end(self):
+        self.told.append(("end",))
 
     @hookimpl
     def atts_launchers(self):
         return [self]
 
-    def start(self, command):
-        self.jobs.append(FakeJob(command))
+    def start(self, command, place):
+        self.jobs.append(FakeJob(command, place))
         self.seen.append([self.cell(j) for j in self.jobs if j.poll() is None])
         return self.jobs[-1]
 
@@ -384,9 +431,13 @@ class FakeLauncher(Launcher):
     def look(self, seconds):
         """In place of the wait between two looks at the jobs."""
         for job in self.jobs:
-            if job.status is None:
+            if job.status is None and job.place.number in self.dying:
+                job.place.gone = "node 7 is gone"
+                job.status = -9
+            elif job.status is None:
                 job.command.folder.mkdir(parents=True, exist_ok=True)
-                (job.command.folder / "results_1.json").write_text("{}")
+                made = "bank.json" if job.calibrates else "results_1.json"
+                (job.command.folder / made).write_text("{}")
                 job.status = 0
 
 
@@ -410,14 +461,63 @@ def test_a_launcher_of_a_plugin_runs_several_pairs(compare, cells, place, fake):
     assert compare().exit_code == 0
     together = fake.seen
     assert max(map(len, together)) == 2
-    for running in together:  # one cell of a pair at a time, so that times are its own
-        assert len({name.split("/")[0] for name in running}) == len(running)
     started = [name[-1] for name in together]
     assert len(started) == 12
+    # Each pair gets a place before any gets a second one, and what is left goes to the last.
+    assert [one.pair for one in fake.places] == ["one", "two", "three", "three"]
     assert started.index("three/draft-only") > started.index("one/random-takeover")
+    for one in fake.places:  # one cell on a set at a time, so that times are its own
+        assert one.free
     command = next(j.command for j in fake.jobs if fake.cell(j) == "one/random-takeover")
     assert command.reads == (place.relative_to(place) / "out/cells/sums/one/atts-rate=0.2",)
     assert command.beside == 1
+    assert command.run_dir == command.folder
+    (_, folder, needs), end = fake.told
+    assert (folder, end) == ("out", ("end",))
+    assert needs == [Needs(pair, own="auto") for pair in ("one", "two", "three")]
+
+
+def test_one_pair_gets_the_places_that_there_are(compare, cells, place, fake):
+    (place / "plan.yaml").write_text("launcher: fake\n" + PLAN)
+    fake.room = 3
+    assert compare().exit_code == 0
+    assert [one.pair for one in fake.places] == ["pair"] * 3
+    assert max(map(len, fake.seen)) == 3
+    assert fake.seen[-1] == ["pair/random-takeover"]  # it waits for the one that it needs
+    assert {cell["machine"] for cell in cells().values()} == {"node 0", "node 1", "node 2"}
+
+
+def test_a_cell_whose_machine_is_lost_goes_on_elsewhere(compare, cells, place, fake):
+    (place / "plan.yaml").write_text("launcher: fake\nshuffle: false\n" + PLAN)
+    fake.room, fake.dying = 1, (0, 1)
+    result = compare()
+    assert result.exit_code == 0
+    assert cells()["draft-only"]["starts"] == 3
+    assert cells()["draft-only"]["machine"] == "node 2"
+    assert [cell["starts"] for cell in cells().values()] == [3, 1, 1, 1]
+    lines = result.output.splitlines()
+    assert lines[1] == "sums/pair/draft-only: node 7 is gone; it goes on elsewhere"
+    assert lines[2] == "[1/4] sums/pair/draft-only: started, continued"
+    assert all(one.free for one in fake.places)
+
+
+def test_a_cell_that_loses_every_machine_fails_in_the_end(compare, cells, place, fake):
+    (place / "plan.yaml").write_text("launcher: fake\nshuffle: false\n" + PLAN)
+    fake.room, fake.dying = 1, range(6)
+    assert compare().exit_code == 1
+    found = cells()["draft-only"]
+    assert found["cause"] == "lost its machine 6 times, the last time: node 7 is gone"
+    assert {cell["state"] for row, cell in cells().items() if row != "draft-only"} == {"done"}
+
+
+def test_a_calibration_that_loses_its_machine_is_made_elsewhere(compare, cells, place, fake):
+    (place / "plan.yaml").write_text("launcher: fake\n" + CALIBRATED)
+    fake.room, fake.dying = 2, (0,)
+    assert compare().exit_code == 0
+    first, second = (job for job in fake.jobs if job.calibrates)
+    assert first.place.number == 0 != second.place.number
+    assert first.command.arguments[1] == second.command.arguments[1]
+    assert str(first.command.run_dir) == f"{first.command.arguments[1]}.run"
 
 
 def test_cells_beside_each_other_are_said_to_be(compare, cells, place, fake):

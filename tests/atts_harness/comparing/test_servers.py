@@ -115,9 +115,7 @@ def pair_of(tmp_path, monkeypatch):
             for name in strategies
         ]
         made.append(
-            servers.Servers(
-                cells, tmp_path / "servers" / "pair", local.LocalLauncher(), said.append
-            )
+            servers.Servers(cells, tmp_path / "servers" / "pair", local.LocalPlace(), said.append)
         )
         return made[-1]
 

@@ -53,3 +53,25 @@ def test_a_speed_up_has_the_range_of_both(make_run):
     speed = rows["atts"].speed
     assert speed.speedup_range.low <= speed.speedup_target_only <= speed.speedup_range.high
     assert rows["target-only"].speed.speedup_range is None
+
+
+def test_cells_that_ran_beside_each_other_have_no_times(make_run):
+    runs = [make_run(strategy, name=strategy) for strategy in ("target-only", "atts")]
+    for base in runs:
+        named(base, name=f"t/p/{base.name}", timing=False, warm_up=True, machine="node 3")
+    rows = report([runs[0].parent]).leaderboard.rows
+    for row in rows:
+        assert (row.speed.makespan, row.speed.latency_p50, row.speed.samples_per_second) == (
+            None, None, None,
+        )  # fmt: skip
+        assert row.speed.speedup_target_only is None
+        assert row.speed.concurrency
+        assert "`timing: false`: cells ran beside each other, so it has no times" in row.notes
+        assert not any("node 3" in note or "warm-up" in note for note in row.notes)
+
+
+def test_the_machine_of_a_cell_is_said(make_run):
+    base = make_run("atts")
+    named(base, name="t/p/atts", machine="node 3")
+    (row,) = report([base]).leaderboard.rows
+    assert "ran on node 3: its times are of that machine" in row.notes

@@ -1,0 +1,138 @@
+"""Engine sets: the places of a comparison, the servers there, and the cells that run on them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.servers import Servers
+from atts_harness.launcher import Launcher, Needs, Place
+
+
+@dataclass(eq=False)
+class EngineSet:
+    """The servers of a pair in a place of their own.
+
+    Attributes:
+        pair: whose.
+        place: where.
+        servers: started when the first cell needs them.
+        running: names of the cells that run on it.
+        used: whether a cell has run on it.
+    """
+
+    pair: str
+    place: Place
+    servers: Servers
+    running: set[str] = field(default_factory=set)
+    used: bool = False
+
+    def stop(self) -> None:
+        """Stop its servers, and give its place back."""
+        self.servers.stop()
+        self.place.give_back()
+
+
+class EngineSets:
+    """Makes engine sets as there is room, and stops those that nothing is left for.
+
+    Every pair gets one, in the order of its cells; what room is left goes to the pair with the
+    most cells for each of its sets.
+
+    Args:
+        needs: of the pairs.
+        launcher: finds places.
+        folder: for the servers' logs, a folder for each set.
+        say: tells people what happens.
+    """
+
+    def __init__(
+        self, needs: Sequence[Needs], launcher: Launcher, folder: Path, say: Callable[[str], None]
+    ) -> None:
+        self._needs = {need.pair: need for need in needs}
+        self._launcher = launcher
+        self._folder = folder
+        self._say = say
+        self._sets: list[EngineSet] = []
+
+    def __iter__(self) -> Iterator[EngineSet]:
+        return iter(list(self._sets))
+
+    def free(self, pair: str) -> EngineSet | None:
+        """A set on which another cell of the pair may run now."""
+        beside = self._needs[pair].beside
+        found = [
+            one
+            for one in self._sets
+            if one.pair == pair
+            and len(one.running) < beside
+            and one.place.lost() is None
+            and one.place.ready()
+        ]
+        return min(found, key=lambda one: len(one.running), default=None)
+
+    def grow(self, left: Sequence[Cell]) -> None:
+        """Make sets for cells that have none, as long as there is room.
+
+        Args:
+            left: cells that were not started.
+        """
+        while all(one.place.lost() is not None or one.place.ready() for one in self._sets):
+            pair = self._hungriest(left)
+            place = None if pair is None else self._launcher.place(self._needs[pair])
+            if pair is None or place is None:
+                return
+            mine = [cell for cell in left if cell.pair == pair]
+            servers = Servers(mine, self._folder / self._name(pair), place, self._say)
+            self._sets.append(EngineSet(pair, place, servers))
+
+    def shrink(self, left: Sequence[Cell]) -> None:
+        """Stop the sets that no cell is left for.
+
+        Args:
+            left: cells that were not started, and may yet be.
+        """
+        cells = Counter(cell.pair for cell in left)
+        for one in list(self._sets):
+            idle = [o for o in self._sets if o.pair == one.pair and not o.running]
+            gone = one.place.lost() is not None
+            if not one.running and (gone or len(idle) > cells[one.pair]):
+                self._sets.remove(one)
+                one.stop()
+
+    def stop(self) -> None:
+        """Stop all of them."""
+        for one in self._sets:
+            one.servers.wind_down()  # all together: each may take its time
+        while self._sets:
+            self._sets.pop().stop()
+
+    def _hungriest(self, left: Sequence[Cell]) -> str | None:
+        """The pair that is to have the next set; None: no pair has any use for one."""
+        cells = Counter(cell.pair for cell in left)
+        have = Counter(one.pair for one in self._sets)
+        for pair in cells:
+            if not have[pair]:
+                return pair
+        more = [
+            pair
+            for pair, need in self._needs.items()
+            if cells[pair] and not need.shared and self._has_no_room(pair, cells[pair])
+        ]
+        return max(more, key=lambda pair: cells[pair] / (have[pair] + 1), default=None)
+
+    def _has_no_room(self, pair: str, cells: int) -> bool:
+        beside = self._needs[pair].beside
+        return cells > sum(beside - len(o.running) for o in self._sets if o.pair == pair)
+
+    def _name(self, pair: str) -> str:
+        """A folder for a set: the pair's name, and a number where it is taken."""
+        taken = {one.servers.log.parent.name for one in self._sets}
+        number, name = 1, pair
+        while name in taken:
+            number += 1
+            name = f"{pair}+{number}"
+        return name
