@@ -125,7 +125,7 @@ def simulate(
             )
             for role in settings.roles
         }
-        groups = _groups(settings, trace, tokenizer, repeats, problems)
+        groups = groups_of(settings, trace, tokenizer, repeats, problems)
         options = settings.run
         journal = MemoryJournal(keep=False)
         return await run_groups(groups, backends, options, journal, observers)
@@ -140,13 +140,22 @@ def simulate(
     )
 
 
-def _groups(
+def groups_of(
     settings: Settings,
     trace: Trace,
     tokenizer: WordTokenizer,
     repeats: int,
-    problems: int | None,
+    problems: int | None = None,
 ) -> list[Group]:
+    """The problems of a simulated run, which any backend with this vocabulary could be asked.
+
+    Args:
+        settings: strategy and limits.
+        trace: whose questions they are; further ones repeat them.
+        tokenizer: of the simulated models.
+        repeats: samples a question.
+        problems: questions; by default those of the trace.
+    """
     options = settings.options()
     info = RunInfo(
         seed=settings.run.seed,
