@@ -129,7 +129,8 @@ class SimulatedEngine:
     async def _advance(self) -> None:
         """Take one step, or as many as leave the batch as it is."""
         decodes = self._make_room([job for job in self._running if job.decoding])
-        chunks = self._chunks(len(decodes))
+        prompts = len(self._running) > len(decodes)
+        chunks = self._chunks(len(decodes)) if prompts else {}
         if not decodes and not chunks:
             await asyncio.sleep(0)
             return
@@ -142,9 +143,7 @@ class SimulatedEngine:
         for job, size in chunks.items():
             if job.node is not None:  # else it was aborted meanwhile
                 self._computed(job, size, now)
-        for job in decodes:
-            if job.node is not None:
-                self._decoded(job, taken)
+        self._decoded([job for job in decodes if job.node is not None], taken)
 
     async def _pass(self, seconds: float, stride: int) -> int:
         """Let the time of `stride` steps pass; returns how many were taken.
@@ -182,6 +181,8 @@ class SimulatedEngine:
     def _admit(self) -> None:
         """Let waiting requests into the batch, the most urgent first, while there is room."""
         limits = self.limits
+        if not self._queue or len(self._running) >= limits.max_num_seqs:
+            return
         decoding = sum(1 for job in self._running if job.decoding)
         budget = limits.max_num_batched_tokens - decoding
         budget -= sum(job.size - job.computed for job in self._running if not job.decoding)
@@ -229,11 +230,11 @@ class SimulatedEngine:
         """Steps until the batch changes by itself, as far as all of them find room."""
         most = SHARED_STRIDE if self.device is not None else LONGEST_STRIDE
         stride = min(most, *(len(job.writes) - job.written for job in decodes))
-        return stride if self._reserve(sum(self._growth(job, stride) for job in decodes)) else 1
+        return stride if self._reserve(self._growth(decodes, stride)) else 1
 
     def _make_room(self, decodes: list[Job]) -> list[Job]:
         """Room for one token each; where there is none the least urgent request is preempted."""
-        while decodes and not self._reserve(sum(self._growth(job, 1) for job in decodes)):
+        while decodes and not self._reserve(self._growth(decodes, 1)):
             victim = max(self._running, key=lambda job: (job.priority, job.arrived, job.order))
             self._running.remove(victim)
             self._release(victim)
@@ -243,9 +244,14 @@ class SimulatedEngine:
             decodes = [job for job in decodes if job is not victim]
         return decodes
 
-    def _growth(self, job: Job, tokens: int) -> int:
-        """Further tokens of KV cache, in whole blocks, that `tokens` more need."""
-        return max(0, self._blocks(job.computed + tokens) - job.shared - job.held)
+    def _growth(self, jobs: Sequence[Job], tokens: int) -> int:
+        """Further tokens of KV cache, in whole blocks, that `tokens` more of each need."""
+        block, found = self.limits.block, 0
+        for job in jobs:
+            lacking = job.computed + tokens - job.shared - job.held  # what it has are whole blocks
+            if lacking > 0:
+                found += -(-lacking // block) * block
+        return found
 
     def _reserve(self, tokens: int) -> bool:
         """Whether so much is free, after dropping what is cached and not in use."""
@@ -271,14 +277,19 @@ class SimulatedEngine:
         if job.complete:
             self._finish(job)
 
-    def _decoded(self, job: Job, tokens: int) -> None:
-        more = self._growth(job, tokens)
-        job.held += more
-        self._held += more
-        job.computed += tokens
-        job.written += tokens
-        self.figures.written_tokens += tokens
-        if job.complete:
+    def _decoded(self, jobs: Sequence[Job], tokens: int) -> None:
+        """Each has written so many tokens."""
+        block = self.limits.block
+        for job in jobs:
+            job.computed += tokens
+            job.written += tokens
+            lacking = job.computed - job.shared - job.held
+            if lacking > 0:
+                more = -(-lacking // block) * block
+                job.held += more
+                self._held += more
+        self.figures.written_tokens += tokens * len(jobs)
+        for job in [job for job in jobs if job.written >= len(job.writes)]:
             self._finish(job)
 
     def _publish(self, job: Job) -> None:
@@ -324,7 +335,8 @@ class SimulatedEngine:
 
     def _step(self, decodes: Sequence[Job], chunks: Mapping[Job, int], stride: int) -> Step:
         """What a step computes; of several steps their mean."""
-        read = sum(job.size for job in decodes) + (stride - 1) / 2.0 * len(decodes)
+        read: float = sum([len(job.ids) + job.written for job in decodes])
+        read += (stride - 1) / 2.0 * len(decodes)
         pairs, rows = read, float(len(decodes))
         for job, size in chunks.items():
             read += job.computed + size

@@ -71,7 +71,7 @@ class EngineFigures:
     waiting_seconds: float = 0.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Job:
     """One request in an engine.
 

@@ -1,0 +1,79 @@
+"""How quick the simulator is, and how its time and memory grow with the number of calls.
+
+    python -m benchmarks.simulation.speed [--largest CALLS]
+
+AIME24 x 64 (30 questions, 64 samples each) by ATTS at rate 0.4, on an H100 for R1-Distill-Llama-8B
+and two for QwQ-32B, with the built-in summary of published behaviour; then the same run with more or
+fewer samples. Each size runs in a process of its own, so that its peak of memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+
+DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"
+
+
+def one(problems: int, repeats: int) -> dict[str, float]:
+    """Simulate once."""
+    from atts_harness.settings import parse_settings
+    from atts_harness.shapes import shape_of
+    from atts_harness.simulation.costs import gpu_of
+    from atts_harness.simulation.deployment import place
+    from atts_harness.simulation.published import published_trace
+    from atts_harness.simulation.running import simulate
+
+    calls = 0
+
+    def count(_: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    models = {"backend": "simulated", "draft": DRAFT, "target": TARGET, "metrics_interval": 0}
+    settings = parse_settings({"strategy": "atts", "rate": 0.4, **models})
+    pair = {"draft": shape_of(DRAFT), "target": shape_of(TARGET)}
+    deployment = place(pair, gpu_of("h100"), {"draft": 1, "target": 2})
+    trace = published_trace(questions=30, repeats=16)
+    before = time.process_time()
+    made = simulate(settings, trace, deployment, repeats=repeats, problems=problems, observe=count)
+    return {
+        "samples": len(made.records),
+        "calls": calls,
+        "simulated": made.makespan,
+        "cpu": time.process_time() - before,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def main() -> None:
+    """Print a line for each size."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--largest", type=int, default=100_000, help="about so many calls at most")
+    parser.add_argument("--one", nargs=2, type=int, metavar=("PROBLEMS", "REPEATS"))
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(one(*args.one)))
+        return
+    sizes = [(30, 4), (30, 64), (300, 64), (3000, 64)]
+    print("samples    calls   simulated s     CPU s   simulated/CPU   us a call   peak MiB")
+    for problems, repeats in sizes:
+        if problems * repeats * 9 > args.largest * 2:
+            break
+        command = [sys.executable, "-m", "benchmarks.simulation.speed", "--one"]
+        command += [str(problems), str(repeats)]
+        told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        print(
+            f"{told['samples']:7.0f} {told['calls']:8.0f} {told['simulated']:13.1f} "
+            f"{told['cpu']:9.1f} {told['simulated'] / told['cpu']:15.0f} "
+            f"{1e6 * told['cpu'] / told['calls']:11.0f} {told['peak_mib']:10.0f}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
