@@ -19,8 +19,8 @@ MARKS = ("<|end|>", "<|user|>", "<|assistant|>", "<|system|>", "</think>")
 PIECES = ("\n\n", "\\boxed{", "}", *"0123456789")
 WORDS = 512
 STREAM = 1 << 18
-"""Words drawn once, of which every text is a piece: drawing each word of each text takes longer than
-all else of a simulation. Two texts begin alike once in so many."""
+"""Words drawn once, of which every text is a piece: drawing each word of each text takes longer
+than all else of a simulation. Two texts begin alike once in so many."""
 
 
 class WordTokenizer:

@@ -2,9 +2,9 @@
 
     python -m benchmarks.simulation.queueing
 
-Requests arrive by a Poisson process and are served one at a time; a step takes a second, and a
-request as many steps as it writes tokens. The mean wait is lambda E[S^2] / (2 (1 - rho)) (Pollaczek and
-Khinchine). The interval is 99 %, by means of 50 batches.
+Requests arrive by a Poisson process and are served one at a time. A step takes a second, and a
+request as many steps as it writes tokens. The mean wait is lambda E[S^2] / (2 (1 - rho)), as
+Pollaczek and Khinchine have it. The interval is 99 %, by means of 50 batches.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     python -m benchmarks.simulation.speed [--largest CALLS]
 
-AIME24 x 64 (30 questions, 64 samples each) by ATTS at rate 0.4, on an H100 for R1-Distill-Llama-8B
-and two for QwQ-32B, with the built-in summary of published behaviour; then the same run with more or
-fewer samples. Each size runs in a process of its own, so that its peak of memory is its own.
+AIME24 x 64 (30 questions, 64 samples each) by ATTS at rate 0.4, on one H100 for R1-Distill-
+Llama-8B and two for QwQ-32B, with the built-in summary of published behaviour; then the same run
+with more or fewer samples. Each size runs in a process of its own, so that its peak of memory is
+its own.
 """
 
 from __future__ import annotations
