@@ -14,7 +14,9 @@ import msgspec
 from atts_harness import neutral, plugins
 from atts_harness.arguments import parse_arguments
 from atts_harness.errors import SettingError, UnknownSettingError
-from atts_harness.settings import RunOptions, Settings, parse_settings
+from atts_harness.presets import with_presets
+from atts_harness.settings import RunOptions, Settings, kind_of, parse_settings
+from atts_harness.strategy import Strategy
 from atts_harness.values import convert, hints_of
 from atts_serve.chat import Asked
 from atts_serve.refusal import Refusal, bad
@@ -226,8 +228,8 @@ def _served(name: str, base: Mapping[str, Any], own: Mapping[str, Any]) -> Serve
             name, [*strategies, *presets], "--model", "or give its settings: NAME:a=b,c=d"
         )
     args |= own
-    strategy = parse_settings(_without_options(args)).strategy
-    return Served(name, args := _fitting(args, strategy, own), parse_settings(args))
+    args = _fitting(args, kind_of(str(with_presets(args).get("strategy", "atts")), args), own)
+    return Served(name, args, parse_settings(args))
 
 
 def _options_of_strategies() -> set[str]:
@@ -235,12 +237,9 @@ def _options_of_strategies() -> set[str]:
     return found - set(RunOptions.__struct_fields__)
 
 
-def _without_options(args: Mapping[str, Any]) -> dict[str, Any]:
-    options = _options_of_strategies()
-    return {name: value for name, value in args.items() if name not in options}
-
-
-def _fitting(args: Mapping[str, Any], strategy: Any, own: Mapping[str, Any]) -> dict[str, Any]:
+def _fitting(
+    args: Mapping[str, Any], strategy: type[Strategy], own: Mapping[str, Any]
+) -> dict[str, Any]:
     """Settings without the options that other strategies have and this one has not."""
     foreign = _options_of_strategies() - set(strategy.Options.__struct_fields__) - set(own)
     return {name: value for name, value in args.items() if name not in foreign}

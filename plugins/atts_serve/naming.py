@@ -51,7 +51,8 @@ def named(
         request: digest of the request's id and of whose it is; None: it has none.
     """
     terms = Terms(asked.until, variation.task)
-    problem = make_problem(task, 0, asked.messages, terms, variation.settings)
+    # Whoever votes has to tell answers apart; nobody else reads the kind.
+    problem = make_problem(task, 0, asked.messages, terms, variation.settings, "maths")
     budget = _budget(asked, variation, models, problem.prompt)
     if asked.place is not None:
         task, doc, first = asked.place.task, asked.place.doc, asked.place.repeat

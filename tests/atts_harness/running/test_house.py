@@ -1,6 +1,7 @@
 """Sessions that share engines."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -123,18 +124,25 @@ def test_a_model_that_extracts_answers_is_refused():
         in_house(work)
 
 
-def test_who_watches_is_told_what_stands_and_it_only_grows():
-    texts = []
+@pytest.mark.parametrize("name", [*sorted(plugins.strategies()), "mock-turns"])
+def test_who_watches_is_told_what_stands_and_it_only_grows(name):
+    texts = {}
+    settings = {**MOCK, "mock_seconds": 0, "strategy": name, "max_gen_toks": 400}
+
+    def stands(sample, transcript):
+        texts.setdefault(sample, []).append(transcript.text)
 
     async def work(house):
-        told = Observers(stands=[lambda sample, transcript: texts.append(transcript.text)])
-        async with house.session(parse_settings(TURNS), told) as (session, _):
-            return await session.sample(problem())
+        async with house.session(parse_settings(settings), Observers(stands=[stands])) as open_:
+            made = open_.models.strategy({}, {"task": "mock"})
+            asked = dataclasses.replace(problem(), kind="maths", max_tokens=400)
+            return await open_.session.group(asked, samples=4, strategy=made)
 
-    record = in_house(work)
-    assert len(texts) >= 3
-    for before, after in zip(texts, [*texts[1:], record.text], strict=True):
-        assert after.startswith(before)
+    for record in in_house(work):
+        seen = texts.get(record.id, [])
+        assert seen or record.finish == "not-drawn"
+        for before, after in zip(seen, [*seen[1:], record.text], strict=True):
+            assert after.startswith(before)
 
 
 def test_an_engine_that_lasts_is_waited_for_again_and_again():
