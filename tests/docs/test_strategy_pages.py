@@ -58,6 +58,7 @@ def test_presets_set_what_exists():
                for p in plugin.atts_presets()]  # fmt: skip
     assert {preset.name for preset in presets} == {
         "paper", "specreason-paper", "speculative-thinking-paper", "adaptive-consistency-paper",
+        "esc-paper", "deepconf-paper", "deepconf-low-paper", "deepconf-offline-paper",
     }  # fmt: skip
     for preset in presets:
         assert isinstance(preset, Preset)

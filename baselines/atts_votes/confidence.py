@@ -1,0 +1,145 @@
+"""Confidence of a trace, from the candidates of its tokens (DeepConf, arXiv 2508.15260).
+
+A token's confidence is minus the mean log-probability of the candidates that came with it, and a
+group's the mean over a window of tokens. As published, both are rounded to thousandths; here they
+are whole numbers of them, so that a sum over any window is exact.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any, cast
+
+from atts_harness.errors import SampleFailedError
+from atts_harness.strategy import Context, Generation, RoleClient
+from atts_harness.transcript import Segment, Transcript
+
+CANDIDATES = 20
+"""Likeliest candidates that each token's confidence is of."""
+BOTTOM = 0.1
+"""Share of the lowest groups that the score `bottom` is the mean of."""
+
+
+def token_confidences(reply: Generation) -> list[int]:
+    """Of each generated token, in thousandths of a nat.
+
+    Raises:
+        SampleFailedError: a token came without candidates.
+    """
+    if reply.candidates is None:
+        raise SampleFailedError("the server sent no candidates of the tokens that it generated")
+    steps = [[one for one in step if one > -math.inf] for step in reply.candidates]
+    if not all(steps):
+        raise SampleFailedError("the server sent no candidate for a token that it generated")
+    return [round(-1000 * math.fsum(step) / len(step)) for step in steps]
+
+
+def groups(confidences: Sequence[int], size: int) -> list[int]:
+    """Means of all windows of `size` tokens; of a shorter trace that of the whole, of none 0."""
+    if len(confidences) < size:
+        return [round(sum(confidences) / len(confidences))] if confidences else [0]
+    sums = [0, *accumulate(confidences)]
+    return [round((end - start) / size) for start, end in zip(sums, sums[size:], strict=False)]
+
+
+def score(confidences: Sequence[int], size: int, by: str = "lowest") -> float:
+    """The confidence of a trace, in nats.
+
+    Args:
+        confidences: of its tokens, in thousandths.
+        size: tokens of a group.
+        by: `lowest` group, mean of the `bottom` tenth of the groups, mean of the last `size` tokens
+            (`tail`), or `mean` over all tokens.
+    """
+    if by in ("lowest", "bottom"):
+        ordered = sorted(groups(confidences, size))
+        count = 1 if by == "lowest" else max(1, int(len(ordered) * BOTTOM))
+        return sum(ordered[:count]) / count / 1000
+    chosen = confidences[-size:] if by == "tail" else confidences
+    return sum(chosen) / len(chosen) / 1000 if chosen else 0.0
+
+
+class Stopped(Exception):
+    """A full group of the trace fell below the bar.
+
+    Attributes:
+        transcript: what stands.
+    """
+
+    def __init__(self, transcript: Transcript) -> None:
+        super().__init__("below the bar")
+        self.transcript = transcript
+
+
+class Watch:
+    """Sees the candidates of every token that an inner strategy has generated.
+
+    What counts is what stands: segments of the transcript, by either role, judging turns left out.
+
+    Args:
+        ctx: the sample's context.
+        size: tokens of a group.
+        bar: a full group below it ends the trace at the next call; None: nothing does.
+    """
+
+    def __init__(self, ctx: Context, size: int, bar: float | None = None) -> None:
+        self._ctx = ctx
+        self._size = size
+        self._bar = bar
+        self._known: dict[int, tuple[Segment, list[int]]] = {}
+        self._latest: dict[tuple[str, str, int], list[int]] = {}
+        self.draft = cast(RoleClient, _Watched(ctx.draft, self))
+        self.target = cast(RoleClient, _Watched(ctx.target, self))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ctx, name)
+
+    def of(self, transcript: Transcript) -> list[int]:
+        """Confidences of the tokens that stand."""
+        found: list[int] = []
+        for segment in transcript.segments:
+            _, own = self._known.get(id(segment), (segment, None))
+            if own is None:  # one that the strategy cut is known by author, kind and turn
+                own = self._latest.get((segment.author, segment.kind, segment.turn), [])
+            found += own
+        return found
+
+    def check(self, transcript: Transcript) -> None:
+        """Stop the trace where a full group is below the bar.
+
+        Raises:
+            Stopped: there is one.
+        """
+        if self._bar is None:
+            return
+        confidences = self.of(transcript)
+        if len(confidences) >= self._size and score(confidences, self._size) < self._bar:
+            raise Stopped(transcript)
+
+    def saw(self, reply: Generation) -> None:
+        """Remember what a call generated."""
+        segment, own = reply.segment, token_confidences(reply)
+        self._known[id(segment)] = (segment, own)
+        self._latest[segment.author, segment.kind, segment.turn] = own
+
+
+class _Watched:
+    """A role whose generations bring their candidates."""
+
+    def __init__(self, role: RoleClient, watch: Watch) -> None:
+        self._role = role
+        self._watch = watch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._role, name)
+
+    async def generate(self, transcript: Transcript, **asked: Any) -> Generation:
+        if asked.get("tail"):
+            return await self._role.generate(transcript, **asked)
+        self._watch.check(transcript)
+        most = max(CANDIDATES, asked.pop("top_logprobs", 0))
+        reply = await self._role.generate(transcript, top_logprobs=most, **asked)
+        self._watch.saw(reply)
+        return reply
