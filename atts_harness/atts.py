@@ -14,10 +14,14 @@ No step waits for another sample, so there is no barrier anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+import msgspec
 
 from atts_harness.backend import Role
 from atts_harness.conformal import CalibrationOptions, make_policy
+from atts_harness.drafts import Drafts
+from atts_harness.errors import SettingError
 from atts_harness.hookspecs import Preset, hookimpl
 from atts_harness.records import Finish
 from atts_harness.strategy import (
@@ -37,6 +41,14 @@ from atts_harness.turns import TurnOptions
 class ATTSOptions(CalibrationOptions, frozen=True, kw_only=True):
     """Options of ATTS: its turns (`TurnOptions`) and its calibration."""
 
+    draft_ahead: Annotated[
+        bool,
+        msgspec.Meta(
+            description="write the next draft while the target scores the last one; thrown away "
+            "if the target takes over"
+        ),
+    ] = False
+
 
 class ATTS(Strategy):
     """A conformal p-value of each draft's likelihood decides whether the target takes over."""
@@ -49,6 +61,11 @@ class ATTS(Strategy):
     policy: TakeoverPolicy
 
     def __init__(self, options: ATTSOptions, run: RunInfo) -> None:
+        if options.draft_ahead and run.one_at_a_time:
+            raise SettingError(
+                "draft_ahead=true: draft and target share one engine that takes one call at a "
+                "time, so nothing can be written ahead; raise engine_concurrency, or leave it out"
+            )
         self.options = options
         self.policy = make_policy(options, run)
         self.grouped = self.policy.presamples
@@ -60,11 +77,16 @@ class ATTS(Strategy):
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
-        return await take_turns(sample, ctx, self.options, self.policy)
+        async with Drafts(ctx, self.options, self.options.draft_ahead) as drafts:
+            return await take_turns(sample, ctx, self.options, self.policy, drafts)
 
 
 async def take_turns(
-    sample: Sample, ctx: Context, options: TurnOptions, policy: TakeoverPolicy
+    sample: Sample,
+    ctx: Context,
+    options: TurnOptions,
+    policy: TakeoverPolicy,
+    drafts: Drafts | None = None,
 ) -> Outcome:
     """The turn loop, for any takeover policy.
 
@@ -73,13 +95,16 @@ async def take_turns(
         ctx: what the loop may do.
         options: how turns are cut.
         policy: who decides on takeovers.
+        drafts: who writes the drafts; default: each when its turn comes.
     """
+    drafts = drafts or Drafts(ctx, options)
     transcript = sample.transcript
     for turn in range(options.turns):
         if turn and options.paper_join:
             transcript += inserted("\n\n", turn=turn)
-        draft = await write_draft(transcript, ctx, options, turn)
+        draft = await drafts.write(transcript, turn)
         if draft:
+            drafts.begin_next(transcript + draft, turn + 1)
             score = await score_draft(transcript, draft, ctx, options, policy, turn)
             if turn == 0 and policy.presamples:
                 await _presample(sample, ctx, policy, score)
@@ -91,6 +116,8 @@ async def take_turns(
         else:
             takeover = False
 
+        if takeover:
+            await drafts.throw_away()
         if takeover and options.on_reject == "replace":
             ctx.discard(draft)
         else:
@@ -117,20 +144,6 @@ def nothing_left(
         return "eos"
     room = ctx.room(transcript)
     return "budget" if room <= options.draft_tokens else None  # it does not hold the character
-
-
-async def write_draft(
-    transcript: Transcript, ctx: Context, options: TurnOptions, turn: int
-) -> Segment:
-    """The draft's chunk of a turn; possibly empty."""
-    reply = await ctx.draft.generate(
-        transcript,
-        kind="draft",
-        turn=turn,
-        max_tokens=ctx.room(transcript, options.draft_tokens),
-        stop=options.stops,
-    )
-    return reply.segment
 
 
 async def score_draft(

@@ -175,6 +175,7 @@ class RoleClient(Protocol):
         top_logprobs: int = 0,
         tail: Sequence[Message] = (),
         prefill: str = "",
+        ahead: bool = False,
     ) -> Generation:
         """Continue the transcript.
 
@@ -191,6 +192,8 @@ class RoleClient(Protocol):
             top_logprobs: alternatives to return.
             tail: a judging turn: messages put behind the running assistant turn.
             prefill: start of the assistant's answer to `tail`.
+            ahead: asked before it is known whether the transcript will stand. The call is recorded
+                as `ahead`, draws as the call of `kind` would, and nobody who watches is shown it.
 
         Raises:
             BackendError: the call failed for good, retries included.
@@ -331,12 +334,14 @@ class RunInfo:
         provenance: what a bank must agree with: models, template, sampling, limits.
         tokenizers: by role.
         extractor: whose answers are graded.
+        one_at_a_time: whether all roles share one engine that takes one call at a time.
     """
 
     seed: int = 0
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tokenizers: Mapping[str, Tokenizer] = field(default_factory=dict)
     extractor: str = "boxed"
+    one_at_a_time: bool = False
 
 
 class Strategy(Protocol):

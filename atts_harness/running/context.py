@@ -279,10 +279,12 @@ class SampleRole:
         top_logprobs: int = 0,
         tail: Sequence[Message] = (),
         prefill: str = "",
+        ahead: bool = False,
     ) -> Generation:
         """Continue the transcript; see `RoleClient.generate`."""
-        self._ctx.latest = transcript
-        if not tail:
+        if not ahead:
+            self._ctx.latest = transcript
+        if not tail and not ahead:
             self._ctx._run.stands(self._ctx.sample.id, transcript)
         tokenizer = self.tokenizer
         ids = transcript.ids_in(tokenizer)
@@ -305,7 +307,7 @@ class SampleRole:
             priority=priority_of(self.role, kind),
         )
         number = self._ctx.segments.asked()
-        record = await self._call(kind, turn, attempt, request)
+        record = await self._call("ahead" if ahead else kind, turn, attempt, request)
         reply = record.reply
         if not isinstance(reply, GenerateReply):
             raise failure_of(record)

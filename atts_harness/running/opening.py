@@ -70,8 +70,17 @@ class Models:
             },
             tokenizers={role: b.tokenizer for role, b in self.backends.items()},
             extractor=extractors_of(self.settings.run.extractor)[0],
+            one_at_a_time=self._one_at_a_time,
         )
         return self.settings.strategy(options, run)
+
+    @property
+    def _one_at_a_time(self) -> bool:
+        options = self.settings.run
+        bounds = [options.engine_concurrency]
+        if "draft" not in self.backends:
+            bounds.append(options.target_concurrency)
+        return len({id(backend) for backend in self.backends.values()}) == 1 and 1 in bounds
 
     def record(self, groups: Sequence[Group]) -> RunRecord:
         """What is being run."""

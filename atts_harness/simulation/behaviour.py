@@ -84,10 +84,11 @@ class TraceBehaviour:
 
     def write(self, call: CallKey, request: GenerateRequest) -> Written:
         """A turn's text; for a call with room for more than a turn, all that is left."""
-        rng = self._rng(call.kind, call.sample.doc, call.sample.repeat, call.turn, call.attempt)
+        kind = "draft" if call.kind == "ahead" else call.kind
+        rng = self._rng(kind, call.sample.doc, call.sample.repeat, call.turn, call.attempt)
         if request.max_tokens > self.trace.chunk:
             tokens, ends = self.sample_of(call.sample.doc, call.sample.repeat).tokens, True
-        elif call.kind == "draft":
+        elif kind == "draft":
             turn = self._turn(call)
             tokens, ends = turn.draft, turn.draft_ends
         else:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, cast
 
 from atts_harness.atts import ATTS, take_turns
 from atts_harness.backend import Role
+from atts_harness.drafts import Drafts
 from atts_harness.strategy import Context, Outcome, RoleClient, Sample
 
 
@@ -18,7 +19,8 @@ class OneModel(ATTS):
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
         alone = cast(Context, _Alone(ctx))
-        return await take_turns(sample, alone, self.options, self.policy)
+        async with Drafts(alone, self.options, self.options.draft_ahead) as drafts:
+            return await take_turns(sample, alone, self.options, self.policy, drafts)
 
 
 class _Alone:

@@ -12,7 +12,8 @@ from typing import Annotated, ClassVar
 
 import msgspec
 
-from atts_harness.atts import nothing_left, write_draft, write_takeover
+from atts_harness.atts import nothing_left, write_takeover
+from atts_harness.drafts import write_draft
 from atts_harness.strategy import (
     Context,
     Outcome,

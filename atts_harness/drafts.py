@@ -1,0 +1,106 @@
+"""Drafts of a sample, the next one written ahead of the decision on the last where that is asked.
+
+While the target scores a turn, the draft has nothing to do. Ahead, it writes the next turn behind
+the text that would stand if the turn is kept. If it is, that text is the next draft: it was drawn
+by the seed and behind the context that it would have had anyway, so texts and decisions are those
+of the plain order. If the target takes over, the call is cancelled and its text thrown away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from atts_harness.strategy import Context
+from atts_harness.transcript import Segment, Transcript, inserted
+from atts_harness.turns import TurnOptions
+
+KIND = "ahead"
+"""What the sample's record calls it: how many drafts ahead were kept, thrown away, cancelled."""
+
+
+@dataclass
+class Drafts:
+    """Writes the drafts of one sample. Use as an async context manager: none is left running.
+
+    Args:
+        ctx: the sample's.
+        options: how turns are cut.
+        ahead: whether to write ahead at all.
+    """
+
+    ctx: Context
+    options: TurnOptions
+    ahead: bool = False
+    _next: asyncio.Task[Segment] | None = None
+
+    def __post_init__(self) -> None:
+        """Nothing is written yet."""
+        self._counts = {"kept": 0, "thrown away": 0, "cancelled": 0}
+        if self.ahead:
+            self.ctx.note(KIND, self._counts)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.throw_away()
+
+    async def write(self, transcript: Transcript, turn: int) -> Segment:
+        """The draft's chunk of a turn, possibly empty; the one that was written ahead, if any."""
+        if self._next is None:
+            return await write_draft(transcript, self.ctx, self.options, turn)
+        segment = await self._next
+        self._next = None
+        self._counts["kept"] += 1
+        return segment
+
+    def begin_next(self, transcript: Transcript, turn: int) -> None:
+        """Begin the draft of the next turn, behind the text that stands if this one is kept.
+
+        Args:
+            transcript: with the draft that is not decided on yet.
+            turn: the next one.
+        """
+        if not self.ahead or turn >= self.options.turns or self.ctx.ended(transcript):
+            return
+        if self.options.paper_join:
+            transcript += inserted("\n\n", turn=turn)
+        if self.ctx.room(transcript):
+            work = write_draft(transcript, self.ctx, self.options, turn, ahead=True)
+            self._next = asyncio.create_task(work)
+
+    async def throw_away(self) -> None:
+        """Give the draft that was begun up: at once, if it is still being written."""
+        task, self._next = self._next, None
+        if task is None:
+            return
+        self._counts["thrown away" if task.done() else "cancelled"] += 1
+        task.cancel()
+        # Whatever it came to, its turn was taken over.
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await asyncio.wait([task])
+            task.result()
+
+
+async def write_draft(
+    transcript: Transcript, ctx: Context, options: TurnOptions, turn: int, *, ahead: bool = False
+) -> Segment:
+    """The draft's chunk of a turn; possibly empty."""
+    reply = await ctx.draft.generate(
+        transcript,
+        kind="draft",
+        turn=turn,
+        max_tokens=ctx.room(transcript, options.draft_tokens),
+        stop=options.stops,
+        ahead=ahead,
+    )
+    return reply.segment
