@@ -14,7 +14,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-__all__ = ["CalibrationRun", "EvalFramework", "Evaluation", "Outcome", "ProbeFigures", "TaskSize"]
+from atts_harness.message import Message
+
+__all__ = [
+    "CalibrationRun",
+    "EvalFramework",
+    "Evaluation",
+    "Outcome",
+    "ProbeFigures",
+    "Question",
+    "TaskSize",
+]
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,25 @@ class TaskSize:
     documents: int
     repeats: int = 1
     generation: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One document of a task, as the task asks it.
+
+    Attributes:
+        doc: its number, in records and seeds.
+        messages: the chat messages, unrendered.
+        document: its fields, with its gold (`results.golds.gold_of`).
+        generation: the task's generation settings, options of strategies among them.
+        wording: digest of how the task words its prompts; None: not known.
+    """
+
+    doc: int
+    messages: tuple[Message, ...]
+    document: Mapping[str, Any]
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    wording: str | None = None
 
 
 @dataclass(frozen=True)
@@ -199,6 +228,18 @@ class EvalFramework(Protocol):
         metadata: Mapping[str, Any] | None = None,
     ) -> Sequence[Mapping[str, Any]]:
         """A task's documents in their order, with their golds and the digests of their prompts.
+
+        Raises:
+            SettingError: no such task, or its data cannot be loaded.
+        """
+        ...
+
+    def questions(self, evaluation: Evaluation) -> Sequence[Question]:
+        """A task's documents as it asks them, for whoever asks a model in place of the framework.
+
+        Args:
+            evaluation: `task`, `limit`, `num_fewshot`, `metadata`, `system_instruction` and
+                `include_path` count.
 
         Raises:
             SettingError: no such task, or its data cannot be loaded.

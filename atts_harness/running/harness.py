@@ -19,7 +19,7 @@ from atts_harness.ledger.prices import prices_of
 from atts_harness.records import RunRecord, SampleRecord
 from atts_harness.running.books import RunSummary
 from atts_harness.running.extraction import open_extractor
-from atts_harness.running.live import directory_of, live_session
+from atts_harness.running.live import Open, directory_of, live_session
 from atts_harness.running.observers import Observers
 from atts_harness.running.opening import Models, check_contexts, open_models
 from atts_harness.running.run import Run
@@ -90,6 +90,24 @@ class Harness:
             SettingError: the settings do not fit together, or a model cannot be opened.
             JournalError: the run directory cannot be used, or holds something else.
         """
+        async with Harness.live(settings, observers) as open_:
+            yield open_.session
+
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def live(settings: Settings, observers: Observers | None = None) -> AsyncIterator[Open]:
+        """As `serving`, with the models, for samples whose generation settings differ.
+
+        `models.strategy` makes a strategy for a task or a request, and `session.sample` takes it.
+
+        Args:
+            settings: of the run.
+            observers: who is told; by default the plugins' hooks.
+
+        Raises:
+            SettingError: as `serving` does.
+            JournalError: as `serving` does.
+        """
         prices_of(settings.run)
         extractor = open_extractor(settings.run)
         directory = directory_of(settings)
@@ -98,7 +116,7 @@ class Harness:
             try:
                 live = live_session(models, directory, observers, extractor=extractor)
                 async with live as session:
-                    yield session
+                    yield Open(session, models)
             finally:
                 await models.aclose(CLOSE_SECONDS)
         finally:
@@ -179,7 +197,7 @@ class Harness:
 
     def _stop_loop(self) -> None:
         """Cancel what still runs, let it clean up for a moment, end the thread."""
-        end = asyncio.run_coroutine_threadsafe(_cancel_all(HURRIED_SECONDS), self._loop)
+        end = asyncio.run_coroutine_threadsafe(cancel_all(HURRIED_SECONDS), self._loop)
         try:
             end.result(HURRIED_SECONDS + 1)
         except TimeoutError:
@@ -194,7 +212,8 @@ class Harness:
             self._directory.close()
 
 
-async def _cancel_all(seconds: float) -> None:
+async def cancel_all(seconds: float) -> None:
+    """Cancel whatever else runs in this loop, and let it clean up for so many seconds."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

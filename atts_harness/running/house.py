@@ -15,7 +15,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from atts_harness.backend import Backend, BackendOptions, BackendSpec, Role
 from atts_harness.errors import SettingError
@@ -25,23 +25,15 @@ from atts_harness.ledger.prices import prices_of
 from atts_harness.private import make_folder
 from atts_harness.running.clock import Clock
 from atts_harness.running.engine import Engine
-from atts_harness.running.live import directory_of, live_session
+from atts_harness.running.live import Open, directory_of, live_session
 from atts_harness.running.logs import logged
 from atts_harness.running.observers import Observers
 from atts_harness.running.opening import Models, engines_of, open_models
-from atts_harness.running.session import Session
 from atts_harness.settings import Settings
 
 CLOSE_SECONDS = 15.0
 
 Spec = BackendSpec[BackendOptions]
-
-
-class Open(NamedTuple):
-    """A session, and the models that it asks."""
-
-    session: Session
-    models: Models
 
 
 class House:

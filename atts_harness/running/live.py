@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from atts_harness.backend import Backend, Role
 from atts_harness.errors import RunIncompleteError
@@ -19,6 +20,13 @@ from atts_harness.settings import Settings
 
 MOST_VALUES = 1 << 16
 """That a session without an end keeps for its percentiles: half a megabyte each."""
+
+
+class Open(NamedTuple):
+    """A session, and the models that it asks."""
+
+    session: Session
+    models: Models
 
 
 def directory_of(settings: Settings) -> RunDirectory | None:

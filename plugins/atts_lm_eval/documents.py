@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from atts_harness.errors import SettingError
+from atts_harness.framework import Evaluation, Question
 from atts_harness.journal.hashing import prompt_hash
 from atts_harness.results.golds import METRIC, PROMPTS
 from atts_harness.transcript import Message
 from atts_lm_eval import upstream
 from atts_lm_eval.prompts import ChatPrompt
+from atts_lm_eval.wording import wording
 
 GRADES = "graded"
 """What tasks aggregate that leave the grades of this project's grader."""
@@ -53,12 +55,56 @@ def of_task(
     ]
 
 
+def questions_of(evaluation: Evaluation) -> list[Question]:
+    """A task's documents with the messages that lm-eval makes of them, by a chat template.
+
+    Args:
+        evaluation: what to ask; see `EvalFramework.questions`.
+
+    Raises:
+        SettingError: no such task, or its data cannot be loaded.
+    """
+    name = evaluation.task
+    manager = upstream.task_manager([name], evaluation.include_path, evaluation.metadata)
+    if name not in manager.all_subtasks:
+        raise SettingError(f"{name}: no such task is installed; `lm_eval ls tasks` lists them")
+    task = manager.load([name])["tasks"][name]
+    if evaluation.num_fewshot is not None:
+        task.set_config("num_fewshot", evaluation.num_fewshot)
+    if task.OUTPUT_TYPE != "generate_until":
+        raise SettingError(f"{name}: it asks for log-probabilities ({task.OUTPUT_TYPE}), not texts")
+    documents = list(task.eval_docs)[: evaluation.limit]
+    asked = _messages(task, documents, evaluation.system_instruction, chat=True)
+    worded, given = wording(task), dict(task.config.generation_kwargs or {})
+    own = [doc.get("doc_id") if isinstance(doc, Mapping) else None for doc in documents]
+    numbered = all(type(n) is int for n in own) and len(set(own)) == len(own)
+    return [
+        Question(
+            doc=doc["doc_id"] if numbered else number,
+            messages=tuple(messages),
+            document=_with_target(doc, task),
+            generation=given,
+            wording=worded,
+        )
+        for number, (doc, messages) in enumerate(zip(documents, asked, strict=True))
+    ]
+
+
 def _asked(
     task: Any, documents: Sequence[Any], system_instruction: str | None, chat: bool
 ) -> list[str]:
-    """Digests of the documents' prompts; few-shot examples are drawn in order, as in a run."""
+    """Digests of the documents' prompts."""
+    return [
+        prompt_hash(messages) for messages in _messages(task, documents, system_instruction, chat)
+    ]
+
+
+def _messages(
+    task: Any, documents: Sequence[Any], system_instruction: str | None, chat: bool
+) -> list[list[Message]]:
+    """The documents' prompts; few-shot examples are drawn in order, as in a run."""
     task.set_fewshot_seed(seed=FEWSHOT_SEED)
-    hashes = []
+    asked = []
     for doc in documents:
         context = task.fewshot_context(
             doc,
@@ -70,8 +116,8 @@ def _asked(
             gen_prefix=task.doc_to_prefix(doc),
         )
         turns = json.loads(context) if chat else [{"role": "user", "content": context}]
-        hashes.append(prompt_hash([Message(turn["role"], turn["content"]) for turn in turns]))
-    return hashes
+        asked.append([Message(turn["role"], turn["content"]) for turn in turns])
+    return asked
 
 
 def _unrendered(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:

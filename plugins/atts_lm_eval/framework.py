@@ -10,7 +10,14 @@ import msgspec
 
 from atts_harness.arguments import format_arguments
 from atts_harness.errors import RunDirError, SettingError
-from atts_harness.framework import CalibrationRun, Evaluation, Outcome, ProbeFigures, TaskSize
+from atts_harness.framework import (
+    CalibrationRun,
+    Evaluation,
+    Outcome,
+    ProbeFigures,
+    Question,
+    TaskSize,
+)
 from atts_harness.results import plain_json
 
 # The figures that stand for a task, best first; each is followed by the name of a filter.
@@ -99,6 +106,12 @@ class LmEval:
         from atts_lm_eval.documents import of_task
 
         return of_task(task, system_instruction, metadata)
+
+    def questions(self, evaluation: Evaluation) -> Sequence[Question]:
+        """Those of one of the installed plugins' tasks, or of lm-eval's own."""
+        from atts_lm_eval.documents import questions_of
+
+        return questions_of(evaluation)
 
 
 def headline(results: Path) -> Outcome:

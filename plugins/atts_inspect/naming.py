@@ -1,0 +1,115 @@
+"""Which problem and which repeat a call of the model is.
+
+Names decide seeds, and what a run directory has recorded is found by them. inspect_ai hands a
+provider messages alone, so the name comes from the sample that is being run:
+
+- task: `metadata["atts"]["task"]` of the sample, else the name of the inspect_ai task;
+- document: `metadata["atts"]["doc"]`, else the sample's id where it is an integer of 0 or more,
+  else a digest of the id;
+- repeat: the epoch, counted from 0.
+
+A sample's first call is the sample. Every later one (a solver that asks again, a grader that is
+the same model) is a problem of its own: task `NAME#later`, its document a digest of the sample's
+document and of the messages, so that its name does not depend on the order of calls. A call outside
+an evaluation is of task `inspect`, its document a digest of the messages, its repeat the next one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.journal.hashing import prompt_hash
+from atts_harness.message import Message
+
+KEY = "atts"
+"""Of a sample's metadata."""
+ALONE = "inspect"
+LATER = "#later"
+FIELDS = ("task", "doc", "kind", "wording", "generation")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Whose call it is.
+
+    Attributes:
+        task: name of the problem's task.
+        doc: number of its document.
+        repeat: which sample of it; None: the next.
+        generation: the task's generation settings, by lm-eval's names.
+        kind: what sort of answer is asked for, where a model extracts it.
+        wording: digest of how the task words its prompts.
+    """
+
+    task: str
+    doc: int
+    repeat: int | None = None
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = "maths"
+    wording: str | None = None
+
+
+class Names:
+    """Names calls; remembers what a running sample has asked already."""
+
+    def __init__(self) -> None:
+        self._asked: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()
+
+    def name(self, running: Any, messages: Sequence[Message]) -> Asked:
+        """The name of a call.
+
+        Args:
+            running: the sample that is being run (`upstream.running_sample`), or None.
+            messages: what is asked.
+
+        Raises:
+            SettingError: metadata that cannot be used.
+        """
+        prompt = prompt_hash(messages)
+        if running is None:
+            return Asked(ALONE, digest(prompt))
+        said = told(running.sample.metadata or {})
+        task = str(said.get("task") or running.task)
+        doc = said.get("doc", running.sample.id)
+        number = doc if type(doc) is int and doc >= 0 else digest(str(doc))
+        first = Asked(
+            task,
+            number,
+            repeat=int(running.epoch) - 1,
+            generation=said.get("generation") or {},
+            kind=str(said.get("kind") or "maths"),
+            wording=said.get("wording"),
+        )
+        before = self._asked.setdefault(running, Counter())
+        again, before[prompt] = before[prompt], before[prompt] + 1
+        if before.total() == 1:
+            return first
+        doc = digest(f"{number}/{prompt}/{again}")
+        return replace(first, task=task + LATER, doc=doc, wording=None)
+
+
+def told(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a sample's metadata say to this provider.
+
+    Raises:
+        SettingError: something else than it can know.
+    """
+    said = metadata.get(KEY) or {}
+    where = f"metadata[{KEY!r}] of the sample"
+    if not isinstance(said, Mapping) or not isinstance(said.get("generation") or {}, Mapping):
+        raise SettingError(f"{where}: give a mapping with {', '.join(FIELDS)}")
+    for name in said:
+        if name not in FIELDS:
+            raise UnknownSettingError(str(name), FIELDS, where=where)
+    return said
+
+
+def digest(text: str) -> int:
+    """A number for a text, the same on every machine, that any database takes."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=6).digest())

@@ -1,0 +1,102 @@
+"""From inspect_ai's messages and generation settings to the harness's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from atts_harness.errors import SettingError
+from atts_harness.message import Message
+from atts_harness.neutral import logger
+from atts_harness.running.problems import Terms, terms_of
+
+if TYPE_CHECKING:
+    from inspect_ai.model import ChatMessage, GenerateConfig
+
+log = logger("inspect_ai.atts")
+
+# By inspect_ai's names, ours.
+TAKEN = {
+    "max_tokens": "max_gen_toks",
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "stop_seqs": "until",
+    "frequency_penalty": "frequency_penalty",
+    "presence_penalty": "presence_penalty",
+    "num_choices": "n",
+}
+# They would change what comes back, so a run without them is another run.
+REFUSED = {
+    "best_of": "draws several samples and keeps one; use --epochs",
+    "logit_bias": "is not supported",
+    "logprobs": "a strategy's text has no one model's log-probabilities",
+    "top_logprobs": "a strategy's text has no one model's log-probabilities",
+    "prompt_logprobs": "a strategy's text has no one model's log-probabilities",
+    "response_schema": "is not supported",
+    "modalities": "text only",
+    "extra_body": "give settings by -M",
+}
+# inspect_ai's own business, or settings of the run and not of the text.
+LEFT = frozenset(
+    {
+        *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections"),
+        *("adaptive_connections", "system_message", "seed", "cache", "batch", "cache_prompt"),
+        *("max_tool_output", "fail_on_refusal", "reasoning_history"),
+    }
+)
+
+
+def messages_of(asked: Sequence[ChatMessage]) -> tuple[Message, ...]:
+    """Chat messages of text alone.
+
+    Raises:
+        SettingError: a message of a tool, or one that holds more than text.
+    """
+    return tuple(_message(number, message) for number, message in enumerate(asked))
+
+
+def terms(config: GenerateConfig, task: Mapping[str, Any]) -> Terms:
+    """Checked generation settings: what inspect_ai was given, over what the sample's task sets.
+
+    Raises:
+        SettingError: a setting that cannot be used.
+    """
+    given = config.model_dump(exclude_none=True)
+    if config.batch:
+        raise SettingError("batch: a live session has no batch mode; leave it out")
+    for name, why in REFUSED.items():
+        if given.get(name) not in (None, False, 1):
+            raise SettingError(f"{name}: {why}; leave it out")
+    for name in given.keys() - TAKEN.keys() - REFUSED.keys() - LEFT:
+        _say_once(name)
+    own = {ours: given[theirs] for theirs, ours in TAKEN.items() if theirs in given}
+    return terms_of({**task, **own}, "generation settings")
+
+
+def _message(number: int, message: ChatMessage) -> Message:
+    if message.role == "tool" or getattr(message, "tool_calls", None):
+        raise SettingError(f"message {number}: tools are not supported; use a solver without tools")
+    if isinstance(message.content, str):
+        return Message(message.role, message.content)
+    parts = []
+    for part in message.content:
+        if part.type == "reasoning":
+            # What a model thought in an earlier turn; templates decide what becomes of it.
+            parts.append(f"<think>{part.reasoning}</think>")
+        elif part.type == "text":
+            parts.append(part.text)
+        else:
+            raise SettingError(
+                f"message {number}: holds a part of type {part.type!r}; only text can be asked"
+            )
+    return Message(message.role, "".join(parts))
+
+
+_said: set[str] = set()
+
+
+def _say_once(name: str) -> None:
+    if name not in _said:
+        _said.add(name)
+        log.warning("generation setting %s is not used by this provider", name)
