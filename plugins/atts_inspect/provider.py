@@ -7,7 +7,7 @@ import atexit
 import functools
 import json
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from inspect_ai.hooks import Hooks, RunEnd
@@ -42,8 +42,8 @@ class AttsAPI(ModelAPI):  # type: ignore[misc]
 
     Args:
         model_name: the strategy, or `atts` with `-M strategy=NAME`.
-        base_url: not used; engines have `draft_url` and `target_url`.
-        api_key: not used; keys come from the environment.
+        base_url: refused; engines have `draft_url` and `target_url`.
+        api_key: refused; keys come from the environment.
         config: generation settings of the whole evaluation; its `seed` is the run's.
         **model_args: settings of the run, the strategy and the backends, as lm-eval's model_args.
     """
@@ -58,7 +58,7 @@ class AttsAPI(ModelAPI):  # type: ignore[misc]
     ) -> None:
         super().__init__(model_name, None, None, [], config)
         try:
-            self.settings = _settings(model_name, base_url, config, model_args)
+            self.settings = _settings(model_name, base_url, api_key, config, model_args)
             self._prices = prices_of(self.settings.run)
         except AttsError as error:
             upstream.refuse(str(error))
@@ -164,8 +164,14 @@ def _close_all() -> None:
 
 
 def _settings(
-    strategy: str, base_url: str | None, config: GenerateConfig, args: dict[str, Any]
+    strategy: str,
+    base_url: str | None,
+    api_key: str | None,
+    config: GenerateConfig,
+    args: Mapping[str, Any],
 ) -> Settings:
+    if api_key is not None:
+        raise SettingError("api_key: keys come from the environment (HF_TOKEN, `headers_env`, ...)")
     if base_url is not None:
         raise SettingError(
             "--model-base-url: draft and target have addresses of their own; give "

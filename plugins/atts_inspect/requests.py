@@ -66,7 +66,7 @@ def terms(config: GenerateConfig, task: Mapping[str, Any]) -> Terms:
     if config.batch:
         raise SettingError("batch: a live session has no batch mode; leave it out")
     for name, why in REFUSED.items():
-        if given.get(name) not in (None, False, 1):
+        if given.get(name) and not (name == "best_of" and given[name] == 1):
             raise SettingError(f"{name}: {why}; leave it out")
     for name in given.keys() - TAKEN.keys() - REFUSED.keys() - LEFT:
         _say_once(name)
