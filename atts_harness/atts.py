@@ -13,8 +13,9 @@ No step waits for another sample, so there is no barrier anywhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated, ClassVar
+import functools
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 
@@ -24,8 +25,10 @@ from atts_harness.drafts import Drafts
 from atts_harness.errors import SettingError
 from atts_harness.hookspecs import Preset, hookimpl
 from atts_harness.records import Finish
+from atts_harness.signals import PERPLEXITY, SIGNALS, SignalName
 from atts_harness.strategy import (
     Context,
+    Generation,
     Outcome,
     RunInfo,
     Sample,
@@ -41,6 +44,13 @@ from atts_harness.turns import TurnOptions
 class ATTSOptions(CalibrationOptions, frozen=True, kw_only=True):
     """Options of ATTS: its turns (`TurnOptions`) and its calibration."""
 
+    signal: Annotated[
+        SignalName,
+        msgspec.Meta(
+            description="what says how bad a draft is: its perplexity under the target, as "
+            "published, or one of the draft's own, which cost no call (see the page)"
+        ),
+    ] = PERPLEXITY
     draft_ahead: Annotated[
         bool,
         msgspec.Meta(
@@ -48,6 +58,11 @@ class ATTSOptions(CalibrationOptions, frozen=True, kw_only=True):
             "if the target takes over"
         ),
     ] = False
+
+    def provenance(self) -> dict[str, Any]:
+        """As for all turns; and the signal, where it is another one than published."""
+        own = {} if self.signal == PERPLEXITY else {"signal": self.signal}
+        return super().provenance() | own
 
 
 class ATTS(Strategy):
@@ -70,6 +85,12 @@ class ATTS(Strategy):
         self.policy = make_policy(options, run)
         self.grouped = self.policy.presamples
 
+    @classmethod
+    def made_for(cls, settings: Mapping[str, Any]) -> type[Strategy]:
+        """Itself, or for a signal of the draft's own one that needs no score of the target."""
+        signal = SIGNALS.get(settings.get("signal", PERPLEXITY))
+        return cls if signal is None else _without_scores(cls, signal.top_logprobs)
+
     @property
     def nominal_rate(self) -> float:
         """The share of scored turns that is meant to be taken over."""
@@ -77,8 +98,16 @@ class ATTS(Strategy):
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
-        async with Drafts(ctx, self.options, self.options.draft_ahead) as drafts:
-            return await take_turns(sample, ctx, self.options, self.policy, drafts)
+        options = self.options
+        async with Drafts(ctx, options, options.draft_ahead, self.top_logprobs) as drafts:
+            return await take_turns(sample, ctx, options, self.policy, drafts, options.signal)
+
+
+@functools.cache
+def _without_scores(strategy: type[Strategy], top_logprobs: int) -> type[Strategy]:
+    """The strategy for a signal of the draft's own."""
+    abilities = {"scores": False, "top_logprobs": top_logprobs, "__doc__": strategy.__doc__}
+    return type(strategy.__name__, (strategy,), abilities)
 
 
 async def take_turns(
@@ -87,6 +116,7 @@ async def take_turns(
     options: TurnOptions,
     policy: TakeoverPolicy,
     drafts: Drafts | None = None,
+    signal: SignalName = PERPLEXITY,
 ) -> Outcome:
     """The turn loop, for any takeover policy.
 
@@ -96,16 +126,18 @@ async def take_turns(
         options: how turns are cut.
         policy: who decides on takeovers.
         drafts: who writes the drafts; default: each when its turn comes.
+        signal: what says how bad a draft is.
     """
     drafts = drafts or Drafts(ctx, options)
     transcript = sample.transcript
     for turn in range(options.turns):
         if turn and options.paper_join:
             transcript += inserted("\n\n", turn=turn)
-        draft = await drafts.write(transcript, turn)
+        reply = await drafts.write(transcript, turn)
+        draft = reply.segment
         if draft:
             drafts.begin_next(transcript + draft, turn + 1)
-            score = await score_draft(transcript, draft, ctx, options, policy, turn)
+            score = await score_draft(transcript, reply, ctx, options, policy, turn, signal)
             if turn == 0 and policy.presamples:
                 await _presample(sample, ctx, policy, score)
             takeover = ctx.decide(policy, score, turn).takeover
@@ -148,17 +180,21 @@ def nothing_left(
 
 async def score_draft(
     transcript: Transcript,
-    draft: Segment,
+    reply: Generation,
     ctx: Context,
     options: TurnOptions,
     policy: TakeoverPolicy,
     turn: int,
+    signal: SignalName = PERPLEXITY,
 ) -> Score | None:
-    """The target's score of a draft; None for a policy that needs none."""
+    """The score of a draft by the signal; None for a policy that needs none."""
     if not policy.needs_scores:
         return None
-    raw = options.score_template == "raw"
-    return await ctx.target.score(transcript, draft, turn=turn, raw=raw)
+    if signal == PERPLEXITY:
+        raw = options.score_template == "raw"
+        return await ctx.target.score(transcript, reply.segment, turn=turn, raw=raw)
+    own = SIGNALS[signal].value
+    return Score(None, value=ctx.uniform("signal", turn) if own is None else own(reply))
 
 
 async def _presample(

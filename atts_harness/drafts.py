@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from atts_harness.strategy import Context
-from atts_harness.transcript import Segment, Transcript, inserted
+from atts_harness.strategy import Context, Generation
+from atts_harness.transcript import Transcript, inserted
 from atts_harness.turns import TurnOptions
 
 KIND = "ahead"
@@ -30,12 +30,14 @@ class Drafts:
         ctx: the sample's.
         options: how turns are cut.
         ahead: whether to write ahead at all.
+        top_logprobs: alternatives to each token that are asked for.
     """
 
     ctx: Context
     options: TurnOptions
     ahead: bool = False
-    _next: asyncio.Task[Segment] | None = None
+    top_logprobs: int = 0
+    _next: asyncio.Task[Generation] | None = None
 
     def __post_init__(self) -> None:
         """Nothing is written yet."""
@@ -54,14 +56,14 @@ class Drafts:
     ) -> None:
         await self.throw_away()
 
-    async def write(self, transcript: Transcript, turn: int) -> Segment:
+    async def write(self, transcript: Transcript, turn: int) -> Generation:
         """The draft's chunk of a turn, possibly empty; the one that was written ahead, if any."""
         if self._next is None:
-            return await write_draft(transcript, self.ctx, self.options, turn)
-        segment = await self._next
+            return await self._draft(transcript, turn)
+        reply = await self._next
         self._next = None
         self._counts["kept"] += 1
-        return segment
+        return reply
 
     def begin_next(self, transcript: Transcript, turn: int) -> None:
         """Begin the draft of the next turn, behind the text that stands if this one is kept.
@@ -75,8 +77,7 @@ class Drafts:
         if self.options.paper_join:
             transcript += inserted("\n\n", turn=turn)
         if self.ctx.room(transcript):
-            work = write_draft(transcript, self.ctx, self.options, turn, ahead=True)
-            self._next = asyncio.create_task(work)
+            self._next = asyncio.create_task(self._draft(transcript, turn, ahead=True))
 
     async def throw_away(self) -> None:
         """Give the draft that was begun up: at once, if it is still being written."""
@@ -90,17 +91,30 @@ class Drafts:
             await asyncio.wait([task])
             task.result()
 
+    async def _draft(self, transcript: Transcript, turn: int, *, ahead: bool = False) -> Generation:
+        return await write_draft(
+            *(transcript, self.ctx, self.options, turn),
+            ahead=ahead,
+            top_logprobs=self.top_logprobs,
+        )
+
 
 async def write_draft(
-    transcript: Transcript, ctx: Context, options: TurnOptions, turn: int, *, ahead: bool = False
-) -> Segment:
+    transcript: Transcript,
+    ctx: Context,
+    options: TurnOptions,
+    turn: int,
+    *,
+    ahead: bool = False,
+    top_logprobs: int = 0,
+) -> Generation:
     """The draft's chunk of a turn; possibly empty."""
-    reply = await ctx.draft.generate(
+    return await ctx.draft.generate(
         transcript,
         kind="draft",
         turn=turn,
         max_tokens=ctx.room(transcript, options.draft_tokens),
         stop=options.stops,
+        top_logprobs=top_logprobs,
         ahead=ahead,
     )
-    return reply.segment

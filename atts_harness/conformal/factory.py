@@ -89,7 +89,10 @@ def _load(
         bank, where = read_bank(path), str(path)
     else:
         bank = validated(bank, where)
-    expected = provenances.of_run(run, task) if run else provenances.Provenance(task=task)
+    if run:
+        expected = provenances.of_run(run, task)
+    else:  # nothing but the task is known, and so compared
+        expected = provenances.Provenance(task=task, signal=bank.provenance.signal)
     first_only = not any(bank.turns)
     provenances.check(bank.provenance, expected, where, first_turns_only=first_only)
     if run and not provenances.known(bank.provenance):

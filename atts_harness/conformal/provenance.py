@@ -42,6 +42,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         target_temperature: what takeovers are drawn with; matters from turn 1 on.
         target_tokens: most tokens of a takeover; likewise.
         on_reject: what a takeover does with the draft; likewise.
+        signal: what the scores are, where they are no perplexities of the target (`signals`).
     """
 
     task: str | None = None
@@ -63,6 +64,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     target_temperature: float | None = None
     target_tokens: int | None = None
     on_reject: str | None = None
+    signal: str | None = None
 
 
 MEANING = {
@@ -72,6 +74,9 @@ MEANING = {
     "target_template": "the target's tokenizer or chat template",
 }
 """What a fingerprint stands for, in messages."""
+
+PUBLISHED_SIGNAL = "perplexity"
+"""What scores are where nothing else is said: a bank or a run without a signal is no unknown."""
 
 IDENTITIES = frozenset({"draft_identity", "target_identity"})
 
@@ -132,6 +137,8 @@ def check(bank: Provenance, run: Provenance, where: str, *, first_turns_only: bo
                 logger.warning("bank=%s: the %s's %s", where, role, change)
     for name in Provenance.__struct_fields__:
         theirs, ours = getattr(bank, name), getattr(run, name)
+        if name == "signal":
+            theirs, ours = theirs or PUBLISHED_SIGNAL, ours or PUBLISHED_SIGNAL
         if name in compared or name in IDENTITIES or None in (theirs, ours):
             continue
         if first_turns_only and name in LATER_TURNS:

@@ -293,7 +293,14 @@ class ScriptedBackend(InProcess):
             cached_tokens=min(self._hit(request.ids), len(request.ids) - 1),
             completion_tokens=len(ids),
         )
-        return GenerateReply(ids=ids, ending=ending, usage=usage, stop=stop, top_logprobs=top)
+        logprobs = None
+        if top is not None:  # what was written is at most as likely as what is named
+            logprobs = tuple(
+                step.get(id_, min(step.values())) for id_, step in zip(ids, top, strict=True)
+            )
+        return GenerateReply(
+            ids=ids, ending=ending, usage=usage, stop=stop, logprobs=logprobs, top_logprobs=top
+        )
 
     def _stopped(
         self, ids: Ids, request: GenerateRequest, ending: Ending

@@ -19,8 +19,9 @@ class OneModel(ATTS):
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
         alone = cast(Context, _Alone(ctx))
-        async with Drafts(alone, self.options, self.options.draft_ahead) as drafts:
-            return await take_turns(sample, alone, self.options, self.policy, drafts)
+        options = self.options
+        async with Drafts(alone, options, options.draft_ahead, self.top_logprobs) as drafts:
+            return await take_turns(sample, alone, options, self.policy, drafts, options.signal)
 
 
 class _Alone:

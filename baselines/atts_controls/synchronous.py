@@ -65,7 +65,7 @@ class Synchronous(Strategy):
         for turn in range(options.turns):
             if turn and options.paper_join:
                 transcript += inserted("\n\n", turn=turn)
-            draft = await write_draft(transcript, ctx, options, turn)
+            draft = (await write_draft(transcript, ctx, options, turn)).segment
             await ctx.gather(f"drafted {turn}", None)
             if not draft and options.on_empty == "end":
                 reason = nothing_left(transcript, draft, ctx, options)

@@ -1,0 +1,111 @@
+"""What says how bad a draft is: the nonconformity that a p-value is made of.
+
+ATTS asks the target for the draft's perplexity, which costs a call a turn. The other signals are
+the draft's own and cost none: what it thought of its tokens while it wrote them. They are here to
+be compared at the same conformal rate, and at the same cost.
+
+| signal | nonconformity | from |
+|---|---|---|
+| perplexity | mean negative log-probability under the target | ATTS, arXiv 2509.15148 |
+| draft-perplexity | the same under the draft | |
+| first-token-entropy | entropy of the draft's first token | GlimpRouter |
+| mean-entropy | mean entropy of its tokens | |
+| lowest-group | minus the confidence of the least sure 32 tokens in a row | DeepConf, 2508.15260 |
+| random | a seeded draw: a control | |
+
+Entropies are in nats, over the 20 likeliest tokens with their probabilities scaled to 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from atts_harness.errors import MalformedReplyError
+from atts_harness.strategy import Generation
+
+__all__ = ["CANDIDATES", "PERPLEXITY", "SIGNALS", "OwnSignal", "SignalName", "entropy"]
+
+SignalName = Literal[
+    "perplexity",
+    "draft-perplexity",
+    "first-token-entropy",
+    "mean-entropy",
+    "lowest-group",
+    "random",
+]
+PERPLEXITY: SignalName = "perplexity"
+CANDIDATES = 20
+GROUP = 32
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OwnSignal:
+    """A signal that needs no score of the target.
+
+    Attributes:
+        value: from what the draft wrote to its nonconformity; None: a seeded draw.
+        top_logprobs: alternatives to each token that it needs.
+    """
+
+    value: Callable[[Generation], float] | None
+    top_logprobs: int = 0
+
+
+def entropy(logprobs: Sequence[float]) -> float:
+    """Entropy in nats of the given log-probabilities, scaled so that they add up to 1."""
+    weights = [math.exp(one) for one in logprobs]
+    total = math.fsum(weights)
+    if not total:
+        raise MalformedReplyError("all alternatives of a token have probability 0")
+    return math.fsum(-w / total * math.log(w / total) for w in weights if w)
+
+
+def draft_perplexity(reply: Generation) -> float:
+    """Mean negative log-probability of the draft's tokens, in nats, end of turn included."""
+    logprobs = _given(reply.logprobs)
+    return -math.fsum(logprobs) / len(logprobs)
+
+
+def first_token_entropy(reply: Generation) -> float:
+    """Entropy where the draft begins."""
+    return entropy(_given(reply.candidates)[0])
+
+
+def mean_entropy(reply: Generation) -> float:
+    """Mean entropy over the draft's tokens."""
+    steps = _given(reply.candidates)
+    return math.fsum(map(entropy, steps)) / len(steps)
+
+
+def lowest_group(reply: Generation) -> float:
+    """The least sure group of 32 tokens; of a shorter draft all of it.
+
+    A token's confidence is minus the mean log-probability of its alternatives, a group's the mean
+    of its tokens'. Nonconformity is minus the confidence, so that unsure is large.
+    """
+    steps = [[p for p in step if p > -math.inf] for step in _given(reply.candidates)]
+    sure = [-math.fsum(step) / len(step) for step in steps if step]
+    if not sure:
+        raise MalformedReplyError("the draft's tokens came without alternatives")
+    size = min(GROUP, len(sure))
+    return -min(math.fsum(sure[at : at + size]) / size for at in range(len(sure) - size + 1))
+
+
+def _given(values: Sequence[T] | None) -> Sequence[T]:
+    if not values:
+        raise MalformedReplyError("the draft's tokens came without log-probabilities")
+    return values
+
+
+SIGNALS: dict[SignalName, OwnSignal] = {
+    "draft-perplexity": OwnSignal(draft_perplexity, 1),
+    "first-token-entropy": OwnSignal(first_token_entropy, CANDIDATES),
+    "mean-entropy": OwnSignal(mean_entropy, CANDIDATES),
+    "lowest-group": OwnSignal(lowest_group, CANDIDATES),
+    "random": OwnSignal(None),
+}
+"""All but `perplexity`, which is a call to the target."""
