@@ -68,8 +68,8 @@ def spans_of(ids: Sequence[int]) -> tuple[Span, ...]:
 
 def bounds(ids: Sequence[int]) -> tuple[int, int]:
     """The least and the greatest of at least one id."""
-    known = [span.bounds for span in spans_of(ids)]
-    return min(least for least, _ in known), max(greatest for _, greatest in known)
+    least, greatest = zip(*[span.bounds for span in spans_of(ids)], strict=True)
+    return min(least), max(greatest)
 
 
 def as_json(ids: Sequence[int]) -> msgspec.Raw:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
@@ -98,18 +97,12 @@ class EngineBackend:
 
     async def send(self, path: str, payload: Any, kind: msgspec.json.Decoder[T]) -> T:
         """POST; where our own server is dead, that is said and no retry can help."""
-        with self._alive():
-            return await self.http.post(path, payload, kind)
-
-    @contextlib.contextmanager
-    def _alive(self) -> Iterator[None]:
-        """What fails because our own server is dead is said to be that, so nobody waits for it."""
         try:
-            yield
+            return await self.http.post(path, payload, kind)
         except BackendUnavailableError as error:
-            if self.server is not None:
-                raise self.server.check(error) from error
-            raise
+            if self.server is None:
+                raise
+            raise self.server.check(error) from error
 
     def later(self, chore: Callable[[], Awaitable[object]]) -> None:
         """Do something that a cancelled caller cannot wait for; failures of it are harmless."""
@@ -160,8 +153,12 @@ class EngineBackend:
             BackendError: it cannot be reached.
             EngineGoneError: it is a server of ours, and dead.
         """
-        with self._alive():
+        try:
             served = await self._ask()
+        except BackendUnavailableError as error:
+            if self.server is None:
+                raise
+            raise self.server.check(error) from error
         window = min(self.max_length, served.window or self.max_length)
         told = identity_of(served, self.tokenizer, window, managed=self.server is not None)
         # Asked every time: weights can be exchanged in a server that runs on under its name.

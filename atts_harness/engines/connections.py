@@ -32,34 +32,25 @@ class Connector(aiohttp.TCPConnector):
         return await super()._create_connection(req, traces, timeout)
 
 
-async def request(
-    session: aiohttp.ClientSession, method: str, url: str, body: bytes | None
-) -> aiohttp.ClientResponse:
-    """Send a request; once more, at once, if the connection that it went out on was an old one.
+ENDED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+"""How a request ends that may have met a connection that was just being closed."""
 
-    Redirects are not followed: they would take prompts and keys to another host.
+
+def began(error: aiohttp.ClientError) -> bool:
+    """Whether there was more to a request that ended so than a connection that was closed.
 
     A server closes a connection that has been idle for a while. Where the client, or the server,
     stalls for that long, a request may already be on its way there: it ends without a byte of a
-    reply, and nothing was done for it. On a new connection such an end is the server's own, and
-    is left to the caller.
+    reply, and nothing was done for it, so it is sent once more, at once. On a connection that the
+    request opened itself such an end is the server's own, and is left to the caller.
 
     Args:
-        session: with a `Connector`.
-        method: `GET` or `POST`.
-        url: whole address.
-        body: what to send.
+        error: one of `ENDED`.
 
-    Raises:
-        aiohttp.ClientError: the request failed otherwise, or again.
+    Returns:
+        True where no connection was made, or a reply began and broke off.
     """
-    opened.set(False)
-    try:
-        return await session.request(method, url, data=body, allow_redirects=False)
-    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-        refused = isinstance(error, aiohttp.ClientConnectorError)
-        # Of a reply that began and broke off, aiohttp gives the beginning.
-        began = not isinstance(getattr(error, "message", ""), str)
-        if opened.get() or refused or began:
-            raise
-    return await session.request(method, url, data=body, allow_redirects=False)
+    # Of a reply that began and broke off, aiohttp gives the beginning.
+    return isinstance(error, aiohttp.ClientConnectorError) or not isinstance(
+        getattr(error, "message", ""), str
+    )

@@ -67,8 +67,9 @@ class EngineHttp:
     ) -> None:
         import aiohttp
 
-        from atts_harness.engines.connections import Connector
+        from atts_harness.engines import connections
 
+        self._aiohttp, self._connections = aiohttp, connections
         self.url = url.rstrip("/")
         self.name = name
         self._longest = longest
@@ -76,7 +77,7 @@ class EngineHttp:
         self.sent_bytes = 0
         self.received_bytes = 0
         self._session = aiohttp.ClientSession(
-            connector=Connector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
+            connector=connections.Connector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS),
             timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),  # an engine has no sessions, and looking costs
             headers={"Content-Type": "application/json", **(headers or {})},
@@ -111,45 +112,60 @@ class EngineHttp:
 
     async def exchange(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """One request and the bytes of a good reply. Errors as `post`."""
-        import aiohttp
-
-        from atts_harness.engines.connections import request
-
-        where = f"{self.name}: {method} {self.url}{path}"
+        url = self.url + path
         self.sent_bytes += len(body or b"")
+        opened, send = self._connections.opened, self._session.request
+        opened.set(False)
         try:
-            async with await request(self._session, method, self.url + path, body) as response:
+            # Redirects are not followed: they would take prompts and keys to another host.
+            try:
+                sent = await send(method, url, data=body, allow_redirects=False)
+            except self._connections.ENDED as error:
+                if opened.get() or self._connections.began(error):
+                    raise
+                sent = await send(method, url, data=body, allow_redirects=False)
+            async with sent as response:
                 good = response.status < 300
                 content = await self._read(response, self._longest if good else LONGEST_REFUSAL)
                 self.received_bytes += len(content)
                 if not good:
-                    raise self._refusal(where, response.status, response.headers, content)
+                    raise self._refusal(
+                        f"{self.name}: {method} {url}", response.status, response.headers, content
+                    )
                 if len(content) > self._longest:
-                    raise MalformedReplyError(f"{where}: a reply of over {self._longest} bytes")
+                    raise MalformedReplyError(
+                        f"{self.name}: {method} {url}: a reply of over {self._longest} bytes"
+                    )
                 return content
-        except TimeoutError as error:
-            raise BackendTimeoutError(f"{where}: no reply in time") from error
-        except aiohttp.ClientPayloadError as error:
-            raise MalformedReplyError(
-                f"{where}: the reply breaks off: {_first_line(str(error))}"
-            ) from error
-        except aiohttp.InvalidURL as error:
-            raise BadRequestError(f"{where}: not a valid URL") from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise BackendUnavailableError(
-                f"{where}: {_first_line(str(error) or repr(error))}"
-            ) from error
+        except (self._aiohttp.ClientError, OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not self._session.closed:
+                raise
+            raise self._failure(f"{self.name}: {method} {url}", error) from error
+
+    def _failure(self, where: str, error: Exception) -> AttsError:
+        """What ended a request, by whether trying again can help."""
+        if isinstance(error, TimeoutError):
+            return BackendTimeoutError(f"{where}: no reply in time")
+        said = _first_line(str(error) or repr(error))
+        if isinstance(error, self._aiohttp.ClientPayloadError):
+            return MalformedReplyError(f"{where}: the reply breaks off: {said}")
+        if isinstance(error, self._aiohttp.InvalidURL):
+            return BadRequestError(f"{where}: not a valid URL")
+        return BackendUnavailableError(f"{where}: {said}")
 
     async def _read(self, response: aiohttp.ClientResponse, most: int) -> bytes:
         """The body, as far as it is wanted; what is too long is not read to its end."""
-        parts, size = [], 0
-        while part := await response.content.readany():
+        body = response.content
+        content = await body.readany()
+        if body.at_eof():  # as nearly every reply of a generation
+            return content
+        parts, size = [content], len(content)
+        while size <= most and (part := await body.readany()):
             parts.append(part)
             size += len(part)
-            if size > most:
-                response.close()
-                break
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        if size > most:
+            response.close()
+        return b"".join(parts)
 
     def _refusal(
         self, where: str, status: int, headers: Mapping[str, str], content: bytes

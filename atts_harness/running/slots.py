@@ -27,6 +27,7 @@ class Slots:
         self._total = total
         self._target = target
         self._held: dict[Lane, int] = dict.fromkeys(LANES, 0)
+        self._in_use = 0  # the sum of these
         self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in LANES}
         self._paused = False
         self._closed = False
@@ -37,7 +38,7 @@ class Slots:
     @property
     def held(self) -> int:
         """Slots in use."""
-        return sum(self._held.values())
+        return self._in_use
 
     @property
     def waiting(self) -> int:
@@ -83,8 +84,9 @@ class Slots:
     def release(self, lane: Lane) -> None:
         """Give a slot back; the most urgent call that fits takes it."""
         self._held[lane] -= 1
+        self._in_use -= 1
         self._admit()
-        if not self.held:
+        if not self._in_use:
             self._idle.set()
 
     def pause(self) -> None:
@@ -123,12 +125,13 @@ class Slots:
 
     def _take(self, lane: Lane) -> None:
         self._held[lane] += 1
+        self._in_use += 1
         self._idle.clear()
 
     def _fits(self, lane: Lane) -> bool:
         if self._held[lane] >= self._bounds[lane]:
             return False
-        if self._total and self.held >= self._total:
+        if self._total and self._in_use >= self._total:
             return False
         if self._target and lane in TARGET_LANES:
             return self._held["score"] + self._held["takeover"] < self._target

@@ -258,3 +258,30 @@ def test_an_address_that_is_none():
 
     with pytest.raises(BadRequestError, match="draft_url"):
         asyncio.run(run())
+
+
+def test_a_request_behind_the_end_of_its_connections_is_an_error_of_ours():
+    """As the abort of a request that is still on its way when opening has failed."""
+
+    async def run():
+        http = EngineHttp("http://127.0.0.1:9", name="target_url")
+        await http.aclose()
+        await http.exchange("GET", "/x")
+
+    with pytest.raises(BackendUnavailableError, match=r"^target_url: GET http://.*:9/x: "):
+        asyncio.run(run())
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+def test_a_reply_is_read_whole_in_however_many_pieces_it_comes(pieces):
+    async def handler(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        body = b'{"value":' + b" " * 20 + b"7}"
+        size = -(-len(body) // pieces)
+        for at in range(0, len(body), size):
+            await response.write(body[at : at + size])
+            await asyncio.sleep(0.01)
+        return response
+
+    assert ask(handler) == Answer(7)
