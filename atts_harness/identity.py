@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness.differences import said, shown
 
 __all__ = [
+    "GREEDY_AGREEMENT",
     "LEVELS",
     "PROBE_AGREEMENT",
     "Change",
@@ -24,6 +26,7 @@ __all__ = [
     "ModelIdentity",
     "changes",
     "decisive",
+    "greedy_agreement",
     "in_words",
     "read_identity",
     "score_routes",
@@ -36,6 +39,16 @@ PROBE_AGREEMENT = 0.25
 
 The same weights in bfloat16 on other kernels differ by some 0.05; other models by 0.5 and more.
 """
+GREEDY_AGREEMENT = 1 / 3
+"""Share of greedy texts, up to where they first differ, from which on two are of one model.
+
+On other kernels, or in another batch, the same weights may choose otherwise where two tokens are
+nearly as likely, and all behind it differs: seldom, and not behind every prompt at its beginning.
+Texts of two models part within the first tokens. Weights that were only quantised often agree for
+long: greedy texts cannot tell them apart, and a difference that is this small is said only.
+"""
+_NOT_COMPARED = frozenset({"probe", "greedy", "weights_full"})
+"""Fields of which it is worth no word that one identity does not have them."""
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -46,7 +59,9 @@ class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         model: folder, hub id or served name. It decides only where the weights are not known:
             the same weights may lie at another path.
         version: of the engine.
-        weights: digest of the weights; see `atts_harness.weights`.
+        weights: digest of the weights, large files by their header and sampled blocks; see
+            `atts_harness.weights`.
+        weights_full: digest of every byte, where `weights` only samples.
         revision: as asked for on the hub; decides only where the weights are not known.
         dtype: number format of the weights.
         quantization: how the weights are quantized; `none` where it is known that they are not.
@@ -58,6 +73,8 @@ class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         eos_ids: ids that end a turn.
         moment: what the chat template was told as the date, ISO 8601, where it asks for one.
         probe: log-probabilities of a fixed text, in nats, where the engine told them.
+        greedy: where it tells none: prompt tokens and greedy text behind each of a few fixed
+            prompts.
         max_length: context window in tokens.
         speculative: settings of token-level speculative decoding.
         platform: versions and devices that change rounding: torch, device, attention.
@@ -69,6 +86,7 @@ class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     model: str
     version: str | None = None
     weights: str | None = None
+    weights_full: str | None = None
     revision: str | None = None
     dtype: str | None = None
     quantization: str | None = None
@@ -79,6 +97,7 @@ class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     eos_ids: tuple[int, ...] | None = None
     moment: str | None = None
     probe: tuple[float, ...] | None = None
+    greedy: tuple[tuple[int, str], ...] | None = None
     max_length: int | None = None
     speculative: dict[str, str] | None = None
     platform: dict[str, str] = {}
@@ -106,6 +125,7 @@ LEVELS: Mapping[str, Level] = {
     "model": "decides",
     "version": "warns",
     "weights": "decides",
+    "weights_full": "decides",
     "revision": "decides",
     "dtype": "decides",
     "quantization": "decides",
@@ -116,6 +136,7 @@ LEVELS: Mapping[str, Level] = {
     "eos_ids": "decides",
     "moment": "warns",
     "probe": "decides",
+    "greedy": "decides",
     "max_length": "warns",
     "speculative": "warns",
     "platform": "warns",
@@ -188,10 +209,12 @@ def _changes(before: ModelIdentity, after: ModelIdentity) -> Iterator[Change]:
         old, new = getattr(before, name), getattr(after, name)
         if old == new or (name == "probe" and _agree(old, new)):
             continue
+        if name == "greedy" and old and new and greedy_agreement(old, new) >= GREEDY_AGREEMENT:
+            level = "warns"
         if name in ("model", "revision") and by_content:
             level = "informs"
         elif (old is None or new is None) and name not in _ABSENT and level == "decides":
-            level = "informs" if name == "probe" else "warns"
+            level = "informs" if name in _NOT_COMPARED else "warns"
         yield Change(name, level, _shown(name, old), _shown(name, new))
 
 
@@ -202,9 +225,34 @@ def _agree(before: Sequence[float] | None, after: Sequence[float] | None) -> boo
     return statistics.fmean(gaps) <= PROBE_AGREEMENT
 
 
+def greedy_agreement(before: Sequence[tuple[int, str]], after: Sequence[tuple[int, str]]) -> float:
+    """The share of greedy texts up to where they first differ; the mean over the prompts.
+
+    0 where the prompts do not have as many tokens: that is another tokenizer.
+    """
+    if [count for count, _ in before] != [count for count, _ in after]:
+        return 0.0
+    shares = [
+        _alike(old, new) / max(len(old), len(new))
+        for (_, old), (_, new) in zip(before, after, strict=True)
+        if old or new
+    ]
+    return statistics.fmean(shares) if shares else 1.0
+
+
+def _alike(one: str, other: str) -> int:
+    """Characters up to where two texts first differ."""
+    pairs = zip(one, other, strict=False)
+    shorter = min(len(one), len(other))
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), shorter)
+
+
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "the default" if name == "revision" else "not known"
+    if name == "greedy":
+        text = neutral.line(" / ".join(text for _, text in value))
+        return f"{sum(count for count, _ in value)} prompt tokens and {text[:80]!r}"
     if name == "probe":
         return f"a mean log-probability of {statistics.fmean(value or [0.0]):.3f}"
     return shown(value)

@@ -1,8 +1,9 @@
-"""A digest of a model's weights: what is in its files, wherever they lie.
+"""Digests of a model's weights: what is in its files, wherever they lie.
 
-Files of up to 256 MiB are read whole. Of larger ones the header and blocks spread over the file
-are read: 65 GB are not read at every start. Digests of files that take a while are remembered by
-path, size, times and inode.
+There are two. The quick one reads files of up to 256 MiB whole, and of larger ones the header and
+blocks spread over the file. The full one reads larger files whole, too: once, for 65 GB are not
+read at every start. Digests of files that take a while are remembered by path, size, times and
+inode, in `$XDG_CACHE_HOME/atts-harness/weights`.
 """
 
 from __future__ import annotations
@@ -11,15 +12,23 @@ import contextlib
 import hashlib
 import json
 import os
+import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
+
+from atts_harness import neutral
+
+log = neutral.logger("atts_harness.weights")
 
 PATTERNS = ("*.safetensors", "*.bin", "*.gguf", "*.pt", "*.pth")
 WHOLE_BYTES = 256 << 20
 BLOCK_BYTES = 1 << 20
 SAMPLED_BLOCKS = 64
 REMEMBERED_BYTES = 32 << 20  # a smaller file is read faster than it is worth to remember it
+MOST_READERS = 4  # files read at a time
 SETTLED_SECONDS = 2.0  # clocks of file systems are coarse: a file may change within one tick
 # What of a configuration changes a model's outputs; names of paths and versions do not.
 IGNORED_CONFIG = frozenset({"_name_or_path", "transformers_version", "architectures"})
@@ -38,15 +47,68 @@ def weights_digest(model: str, revision: str | None = None, *, hub: bool = False
         16 hexadecimal digits, or None where the files are not here.
     """
     folder = model_folder(model, revision, hub=hub)
-    if folder is None:
+    files = _weight_files(folder)
+    if folder is None or not files:
         return None
-    files = [folder] if folder.is_file() else _weight_files(folder)
-    if not files:
+    return _joined(folder, [(file, _remembered(file, _digest)) for file in files])
+
+
+def full_weights_digest(
+    model: str,
+    revision: str | None = None,
+    *,
+    hub: bool = False,
+    stop: threading.Event | None = None,
+) -> str | None:
+    """Digest of every byte of weights that `weights_digest` only samples.
+
+    The first time it takes as long as reading the files does, and a line of the log says so.
+
+    Args:
+        model: as `weights_digest` takes it.
+        revision: likewise.
+        hub: likewise.
+        stop: set by another thread: give up.
+
+    Returns:
+        16 hexadecimal digits. None where the files are not here, where `weights_digest` reads them
+        whole, and where nothing can be remembered on this machine: they would be read every time.
+    """
+    folder = model_folder(model, revision, hub=hub)
+    files = _weight_files(folder)
+    if folder is None or all(file.stat().st_size <= WHOLE_BYTES for file in files):
         return None
+    new = [file for file in files if _recalled(file, "full") is None]
+    if new and not _can_remember():
+        log.warning(
+            "the weights of %s are known by samples only: %s cannot be written; set XDG_CACHE_HOME "
+            "to a folder that can, and they are read whole once",
+            model,
+            _memory(),
+        )
+        return None
+    size = sum(file.stat().st_size for file in new)
+    if size > WHOLE_BYTES:
+        log.info(
+            "reading %.1f GB of weights of %s once, to know them from others; later starts "
+            "remember it",
+            size / 1e9,
+            model,
+        )
+
+    def whole(stream: IO[bytes], size: int) -> str:
+        return _whole(stream, size, stop)
+
+    with ThreadPoolExecutor(MOST_READERS, "atts-weights") as readers:
+        found = list(readers.map(lambda file: _remembered(file, whole, "full"), files))
+    return _joined(folder, list(zip(files, found, strict=True)))
+
+
+def _joined(folder: Path, files: list[tuple[Path, str]]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     digest.update(_config(folder))
-    for file in files:
-        digest.update(f"{file.name}:{_remembered(file)}".encode())
+    for file, own in files:
+        digest.update(f"{file.name}:{own}".encode())
     return digest.hexdigest()
 
 
@@ -79,7 +141,9 @@ def model_config(folder: Path | None) -> dict[str, Any]:
     return plain if isinstance(plain, dict) else {}
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def _weight_files(folder: Path | None) -> list[Path]:
+    if folder is None or folder.is_file():
+        return [] if folder is None else [folder]
     # A model in two formats is loaded from its safetensors.
     for pattern in PATTERNS:
         if files := sorted(folder.glob(pattern)):
@@ -92,35 +156,51 @@ def _config(folder: Path) -> bytes:
     return json.dumps(kept, sort_keys=True).encode()
 
 
-def _remembered(file: Path) -> str:
+def _remembered(file: Path, digest: Callable[[IO[bytes], int], str], sort: str = "") -> str:
     """A file's digest, from the last time if the file is still the same one."""
+    recalled = _recalled(file, sort)
+    if recalled is not None:
+        return recalled
+    real = file.resolve()
+    size = real.stat().st_size
+    place = _place(file, sort)
+    with real.open("rb") as stream:
+        found = digest(stream, size)
+    # A file that was written meanwhile has another place, or none yet.
+    if place is not None and place == _place(file, sort):
+        with contextlib.suppress(OSError):  # a read-only home only costs the time again
+            place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            part = place.with_name(f"{place.name}.{os.getpid()}")
+            part.write_text(found, encoding="ascii")
+            part.replace(place)
+    return found
+
+
+def _recalled(file: Path, sort: str) -> str | None:
+    """What is remembered of a file."""
+    place = _place(file, sort)
+    if place is not None:
+        with contextlib.suppress(OSError, ValueError):
+            found = place.read_text(encoding="ascii").strip()
+            if len(found) == 32:
+                return found
+    return None
+
+
+def _place(file: Path, sort: str) -> Path | None:
+    """Where a file's digest is remembered; None for one that is not to be."""
     real = file.resolve()
     state = real.stat()
     if state.st_size < REMEMBERED_BYTES or time.time() - state.st_mtime < SETTLED_SECONDS:
-        with real.open("rb") as stream:
-            return _digest(stream, state.st_size)
-    key = f"{real}:{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}:{state.st_ino}"
-    place = _memory() / (hashlib.blake2b(key.encode(), digest_size=16).hexdigest())
-    with contextlib.suppress(OSError):
-        found = place.read_text(encoding="ascii").strip()
-        if len(found) == 32:
-            return found
-    with real.open("rb") as stream:
-        digest = _digest(stream, state.st_size)
-    with contextlib.suppress(OSError):  # a read-only home only costs the time again
-        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        part = place.with_name(f"{place.name}.{os.getpid()}")
-        part.write_text(digest, encoding="ascii")
-        part.replace(place)
-    return digest
+        return None
+    key = f"{real}:{state.st_size}:{state.st_mtime_ns}:{state.st_ctime_ns}:{state.st_ino}{sort}"
+    return _memory() / hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
 
 
 def _digest(stream: IO[bytes], size: int) -> str:
-    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     if size <= WHOLE_BYTES:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
-        return digest.hexdigest()
+        return _whole(stream, size)
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
     # The first block holds the header: names, shapes and types of every tensor.
     step = (size - BLOCK_BYTES) // (SAMPLED_BLOCKS - 1)
     for number in range(SAMPLED_BLOCKS):
@@ -129,6 +209,23 @@ def _digest(stream: IO[bytes], size: int) -> str:
     return digest.hexdigest()
 
 
+def _whole(stream: IO[bytes], size: int, stop: threading.Event | None = None) -> str:
+    digest = hashlib.blake2b(str(size).encode(), digest_size=16)
+    while block := stream.read(BLOCK_BYTES):
+        digest.update(block)
+        if stop is not None and stop.is_set():
+            raise InterruptedError("reading the weights was given up")
+    return digest.hexdigest()
+
+
 def _memory() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(base).expanduser() / "atts-harness" / "weights"
+
+
+def _can_remember() -> bool:
+    try:
+        _memory().mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return False
+    return os.access(_memory(), os.W_OK | os.X_OK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,12 +34,22 @@ from atts_harness.errors import (
 from atts_harness.guards import check_generate, check_score
 from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import Tokenizer
+from atts_harness.weights import full_weights_digest
 
 if TYPE_CHECKING:
     from atts_harness.engines.doctor.finding import Finding
 
 T = TypeVar("T")
 Given = TypeVar("Given", bound=EngineOptions)
+B = TypeVar("B", bound="EngineBackend")
+GREEDY_PROMPTS = (
+    "Once upon a time, in a village by the sea, there lived",
+    "The main reason why people learn a second language is",
+    "def longest_common_prefix(words):\n",
+    "Dear Ms Okafor,\n\nThank you for your letter about",
+)
+"""What a model that does not score continues, so that it is known from others."""
+GREEDY_TOKENS = 16
 LEAST_PROBED = -30.0  # a probability of zero is minus infinity, of which there is no mean
 
 
@@ -74,7 +85,7 @@ class EngineBackend:
         self.server = server
         managed = server is not None
         self.identity = identity_of(served, tokenizer, max_length, managed=managed)
-        self._ask = ask
+        self._ask, self._served = ask, served
         self._chores: set[asyncio.Task[None]] = set()
 
     def guard(self, request: GenerateRequest | ScoreRequest, reserve: int = 0) -> None:
@@ -162,7 +173,13 @@ class EngineBackend:
         window = min(self.max_length, served.window or self.max_length)
         told = identity_of(served, self.tokenizer, window, managed=self.server is not None)
         # Asked every time: weights can be exchanged in a server that runs on under its name.
-        return msgspec.structs.replace(told, probe=await self.probe(), server=self.identity.server)
+        return msgspec.structs.replace(
+            told,
+            weights_full=await self._full_digest(served),
+            probe=await self.probe(),
+            greedy=None if self.identity.greedy is None else await self.greedy(),
+            server=self.identity.server,
+        )
 
     async def settle(self, **server: Any) -> None:
         """Complete the identity of a backend that has just been opened.
@@ -174,9 +191,50 @@ class EngineBackend:
             BackendError: it does not score.
         """
         where = {"url": self.http.url, "managed": self.server is not None, **server}
+        greedy = None
+        if not self.capabilities.scores and (greedy := await self.greedy()) != await self.greedy():
+            greedy = None  # it draws although it is not to, or calls disturb one another
         self.identity = msgspec.structs.replace(
-            self.identity, probe=await self.probe(), server=where
+            self.identity, probe=await self.probe(), greedy=greedy, server=where
         )
+
+    async def read_weights(self) -> None:
+        """Complete the identity by what stands in every byte of large files of weights."""
+        full = await self._full_digest(self._served)
+        self.identity = msgspec.structs.replace(self.identity, weights_full=full)
+
+    async def _full_digest(self, served: Served) -> str | None:
+        stop = threading.Event()
+        try:
+            return await asyncio.to_thread(
+                full_weights_digest,
+                served.model,
+                served.revision,
+                hub=self.server is not None,
+                stop=stop,
+            )
+        finally:
+            stop.set()
+
+    async def greedy(self) -> tuple[tuple[int, str], ...]:
+        """Prompt tokens and greedy text behind each of a few fixed prompts.
+
+        Raises:
+            BackendError: it cannot be reached, or does not answer as it should.
+        """
+        found = []
+        for prompt in GREEDY_PROMPTS:
+            ids = self.tokenizer.encode(prompt)
+            if len(ids) + GREEDY_TOKENS > self.max_length:
+                continue
+            request = GenerateRequest(
+                ids=ids,
+                max_tokens=GREEDY_TOKENS,
+                sampling=Sampling(temperature=0.0),
+            )
+            reply = await guards.generate(self, request)
+            found.append((reply.usage.prompt_tokens, self.tokenizer.decode(reply.ids)))
+        return tuple(found)
 
     async def probe(self) -> tuple[float, ...] | None:
         """Log-probabilities of a fixed text: another model under the same name gives others.
@@ -211,10 +269,10 @@ class EngineBackend:
 
 async def open_engine(
     spec: BackendSpec[Given],
-    connect: Callable[[BackendSpec[Given], EngineHttp, Server | None], Awaitable[T]],
+    connect: Callable[[BackendSpec[Given], EngineHttp, Server | None], Awaitable[B]],
     launch: Callable[[BackendSpec[Given]], Launch] | None = None,
     answers: Callable[[EngineHttp, BackendSpec[Given]], Awaitable[object]] | None = None,
-) -> T:
+) -> B:
     """Open a backend on a running server, or on one that is started for it.
 
     Args:
@@ -233,7 +291,9 @@ async def open_engine(
             options.url, name=f"{spec.role}_url", headers=headers, timeout=options.timeout
         )
         try:
-            return await _in_time(connect(spec, http, None), spec, http)
+            backend = await _in_time(connect(spec, http, None), spec, http)
+            await backend.read_weights()  # a disk's time is not the server's
+            return backend
         except BaseException:
             await http.aclose()
             raise
@@ -246,7 +306,9 @@ async def open_engine(
     http = EngineHttp(plan.url, name=spec.role, headers=headers, timeout=options.timeout)
     try:
         await server.wait_ready(lambda: answers(http, spec))
-        return await _in_time(connect(spec, http, server), spec, http)
+        backend = await _in_time(connect(spec, http, server), spec, http)
+        await backend.read_weights()
+        return backend
     except BaseException:
         await http.aclose()
         await server.stop()

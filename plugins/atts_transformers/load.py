@@ -14,7 +14,7 @@ from atts_harness.backend import BackendSpec
 from atts_harness.errors import SettingError
 from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import HuggingFaceTokenizer, load_tokenizer
-from atts_harness.weights import model_config, model_folder, weights_digest
+from atts_harness.weights import full_weights_digest, model_config, model_folder, weights_digest
 from atts_transformers.engine import Runner
 from atts_transformers.options import TransformersOptions
 from atts_transformers.packed import KEY_BLOCK
@@ -90,6 +90,7 @@ def load(spec: BackendSpec[TransformersOptions]) -> Loaded:
         version=transformers.__version__,
         model=name,
         weights=weights_digest(name, options.revision, hub=True),
+        weights_full=full_weights_digest(name, options.revision, hub=True),
         revision=options.revision,
         dtype=str(model.dtype).removeprefix("torch."),
         quantization=quantized.get("quant_method", "none"),

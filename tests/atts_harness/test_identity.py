@@ -17,6 +17,8 @@ KNOWN = ModelIdentity(
     chat_template="c",
     eos_ids=(2, 7),
     probe=(-1.0, -2.0, -0.5),
+    weights_full="aaaa",
+    greedy=((12, "a fisherman named Olu"), (9, "to speak with others")),
     max_length=8192,
     platform={"torch": "2.9"},
     started="1700000000.0",
@@ -36,6 +38,9 @@ def test_every_field_has_a_level():
     "fields",
     [
         {"weights": "bb"},
+        {"weights_full": "bbbb"},
+        {"greedy": ((12, "an old woman"), (9, "that they travel"))},
+        {"greedy": ((13, "a fisherman named Olu"), (9, "to speak with others"))},
         {"dtype": "float16"},
         {"quantization": "fp8"},
         {"kv_cache_dtype": "fp8_e5m2"},
@@ -94,3 +99,16 @@ def test_records_are_read_back_and_those_of_earlier_releases_too():
     old = {"engine": "transformers", "model": "m", "template": "c", "torch": "2.9", "device": "cpu"}
     assert read_identity(old).chat_template == "c"
     assert read_identity({}).model == "unknown"
+
+
+def test_greedy_texts_that_part_late_or_behind_one_prompt_are_said_and_no_more():
+    near = ((12, "a fisherman named Ola"), (9, "for their work"))
+    (change,) = changes(KNOWN, other(greedy=near))
+    assert change.level == "warns"
+    assert "a fisherman named Olu" in change.before
+
+
+@pytest.mark.parametrize("name", ["probe", "greedy", "weights_full"])
+def test_what_was_not_asked_for_before_is_no_difference_worth_a_word(name):
+    (change,) = changes(other(**{name: None}), KNOWN)
+    assert change.level == "informs"

@@ -1,6 +1,7 @@
 """The OpenAI-compatible backend against servers that tell less than the engines do."""
 
 import asyncio
+import itertools
 import json
 
 import msgspec
@@ -11,6 +12,7 @@ from atts_openai.plugin import KIND
 
 from atts_harness.backend import BackendSpec, GenerateRequest, Sampling, ScoreRequest
 from atts_harness.errors import BadRequestError, SettingError
+from atts_harness.identity import decisive
 from atts_harness.testing.conformance_folder import train_tokenizer
 
 TEXT = "So 17 + 5 = 22.\n\nThe answer"
@@ -27,6 +29,7 @@ class Server:
         strict: fields beyond OpenAI's are refused.
         window: told by the list of models; None: not told.
         first: a beginning-of-text token is put before texts.
+        text: what it writes, or a function that says so.
     """
 
     def __init__(self, tokenizer, **can):
@@ -38,6 +41,7 @@ class Server:
             "strict": False,
             "window": 512,
             "first": False,
+            "text": TEXT,
         } | can
         self.seen = []
 
@@ -64,7 +68,8 @@ class Server:
             return self.refuse("prompt must be a string")
         if body.get("echo") and not (self.can["echoes"] and body.get("logprobs")):
             return self.refuse("echo is not supported")
-        new = self.ids(f"{body.get('seed', 0)} {TEXT}")[: body["max_tokens"]]
+        written = self.can["text"] if isinstance(self.can["text"], str) else self.can["text"]()
+        new = self.ids(f"{body.get('seed', 0)} {written}")[: body["max_tokens"]]
         text, reason = self.tokenizer.decode(new), "length"
         for stop in body.get("stop") or ():
             if stop in text:
@@ -238,5 +243,36 @@ def test_a_url_is_needed(url):
 def test_the_dialect_can_be_recorded(run):
     async def use(backend, server):
         assert msgspec.json.encode(backend.identity)
+
+    run(use)
+
+
+def test_a_model_that_does_not_score_is_known_by_what_it_writes(run):
+    async def use(backend, server):
+        before = backend.identity
+        assert before.probe is None
+        assert [text[:6] for _, text in before.greedy] == ["0 So 1"] * 4
+        assert decisive(before, await backend.identify()) == []
+        server.can["text"] = "Another model says something else."
+        (change,) = decisive(before, await backend.identify())
+        assert change.name == "greedy"
+
+    run(use, echoes=False)
+
+
+def test_a_server_that_is_never_greedy_is_known_by_its_name_only(run):
+    drawn = itertools.count()
+
+    async def use(backend, server):
+        assert backend.identity.greedy is None
+        assert (await backend.identify()).greedy is None
+
+    run(use, echoes=False, text=lambda: f"{next(drawn)} {TEXT}")
+
+
+def test_a_model_that_scores_is_not_asked_to_write(run):
+    async def use(backend, server):
+        assert backend.identity.probe is not None
+        assert backend.identity.greedy is None
 
     run(use)
