@@ -67,7 +67,8 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
         if options.force and len(groups) > 1:
             groups = [([one for group, _ in groups for one in group], ())]
         for number, (group, differs) in enumerate(groups, 1):
-            group = _complete(group, options.level)
+            group = _complete(group, options.level, marks)
+            marks |= {one.row.id: one.forced for one in group if one.row.oracle and one.forced}
             table_id = _slug(task) if number == 1 else f"{_slug(task)}-{number}"
             ids = {one.row.id for one in group}
             tables.append(
@@ -139,9 +140,11 @@ def _against(one: Loaded, group: Sequence[Loaded]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(words for other in group for words in _between(one, other)))
 
 
-def _complete(group: list[Loaded], level: float) -> list[Loaded]:
+def _complete(
+    group: list[Loaded], level: float, marks: Mapping[str, tuple[str, ...]]
+) -> list[Loaded]:
     """A table's rows with oracles and speed-ups, in the order in which they are shown."""
-    made = oracles(group, level)
+    made = oracles(group, level, marks)
     made = [
         replace(one, row=msgspec.structs.replace(one.row, id=f"{_slug(one.row.task)}-oracle-{n}"))
         for n, one in enumerate(made, 1)

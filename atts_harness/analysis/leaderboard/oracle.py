@@ -7,8 +7,8 @@ choosing can gain, and every output marks them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -33,19 +33,27 @@ class _Alone:
     samples: RowSamples
 
 
-def oracles(rows: Sequence[Loaded], level: float) -> list[Loaded]:
+def oracles(
+    rows: Sequence[Loaded], level: float, marks: Mapping[str, tuple[str, ...]]
+) -> list[Loaded]:
     """Oracle rows of a table, for every pair of which both models ran alone.
 
     Args:
         rows: of one table.
         level: of the intervals.
+        marks: by row id what only `--force` let through; what is made of such a row has it, too.
     """
     made = []
     for draft, target in _pairs(_alone(rows, "draft-only"), _alone(rows, "target-only"), rows):
         ours, theirs = _shared(draft.samples, target.samples)
         if ours:
-            made.append(_per_sample(draft, target, ours, theirs, level))
-            made.append(_per_problem(draft, target, ours, theirs, level))
+            forced = tuple(
+                f"made of {one.row.label}: {words}"
+                for one in (draft, target)
+                for words in marks.get(one.row.id, ())
+            )
+            for choose in (_per_sample, _per_problem):
+                made.append(replace(choose(draft, target, ours, theirs, level), forced=forced))
     return made
 
 

@@ -12,7 +12,8 @@ import typer
 
 from atts_harness import plugins
 from atts_harness.arguments import parse_arguments
-from atts_harness.errors import BackendError, SettingError, UnknownSettingError
+from atts_harness.discovery import FAULTS
+from atts_harness.errors import AttsError, BackendError, SettingError, UnknownSettingError
 from atts_harness.neutral import plain
 
 if TYPE_CHECKING:
@@ -298,12 +299,17 @@ async def _kind(url: str, name: str | None) -> BackendKind[Any]:
     if name is not None:
         return plugins.backend(name)
     known = plugins.servers()
-    try:
-        for kind, server in sorted(known.items(), key=lambda entry: not entry[1].specific):
+    for kind, server in sorted(known.items(), key=lambda entry: not entry[1].specific):
+        try:
             if await server.recognise(url):
                 return plugins.backend(kind)
-    except BackendError as error:
-        raise SettingError(f"url: nothing answers at {url} ({error})") from error
+        except BackendError as error:
+            raise SettingError(f"url: nothing answers at {url} ({error})") from error
+        except AttsError:
+            raise
+        except FAULTS as error:  # a plugin's own, which may not hide who does answer
+            entry = plugins.backends()[kind]
+            plugins.discovery().leave_out(entry.plugin, f"recognise of backend {kind!r}", error)
     raise SettingError(f"url: {url} is no engine that is known here; name it with --backend")
 
 

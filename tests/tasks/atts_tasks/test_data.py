@@ -1,8 +1,10 @@
 """Rows become documents; what is missing is said in one line."""
 
 import json
+import os
 import random
 import struct
+import zipfile
 import zlib
 
 import pytest
@@ -167,6 +169,57 @@ def test_an_archive_that_cannot_be_read(archive, monkeypatch, password, path, me
     with pytest.raises(SettingError, match=message) as caught:
         documents("gpqa_diamond")
     assert "\n" not in str(caught.value)
+
+
+def test_an_archive_that_unpacks_without_end_is_not_unpacked_to_it(tmp_path, monkeypatch):
+    monkeypatch.setattr("atts_tasks.gpqa.MOST_BYTES", 1 << 16)
+    path = tmp_path / "dataset.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("gpqa_diamond.csv", b"x" * (1 << 22))
+    monkeypatch.setenv("ATTS_GPQA_ZIP", str(path))
+    with pytest.raises(SettingError, match=r"ATTS_GPQA_ZIP: .* unpacks to more than"):
+        documents("gpqa_diamond")
+
+
+def test_an_archive_that_says_a_wrong_size_is_believed_in_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr("atts_tasks.gpqa.MOST_BYTES", 1 << 16)
+    path = tmp_path / "dataset.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("gpqa_diamond.csv", b"x" * (1 << 22))
+    size = struct.pack("<I", 1 << 22)
+    path.write_bytes(path.read_bytes().replace(size, struct.pack("<I", 10)))
+    monkeypatch.setenv("ATTS_GPQA_ZIP", str(path))
+    with pytest.raises(SettingError, match="cannot be read"):
+        documents("gpqa_diamond")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[:40],
+        lambda raw: raw[: len(raw) // 2],
+        lambda raw: b"",
+        lambda raw: raw.replace(b"\x08\x00", b"\x63\x00"),  # a way of packing that nobody has
+        lambda raw: raw[:60] + bytes(80) + raw[140:],
+    ],
+)
+def test_an_archive_that_is_damaged_is_one_line(tmp_path, monkeypatch, damage):
+    path = tmp_path / "dataset.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as out:
+        out.writestr("gpqa_diamond.csv", "".join(f"{n * n},{n**3}\n" for n in range(500)))
+    path.write_bytes(damage(path.read_bytes()))
+    monkeypatch.setenv("ATTS_GPQA_ZIP", str(path))
+    with pytest.raises(SettingError, match="ATTS_GPQA_ZIP: ") as caught:
+        documents("gpqa_diamond")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_in_the_archives_place_is_not_waited_for(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "dataset.zip")
+    monkeypatch.setenv("ATTS_GPQA_ZIP", str(tmp_path / "dataset.zip"))
+    with pytest.raises(SettingError, match="not a file"):
+        documents("gpqa_diamond")
 
 
 def test_missing_local_data_names_variable_file_and_hub_id(tmp_path, monkeypatch):

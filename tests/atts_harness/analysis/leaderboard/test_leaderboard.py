@@ -192,6 +192,25 @@ def test_oracles_are_the_better_of_two_and_marked_everywhere(five):
     assert "gold answers in hand" in shown(board)
 
 
+def test_an_oracle_of_a_row_that_was_forced_is_marked_like_it(make_run):
+    folder = make_run("draft-only", missing=[(0, 1)])
+    make_run("target-only")
+    make_run("atts")
+    board = report([folder.parent], Options(force=True)).leaderboard
+    (table,) = board.tables
+    marked = {board.row(id_).label: words for id_, words in table.marks.items()}
+    (words,) = marked.pop("draft-only")
+    assert words.startswith("not finished: 1 of 24")
+    assert marked == {
+        "oracle, per sample": (f"made of draft-only: {words}",),
+        "oracle, per problem": (f"made of draft-only: {words}",),
+    }
+    assert "oracle, per sample † *" in shown(board)
+    assert f"is not comparable: made of draft-only: {words}" in " ".join(shown(board).split())
+    lines = list(csv.DictReader(io.StringIO(csv_text(board))))
+    assert {bool(line["not_comparable"]) for line in lines if line["oracle"] == "True"} == {True}
+
+
 def test_no_oracle_without_both_models_alone(make_run):
     folder = make_run("draft-only")
     make_run("atts")

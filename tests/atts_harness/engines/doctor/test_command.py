@@ -74,6 +74,36 @@ def test_what_is_a_folder_and_what_a_server(given, folder):
     assert is_folder(given) == folder
 
 
+@pytest.mark.parametrize("error", [RuntimeError("mine"), SystemExit(3), RecursionError()])
+def test_a_strangers_backend_that_breaks_hides_nobody_who_answers(monkeypatch, caplog, error):
+    async def breaks(url):
+        raise error
+
+    async def answers(url):
+        return url == "http://127.0.0.1:1"
+
+    class Stranger:
+        @hookimpl
+        def atts_backends(self):
+            kinds = {"broken": breaks, "mine": answers}
+            return [
+                BackendKind(name, BackendOptions, mock_plugin.open_mock, server=ServerKind(look))
+                for name, look in kinds.items()
+            ]
+
+    stranger = Stranger()
+    plugins.manager().register(stranger)
+    strange = {name: kind for name, kind in plugins.servers().items() if name in ("broken", "mine")}
+    monkeypatch.setattr(plugins, "servers", lambda: strange)
+    try:
+        found = asyncio.run(commands._kind("http://127.0.0.1:1", None))
+    finally:
+        plugins.manager().unregister(stranger)
+    assert found.name == "mine"
+    assert "recognise of backend 'broken'" in caplog.text
+    assert type(error).__name__ in caplog.text
+
+
 class Careless:
     """Says that its servers can be started, and has neither their options nor their class."""
 
