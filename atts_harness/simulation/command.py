@@ -46,6 +46,10 @@ def show_plan(
         list[str] | None, typer.Option("--set", help="further settings, as in --model_args")
     ] = None,
     price: Annotated[float | None, typer.Option(help="dollars a GPU and hour")] = None,
+    cost: Annotated[
+        list[str] | None,
+        typer.Option(help="measured costs of an engine, ROLE=FILE, by `atts measure`"),
+    ] = None,
     gpu_file: Annotated[Path | None, typer.Option(help="further GPUs, as YAML")] = None,
     json: Annotated[bool, typer.Option("--json", help="plain data instead of a table")] = False,
 ) -> None:
@@ -55,6 +59,7 @@ def show_plan(
     """
     import msgspec
 
+    from atts_harness.simulation.costfile import role_costs
     from atts_harness.simulation.costs import gpu_of
     from atts_harness.simulation.plans import Plan, plan_rows
 
@@ -70,6 +75,7 @@ def show_plan(
         settings=_settings(set_ or ()),
         price=price,
         problems=problems,
+        measured=role_costs(cost or []),
     )
     rows = plan_rows(plan, strategy or ["atts"], _sweep(sweep or ()))
     if json:
@@ -204,7 +210,14 @@ def _clock(seconds: float) -> str:
 
 def _notes(plan: Plan, rows: Sequence[PlanRow]) -> list[str]:
     notes = [
-        "Simulated with the built-in roofline; 'range' is over half and twice its overheads. "
+        f"{role}: costs measured on {known.engine or 'an engine'}, {known.model or 'its model'}."
+        for role, known in plan.measured.items()
+    ]
+    if len(notes) < 2:
+        notes.append(
+            "Simulated with the built-in roofline; 'range' is over half and twice its overheads."
+        )
+    notes += [
         "'busy' and 'KV' are by engine: share of the time, and of its KV cache at the peak. "
         "r = T_c / (T_m + T_s).",
         f"Lengths, scores and endings are drawn from {plan.trace.task}"
@@ -212,6 +225,11 @@ def _notes(plan: Plan, rows: Sequence[PlanRow]) -> list[str]:
         + ". What a takeover changes in what follows is not in a trace.",
     ]
     for row in rows:
+        if row.failed:
+            notes.append(
+                f"{row.label}: {row.failed} of {row.samples} samples would FAIL ({row.failure}); "
+                "its figures are of a run that lost them."
+            )
         if row.bound:
             notes.append(f"{row.label}: bound by the {row.bound}.")
         if row.lower_bound:

@@ -17,11 +17,11 @@ from atts_harness.backend import Role
 from atts_harness.errors import SettingError
 from atts_harness.settings import Settings, parse_settings
 from atts_harness.shapes import shape_of
-from atts_harness.simulation.costs import GPU, CostModel
+from atts_harness.simulation.costfile import Costs
+from atts_harness.simulation.costs import GPU, CostModel, Roofline
 from atts_harness.simulation.deployment import (
     Deployment,
     Placement,
-    Pricing,
     deployments,
     place,
     roofline,
@@ -52,6 +52,7 @@ class Plan:
         settings: further settings of every row, as in `model_args`.
         price: dollars a GPU and hour; None: no money is shown.
         problems: questions; None: those of the trace.
+        measured: costs that were measured on running engines, by role, in place of the roofline's.
     """
 
     draft: str
@@ -63,6 +64,7 @@ class Plan:
     settings: Mapping[str, Any] = field(default_factory=dict)
     price: float | None = None
     problems: int | None = None
+    measured: Mapping[Role, Costs] = field(default_factory=dict)
 
 
 class EngineShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +109,9 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
         bound: what bounds it: `KV cache of the target`, or "" where nothing does.
         order_flips: labels of rows that are quicker at one end of the ranges and slower at the
             other, so that their order is not known.
+        failed: samples that failed, as they would in a run (a call longer than `timeout`, a context
+            that does not fit).
+        failure: the first one's error.
         lower_bound: whether the longest of the samples cannot be known from so few recorded ones.
     """
 
@@ -126,6 +131,8 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     intensity: float
     engines: dict[str, EngineShare]
     bound: str = ""
+    failed: int = 0
+    failure: str = ""
     order_flips: tuple[str, ...] = ()
     lower_bound: bool = False
 
@@ -193,16 +200,17 @@ def _row(plan: Plan, strategy: str, point: Mapping[str, str]) -> PlanRow:
     repeats = _repeats(plan, point)
     best: tuple[Deployment, Simulated] | None = None
     for deployment in _deployments(plan, settings):
-        made = _simulated(plan, settings, deployment, repeats, roofline)
+        made = _simulated(plan, settings, deployment, repeats, 1.0)
         if best is None or made.makespan < best[1].makespan:
             best = (deployment, made)
     assert best is not None
     deployment, made = best
     ends = {
-        end: _simulated(plan, settings, deployment, repeats, _scaled(factor)).makespan
+        end: _simulated(plan, settings, deployment, repeats, factor).makespan
         for end, factor in OVERHEADS.items()
     }
     judged, taken = made.judged
+    failures = [record.failed for record in made.records if record.failed is not None]
     hours = deployment.devices * made.makespan / 3600
     return PlanRow(
         strategy=strategy,
@@ -221,6 +229,8 @@ def _row(plan: Plan, strategy: str, point: Mapping[str, str]) -> PlanRow:
         intensity=made.intensity,
         engines=_engines(made),
         bound=_bound(made),
+        failed=len(failures),
+        failure=failures[0] if failures else "",
         lower_bound=repeats > plan.trace.repeats,
     )
 
@@ -257,8 +267,14 @@ def _deployments(plan: Plan, settings: Settings) -> list[Deployment]:
 
 
 def _simulated(
-    plan: Plan, settings: Settings, deployment: Deployment, repeats: int, pricing: Pricing
+    plan: Plan, settings: Settings, deployment: Deployment, repeats: int, factor: float
 ) -> Simulated:
+    """A run; a roofline's overheads are taken times `factor`, what was measured is as it is."""
+
+    def pricing(one: Placement) -> CostModel:
+        known = plan.measured.get(one.role)
+        return _scaled(roofline(one), factor) if known is None else known.cost
+
     return simulate(
         settings,
         plan.trace,
@@ -266,21 +282,18 @@ def _simulated(
         repeats=repeats,
         problems=plan.problems,
         pricing=pricing,
+        latency={role: known.latency for role, known in plan.measured.items()},
     )
 
 
-def _scaled(factor: float) -> Pricing:
-    def pricing(one: Placement) -> CostModel:
-        usual = roofline(one)
-        return replace(
-            usual,
-            layer_seconds=usual.layer_seconds * factor,
-            step_seconds=usual.step_seconds * factor,
-            sequence_seconds=usual.sequence_seconds * factor,
-            hop_seconds=usual.hop_seconds * factor,
-        )
-
-    return pricing
+def _scaled(usual: Roofline, factor: float) -> Roofline:
+    return replace(
+        usual,
+        layer_seconds=usual.layer_seconds * factor,
+        step_seconds=usual.step_seconds * factor,
+        sequence_seconds=usual.sequence_seconds * factor,
+        hop_seconds=usual.hop_seconds * factor,
+    )
 
 
 def _engines(made: Simulated) -> dict[str, EngineShare]:

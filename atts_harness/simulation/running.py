@@ -89,6 +89,7 @@ def simulate(
     problems: int | None = None,
     limits: EngineLimits | None = None,
     pricing: Pricing = roofline,
+    latency: Mapping[Role, float] | None = None,
     observe: Callable[[CallRecord], None] | None = None,
     seed: int = 0,
 ) -> Simulated:
@@ -102,6 +103,7 @@ def simulate(
         problems: questions; by default those of the trace.
         limits: how the engines are set up; `kv_tokens` is the deployment's.
         pricing: the cost model of a placement.
+        latency: seconds of a call from the client to an engine and back, by role; default none.
         observe: told of every call.
         seed: of what the models write.
 
@@ -122,6 +124,7 @@ def simulate(
                 tokenizer,
                 model=deployment.placements[role].shape.name,
                 max_length=1 << 20,
+                latency=(latency or {}).get(role, 0.0),
             )
             for role in settings.roles
         }

@@ -1,0 +1,105 @@
+"""Measured costs of an engine as a file: written by `atts measure`, read by `atts plan --cost`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from atts_harness.backend import Role
+from atts_harness.errors import SettingError
+from atts_harness.files import decode, read_file
+from atts_harness.simulation.costs import Measured
+
+__all__ = ["Costs", "read_costs", "role_costs", "write_costs"]
+
+VERSION = 1
+_Seconds = Annotated[float, msgspec.Meta(ge=0)]
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What calls of one engine cost.
+
+    Attributes:
+        cost: of a step.
+        latency: seconds of a call beside its steps.
+        engine: name and version of what was measured.
+        model: its model.
+        error: mean relative error of the fit on what it was fitted to.
+    """
+
+    cost: Measured
+    latency: float = 0.0
+    engine: str = ""
+    model: str = ""
+    error: float = 0.0
+
+
+class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    format: Literal["atts-cost"] = "atts-cost"
+    version: int = VERSION
+    step: _Seconds
+    sequence: _Seconds
+    prompt_token: _Seconds
+    context_token: _Seconds
+    latency: _Seconds = 0.0
+    engine: str = ""
+    model: str = ""
+    error: _Seconds = 0.0
+
+
+def write_costs(costs: Costs, path: Path) -> None:
+    """Write a file of costs.
+
+    Raises:
+        SettingError: it cannot be written.
+    """
+    cost = costs.cost
+    content = _File(
+        step=cost.step,
+        sequence=cost.sequence,
+        prompt_token=cost.prompt_token,
+        context_token=cost.context_token,
+        latency=costs.latency,
+        engine=costs.engine,
+        model=costs.model,
+        error=costs.error,
+    )
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
+    except OSError as error:
+        raise SettingError(f"--out {path}: cannot be written: {error.strerror}") from error
+
+
+def read_costs(path: Path) -> Costs:
+    """Read a file of costs.
+
+    Raises:
+        SettingError: it is none, or of a newer release.
+    """
+    what = f"--cost {path}"
+    found: _File = decode(read_file(path, what), _File, f"{what}: not a file of costs")
+    if found.version > VERSION:
+        raise SettingError(f"{what}: version {found.version}; this release reads {VERSION}")
+    cost = Measured(found.step, found.sequence, found.prompt_token, found.context_token)
+    if cost.step + cost.sequence <= 0:
+        raise SettingError(f"{what}: a step costs nothing, so a run would never take any time")
+    return Costs(cost, found.latency, found.engine, found.model, found.error)
+
+
+def role_costs(texts: list[str]) -> dict[Role, Costs]:
+    """From `draft=FILE` and `target=FILE` to costs by role.
+
+    Raises:
+        SettingError: of another form, or a file that cannot be read.
+    """
+    found: dict[Role, Costs] = {}
+    for text in texts:
+        role, equals, path = text.partition("=")
+        if not equals or role not in ("draft", "target"):
+            raise SettingError(f"--cost {text}: expected draft=FILE or target=FILE")
+        found["draft" if role == "draft" else "target"] = read_costs(Path(path))
+    return found

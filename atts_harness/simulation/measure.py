@@ -1,0 +1,244 @@
+"""What a step costs on a running engine: a probe of at most a minute, and a fit.
+
+Rounds of requests of different sizes are sent, each at once, and timed. The same rounds on a
+simulated engine tell how many steps they take, and what these compute; the cost of a step, a
+sequence, a prompt token, a context token and a call is what explains the seconds best.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from atts_harness import guards
+from atts_harness.backend import Backend, GenerateRequest, Sampling, ScoreRequest
+from atts_harness.errors import SettingError
+from atts_harness.simulation.clock import run_simulated
+from atts_harness.simulation.costs import Measured, Step, StepSeconds
+from atts_harness.simulation.engine import SimulatedEngine
+from atts_harness.simulation.jobs import EngineFigures, EngineLimits
+
+__all__ = ["Fitted", "Round", "features", "fit_rounds", "rounds_for", "time_rounds"]
+
+LONGEST = 60.0
+"""Seconds that a measurement takes at most."""
+LEAST_ROUNDS = 8
+AT_ONCE = (1, 2, 4, 8, 16)
+CONTEXTS = (32, 256, 1024, 4096)
+WRITTEN = 24
+SCORED = 128
+ENOUGH_ROOM = 1 << 40
+
+
+@dataclass(frozen=True)
+class Round:
+    """Equal requests, sent at once.
+
+    Attributes:
+        requests: how many.
+        context: tokens of each; no two share any.
+        writes: tokens that each generates; 0: a score.
+        scored: tokens scored, the last of the context.
+    """
+
+    requests: int
+    context: int
+    writes: int = 0
+    scored: int = 0
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What was measured.
+
+    Attributes:
+        cost: of a step.
+        latency: seconds of a call beside its steps: from the client to the engine and back.
+        rounds: what was sent.
+        seconds: what each took.
+        explained: what the fit says of each.
+    """
+
+    cost: Measured
+    latency: float
+    rounds: Sequence[Round]
+    seconds: Sequence[float]
+    explained: Sequence[float]
+
+    @property
+    def error(self) -> float:
+        """Mean relative error of the fit on its own rounds."""
+        pairs = zip(self.explained, self.seconds, strict=True)
+        return sum(abs(e - s) / s for e, s in pairs) / len(self.seconds)
+
+
+class _Clock(Protocol):
+    def time(self) -> float: ...
+
+
+def rounds_for(max_length: int, largest: int = AT_ONCE[-1], *, scores: bool = True) -> list[Round]:
+    """Rounds for an engine, in an order in which the first few already tell sizes apart.
+
+    Args:
+        max_length: its context window.
+        largest: most requests at once.
+        scores: whether it can score.
+
+    Raises:
+        SettingError: a window too small for any of them.
+    """
+    contexts = [n for n in CONTEXTS if n + WRITTEN < max_length]
+    if len(contexts) < 2:
+        raise SettingError(
+            f"a context window of {max_length} tokens is too small to measure with; "
+            f"{CONTEXTS[1] + WRITTEN + 1} at least"
+        )
+    counts = [n for n in AT_ONCE if n <= largest]
+    written = [Round(n, c, writes=WRITTEN) for c in contexts for n in counts]
+    scored = [Round(n, c, scored=min(SCORED, c // 2)) for c in contexts for n in counts]
+    both = [*written, *(scored if scores else ())]
+    return sorted(both, key=lambda one: (one.requests * one.context * (1 + one.writes), one.scored))
+
+
+async def time_rounds(
+    backend: Backend, rounds: Sequence[Round], *, longest: float = LONGEST, seed: int = 0
+) -> tuple[list[Round], list[float]]:
+    """Time rounds on an engine that nobody else uses.
+
+    Args:
+        backend: of the engine.
+        rounds: what to send; each is sent twice and the second counts, for engines compile and
+            allocate at the first. Their texts are new each time.
+        longest: seconds after which no further round is begun.
+        seed: of the texts.
+
+    Returns:
+        The rounds that were sent, and the seconds of each.
+
+    Raises:
+        BackendError: a call failed.
+    """
+    rng = random.Random(seed)
+    loop: _Clock = asyncio.get_running_loop()
+    began = loop.time()
+    done: list[Round] = []
+    seconds: list[float] = []
+    for one in rounds:
+        if loop.time() - began > longest:
+            break
+        await _send(backend, one, rng)
+        start = loop.time()
+        await _send(backend, one, rng)
+        done.append(one)
+        seconds.append(loop.time() - start)
+    return done, seconds
+
+
+async def _send(backend: Backend, one: Round, rng: random.Random) -> None:
+    calls: list[Awaitable[object]] = []
+    for _ in range(one.requests):
+        ids = _text(backend, one.context, rng)
+        if one.writes:
+            request = GenerateRequest(
+                ids=ids, max_tokens=one.writes, sampling=Sampling(temperature=1.0)
+            )
+            calls.append(_in_full(backend, request, rng))
+        else:
+            asked = ScoreRequest(ids=ids, start=one.context - one.scored)
+            calls.append(guards.score(backend, asked))
+    await asyncio.gather(*calls)
+
+
+async def _in_full(backend: Backend, request: GenerateRequest, rng: random.Random) -> None:
+    """A generation of exactly so many tokens: one that closed its turn early is gone on with."""
+    left = request.max_tokens
+    ids = request.ids
+    while left > 0:
+        reply = await guards.generate(
+            backend,
+            GenerateRequest(ids=ids, max_tokens=left, sampling=request.sampling),
+        )
+        left -= max(1, len(reply.ids))
+        ids = (*ids, *reply.ids) if reply.ending != "eos" else _text(backend, len(ids), rng)
+
+
+def _text(backend: Backend, length: int, rng: random.Random) -> tuple[int, ...]:
+    """Plain tokens at random, so that no cache knows them."""
+    tokenizer = backend.tokenizer
+    special = {*tokenizer.named.values(), *tokenizer.eos_ids}
+    found: list[int] = []
+    while len(found) < length:
+        id_ = rng.randrange(tokenizer.vocab_size)
+        if id_ not in special:
+            found.append(id_)
+    return tuple(found)
+
+
+class _Counts:
+    """A cost model whose seconds are counts: of sequences, of context read, of steps."""
+
+    def seconds(self, step: Step) -> StepSeconds:
+        return StepSeconds(compute=step.sequences, memory=0.0, links=step.context, overhead=1.0)
+
+
+def features(one: Round, limits: EngineLimits) -> tuple[float, float, float, float]:
+    """Steps, sequences, prompt tokens and context tokens, summed over a round's steps."""
+
+    async def work() -> EngineFigures:
+        engine = SimulatedEngine(_Counts(), limits)
+        calls: list[Awaitable[object]] = []
+        for n in range(one.requests):
+            ids = tuple(range(n * one.context, (n + 1) * one.context))
+            if one.writes:
+                calls.append(engine.generate(ids, tuple(range(one.writes))))
+            else:
+                calls.append(engine.score(ids, one.context - one.scored))
+        await asyncio.gather(*calls)
+        return engine.figures
+
+    figures, _ = run_simulated(work())
+    return figures.overhead, figures.compute, float(figures.computed_tokens), figures.links
+
+
+def fit_rounds(
+    rounds: Sequence[Round], seconds: Sequence[float], *, scores_read_cache: bool = True
+) -> Fitted:
+    """The costs that explain the seconds of rounds best, none of them negative.
+
+    Call it outside of an event loop: it simulates the rounds.
+
+    Args:
+        rounds: what was sent.
+        seconds: how long each took.
+        scores_read_cache: whether scores of the engine read its prefix cache.
+
+    Raises:
+        SettingError: fewer than eight rounds.
+    """
+    import numpy as np
+    from scipy.optimize import nnls
+
+    if len(rounds) < LEAST_ROUNDS:
+        raise SettingError(
+            f"only {len(rounds)} rounds of requests fitted into the time; {LEAST_ROUNDS} are "
+            "needed: give it longer, or a smaller batch"
+        )
+    limits = EngineLimits(kv_tokens=ENOUGH_ROOM, scores_read_cache=scores_read_cache)
+    matrix = np.array([[*features(one, limits), 1.0] for one in rounds])
+    times = np.asarray(seconds, dtype=float)
+    # Relative errors: a round of a tenth of a second counts as much as one of ten.
+    weighted = matrix / times[:, None]
+    scale = np.maximum(weighted.max(axis=0), 1e-30)
+    found, _ = nnls(weighted / scale, np.ones(len(times)))
+    costs = found / scale
+    step, sequence, prompt_token, context_token, latency = (float(value) for value in costs)
+    return Fitted(
+        cost=Measured(step, sequence, prompt_token, context_token),
+        latency=latency,
+        rounds=list(rounds),
+        seconds=list(seconds),
+        explained=[float(value) for value in matrix @ costs],
+    )
