@@ -253,8 +253,9 @@ class ServerKind:
     """What commands and comparisons need to know of a backend's servers.
 
     Attributes:
-        recognise: from the address of a running server, whether it is one of this kind; raises
-            `BackendError` if nothing answers.
+        recognise: from the address of a running server, and the name of the environment variable
+            with further headers for it (or None), whether it is one of this kind; raises
+            `BackendError` if nothing answers or it asks for a key.
         starts: whether this project can start one.
         specific: recognised before others that speak the same dialect.
         package: Python package that brings the engine; None: it is somebody else's business.
@@ -265,7 +266,7 @@ class ServerKind:
             them.
     """
 
-    recognise: Callable[[str], Awaitable[bool]]
+    recognise: Callable[[str, str | None], Awaitable[bool]]
     starts: bool = True
     specific: bool = True
     package: str | None = None
@@ -319,6 +320,8 @@ class BackendSpec(Generic[GivenOptions]):
             run's `timeout`. Not part of the identity.
         moment: what a chat template that asks for the date is told, ISO 8601: that of the run
             that is resumed. None: now. Not part of the identity.
+        given: the options that were asked for by name, not by a preset, and the names they were
+            given by (`draft_dtype` or `dtype`). Not part of the identity.
     """
 
     kind: str
@@ -330,6 +333,7 @@ class BackendSpec(Generic[GivenOptions]):
     beside: tuple[BackendSpec[BackendOptions], ...] = field(default=(), compare=False, repr=False)
     timeout: float = field(default=600.0, compare=False)
     moment: str | None = field(default=None, compare=False)
+    given: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __hash__(self) -> int:
         """Options may hold dictionaries, so they are left to the comparison."""

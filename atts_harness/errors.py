@@ -155,14 +155,21 @@ class BackendUnavailableError(BackendError):
         retry_after: seconds the server asked to wait, or None.
         restarted: whether it may be another process that answers next. An engine that answered
             with an error of its own is still there.
+        absent: whether nobody listens at its address any more: no other sign is needed.
     """
 
     retryable = True
 
     def __init__(
-        self, message: str, retry_after: float | None = None, *, restarted: bool = True
+        self,
+        message: str,
+        retry_after: float | None = None,
+        *,
+        restarted: bool = True,
+        absent: bool = False,
     ) -> None:
         super().__init__(message)
+        self.absent = absent
         self.retry_after = retry_after
         self.restarted = restarted
 

@@ -233,12 +233,20 @@ def parse_settings(args: Mapping[str, Any]) -> Settings:
 
     rest = {k: v for k, v in given.items() if k not in run_fields | own_fields}
     role_options = _role_options(rest, kinds, strategy)
+    names = {
+        role: {n: n if n in rest and f"{role}_{n}" not in rest else f"{role}_{n}" for n in values}
+        for role, values in role_options.items()
+    }
     soft = {k: v for k, v in presets.items() if k not in run_fields | own_fields}
     for role, values in _role_options(soft, kinds, strategy, strict=False).items():
         role_options[role] = values | role_options[role]
     alone = {role: _spec(run, role, kinds[role], role_options[role]) for role in roles}
     specs = {
-        role: replace(spec, beside=tuple(alone[other] for other in roles if other != role))
+        role: replace(
+            spec,
+            beside=tuple(alone[other] for other in roles if other != role),
+            given=names[role],
+        )
         for role, spec in alone.items()
     }
     for role in roles:

@@ -12,6 +12,7 @@ import msgspec
 from atts_harness.arguments import format_arguments
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import Calibrate, Plan
+from atts_harness.comparing.reaching import reaching
 from atts_harness.comparing.status import Calibration
 
 
@@ -42,7 +43,7 @@ def calibrate_command(cell: Cell, plan: Plan, bank: Path, further: Mapping[str, 
         further: settings that depend on where servers are.
     """
     wanted = cell.calibrate or Calibrate()
-    args = {**calibrated_settings(cell), **further}
+    args = reaching(cell.strategy, calibrated_settings(cell), further)
     command = ["calibrate", str(bank), "--task", cell.task.task]
     command += ["--model-args", format_arguments(args)]
     if wanted.split is not None:

@@ -17,8 +17,8 @@ from typing import Any
 import msgspec
 
 from atts_harness import plugins
-from atts_harness.backend import BackendKind, Role
 from atts_harness.comparing.plan import Calibrate, Entry, Plan, PlanFile, Task
+from atts_harness.comparing.reaching import backend_of, reaching
 from atts_harness.comparing.source import Place, Source
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.framework import Evaluation
@@ -106,7 +106,7 @@ class Cell:
         return Evaluation(
             task=self.task.task,
             strategy=self.strategy,
-            settings={**self.settings, **(further or {})},
+            settings=reaching(self.strategy, self.settings, further or {}),
             limit=self.task.limit,
             num_fewshot=self.task.num_fewshot,
             metadata=self.metadata,
@@ -295,17 +295,6 @@ def _idle(settings: Mapping[str, Any], strategy: str) -> set[str]:
         if role in made.roles:
             used |= names
     return (known & settings.keys()) - used
-
-
-def backend_of(settings: Mapping[str, Any], role: Role) -> BackendKind[Any]:
-    """The backend that a role gets by settings, presets included.
-
-    Raises:
-        UnknownSettingError: no such backend or preset.
-    """
-    given = with_presets(settings)
-    name = given.get(f"{role}_backend") or given.get("backend") or RunOptions().backend
-    return plugins.backend(str(name))
 
 
 def _servable(settings: Mapping[str, Any]) -> dict[str, Any]:

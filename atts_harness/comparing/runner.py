@@ -23,6 +23,7 @@ from atts_harness.comparing.causes import cause
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.needs import needs_of
 from atts_harness.comparing.plan import Plan
+from atts_harness.comparing.reaching import reaching
 from atts_harness.comparing.rounds import next_round
 from atts_harness.comparing.servers import POLL_SECONDS
 from atts_harness.comparing.sets import EngineSet, EngineSets
@@ -254,8 +255,8 @@ class Runner:
             reads.append(self._path(self._known[cell.needs].folder))
             args["rate_of"] = str(reads[-1])
         # Last: calibration fills caches, too.
-        settings = {**cell.settings, **args, "strategy": cell.strategy}
-        known.caches = clear_caches(settings, beside=self._plan.beside > 1)
+        reach = reaching(cell.strategy, cell.settings, args | {"strategy": cell.strategy})
+        known.caches = clear_caches(reach, beside=self._plan.beside > 1)
         folder = self._path(known.folder)
         until, repeats = self._plan.until, known.repeats
         if until is not None and repeats is None:

@@ -11,7 +11,8 @@ from atts_harness import plugins
 from atts_harness.arguments import format_arguments
 from atts_harness.backend import Role, starts
 from atts_harness.comparing.causes import cause
-from atts_harness.comparing.cells import Cell, backend_of
+from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.reaching import backend_of
 from atts_harness.errors import SettingError
 from atts_harness.launcher import Command, Place, ServerJob
 from atts_harness.settings import ROLES

@@ -19,6 +19,7 @@ from atts_harness.backend import (
     ScoreReply,
     ScoreRequest,
 )
+from atts_harness.engines.address import base_address
 from atts_harness.engines.http import EngineHttp
 from atts_harness.engines.metrics import names_of_engines, parse_figures
 from atts_harness.engines.options import EngineOptions, request_headers
@@ -287,9 +288,9 @@ async def open_engine(
     options = spec.options
     headers = request_headers(options)
     if options.url is not None:
-        http = EngineHttp(
-            options.url, name=f"{spec.role}_url", headers=headers, timeout=options.timeout
-        )
+        name = f"{spec.role}_url"
+        base = base_address(options.url, name)
+        http = EngineHttp(base, name=name, headers=headers, timeout=options.timeout)
         try:
             backend = await _in_time(connect(spec, http, None), spec, http)
             await backend.read_weights()  # a disk's time is not the server's

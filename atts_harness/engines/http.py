@@ -36,6 +36,7 @@ KEEP_ALIVE_SECONDS = 3.0
 LONGEST_MESSAGE = 300
 DEEPEST_MESSAGE = 8
 GATEWAY_STATUS = frozenset({502, 503, 504})  # a router's, while what is behind it may be exchanged
+UNKNOWN_CLIENT = frozenset({401, 403})
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 
 LONGEST_REPLY = 64 << 20
@@ -151,7 +152,8 @@ class EngineHttp:
             return MalformedReplyError(f"{where}: the reply breaks off: {said}")
         if isinstance(error, self._aiohttp.InvalidURL):
             return BadRequestError(f"{where}: not a valid URL")
-        return BackendUnavailableError(f"{where}: {said}")
+        refused = isinstance(getattr(error, "os_error", None), ConnectionRefusedError)
+        return BackendUnavailableError(f"{where}: {said}", absent=refused)
 
     async def _read(self, response: aiohttp.ClientResponse, most: int) -> bytes:
         """The body, as far as it is wanted; what is too long is not read to its end."""
@@ -187,7 +189,7 @@ class EngineHttp:
         if _codes(content) & TOO_LONG:
             return ContextLengthError(f"{where}: {status} {said}")
         text = f"{where}: {status} {said}"
-        if status in (401, 403):
+        if status in UNKNOWN_CLIENT:
             text += (
                 " (give the server's key or headers in the environment: `headers_env`, "
                 "`api_key_env`)"
@@ -197,6 +199,11 @@ class EngineHttp:
     async def aclose(self) -> None:
         """Close every connection; requests in flight break off."""
         await self._session.close()
+
+
+def wants_key(error: AttsError) -> bool:
+    """Whether a server refused a request for want of a key or header."""
+    return isinstance(error, RefusedError) and error.status in UNKNOWN_CLIENT
 
 
 def error_message(content: bytes) -> str:

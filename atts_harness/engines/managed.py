@@ -9,12 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeGuard
 
 import msgspec
 
 from atts_harness.backend import BackendOptions, BackendSpec, Role
+from atts_harness.engines.address import base_address
 from atts_harness.engines.options import EngineOptions
 from atts_harness.engines.servers import free_port
 from atts_harness.errors import MissingExtraError, SettingError
@@ -249,19 +251,28 @@ def _own_folder() -> Path:
 
 
 def check_managed(
-    spec: BackendSpec[ManagedOptions], package: str, variable: str, extra: str
+    spec: BackendSpec[ManagedOptions],
+    package: str,
+    variable: str,
+    extra: str,
+    for_devices: Sequence[str] = (),
 ) -> None:
     """What can be known before anything is started: URL, or package, model and devices.
+
+    Args:
+        spec: what is asked for.
+        package: the engine's.
+        variable: environment variable that names the Python which has it.
+        extra: what brings it.
+        for_devices: options that do nothing on the processor.
 
     Raises:
         SettingError: one line that names the setting.
     """
     options = spec.options
     if options.url is not None:
-        if not options.url.startswith(("http://", "https://")):
-            raise SettingError(
-                f"{spec.role}_url: {options.url!r} is no address; write http://HOST:PORT"
-            )
+        base_address(options.url, f"{spec.role}_url")
+        _refuse_for_started(spec)
         return
     if spec.model is None:
         raise SettingError(f"{spec.role}: give a model to serve, or {spec.role}_url=URL")
@@ -271,5 +282,47 @@ def check_managed(
     if folder.is_dir() and not (folder / "config.json").exists() and not any(folder.glob("*.gguf")):
         raise SettingError(f"{spec.role}: {spec.model!r} holds no model (no config.json)")
     package_version(engine_python(options, variable), package, extra)
-    devices_of(spec)
+    if not devices_of(spec):
+        _refuse_for_devices(spec, for_devices)
     check_flags(spec.role, flags(options.server_args))
+
+
+def start_settings(options: type[BackendOptions]) -> frozenset[str]:
+    """Options that only say how a server is started; those of one that runs are its own."""
+    if not issubclass(options, ManagedOptions):
+        return frozenset()
+    return frozenset(options.__struct_fields__) - frozenset(EngineOptions.__struct_fields__)
+
+
+def _refuse_for_started(spec: BackendSpec[ManagedOptions]) -> None:
+    """Refuse what a running server cannot be told any more, unless another role has a use for it.
+
+    Raises:
+        SettingError: names the setting.
+    """
+    others = [other for other in spec.beside if getattr(other.options, "url", None) is None]
+    used = {name for other in others for name in other.options.__struct_fields__}
+    for option in sorted(start_settings(type(spec.options)) & spec.given.keys()):
+        name = spec.given[option]
+        if name == option and option in used:
+            continue  # given for both roles, and the other one's is started
+        raise SettingError(
+            f"{name}: {spec.role}_url names a server that runs already, which this does not "
+            "change; leave it out, or start the server with it"
+        )
+
+
+def _refuse_for_devices(spec: BackendSpec[ManagedOptions], names: Sequence[str]) -> None:
+    """Refuse what only means something on GPUs, unless another role is on one.
+
+    Raises:
+        SettingError: names the setting.
+    """
+    others = any(is_managed(other) and devices_of(other) for other in spec.beside)
+    for option in names:
+        name = spec.given.get(option)
+        if name is not None and not (name == option and others):
+            raise SettingError(
+                f"{name}: does nothing on the processor, which serves the {spec.role} here; leave "
+                "it out"
+            )

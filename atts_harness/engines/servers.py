@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import os
 import random
-import re
-import signal
 import socket
 import sys
 import time
@@ -17,6 +15,8 @@ from pathlib import Path
 
 from atts_harness import neutral
 from atts_harness.engines import guardian
+from atts_harness.engines.address import address
+from atts_harness.engines.deaths import Cause, why
 from atts_harness.errors import (
     AttsError,
     BackendError,
@@ -26,49 +26,14 @@ from atts_harness.errors import (
 )
 from atts_harness.private import append_to, make_folder
 
+__all__ = ["Cause", "Launch", "Server", "check_port", "explain", "free_port", "start"]
+
 logger = neutral.logger("atts_harness.engines")
 
 GRACE_SECONDS = 8.0
 POLL_SECONDS = 0.25
 PORT_TRIES = 64
 LOG_TAIL_BYTES = 65536
-
-
-@dataclass(frozen=True)
-class Cause:
-    """A line of a server's log that explains why it died.
-
-    Attributes:
-        pattern: what to look for, ignoring case.
-        setting: the setting that is to blame, without the role.
-        remedy: what to do.
-    """
-
-    pattern: str
-    setting: str
-    remedy: str
-
-
-COMMON_CAUSES = (
-    Cause(
-        r"address already in use|errno 98",
-        "port",
-        "choose a free port, or leave it out for a free one",
-    ),
-    Cause(
-        r"is not a local folder and is not a valid model identifier|repository not found|"
-        r"couldn't connect to '?https://huggingface|cannot find the requested files|"
-        r"is not a valid repository|config\.json.*(?:not exist|not found)|"
-        r"invalid repository id or local directory",
-        "",
-        "give a model folder, or a hub id that this machine can reach",
-    ),
-    Cause(
-        r"unrecognized arguments?|invalid choice|expected one argument|unexpected keyword argument",
-        "server_args",
-        "this version of the engine does not know it; see its `--help`",
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -100,7 +65,7 @@ class Launch:
     @property
     def url(self) -> str:
         """Where it answers."""
-        return f"http://{self.host}:{self.port}"
+        return address(self.host, self.port)
 
 
 class Server:
@@ -214,7 +179,7 @@ def check_port(launch: Launch) -> None:
     Raises:
         SettingError: names the port's setting.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    with _socket(launch.host) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((launch.host, launch.port))
@@ -223,6 +188,11 @@ def check_port(launch: Launch) -> None:
                 f"{launch.role}_port: {launch.host}:{launch.port} cannot be used "
                 f"({error.strerror}); choose another port, or leave it out for a free one"
             ) from error
+
+
+def _socket(host: str) -> socket.socket:
+    """A socket of the host's kind."""
+    return socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
 
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
@@ -240,7 +210,7 @@ def free_port(host: str) -> int:
     Raises:
         SettingError: `host` is no address of this machine.
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+    with _socket(host) as probe:
         try:
             probe.bind((host, 0))
         except OSError as error:
@@ -252,7 +222,7 @@ def free_port(host: str) -> int:
         below = 0
     own = [port for port in range(_LOWEST_PORT, below) if port not in _given]
     for port in random.sample(own, min(len(own), PORT_TRIES)):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        with _socket(host) as probe:
             try:
                 probe.bind((host, port))
             except OSError:
@@ -270,52 +240,16 @@ def explain(launch: Launch, status: int | None, log_start: int = 0) -> str:
         status: its exit status.
         log_start: where its part of the log begins, in bytes.
     """
-    lines = _tail(launch.log, log_start)
-    for cause in (*launch.causes, *COMMON_CAUSES):
-        found = [line for line in lines if re.search(cause.pattern, line, re.IGNORECASE)]
-        if found:
-            setting = f"{launch.role}_{cause.setting}" if cause.setting else launch.role
-            return (
-                f"{setting}: the server failed: {_shorten(found[-1])} - {cause.remedy} "
-                f"(log: {launch.log})"
-            )
-    if killed := _signal_of(status):
-        return (
-            f"{launch.role}: the server was killed by {killed}, which the system does when memory "
-            f"runs out (log: {launch.log})"
-        )
-    errors = [line for line in lines if re.match(r"\S*(Error|Exception)\b.*:", line)]
-    # The last one may only say where to look for it.
-    errors = [line for line in errors if not re.search("see root cause", line, re.I)] or errors
-    last = (errors or lines or ["it wrote nothing"])[-1]
-    return (
-        f"{launch.role}: the server ended with status {status}: {_shorten(last)} "
-        f"(log: {launch.log})"
-    )
+    setting, said = why(_tail(launch.log, log_start), launch.causes, status)
+    name = f"{launch.role}_{setting}" if setting else launch.role
+    return f"{name}: the server {said} (log: {launch.log})"
 
 
-def _signal_of(status: int | None) -> str | None:
-    """The signal that ended a process: its guardian reports it as shells do, as 128 + number."""
-    if status is None or not 128 < status < 128 + 65:
-        return None
-    try:
-        return signal.Signals(status - 128).name
-    except ValueError:
-        return f"signal {status - 128}"
-
-
-def _tail(log: Path, start: int) -> list[str]:
+def _tail(log: Path, start: int) -> str:
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(start, file.tell() - LOG_TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
+            return file.read().decode("utf-8", "replace")
     except OSError:
-        return []
-    # Worker processes put their name before each line.
-    plain = (re.sub(r"^\(\w[^)]*pid=\d+\)\s*", "", line).strip() for line in text.splitlines())
-    return [line for line in plain if line]
-
-
-def _shorten(line: str, limit: int = 240) -> str:
-    return line if len(line) <= limit else line[: limit - 1] + "…"
+        return ""

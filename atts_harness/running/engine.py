@@ -1,6 +1,7 @@
 """One engine of a run: its backend, its slots, and whether it is there.
 
-When an engine is gone, its calls wait instead of using up their tries: the circuit is open, no
+An engine is gone when nobody listens at its address, or when it has failed often enough in a row.
+When it is, its calls wait instead of using up their tries: the circuit is open, no
 call goes out but one at a time to see whether it is back. After `patience` seconds the run is
 given up. An engine with calls in flight that answers none of them for `stall` seconds counts as
 gone too, whatever its health check says.
@@ -86,6 +87,11 @@ class Engine:
     _tried: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
+    def waited_for(self) -> float | None:
+        """Seconds since it was gone; None while it is there."""
+        return self.clock.now() - self.outages[-1].began if self.gone else None
+
+    @property
     def gone(self) -> bool:
         """True while the circuit is open."""
         return bool(self.outages) and self.outages[-1].ended is None
@@ -155,6 +161,8 @@ class Engine:
         self._tried.set()
         # Failures come back sooner than replies, so what goes out together may fail first.
         enough = max(FAILURES_IN_A_ROW, len(self._in_flight))
+        if not self.gone and isinstance(error, BackendUnavailableError) and error.absent:
+            self.trip(f"nobody listens there: {error}")
         if not self.gone and self._in_a_row >= enough:
             self.trip(f"{self._in_a_row} failures in a row, the last one: {error}")
         return self.gone

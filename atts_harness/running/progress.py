@@ -1,7 +1,7 @@
 """What a run shows while it goes: a live display in a terminal, plain lines elsewhere.
 
 Samples done and the time left, the takeover rate against the nominal one, tokens a second by
-role, retries and failures.
+role, retries and failures; and which engine is gone, while one is.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from atts_harness.neutral import plain
@@ -21,6 +21,8 @@ from atts_harness.running.observers import Observers
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from atts_harness.running.engine import Engine
 
 Mode = Literal["auto", "rich", "plain", "off"]
 WINDOW_SECONDS = 30.0
@@ -35,9 +37,16 @@ class Tally:
     Args:
         total: samples asked for.
         nominal: the takeover rate that the run aims at, if it has one.
+        engines: the run's engines, asked for each time.
     """
 
-    def __init__(self, total: int, nominal: float | None = None) -> None:
+    def __init__(
+        self,
+        total: int,
+        nominal: float | None = None,
+        engines: Callable[[], Sequence[Engine]] = tuple,
+    ) -> None:
+        self._engines = engines
         self.total = total
         self.nominal = nominal
         self.done = self.failed = self.retries = self.judged = self.taken = 0
@@ -77,6 +86,11 @@ class Tally:
     def details(self) -> list[str]:
         """All but the count and the time left."""
         parts = []
+        for engine in self._engines():
+            if (waited := engine.waited_for) is not None:
+                parts.append(
+                    f"{engine.name} IS GONE, waited for {clock(waited)} of {clock(engine.patience)}"
+                )
         if self.judged:
             aim = "" if self.nominal is None else f" (nominal {self.nominal:.2f})"
             parts.append(f"takeovers {self.taken / self.judged:.2f}{aim}")

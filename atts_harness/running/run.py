@@ -67,7 +67,7 @@ class Run:
         """
         options = self.options
         self.summary.total = sum(len(group.samples) for group in self.groups)
-        tally = Tally(self.summary.total, _nominal(self.groups))
+        tally = Tally(self.summary.total, _nominal(self.groups), lambda: books.control.engines)
         wanted = {sample.id for group in self.groups for sample in group.samples}
 
         def recorded(record: SampleRecord) -> None:

@@ -18,7 +18,7 @@ from atts_harness.backend import (
     ScoreRequest,
 )
 from atts_harness.engines.backend import EngineBackend, unreachable
-from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.http import EngineHttp, wants_key
 from atts_harness.engines.options import open_tokenizer, request_headers
 from atts_harness.engines.replies import log_probabilities
 from atts_harness.engines.served import Served, check_window, output_ids, pick_model
@@ -184,13 +184,19 @@ class OpenAIBackend(EngineBackend):
         return ids[:kept], stop
 
 
-async def recognise(url: str) -> bool:
-    """Whether it lists models as OpenAI's API does."""
+async def recognise(url: str, headers_env: str | None = None) -> bool:
+    """Whether it lists models as OpenAI's API does.
+
+    Raises:
+        BackendError: nothing answers, or it asks for a key.
+    """
     try:
-        headers = request_headers(OpenAIOptions(url=url))
+        headers = request_headers(OpenAIOptions(url=url, headers_env=headers_env))
         async with contextlib.aclosing(EngineHttp(url, headers=headers)) as http:
-            await http.get("/models" if http.url.endswith("/v1") else "/v1/models", Models)
-    except (BadRequestError, MalformedReplyError):
+            await http.get("/v1/models", Models)
+    except (BadRequestError, MalformedReplyError) as error:
+        if wants_key(error):
+            raise
         return False
     return True
 
@@ -204,9 +210,8 @@ async def connect(
         SettingError: unreachable, another model, another tokenizer, no known window.
     """
     options = spec.options
-    base = "" if http.url.endswith("/v1") else "/v1"
     try:
-        listed = await _list(http, base)
+        listed = await _list(http)
         served = _served(spec, http, listed)
     except BackendError as error:
         raise unreachable(spec, http, error) from error
@@ -218,12 +223,12 @@ async def connect(
     tokenizer = await asyncio.to_thread(open_tokenizer, spec, served.model)
 
     async def ask() -> Served:
-        now = await _list(http, base)
+        now = await _list(http)
         if listed and not now:
             raise BackendUnavailableError(f"{http.name}: the server lists no models any more")
         return _served(spec, http, now)
 
-    path = f"{base}/completions"
+    path = "/v1/completions"
     try:
         dialect = await find_dialect(http, path, served.name, tokenizer)
         backend = OpenAIBackend(http, tokenizer, max_length, served, ask, path, dialect)
@@ -235,14 +240,14 @@ async def connect(
     return backend
 
 
-async def _list(http: EngineHttp, base: str) -> list[Models.Model]:
+async def _list(http: EngineHttp) -> list[Models.Model]:
     """The models that the server lists; not every server does.
 
     Raises:
         BackendError: it cannot be reached.
     """
     try:
-        return (await http.get(f"{base}/models", Models)).data
+        return (await http.get("/v1/models", Models)).data
     except RefusedError as error:
         if error.status not in (404, 405):
             raise

@@ -18,18 +18,20 @@ async def _open(spec: BackendSpec[OpenAIOptions]) -> Backend:
 
 
 def _check(spec: BackendSpec[OpenAIOptions]) -> None:
-    options = spec.options
-    if options.url is None or not options.url.startswith(("http://", "https://")):
+    from atts_harness.engines.address import base_address
+
+    if spec.options.url is None:
         raise SettingError(
             f"{spec.role}_url: backend=openai needs the address of a running server, as "
             "http://HOST:PORT/v1"
         )
+    base_address(spec.options.url, f"{spec.role}_url")
 
 
-async def _recognise(url: str) -> bool:
+async def _recognise(url: str, headers_env: str | None) -> bool:
     from atts_openai.backend import recognise
 
-    return await recognise(url)
+    return await recognise(url, headers_env)
 
 
 KIND = BackendKind(

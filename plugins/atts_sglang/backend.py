@@ -21,7 +21,7 @@ from atts_harness.backend import (
     ScoreRequest,
 )
 from atts_harness.engines.backend import EngineBackend, unreachable
-from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.http import EngineHttp, wants_key
 from atts_harness.engines.managed import speculative
 from atts_harness.engines.options import open_tokenizer, request_headers
 from atts_harness.engines.replies import decoder
@@ -205,13 +205,19 @@ async def answers(http: EngineHttp, spec: BackendSpec[SGLangOptions]) -> object:
     return await http.post("/generate", body, GENERATE)
 
 
-async def recognise(url: str) -> bool:
-    """Whether SGLang answers there: it has routes of its own about its model."""
+async def recognise(url: str, headers_env: str | None = None) -> bool:
+    """Whether SGLang answers there: it has routes of its own about its model.
+
+    Raises:
+        BackendError: nothing answers, or it asks for a key.
+    """
     try:
-        headers = request_headers(SGLangOptions(url=url))
+        headers = request_headers(SGLangOptions(url=url, headers_env=headers_env))
         async with contextlib.aclosing(EngineHttp(url, headers=headers)) as http:
             await _get(http, ("/model_info", "/get_model_info"), ModelInfo)
-    except (BadRequestError, MalformedReplyError):
+    except (BadRequestError, MalformedReplyError) as error:
+        if wants_key(error):
+            raise
         return False
     return True
 

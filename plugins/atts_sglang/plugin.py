@@ -31,15 +31,15 @@ def _check(spec: BackendSpec[SGLangOptions]) -> None:
     from atts_harness.engines.managed import check_managed
     from atts_harness.engines.memory import share_of
 
-    check_managed(spec, "sglang", PYTHON_VARIABLE, "sglang")
+    check_managed(spec, "sglang", PYTHON_VARIABLE, "sglang", ("tp_size",))
     if spec.options.url is None:
         share_of(spec)  # what cannot fit is refused before anything is started
 
 
-async def _recognise(url: str) -> bool:
+async def _recognise(url: str, headers_env: str | None) -> bool:
     from atts_sglang.backend import recognise
 
-    return await recognise(url)
+    return await recognise(url, headers_env)
 
 
 KIND = BackendKind(

@@ -22,7 +22,7 @@ from atts_harness.backend import (
 )
 from atts_harness.engines.backend import EngineBackend, unreachable
 from atts_harness.engines.doctor.finding import Finding
-from atts_harness.engines.http import EngineHttp
+from atts_harness.engines.http import EngineHttp, wants_key
 from atts_harness.engines.managed import given_flags, speculative
 from atts_harness.engines.metrics import process_start
 from atts_harness.engines.options import open_tokenizer, request_headers
@@ -283,14 +283,20 @@ async def answers(http: EngineHttp, spec: BackendSpec[VLLMOptions]) -> object:
     return await http.post("/v1/completions", body, wire.COMPLETION)
 
 
-async def recognise(url: str) -> bool:
-    """Whether vLLM answers there: it says who owns its models."""
+async def recognise(url: str, headers_env: str | None = None) -> bool:
+    """Whether vLLM answers there: it says who owns its models.
+
+    Raises:
+        BackendError: nothing answers, or it asks for a key.
+    """
     try:
-        headers = request_headers(VLLMOptions(url=url))
+        headers = request_headers(VLLMOptions(url=url, headers_env=headers_env))
         async with contextlib.aclosing(EngineHttp(url, headers=headers)) as http:
             listed = await http.get("/v1/models", Models)
         return any(model.owned_by == "vllm" for model in listed.data)
-    except (BadRequestError, MalformedReplyError):
+    except (BadRequestError, MalformedReplyError) as error:
+        if wants_key(error):
+            raise
         return False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +12,12 @@ import typer
 
 from atts_harness import plugins
 from atts_harness.arguments import parse_arguments
-from atts_harness.discovery import FAULTS
-from atts_harness.errors import AttsError, BackendError, SettingError, UnknownSettingError
+from atts_harness.errors import AttsError, SettingError, UnknownSettingError
 from atts_harness.neutral import plain
 
 if TYPE_CHECKING:
     from atts_harness.backend import Backend as OpenBackend
-    from atts_harness.backend import BackendKind, BackendOptions, BackendSpec
+    from atts_harness.backend import BackendOptions, BackendSpec
     from atts_harness.engines.backend import EngineBackend
     from atts_harness.engines.doctor.finding import Finding
     from atts_harness.engines.managed import ManagedOptions
@@ -36,6 +35,9 @@ Tokenizer = Annotated[
 ]
 Backend = Annotated[str | None, typer.Option(help="as in backend=NAME; default: recognised")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="seconds a server may take until it is open")]
+Model = Annotated[
+    str | None, typer.Option(help="name to ask for, where a server lists none or several")
+]
 HeadersEnv = Annotated[
     str | None, typer.Option(help="environment variable with further headers, a JSON object")
 ]
@@ -61,6 +63,7 @@ def doctor(
         list[str], typer.Argument(help="addresses of running servers, and run directories")
     ],
     backend: Backend = None,
+    model: Model = None,
     tokenizer: Tokenizer = None,
     max_length: MaxLength = None,
     headers_env: HeadersEnv = None,
@@ -74,19 +77,21 @@ def doctor(
     from atts_harness.engines.doctor.folders import is_folder
 
     given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
-    given |= {"headers_env": headers_env, "timeout": timeout}
+    given |= {"headers_env": headers_env, "timeout": timeout, "model": model}
+    _check_name(backend)
     worst = 0
     for target in targets:
         if is_folder(target):
             worst |= _look_at(Path(target))
         else:
-            worst |= asyncio.run(_doctor(target, backend, given))
+            worst |= _look(target, _doctor(target, backend, given))
     raise typer.Exit(worst)
 
 
 def warmup(
     urls: Annotated[list[str] | None, typer.Argument(help="servers to warm up")] = None,
     backend: Backend = None,
+    model: Model = None,
     tokenizer: Tokenizer = None,
     max_length: MaxLength = None,
     engine_python: Annotated[
@@ -100,13 +105,33 @@ def warmup(
     """Check FlashInfer and its kernels, and warm running servers up before anything is timed."""
     status = _installation(backend, engine_python, fetch=fetch)
     given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
-    given |= {"headers_env": headers_env, "timeout": timeout}
+    given |= {"headers_env": headers_env, "timeout": timeout, "model": model}
+    _check_name(backend)
     for url in urls or []:
-        asyncio.run(_warm(url, backend, given, batch))
+        status |= _look(url, _warm(url, backend, given, batch))
     raise typer.Exit(status)
 
 
+def _check_name(backend: str | None) -> None:
+    if backend is not None:
+        plugins.backend(backend)  # a name that nobody has is wrong for every server
+
+
+def _look(url: str, looking: Coroutine[Any, Any, int]) -> int:
+    """Look at one server; that nothing can be said of it does not keep the others from it."""
+    from atts_harness.engines.doctor.finding import Finding
+
+    typer.secho(plain(url), bold=True)
+    try:
+        return asyncio.run(looking)
+    except AttsError as error:
+        _show(Finding("error", "server", str(error)))
+        return 1
+
+
 async def _serve(specs: Sequence[BackendSpec[ManagedOptions]]) -> int:
+    from atts_harness.engines.doctor.reach import checked
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -121,7 +146,7 @@ async def _serve(specs: Sequence[BackendSpec[ManagedOptions]]) -> int:
             done, _ = await asyncio.wait({*left, waiting}, return_when=asyncio.FIRST_COMPLETED)
             for task in left & done:
                 left.discard(task)
-                opened.append(await _checked(task.result()))
+                opened.append(await checked(task.result()))
         if not stop.is_set():
             _announce(specs, [task.result() for task in opening])
         while not stop.is_set():
@@ -230,87 +255,27 @@ def _look_at(folder: Path) -> int:
 
 async def _doctor(url: str, name: str | None, given: Mapping[str, Any]) -> int:
     from atts_harness.engines.doctor.examine import examine
+    from atts_harness.engines.doctor.reach import opened
 
-    typer.secho(url, bold=True)
     failed = 0
-    async for backend, model in _opened(url, name, given):
+    async for backend, model in opened(url, name, given):
         async for finding in examine(backend, model):
             failed |= finding.level == "error"
             _show(finding)
     return failed
 
 
-async def _warm(url: str, name: str | None, given: Mapping[str, Any], batch: int) -> None:
+async def _warm(url: str, name: str | None, given: Mapping[str, Any], batch: int) -> int:
+    from atts_harness.engines.doctor.reach import opened
     from atts_harness.engines.doctor.warm import warm_up
 
-    typer.secho(url, bold=True)
-    async for backend, _ in _opened(url, name, given):
+    async for backend, _ in opened(url, name, given):
         async for grade in warm_up(backend, batch):
             typer.echo(
                 f"  {grade.kind}: {grade.batch} x {grade.context} tokens: "
                 f"first {grade.first:.2f} s, again {grade.second:.2f} s"
             )
-
-
-async def _opened(
-    url: str, name: str | None, given: Mapping[str, Any]
-) -> AsyncIterator[tuple[EngineBackend, str]]:
-    """The backend of a running server and the name of its model; closed afterwards."""
-    from atts_harness.backend import BackendSpec
-    from atts_harness.settings import struct_from
-
-    seconds = given["timeout"]
-    try:
-        async with asyncio.timeout(seconds):
-            kind = await _kind(url, name)
-    except TimeoutError as error:
-        raise SettingError(
-            f"url: {url} accepts connections and does not answer within --timeout {seconds:g} s"
-        ) from error
-    fields = kind.options.__struct_fields__
-    values = {k: v for k, v in given.items() if v is not None and k in fields}
-    options = struct_from(kind.options, {"url": url, **values}, where=kind.name)
-    backend = await _checked(await kind.open(BackendSpec(kind.name, None, options)))
-    try:
-        yield backend, backend.served_model
-    finally:
-        await backend.aclose()
-
-
-async def _checked(backend: OpenBackend) -> EngineBackend:
-    """A backend that speaks to a server; another one is closed.
-
-    Raises:
-        SettingError: it does not.
-    """
-    from atts_harness.engines.backend import EngineBackend
-
-    if isinstance(backend, EngineBackend):
-        return backend
-    await backend.aclose()
-    raise SettingError(
-        f"backend: {type(backend).__name__} speaks to no server, so there is none to start or to "
-        "look at; name a backend with servers (its class is an EngineBackend)"
-    )
-
-
-async def _kind(url: str, name: str | None) -> BackendKind[Any]:
-    """The backend for a server: the named one, or that of the engine that answers there."""
-    if name is not None:
-        return plugins.backend(name)
-    known = plugins.servers()
-    for kind, server in sorted(known.items(), key=lambda entry: not entry[1].specific):
-        try:
-            if await server.recognise(url):
-                return plugins.backend(kind)
-        except BackendError as error:
-            raise SettingError(f"url: nothing answers at {url} ({error})") from error
-        except AttsError:
-            raise
-        except FAULTS as error:  # a plugin's own, which may not hide who does answer
-            entry = plugins.backends()[kind]
-            plugins.discovery().leave_out(entry.plugin, f"recognise of backend {kind!r}", error)
-    raise SettingError(f"url: {url} is no engine that is known here; name it with --backend")
+    return 0
 
 
 def _installation(name: str | None, python: str | None, *, fetch: bool) -> int:

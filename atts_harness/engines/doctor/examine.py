@@ -20,6 +20,7 @@ from atts_harness.transcript import Message
 
 SAMPLES = 16
 SAMPLE_TOKENS = 24
+SCORED_TOKENS = 32
 # The hottest that every engine takes: a confident model repeats itself at 1, and is not defective.
 SAMPLE_TEMPERATURE = 2.0
 # So few equal texts can be chance; the defect makes all of them equal.
@@ -100,31 +101,52 @@ async def _continuation(backend: EngineBackend, model: str) -> AsyncIterator[Fin
     whole = len(
         backend.tokenizer.render([Message("user", QUESTION), Message("assistant", PARTIAL)])
     )
+    # Where the server's template is another one, only what the partial turn adds can be compared.
+    ours = len(backend.tokenizer.render([Message("user", QUESTION)]))
+    theirs = await _chat_tokens(backend, model, messages[:1])
     plain = await _chat_tokens(backend, model, messages)
-    if plain is None:
+    if plain is None or theirs is None:
         yield Finding("note", "continuation", "no chat route; token ids continue exactly")
         return
     asked = await _chat_tokens(
         backend, model, messages, continue_final_message=True, add_generation_prompt=False
     )
-    how = "is continued" if plain == whole else "restarts"
-    told = "is continued" if asked == whole else "restarts"
+    whole += theirs - ours
+    how, told = _what_becomes(plain, theirs, whole), _what_becomes(asked, theirs, whole)
     yield Finding(
         "ok" if plain == whole else "note",
         "continuation",
         f"a partial assistant message {how} by default, {told} with continue_final_message; "
         "requests of this project carry ids, which always continue",
-        "" if plain == whole else "other clients must send continue_final_message",
+        "other clients must send continue_final_message" if plain != whole == asked else "",
+    )
+
+
+def _what_becomes(tokens: int | None, prompt: int, continued: int) -> str:
+    """What a chat route made of a partial turn, by the length of its prompt.
+
+    Args:
+        tokens: of the prompt with the partial turn; None: it refused.
+        prompt: tokens of the prompt without it.
+        continued: tokens of a prompt that ends in the partial turn.
+    """
+    if tokens is None:
+        return "is refused"
+    if tokens == continued:
+        return "is continued"
+    if tokens > continued:
+        return "restarts"  # closed, and another turn opened behind it
+    return (
+        "is left out" if tokens <= prompt else f"is cut ({continued - tokens} tokens are missing)"
     )
 
 
 async def _chat_tokens(
     backend: EngineBackend, model: str, messages: list[dict[str, str]], **fields: Any
 ) -> int | None:
-    base = "" if backend.http.url.endswith("/v1") else "/v1"
     body = {"model": model, "messages": messages, "max_tokens": 1, **fields}
     try:
-        return (await backend.http.post(f"{base}/chat/completions", body, Chat)).usage.prompt_tokens
+        return (await backend.http.post("/v1/chat/completions", body, Chat)).usage.prompt_tokens
     except BackendError:
         return None
 
@@ -136,11 +158,13 @@ async def _scores(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
             "warning", "scores", "no log-probabilities of prompt tokens", "use it as a draft only"
         )
         return
-    prompt = backend.tokenizer.encode(SAMPLE_TEXT * 8)
+    # No longer than the window, which holds what is written and one token behind it.
+    room = max(1, backend.max_length - SCORED_TOKENS - 1)
+    prompt = backend.tokenizer.encode(SAMPLE_TEXT * 8)[:room]
     sampling = Sampling(temperature=1.0)
     segment = (
         await guards.generate(
-            backend, GenerateRequest(ids=prompt, max_tokens=32, sampling=sampling)
+            backend, GenerateRequest(ids=prompt, max_tokens=SCORED_TOKENS, sampling=sampling)
         )
     ).ids
     score = await guards.score(backend, ScoreRequest(ids=prompt + segment, start=len(prompt)))

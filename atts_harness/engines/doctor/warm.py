@@ -44,7 +44,9 @@ async def warm_up(backend: EngineBackend, largest: int = BATCHES[-1]) -> AsyncIt
         largest: most requests at once.
     """
     text = backend.tokenizer.encode(SAMPLE_TEXT)
-    sizes = [n for n in CONTEXTS if n + NEW_TOKENS < backend.max_length]
+    # The smallest context is no longer than the window.
+    most = max(1, backend.max_length - NEW_TOKENS - 1)
+    sizes = [n for n in CONTEXTS if n <= most] or [most]
     grades = [(b, sizes[0]) for b in BATCHES if b <= largest] + [(1, n) for n in sizes[1:]]
     kinds = ["generate"]
     if backend.capabilities.top_logprobs:

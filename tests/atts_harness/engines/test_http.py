@@ -244,8 +244,22 @@ def test_nobody_listens():
         finally:
             await http.aclose()
 
-    with pytest.raises(BackendUnavailableError, match=r"^draft_url: GET http://127.0.0.1:1/x"):
+    with pytest.raises(
+        BackendUnavailableError, match=r"^draft_url: GET http://127.0.0.1:1/x"
+    ) as caught:
         asyncio.run(run())
+    assert caught.value.absent
+
+
+def test_who_breaks_off_or_answers_is_there():
+    async def breaks_off(request):
+        request.transport.abort()
+        return web.Response()
+
+    for handler in (breaks_off, replies(503, b"later")):
+        with pytest.raises(BackendUnavailableError) as caught:
+            ask(handler)
+        assert not caught.value.absent
 
 
 def test_an_address_that_is_none():

@@ -19,6 +19,7 @@ from atts_harness.engines.managed import (
 from atts_harness.engines.options import EngineOptions, request_headers, template_args
 from atts_harness.engines.served import check_model, check_window
 from atts_harness.errors import MissingExtraError, SettingError
+from atts_harness.settings import parse_settings
 
 
 def spec(role="target", model=None, **options):
@@ -210,3 +211,73 @@ def test_a_log_lies_in_the_run_directory_or_in_a_fresh_private_folder(tmp_path):
     assert own.parent.name.startswith("atts-servers-")
     spec = BackendSpec("vllm", "m", EngineOptions(), "draft", str(tmp_path))
     assert log_of(spec, "vllm") == tmp_path / "logs" / "draft-vllm.log"
+
+
+URL = "http://127.0.0.1:1"
+PAIR = {"backend": "vllm", "draft": "org/small", "target": "org/large"}
+
+
+@pytest.fixture
+def engines(monkeypatch):
+    """As if both engines were installed, on a machine without GPUs."""
+    monkeypatch.setattr("atts_harness.engines.managed.package_version", lambda *_: "0.32.0")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    visible_devices.cache_clear()
+    yield
+    visible_devices.cache_clear()
+
+
+@pytest.mark.parametrize("backend", ["vllm", "sglang"])
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ({"draft_url": URL, "draft_devices": "cpu"}, "draft_devices"),
+        ({"draft_url": URL, "draft_dtype": "bfloat16"}, "draft_dtype"),
+        ({"draft_url": URL, "draft_server_args": "--seed 1"}, "draft_server_args"),
+        ({"draft_url": URL, "draft_port": 80}, "draft_port"),
+        ({"draft_url": URL, "target_url": URL, "start_timeout": 9}, "start_timeout"),
+        ({"url": URL, "engine_python": "/usr/bin/python3"}, "engine_python"),
+    ],
+)
+def test_what_a_running_server_cannot_be_told_is_refused(engines, backend, given, name):
+    with pytest.raises(
+        SettingError, match=rf"^{name}: (draft|target)_url names a server"
+    ) as caught:
+        parse_settings({**PAIR, "backend": backend, **given})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        # For both roles, and the target's server is started.
+        {"draft_url": URL, "dtype": "float32", "devices": "cpu"},
+        {"draft_url": URL, "target_dtype": "float32", "target_devices": "cpu"},
+        # Of the model in this process.
+        {"draft_url": URL, "target_backend": "transformers", "dtype": "float32"},
+        # What is read here, whoever started the server.
+        {"draft_url": URL, "target_url": URL, "max_length": 512, "tokenizer": "org/small"},
+    ],
+)
+def test_what_somebody_has_a_use_for_is_taken(engines, given):
+    parse_settings({**PAIR, **given})
+
+
+def test_a_preset_says_how_servers_are_started_and_they_may_run_already(engines):
+    found = parse_settings({"preset": "tiny", "backend": "vllm", "url": URL})
+    assert found.roles["draft"].options.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    ("backend", "option"), [("vllm", "tensor_parallel_size"), ("sglang", "tp_size")]
+)
+def test_what_does_nothing_on_the_processor_is_refused(engines, monkeypatch, backend, option):
+    pair = {**PAIR, "backend": backend}
+    for name in (option, f"target_{option}"):
+        with pytest.raises(SettingError, match=rf"^{name}: does nothing on the processor"):
+            parse_settings({**pair, name: 2})
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    visible_devices.cache_clear()
+    parse_settings({**pair, option: 1, "draft_devices": "cpu"})  # the target is on GPUs
+    with pytest.raises(SettingError, match=rf"^draft_{option}: does nothing"):
+        parse_settings({**pair, f"draft_{option}": 1, "draft_devices": "cpu"})

@@ -40,7 +40,7 @@ PATIENCE = 30.0
 
 
 def launch(tmp_path: Path, code: str = SERVER, **fields) -> Launch:
-    port = free_port("127.0.0.1")
+    port = fields.get("port") or free_port("127.0.0.1")
     argv = [sys.executable, "-c", code, str(port), str(tmp_path / "pids")]
     usual = {"role": "target", "host": "127.0.0.1", "log": tmp_path / "logs" / "server.log"}
     return Launch(**(usual | {"argv": argv, "port": port} | fields))
@@ -140,7 +140,7 @@ def test_a_server_that_was_killed_is_not_explained_by_its_last_line(tmp_path):
         return server.explain()
 
     told = asyncio.run(run())
-    assert told.startswith("target: the server was killed by SIGKILL")
+    assert told.startswith("target: the server was killed by signal 9 (SIGKILL)")
     assert "long ago" not in told
 
 
@@ -250,6 +250,31 @@ def test_a_free_port_stays_free_until_its_server_is_up():
     assert len(set(given)) == len(given)
     low, high = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
     assert not any(low <= port <= high for port in given)
+
+
+def test_a_server_on_an_ipv6_address(tmp_path):
+    import socket
+
+    with socket.socket(socket.AF_INET6) as taken:
+        taken.bind(("::1", 0))
+        taken.listen()
+        with pytest.raises(SettingError, match=r"^target_port: ::1:\d+ cannot be used"):
+            check_port(launch(tmp_path, host="::1", port=taken.getsockname()[1]))
+    family = "import socket, socketserver; socketserver.TCPServer.address_family = socket.AF_INET6"
+    code = f"{family}\n{SERVER}".replace('"127.0.0.1"', '"::1"')
+    plan = launch(tmp_path, code, host="::1", port=free_port("::1"))
+    assert plan.url == f"http://[::1]:{plan.port}"
+
+    async def run():
+        server = await start(plan)
+        http = EngineHttp(plan.url)
+        try:
+            await server.wait_ready(lambda: http.get("/", dict))
+        finally:
+            await http.aclose()
+            await server.stop()
+
+    asyncio.run(run())
 
 
 def test_a_host_that_is_not_here():

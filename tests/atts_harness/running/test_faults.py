@@ -1,12 +1,13 @@
 """What goes wrong with engines, in simulated time."""
 
 import asyncio
+import logging
 from collections import Counter
 
 import msgspec
 import pytest
 
-from atts_harness.errors import EngineGoneError, ModelChangedError
+from atts_harness.errors import BackendUnavailableError, EngineGoneError, ModelChangedError
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.ledger.sums import Ledger
 from atts_harness.running.batch import run_groups
@@ -139,6 +140,26 @@ def gone_for(engine, begin, seconds, attribute="gone"):
             return await super().run(sample, ctx)
 
     return Meanwhile(MockOptions(turns=10, ending=0.0, draft_tokens=8, target_tokens=8))
+
+
+@pytest.mark.parametrize(("absent", "outages"), [(True, 1), (False, 0)])
+def test_an_engine_at_whose_address_nobody_listens_is_gone_at_once(caplog, absent, outages):
+    class Fails(MockEngine):
+        failed = False
+
+        async def serve(self, request):
+            if not self.failed:
+                self.failed = True
+                raise BackendUnavailableError("connection refused", absent=absent)
+            return await super().serve(request)
+
+    engine, control = Fails(latency=fixed(1)), Control()
+    with caplog.at_level(logging.WARNING):
+        records, _ = simulate(make_groups(1, 1, SHORT), engine, control=control, engine_timeout=77)
+    assert [record.failed for record in records] == [None]
+    assert len(control.engines[0].outages) == outages
+    told = "the engine is gone (nobody listens there: connection refused); waiting for its return"
+    assert (f"{told}, for 77 s at most" in caplog.text) == bool(outages)
 
 
 @pytest.mark.parametrize("concurrency", [1, 16])

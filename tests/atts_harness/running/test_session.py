@@ -27,6 +27,7 @@ from atts_harness.errors import (
 from atts_harness.hookspecs import hookimpl
 from atts_harness.journal.reader import open_run
 from atts_harness.running import interrupts, logs, progress
+from atts_harness.running.engine import Engine, Outage
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
 from atts_harness.testing import mock_plugin
@@ -339,6 +340,24 @@ def test_plain_progress_ends_with_a_line_that_says_it_all():
     assert line.startswith("atts: 6/10 samples")
     for part in ("takeovers 0.45 (nominal 0.40)", "3 retries", "1 failed", "left"):
         assert part in line
+
+
+def test_progress_names_the_engine_that_is_gone_and_how_long_it_is_waited_for():
+    class Clock:
+        at = 100.0
+
+        def now(self):
+            return self.at
+
+    clock = Clock()
+    engines = [Engine(name, None, None, clock, patience=900) for name in ("draft", "target")]
+    tally = progress.Tally(2, engines=lambda: engines)
+    assert "gone" not in tally.line().lower()
+    engines[1].outages.append(Outage("target", 100.0, "nobody listens there"))
+    clock.at += 75
+    assert "0/2 samples, target IS GONE, waited for 1:15 of 15:00" in tally.line()
+    engines[1].outages[0].ended = clock.at
+    assert "gone" not in tally.line().lower()
 
 
 def test_a_terminal_gets_a_live_display_and_anything_else_lines():

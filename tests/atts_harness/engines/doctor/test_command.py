@@ -36,10 +36,26 @@ def error_of(result):
     return str(result.exception)
 
 
-def test_a_doctor_that_finds_nobody(atts):
-    assert error_of(atts("doctor", "http://127.0.0.1:1")).startswith("url: nothing answers at")
-    told = error_of(atts("doctor", "http://127.0.0.1:1", "--backend", "vllm"))
-    assert told.startswith("target_url: no usable vllm server at http://127.0.0.1:1")
+@pytest.mark.parametrize("command", ["doctor", "warmup"])
+def test_each_server_is_looked_at_whatever_the_others_do(atts, command):
+    urls = ["localhost:1", "http://127.0.0.1:1", "http://::1:2", "http://127.0.0.1:3"]
+    result = atts(command, *urls)
+    assert result.exit_code == 1
+    assert isinstance(result.exception, SystemExit)  # nothing was raised
+    said = [line.strip() for line in result.output.splitlines() if " server: " in line]
+    assert len(said) == len(urls)
+    assert said[0].endswith(
+        "'localhost:1' is no address: it has no scheme; write http://localhost:1"
+    )
+    assert "url: nothing answers at http://127.0.0.1:1" in said[1]
+    assert "stands in brackets" in said[2]
+    assert "nothing answers at http://127.0.0.1:3" in said[3]
+
+
+def test_a_doctor_that_is_told_the_backend_and_finds_nobody(atts):
+    result = atts("doctor", "http://127.0.0.1:1/v1", "--backend", "vllm")
+    assert result.exit_code == 1
+    assert "target_url: no usable vllm server at http://127.0.0.1:1 (" in result.output
 
 
 def test_a_backend_that_does_not_exist(atts):
@@ -112,7 +128,7 @@ class Careless:
         return [BackendKind("careless", BackendOptions, mock_plugin.open_mock, server=SERVERS)]
 
 
-async def nothing(url):
+async def nothing(url, headers_env):
     return False
 
 
@@ -130,8 +146,9 @@ def strangers():
 
 
 def test_a_backend_without_servers_is_refused_in_one_line(atts, strangers, tmp_path):
-    told = error_of(atts("doctor", "http://127.0.0.1:1", "--backend", "mock"))
-    assert told.startswith("backend: MockBackend speaks to no server")
+    result = atts("doctor", "http://127.0.0.1:1", "--backend", "mock")
+    assert result.exit_code == 1
+    assert "server: backend: MockBackend speaks to no server" in result.output
     told = error_of(atts("serve-models", "backend=careless,target=a", "--run-dir", str(tmp_path)))
     assert told.startswith("target_backend: careless says that its servers can be started")
 

@@ -1,0 +1,87 @@
+"""Reaching a server that runs already: which engine it is, and its backend."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from atts_harness import plugins
+from atts_harness.backend import Backend, BackendKind, BackendSpec
+from atts_harness.discovery import FAULTS
+from atts_harness.engines.address import base_address
+from atts_harness.engines.backend import EngineBackend
+from atts_harness.engines.http import wants_key
+from atts_harness.errors import AttsError, BackendError, SettingError
+from atts_harness.settings import struct_from
+
+
+async def opened(
+    url: str, name: str | None, given: Mapping[str, Any]
+) -> AsyncIterator[tuple[EngineBackend, str]]:
+    """The backend of a running server and the name of its model; closed afterwards.
+
+    Args:
+        url: its address, as given.
+        name: as in `backend=NAME`; None: recognised.
+        given: options of the backend by name, `model` and `timeout` among them.
+
+    Raises:
+        SettingError: no address, nobody there, or nothing that can be used.
+    """
+    base = base_address(url, "url")
+    seconds = given["timeout"]
+    try:
+        async with asyncio.timeout(seconds):
+            kind = await _kind(base, name, given["headers_env"])
+    except TimeoutError as error:
+        raise SettingError(
+            f"url: {url} accepts connections and does not answer within --timeout {seconds:g} s"
+        ) from error
+    fields = kind.options.__struct_fields__
+    values = {k: v for k, v in given.items() if v is not None and k in fields}
+    options = struct_from(kind.options, {"url": base, **values}, where=kind.name)
+    backend = await checked(await kind.open(BackendSpec(kind.name, given["model"], options)))
+    try:
+        yield backend, backend.served_model
+    finally:
+        await backend.aclose()
+
+
+async def checked(backend: Backend) -> EngineBackend:
+    """A backend that speaks to a server; another one is closed.
+
+    Raises:
+        SettingError: it does not.
+    """
+    if isinstance(backend, EngineBackend):
+        return backend
+    await backend.aclose()
+    raise SettingError(
+        f"backend: {type(backend).__name__} speaks to no server, so there is none to start or to "
+        "look at; name a backend with servers (its class is an EngineBackend)"
+    )
+
+
+async def _kind(url: str, name: str | None, headers_env: str | None) -> BackendKind[Any]:
+    """The backend for a server: the named one, or that of the engine that answers there."""
+    if name is not None:
+        return plugins.backend(name)
+    known = plugins.servers()
+    locked: BackendError | None = None
+    for kind, server in sorted(known.items(), key=lambda entry: not entry[1].specific):
+        try:
+            if await server.recognise(url, headers_env):
+                return plugins.backend(kind)
+        except BackendError as error:
+            if not wants_key(error):
+                raise SettingError(f"url: nothing answers at {url} ({error})") from error
+            locked = error  # each engine's key stands in a variable of its own
+        except AttsError:
+            raise
+        except FAULTS as error:  # a plugin's own, which may not hide who does answer
+            entry = plugins.backends()[kind]
+            plugins.discovery().leave_out(entry.plugin, f"recognise of backend {kind!r}", error)
+    if locked is not None:
+        raise SettingError(f"url: {url} asks for a key: {locked}") from locked
+    raise SettingError(f"url: {url} is no engine that is known here; name it with --backend")
