@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from atts_harness import plugins
-from atts_harness.comparing.cells import Cell, backend_of
+from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import Plan
+from atts_harness.comparing.reaching import backend_of
 from atts_harness.comparing.servers import to_serve
 from atts_harness.launcher import Needs
 from atts_harness.settings import ROLES
