@@ -81,10 +81,9 @@ def doctor(
     _check_name(backend)
     worst = 0
     for target in targets:
-        if is_folder(target):
-            worst |= _look_at(Path(target))
-        else:
-            worst |= _look(target, _doctor(target, backend, given))
+        folder = is_folder(target)
+        looking = _look_at(Path(target)) if folder else _doctor(target, backend, given)
+        worst |= _look(target, looking, "folder" if folder else "server")
     raise typer.Exit(worst)
 
 
@@ -108,7 +107,7 @@ def warmup(
     given |= {"headers_env": headers_env, "timeout": timeout, "model": model}
     _check_name(backend)
     for url in urls or []:
-        status |= _look(url, _warm(url, backend, given, batch))
+        status |= _look(url, _warm(url, backend, given, batch), "server")
     raise typer.Exit(status)
 
 
@@ -117,15 +116,15 @@ def _check_name(backend: str | None) -> None:
         plugins.backend(backend)  # a name that nobody has is wrong for every server
 
 
-def _look(url: str, looking: Coroutine[Any, Any, int]) -> int:
-    """Look at one server; that nothing can be said of it does not keep the others from it."""
+def _look(target: str, looking: Coroutine[Any, Any, int], what: str) -> int:
+    """Look at one server or folder; what cannot be looked at does not keep the others from it."""
     from atts_harness.engines.doctor.finding import Finding
 
-    typer.secho(plain(url), bold=True)
+    typer.secho(plain(target), bold=True)
     try:
         return asyncio.run(looking)
     except AttsError as error:
-        _show(Finding("error", "server", str(error)))
+        _show(Finding("error", what, str(error)))
         return 1
 
 
@@ -242,10 +241,9 @@ def _check_servable(role: str, given: Mapping[str, Any]) -> None:
         raise SettingError(f"{url}: this command starts servers; leave it out")
 
 
-def _look_at(folder: Path) -> int:
+async def _look_at(folder: Path) -> int:
     from atts_harness.engines.doctor.folders import examine_folder
 
-    typer.secho(plain(str(folder)), bold=True)
     failed = 0
     for finding in examine_folder(folder):
         failed |= finding.level == "error"

@@ -33,7 +33,7 @@ async def opened(
     seconds = given["timeout"]
     try:
         async with asyncio.timeout(seconds):
-            kind = await _kind(base, name, given["headers_env"])
+            kind = await kind_of(base, name, given["headers_env"])
     except TimeoutError as error:
         raise SettingError(
             f"url: {url} accepts connections and does not answer within --timeout {seconds:g} s"
@@ -63,7 +63,7 @@ async def checked(backend: Backend) -> EngineBackend:
     )
 
 
-async def _kind(url: str, name: str | None, headers_env: str | None) -> BackendKind[Any]:
+async def kind_of(url: str, name: str | None, headers_env: str | None) -> BackendKind[Any]:
     """The backend for a server: the named one, or that of the engine that answers there."""
     if name is not None:
         return plugins.backend(name)

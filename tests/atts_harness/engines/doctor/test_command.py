@@ -10,7 +10,7 @@ from atts_harness.backend import BackendKind, BackendOptions, BackendSpec, Serve
 from atts_harness.cli import build_app
 from atts_harness.engines import managed
 from atts_harness.engines.doctor import command as commands
-from atts_harness.engines.doctor import flashinfer
+from atts_harness.engines.doctor import flashinfer, reach
 from atts_harness.engines.doctor.finding import Finding
 from atts_harness.engines.doctor.folders import is_folder
 from atts_harness.errors import SettingError, UnknownSettingError
@@ -77,9 +77,10 @@ def test_a_doctor_looks_at_folders_too(atts, tmp_path, monkeypatch):
     assert "error   file system: nfs4, mounted on /proc: a network file system" in result.output
     assert "-> use a run_dir on a disk of this machine" in result.output
     (tmp_path / "file").touch()
-    assert error_of(atts("doctor", str(tmp_path / "file"))).endswith(
-        "is a file; give a run directory, or the URL of a server"
-    )
+    result = atts("doctor", str(tmp_path / "file"), str(tmp_path))
+    assert result.exit_code == 1
+    assert "is a file; give a run directory, or the URL of a server" in result.output
+    assert result.output.count("GiB free") == 1  # the other one is looked at
 
 
 @pytest.mark.parametrize(
@@ -92,10 +93,10 @@ def test_what_is_a_folder_and_what_a_server(given, folder):
 
 @pytest.mark.parametrize("error", [RuntimeError("mine"), SystemExit(3), RecursionError()])
 def test_a_strangers_backend_that_breaks_hides_nobody_who_answers(monkeypatch, caplog, error):
-    async def breaks(url):
+    async def breaks(url, headers_env):
         raise error
 
-    async def answers(url):
+    async def answers(url, headers_env):
         return url == "http://127.0.0.1:1"
 
     class Stranger:
@@ -112,7 +113,7 @@ def test_a_strangers_backend_that_breaks_hides_nobody_who_answers(monkeypatch, c
     strange = {name: kind for name, kind in plugins.servers().items() if name in ("broken", "mine")}
     monkeypatch.setattr(plugins, "servers", lambda: strange)
     try:
-        found = asyncio.run(commands._kind("http://127.0.0.1:1", None))
+        found = asyncio.run(reach.kind_of("http://127.0.0.1:1", None, None))
     finally:
         plugins.manager().unregister(stranger)
     assert found.name == "mine"
