@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import importlib.util
 import json
+import shutil
 import threading
 from dataclasses import dataclass, field
 
@@ -147,3 +149,31 @@ def pair(monkeypatch):
         known.manager.register(plugin)
     monkeypatch.setattr(plugins, "discovery", lambda: known)
     return found
+
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+# One browser a module, not a session: Playwright keeps an event loop running in this thread, which
+# tests of other folders could not have.
+@pytest.fixture(scope="module")
+def chromium():
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("playwright is not installed: pip install -e '.[dev]'")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("no chromium on PATH: on Debian, apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        yield browser
+        browser.close()

@@ -154,9 +154,16 @@ class RecordedRun:
         found = self._rows.records("samples", schema.decode_sample, sample=sample)
         return next(found, None)
 
-    def decisions(self, task: str | None = None) -> Iterator[DecisionRecord]:
-        """Decisions one by one, in the order in which they were made; of one task, or of all."""
-        return self._rows.records("decisions", schema.decode_decision, task=task)
+    def decisions(
+        self, task: str | None = None, sample: SampleId | None = None
+    ) -> Iterator[DecisionRecord]:
+        """Decisions one by one, in the order in which they were made; of all tasks, or of one.
+
+        Args:
+            task: of one task.
+            sample: of one sample.
+        """
+        return self._rows.records("decisions", schema.decode_decision, task=task, sample=sample)
 
     def calls(
         self, sample: SampleId | None = None, *, task: str | None = None

@@ -6,19 +6,21 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from atts_harness import neutral
+from atts_harness.errors import SettingError
 from atts_harness.running.house import House
 from atts_serve import chat
-from atts_serve.catalogue import Catalogue
+from atts_serve.catalogue import CHAT, Catalogue
 from atts_serve.claims import Claims
 from atts_serve.guard import Door, middleware
 from atts_serve.metrics import Metrics
 from atts_serve.naming import Named, fingerprint, named
+from atts_serve.pages import add_page
 from atts_serve.refusal import failed
 from atts_serve.reply import Heading, Reader, encode
 from atts_serve.rooms import Room, Rooms
@@ -45,6 +47,7 @@ class Service:
         rooms: the sessions.
         works: the samples in progress.
         claims: the ids of requests.
+        problems: for the page to pick from.
         thoughts: `apart`: in `reasoning_content`; `within`: in the text. A request may say.
         metrics: counters.
     """
@@ -55,6 +58,7 @@ class Service:
     rooms: Rooms
     works: Works
     claims: Claims
+    problems: Sequence[str] = ()
     thoughts: str = "apart"
     metrics: Metrics = field(default_factory=Metrics)
     started: int = field(default_factory=lambda: int(time.time()))
@@ -154,13 +158,39 @@ class Service:
         app.router.add_get("/v1/models", self.models)
         app.router.add_get("/v1/models/{name}", self.model)
         app.router.add_get("/health", self.health)
+        add_page(app, live=True, key=bool(self.door.keys), problems=self.problems)
         app.router.add_get("/metrics", self.figures)
         return app
 
 
+def _check_bank(room: Room, task: str) -> None:
+    """See whether a model's bank is for what requests count to that name no task.
+
+    Raises:
+        SettingError: it is not, and the command line named that task.
+    """
+    try:
+        room.models.strategy(room.variation.task, {"task": task})
+    except SettingError as error:
+        if task != CHAT:
+            raise
+        logger.warning(
+            "%s: requests have to name a task that its bank is for, as atts: {task, doc}, or the "
+            "server is given one by --task (%s)",
+            room.variation.served.name,
+            error,
+        )
+
+
 @contextlib.asynccontextmanager
 async def service(
-    catalogue: Catalogue, door: Door, *, most: int, live: int = 0, thoughts: str = "apart"
+    catalogue: Catalogue,
+    door: Door,
+    *,
+    most: int,
+    live: int = 0,
+    problems: Sequence[str] = (),
+    thoughts: str = "apart",
 ) -> AsyncIterator[Service]:
     """A service with its models open.
 
@@ -169,7 +199,8 @@ async def service(
         door: what a request has to bring.
         most: samples in progress; more are refused.
         live: of these, samples that are begun and not finished; 0: no further bound.
-        thoughts: see `Service`.
+        problems: see `Service`.
+        thoughts: likewise.
 
     Raises:
         SettingError: a model cannot be opened.
@@ -181,10 +212,10 @@ async def service(
         try:
             # Whatever cannot be opened is told now, and not to the first client.
             for name in catalogue.models:
-                usual = chat.Asked(name, ())
-                async with rooms.room(catalogue.variation(usual)):
-                    pass
-            yield Service(catalogue, door, house, rooms, Works(most, live), claims, thoughts)
+                async with rooms.room(catalogue.variation(chat.Asked(name, ()))) as room:
+                    _check_bank(room, catalogue.task)
+            works = Works(most, live)
+            yield Service(catalogue, door, house, rooms, works, claims, problems, thoughts)
         finally:
             house.wind_down()
             await rooms.aclose()

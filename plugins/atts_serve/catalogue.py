@@ -24,6 +24,8 @@ from atts_serve.refusal import Refusal, bad
 logger = neutral.logger("atts_serve")
 
 DEFAULT = ("atts", "draft-only", "target-only")
+CHAT = "chat"
+"""What requests count to that name no task."""
 # Never a path, an address, a model or a bank: a request may come from anybody who has the key.
 ALLOWED = frozenset(
     {
@@ -85,7 +87,7 @@ class Catalogue:
     """The served models, by name, and the task that requests count to which name none."""
 
     models: Mapping[str, Served]
-    task: str = "chat"
+    task: str = CHAT
     allowed: frozenset[str] = ALLOWED
     run_dir: Path | None = None
     _known: dict[Any, Variation] = field(default_factory=dict, repr=False, compare=False)
@@ -162,7 +164,7 @@ def catalogue(
     names: Sequence[str],
     model_args: Mapping[str, Any],
     *,
-    task: str = "chat",
+    task: str = CHAT,
     allow: Iterable[str] = (),
 ) -> Catalogue:
     """The models that a command line asks for.

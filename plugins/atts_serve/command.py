@@ -5,18 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from atts_harness import terminal
 from atts_harness.arguments import parse_arguments
+from atts_harness.errors import SettingError
 from atts_serve.app import service
-from atts_serve.catalogue import Catalogue, catalogue
+from atts_serve.catalogue import CHAT, Catalogue, catalogue
 from atts_serve.guard import KEY_VARIABLE, Door, door_of
+from atts_serve.pages import examples
 from atts_serve.server import listening, until_signal
+from atts_serve.viewer import Viewer
 
-PORT = 8600
+PORT, VIEW_PORT = 8600, 8601
+HOST = "127.0.0.1"
+MOST_PROBLEMS = 1000
 MOST = 1024
 
 
@@ -38,11 +44,11 @@ def serve(
     model_args: Annotated[
         str, typer.Option(help="Settings of all of them, as lm_eval's --model_args has them.")
     ] = "",
-    host: Annotated[str, typer.Option(help=f"Another address needs {KEY_VARIABLE}.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help=f"Another address needs {KEY_VARIABLE}.")] = HOST,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = PORT,
     task: Annotated[
         str, typer.Option(help="What requests count to that name no task: its bank is theirs.")
-    ] = "chat",
+    ] = CHAT,
     allow: Annotated[
         list[str] | None, typer.Option(help="A further option that requests may set.")
     ] = None,
@@ -56,22 +62,59 @@ def serve(
         Thoughts,
         typer.Option(help="apart: what a model thinks is reasoning_content; within: in the text."),
     ] = Thoughts.APART,
+    problems: Annotated[
+        Path | None,
+        typer.Option(help="Problems for the page to pick from, one a line.", exists=True),
+    ] = None,
     body_mib: Annotated[float, typer.Option(min=0.001, help="Most MiB of a request.")] = 4.0,
 ) -> None:
     """Serve strategies as an OpenAI-compatible endpoint, until Ctrl-C."""
     args = parse_arguments(model_args, "--model-args")
     served = catalogue(model or [], args, task=task, allow=allow or [])
     door = door_of(host, os.environ, names=tuple(name or ()), body_mib=body_mib)
-    asyncio.run(_serve(served, door, host, port, most, thoughts.value))
+    shown = _problems(problems)
+    asyncio.run(_serve(served, door, host, port, most, shown, thoughts.value))
+
+
+def view(
+    run_dir: Annotated[Path, typer.Argument(help="A run directory, or a folder of some.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = VIEW_PORT,
+) -> None:
+    """Watch the samples of a run, finished or going, turn by turn, until Ctrl-C."""
+    asyncio.run(_view(Viewer(run_dir), port))
+
+
+async def _view(viewer: Viewer, port: int) -> None:
+    console = terminal.console()
+    async with listening(viewer.application(), HOST, port) as bound:
+        await until_signal(lambda: console.print(f"http://{HOST}:{bound}/ (Ctrl-C ends it)"))
+
+
+def _problems(path: Path | None) -> list[str]:
+    if path is None:
+        return examples()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError(f"--problems {path}: cannot be read as text: {error}") from error
+    return [line for line in lines if line.strip()][:MOST_PROBLEMS]
 
 
 async def _serve(
-    served: Catalogue, door: Door, host: str, port: int, most: int, thoughts: str
+    served: Catalogue,
+    door: Door,
+    host: str,
+    port: int,
+    most: int,
+    problems: list[str],
+    thoughts: str,
 ) -> None:
     live = max(one.settings.run.live_samples for one in served.models.values())
     console = terminal.console()
     async with (
-        service(served, door, most=most, live=live, thoughts=thoughts) as running,
+        service(
+            served, door, most=most, live=live, problems=problems, thoughts=thoughts
+        ) as running,
         listening(running.application(), host, port) as bound,
     ):
         shown = f"[{host}]" if ":" in host else host

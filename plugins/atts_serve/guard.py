@@ -21,7 +21,8 @@ logger = neutral.logger("atts_serve")
 
 KEY_VARIABLE = "ATTS_SERVE_KEY"
 SHORTEST_KEY = 16
-OPEN = frozenset({"/", "/health", "/page.js", "/page.css"})
+OPEN = frozenset({"/", "/health"})
+OPEN_FOLDER = "/page/"
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -147,7 +148,7 @@ def middleware(door: Door) -> Middleware:
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             door.check(request)
-            if request.path not in OPEN:
+            if request.path not in OPEN and not request.path.startswith(OPEN_FOLDER):
                 door.owner(request)
             return await handler(request)
         except Refusal as refusal:

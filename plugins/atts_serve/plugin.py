@@ -1,4 +1,4 @@
-"""What this package adds: the command `atts serve`."""
+"""What this package adds: the commands `atts serve` and `atts view`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 @hookimpl
 def atts_cli(app: typer.Typer) -> None:
-    """Add the command."""
-    from atts_serve.command import serve
+    """Add the commands."""
+    from atts_serve.command import serve, view
 
     app.command("serve")(serve)
+    app.command("view")(view)

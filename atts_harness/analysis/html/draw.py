@@ -22,6 +22,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from atts_harness.analysis.html.style import GRID, INK, LIGHT, MUTED, PAPER, SERIES
+
 WIDTH, HEIGHT = 400, 280
 """Of a figure, in CSS pixels at its natural size, which a narrow screen shows unscaled."""
 DPI = 72.0
@@ -30,37 +32,6 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 HREF = f"{{{XLINK}}}href"
 
-INK, MUTED, GRID, PAPER = "ink", "muted", "grid", "paper"
-SERIES = 8
-LIGHT = {
-    INK: "#1b1f24",
-    MUTED: "#59616b",
-    GRID: "#e3e6ea",
-    PAPER: "#ffffff",
-    "s0": "#0b5cad",
-    "s1": "#b5460f",
-    "s2": "#0a7a55",
-    "s3": "#8e3b8e",
-    "s4": "#8a6100",
-    "s5": "#00738a",
-    "s6": "#b3275b",
-    "s7": "#5f6368",
-}
-"""Okabe's and Ito's hues, dark enough for text on white."""
-DARK = {
-    INK: "#e6e8eb",
-    MUTED: "#a3abb5",
-    GRID: "#30363d",
-    PAPER: "#14171a",
-    "s0": "#6fb1ff",
-    "s1": "#ff9e6b",
-    "s2": "#4fd1a1",
-    "s3": "#d79bea",
-    "s4": "#e0b84c",
-    "s5": "#5fd0e6",
-    "s6": "#ff8fb3",
-    "s7": "#b0b6bd",
-}
 # Colours that stand for a CSS variable until the SVG is there; no figure uses them otherwise.
 _MARKS = {name: f"#fe01{number:02x}" for number, name in enumerate(LIGHT)}
 
@@ -200,11 +171,6 @@ def save(paint: Painter, stem: Path, *, width: int = WIDTH, height: int = HEIGHT
         drawing.canvas.savefig(files[0], metadata={"Date": None}, facecolor=LIGHT[PAPER])
         drawing.canvas.savefig(files[1], dpi=300, facecolor=LIGHT[PAPER])
     return files
-
-
-def css_variables(colours: Mapping[str, str]) -> str:
-    """Declarations of a theme's colours."""
-    return "".join(f"--{name}:{colour};" for name, colour in colours.items())
 
 
 def _canvas(width: int, height: int) -> Canvas:

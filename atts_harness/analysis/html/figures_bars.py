@@ -8,9 +8,10 @@ from typing import Any
 from matplotlib.ticker import FuncFormatter
 
 from atts_harness.analysis.html import labels
-from atts_harness.analysis.html.draw import INK, Drawing, Painter
+from atts_harness.analysis.html.draw import Drawing, Painter
 from atts_harness.analysis.html.figure import Figure, lacking, room, short
 from atts_harness.analysis.html.series import Point
+from atts_harness.analysis.html.style import INK
 from atts_harness.analysis.html.view import View
 from atts_harness.analysis.leaderboard.rows import Row
 

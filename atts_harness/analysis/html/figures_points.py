@@ -9,9 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from atts_harness.analysis.html import labels
-from atts_harness.analysis.html.draw import MARKERS, MUTED, Drawing
+from atts_harness.analysis.html.draw import MARKERS, Drawing
 from atts_harness.analysis.html.figure import Figure, ends, short, three
 from atts_harness.analysis.html.series import Point
+from atts_harness.analysis.html.style import MUTED
 from atts_harness.analysis.leaderboard.rows import Row
 
 Measure = Callable[[Row], float | None]

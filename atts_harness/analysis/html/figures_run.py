@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from matplotlib.ticker import MaxNLocator
 
-from atts_harness.analysis.html.draw import INK, MUTED, PAPER, Drawing
+from atts_harness.analysis.html.draw import Drawing
 from atts_harness.analysis.html.figure import Figure, short
+from atts_harness.analysis.html.style import INK, MUTED, PAPER
 from atts_harness.analysis.html.view import Memory, View
 from atts_harness.lanes import LANES, Lane
 

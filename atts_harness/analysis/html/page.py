@@ -14,7 +14,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +22,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from atts_harness.analysis.html import MOST_SAMPLES
-from atts_harness.analysis.html.draw import DARK, LIGHT, SERIES, css_variables, save, themed_svg
+from atts_harness.analysis.html.draw import save, themed_svg
 from atts_harness.analysis.html.figure import Figure
 from atts_harness.analysis.html.figures import comparing
 from atts_harness.analysis.html.figures_run import of_run
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import Point, points_of
+from atts_harness.analysis.html.style import SERIES, asset, stylesheet
 from atts_harness.analysis.html.view import View, read_row
 from atts_harness.analysis.leaderboard.column import Column
 from atts_harness.analysis.leaderboard.columns import shown_columns
@@ -125,7 +125,7 @@ def write_page(
             left_out=left_out(leaderboard, gathered.browser, chosen.most_samples),
             data=script_json(_data(leaderboard, gathered.browser)),
             policy=_policy(),
-            style=Markup(_style()),
+            style=Markup(stylesheet()),
             script=Markup(_script()),
             series=SERIES,
         )
@@ -289,26 +289,11 @@ def _p(value: float | None) -> str:
     return "< .001" if value < 0.001 else f"{value:.3f}"
 
 
-def _asset(name: str) -> str:
-    return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
-
-
 @cache
 def _script() -> str:
     """All scripts in one, in strict mode and a scope of their own."""
-    body = "\n".join(_asset(name) for name in SCRIPTS)
+    body = "\n".join(asset(name) for name in SCRIPTS)
     return f'"use strict";{{\n{body}\n}}\n'
-
-
-@cache
-def _style() -> str:
-    colours = (
-        f":root{{{css_variables(LIGHT)}}}"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
-        f"{{{css_variables(DARK)}}}}}"
-        f":root[data-theme=dark]{{{css_variables(DARK)}}}"
-    )
-    return colours + _asset("page.css")
 
 
 def _policy() -> str:

@@ -11,6 +11,7 @@ from atts_serve.app import service
 from atts_serve.catalogue import catalogue
 from atts_serve.guard import Door
 from atts_serve.server import listening
+from atts_serve.viewer import Viewer
 
 from atts_harness import plugins
 from atts_harness.testing import mock_plugin
@@ -53,18 +54,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(
-    names=("mock-turns",), args=None, *, door=None, most=64, live=0, thoughts="apart", **to
-):
-    """Serve models while the block runs."""
-    served = catalogue(names, TURNS if args is None else args, **to)
+def running(names=("mock-turns",), args=None, *, door=None, most=64, task="chat", **to):
+    """Serve models while the block runs; `to` goes to the service."""
+    served = catalogue(names, TURNS if args is None else args, task=task)
     ready, ended = threading.Event(), threading.Event()
     found = {}
 
     async def serve():
         leave = found["leave"] = asyncio.Event()
         async with (
-            service(served, door or Door(), most=most, live=live, thoughts=thoughts) as work,
+            service(served, door or Door(), most=most, **to) as work,
             listening(work.application(), "127.0.0.1", 0) as port,
         ):
             found["server"] = Server(work, port, asyncio.get_running_loop())
@@ -121,3 +120,30 @@ def shared():
 def serving():
     """`running`, for tests that need a service of their own."""
     return running
+
+
+@contextlib.contextmanager
+def viewing(folder):
+    """`atts view` of a folder while the block runs; gives its port."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    served = listening(Viewer(folder).application(), "127.0.0.1", 0)
+
+    def do(work):
+        return asyncio.run_coroutine_threadsafe(work, loop).result(20)
+
+    try:
+        port = do(served.__aenter__())
+        yield port
+        do(served.__aexit__(None, None, None))
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(20)
+        loop.close()
+
+
+@pytest.fixture
+def viewer():
+    """`viewing`, for tests."""
+    return viewing

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from atts_harness.errors import SettingError
+
 pytest.importorskip("torch", reason="real models need the extra `transformers`")
 pytest.importorskip("transformers", reason="real models need the extra `transformers`")
 pytest.importorskip("openai")
@@ -112,3 +114,14 @@ def test_a_bank_is_for_the_task_and_settings_that_it_was_made_with(evaluated, se
             assert "bank" not in str(caught.value)
     assert "banks of task another" in caplog.text
     assert "draft_temperature" in caplog.text
+
+
+def test_a_bank_that_does_not_fit_the_servers_task_is_told_at_the_start(serving, caplog):
+    with (
+        pytest.raises(SettingError, match="on_reject"),
+        serving([PRESET], {**TURNS, "on_reject": "replace"}, task=TASK),
+    ):
+        pass
+    with serving([PRESET], {**TURNS, "on_reject": "replace"}):
+        pass
+    assert "requests have to name a task that its bank is for" in caplog.text

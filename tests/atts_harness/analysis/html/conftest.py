@@ -1,23 +1,11 @@
 """A page with real runs behind it, and a browser that can reach nothing."""
 
-import importlib.util
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `report_material`, beside the tests
-
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture(scope="session")
@@ -34,23 +22,6 @@ def made(tmp_path_factory):
     write_page(leaderboard, entries, page)
     write_json(leaderboard, folder / "leaderboard.json")
     return leaderboard, entries, page
-
-
-# One browser a module, not a session: Playwright keeps an event loop running in this thread, which
-# tests of other folders could not have.
-@pytest.fixture(scope="module")
-def chromium():
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("playwright is not installed: pip install -e '.[dev]'")
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.skip("no chromium on PATH: on Debian, apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

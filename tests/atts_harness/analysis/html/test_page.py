@@ -16,11 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atts_harness.analysis.html import labels
-from atts_harness.analysis.html.draw import LIGHT, themed_svg
+from atts_harness.analysis.html.draw import themed_svg
 from atts_harness.analysis.html.figures_run import memory, rate_by_turn, slots
 from atts_harness.analysis.html.page import script_json, write_page
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import points_of
+from atts_harness.analysis.html.style import LIGHT
 from atts_harness.analysis.html.view import accuracy_within, read_row, timeline
 from atts_harness.analysis.leaderboard.rows import Row, Source
 from atts_harness.backend import Usage
@@ -252,11 +253,11 @@ def luminance(colour):
 
 @pytest.mark.parametrize("theme", ["LIGHT", "DARK"])
 def test_series_colours_are_readable_as_text(theme):
-    from atts_harness.analysis.html import draw
+    from atts_harness.analysis.html import style
 
-    colours = getattr(draw, theme)
+    colours = getattr(style, theme)
     paper = luminance(colours["paper"])
-    for name in (*(f"s{n}" for n in range(draw.SERIES)), "ink", "muted"):
+    for name in (*(f"s{n}" for n in range(style.SERIES)), "ink", "muted"):
         one, two = sorted((luminance(colours[name]), paper))
         assert (two + 0.05) / (one + 0.05) >= 4.5, name
     assert set(colours) == set(LIGHT)
