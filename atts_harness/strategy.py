@@ -19,7 +19,6 @@ through the context, so limits, retries, journal, ledger and replay need no code
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Protocol, Self, TypeVar
@@ -28,7 +27,7 @@ import msgspec
 
 from atts_harness.backend import Role, Sampling
 from atts_harness.records import DecisionRecord, Finish, Reason, SampleId
-from atts_harness.takeover import Settled, TakeoverPolicy, Verdict
+from atts_harness.takeover import Score, Settled, TakeoverPolicy, Verdict
 from atts_harness.tokenizer import Tokenizer
 from atts_harness.transcript import Message, Prompt, Segment, Transcript
 
@@ -127,29 +126,6 @@ class Generation:
     top_logprobs: Sequence[Mapping[str, float]] | None = None
     ids: tuple[int, ...] = ()
     candidates: tuple[tuple[float, ...], ...] | None = None
-
-
-@dataclass(frozen=True)
-class Score:
-    """Log-probability of every token of a segment under the target, given all before it.
-
-    Attributes:
-        logprobs: one per token of the segment in the target's vocabulary, in nats; None if
-            scoring failed for good.
-        failed: the error then.
-        value: a nonconformity that is no mean of log-probabilities; see `signals`.
-    """
-
-    logprobs: tuple[float, ...] | None
-    failed: str | None = None
-    value: float | None = None
-
-    @property
-    def nonconformity(self) -> float | None:
-        """Mean negative log-probability, in nats per token: s. The perplexity is exp(s)."""
-        if self.value is not None:
-            return self.value
-        return None if self.logprobs is None else -math.fsum(self.logprobs) / len(self.logprobs)
 
 
 class RoleClient(Protocol):

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from atts_harness.records import DecisionRecord, SampleId
 
-__all__ = ["Settled", "TakeoverPolicy", "Verdict"]
+__all__ = ["Score", "Settled", "TakeoverPolicy", "Verdict"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Log-probability of every token of a segment under the target, given all before it.
+
+    Attributes:
+        logprobs: one per token of the segment in the target's vocabulary, in nats; None if
+            scoring failed for good.
+        failed: the error then.
+        value: a nonconformity that is no mean of log-probabilities; see `signals`.
+    """
+
+    logprobs: tuple[float, ...] | None
+    failed: str | None = None
+    value: float | None = None
+
+    @property
+    def nonconformity(self) -> float | None:
+        """Mean negative log-probability, in nats per token: s. The perplexity is exp(s)."""
+        if self.value is not None:
+            return self.value
+        return None if self.logprobs is None else -math.fsum(self.logprobs) / len(self.logprobs)
 
 
 @dataclass(frozen=True)
