@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -82,6 +83,8 @@ def regrade_command(
                 )
             if extractor == LLM and needed:
                 return
+        else:
+            _check_folder(folder)
         asks = (needed > 0 and not dry_run, judge is not None and not dry_run)
         calls = _calls(None, folder / "llm-extractions.jsonl") if asks[0] else None
         judging = _calls(judge, folder / f"judged-{_plain(judge)}.jsonl") if asks[1] else None
@@ -99,13 +102,28 @@ def regrade_command(
             raise typer.Exit(1)
 
 
+def _check_folder(folder: Path) -> None:
+    """Make the folder of the results before anything is paid for.
+
+    Raises:
+        SettingError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingError(
+            f"--out: {folder} cannot be written ({error.strerror}); give another folder"
+        ) from error
+
+
 def _calls(model: str | None, file: Path) -> Calls:
     from atts_harness.judging.calls import Calls
     from atts_harness.judging.llm import ask, endpoint
 
     where = endpoint()
     client = where.client()
-    file.parent.mkdir(parents=True, exist_ok=True)
     name = model or where.model
     return Calls(lambda request: ask(client, name, request), file, name)
 

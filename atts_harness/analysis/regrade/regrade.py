@@ -309,8 +309,13 @@ def summary(results: Sequence[TaskGrades]) -> dict[str, Any]:
 
 
 def rows(results: Sequence[TaskGrades]) -> Iterator[Mapping[str, Any]]:
-    """One flat row a sample: what was extracted, what had been, and the grade."""
+    """One flat row a sample: what was extracted, what had been, and the grade.
+
+    A task whose golds nobody can read has no grades, and no rows.
+    """
     for result in results:
+        if result.ungraded:
+            continue
         for question, own in zip(result.questions, result.grades, strict=True):
             for repeat, grade in enumerate(own):
                 yield {

@@ -288,6 +288,21 @@ def test_the_command_shows_figures_and_names_missing_samples(traces, tmp_path):
     ]
 
 
+@pytest.mark.parametrize("place", ["file", "file/below"])
+def test_a_folder_that_cannot_be_is_said_before_anything_is_asked(
+    traces, tmp_path, monkeypatch, place
+):
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    (tmp_path / "file").write_text("mine")
+    out = tmp_path / place
+    args = ["regrade", str(traces), "--extractor", "llm", "--out", str(out)]
+    shown = CliRunner().invoke(command(), args)
+    assert isinstance(shown.exception, SettingError)
+    assert str(shown.exception).startswith(f"--out: {out} cannot be written (")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_a_dry_run_calls_no_model_and_writes_nothing(traces, tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     args = ["regrade", str(traces), "--extractor", "llm", "--judge", "m", "--dry-run"]
@@ -470,9 +485,14 @@ def test_a_task_without_golds_has_no_invented_accuracy(tmp_path, targets):
     (result,) = regrade(saved_tasks(written(tmp_path, *rows)))
     assert result.figures == {}
     assert "no gold that this grader can read" in result.ungraded
-    shown = CliRunner().invoke(command(), ["regrade", str(tmp_path), "--dry-run"])
-    assert "are not graded" in shown.output
-    assert "0.0000" not in shown.output
+    for how in (["--dry-run"], ["--out", str(tmp_path / "out")]):
+        shown = CliRunner().invoke(command(), ["regrade", str(tmp_path), *how])
+        assert shown.exit_code == 0, shown.output
+        assert "are not graded" in shown.output
+        assert "0.0000" not in shown.output
+    assert (tmp_path / "out" / "regraded-boxed.jsonl").read_text() == ""
+    told = json.loads((tmp_path / "out" / "regraded-boxed.json").read_text())
+    assert "pass@1" not in told["gsm8k"]
 
 
 def test_any_of_several_golds_makes_an_answer_right(tmp_path):
