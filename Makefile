@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: audit demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies bench-tail \
-	test-docs test-vllm test-sglang test-real clean help
+	test-docs test-vllm test-sglang test-ray test-ray-all test-slurm test-real clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
 $(STAMP): pyproject.toml scripts/install.sh
@@ -17,7 +17,7 @@ demo: $(STAMP)      ## the main job, offline, on the embedded pair: six strategi
 
 # Two files at a time, each on one core: fixtures of a file are made once.
 test: $(STAMP)      ## everything that needs no engine
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/engines --ignore tests/real
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/engines --ignore tests/real --ignore tests/cluster
 
 test-docs: $(STAMP)  ## every command of the README and the docs, run as it stands
 	ATTS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs/test_commands.py
@@ -57,6 +57,16 @@ test-vllm: $(STAMP)   ## real vLLM in an environment of its own
 test-sglang: $(STAMP) ## real SGLang in an environment of its own
 	PYTHON=$(BIN)/python bash scripts/test-sglang.sh
 
+test-ray:             ## comparisons on a real Ray cluster of several nodes on this machine
+	PYTHON=$(PYTHON) bash scripts/test-ray.sh
+
+test-ray-all:         ## likewise, and the embedded pair: the example plan with and without Ray
+	PYTHON=$(PYTHON) bash scripts/test-ray.sh --override-ini addopts=--import-mode=importlib
+
+test-slurm:           ## the SLURM script on one node, as root; Debian: apt-get install slurm-wlm munge
+	PYTHON=$(PYTHON) bash scripts/test-ray.sh --collect-only
+	bash scripts/test-slurm.sh
+
 test-real: $(STAMP)   ## a real language model: every engine, every strategy, whole runs
 	PYTHON=$(BIN)/python bash scripts/test-real.sh
 
@@ -64,7 +74,7 @@ audit: $(STAMP)     ## known vulnerabilities of what is installed; "not run" whe
 	$(BIN)/python scripts/audit.py .venv-audit
 
 clean:              ## environments and builds
-	rm -rf $(VENV) .venv-audit .venv-vllm .venv-sglang build dist
+	rm -rf $(VENV) .venv-audit .venv-ray .venv-vllm .venv-sglang build dist
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' Makefile | expand -t 20

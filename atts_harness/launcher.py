@@ -140,13 +140,16 @@ class Launcher(Protocol):
         """As a plan's `launcher` has it."""
         ...
 
-    def begin(self, folder: Path, needs: Sequence[Needs], say: Callable[[str], None]) -> None:
+    def begin(
+        self, folder: Path, needs: Sequence[Needs], say: Callable[[str], None], address: str = ""
+    ) -> None:
         """Get ready for a comparison, before anything of it is started.
 
         Args:
             folder: the comparison's.
             needs: of its pairs.
             say: tells people what happens.
+            address: what a plan's `launcher` has behind the name (`NAME=ADDRESS`).
 
         Raises:
             SettingError: a pair will never find a place.

@@ -68,6 +68,8 @@ def calibrate_command(cell: Cell, plan: Plan, bank: Path, further: Mapping[str, 
         command.append("--no-apply-chat-template")
     if plan.include_path is not None:
         command += ["--include-path", plan.include_path]
+    if plan.framework is not None:
+        command += ["--framework", plan.framework]
     return command
 
 

@@ -34,6 +34,13 @@ def compare(
     probe: Annotated[
         bool, typer.Option(help="with --dry-run: run two samples of each strategy for the time")
     ] = True,
+    launcher: Annotated[
+        str | None, typer.Option(help="where cells run, in place of the plan's: NAME or NAME=WHERE")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="a Ray cluster: local, auto or HOST:PORT; short for --launcher ray=..."),
+    ] = None,
     redo: Annotated[
         list[str] | None,
         typer.Option(help="start cells afresh: TASK/PAIR/ROW, * for anything (repeatable)"),
@@ -51,13 +58,17 @@ def compare(
     from atts_harness.comparing.order import in_order
     from atts_harness.comparing.plan import read_plan
     from atts_harness.comparing.tasks import check_tasks
+    from atts_harness.errors import SettingError
 
     given = parse_arguments(model_args, "--model-args")
-    file = read_plan(plan, pairs=pair or (), model_args=given)
+    chosen = launcher if ray is None else f"ray={ray}"
+    if ray is not None and launcher is not None:
+        raise SettingError("launcher: --ray says where cells run, too; give one of them")
+    file = read_plan(plan, pairs=pair or (), model_args=given, launcher=chosen)
     listed = expand(file)
     cells = in_order(listed, file.plan.seed, shuffle=file.plan.shuffle)
     framework = plugins.framework(file.plan.framework)
-    plugins.launcher(file.plan.launcher)  # an unknown one is refused before anything is made
+    plugins.launcher(file.plan.where)  # an unknown one is refused before anything is made
     check_tasks(file, framework)
     folder = out or Path(file.plan.out)
     if dry_run:
@@ -87,7 +98,7 @@ def _run(
     from atts_harness.running.interrupts import command_line
 
     framework = plugins.framework(file.plan.framework)
-    launcher = plugins.launcher(file.plan.launcher)
+    launcher = plugins.launcher(file.plan.where)
 
     held = Folder(folder)
     try:

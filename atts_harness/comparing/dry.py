@@ -37,9 +37,9 @@ def dry_run(
     show = Show(len(cells))
     sizes = sizes_of(cells, plan, framework)
     probes = {}
-    launcher = plugins.launcher(plan.launcher)
+    launcher = plugins.launcher(plan.where)
     if not isinstance(launcher, LocalLauncher):
-        launcher.begin(folder, needs_of(cells, plan), show.say)
+        launcher.begin(folder, needs_of(cells, plan), show.say, plan.address)
         if there := launcher.state():
             show.say(there)
         launcher.end()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from atts_harness.arguments import parse_arguments
+from atts_harness.errors import SettingError
 from atts_harness.launcher import Command, Needs
 
 GRACE_SECONDS = 5.0
@@ -30,8 +31,16 @@ class LocalLauncher:
     def __init__(self) -> None:
         self._taken = False
 
-    def begin(self, folder: Path, needs: Sequence[Needs], say: Callable[[str], None]) -> None:
-        """This machine is ready."""
+    def begin(
+        self, folder: Path, needs: Sequence[Needs], say: Callable[[str], None], address: str = ""
+    ) -> None:
+        """This machine is ready.
+
+        Raises:
+            SettingError: an address was given.
+        """
+        if address:
+            raise SettingError(f"launcher: local is this machine and no address (got {address!r})")
         self._taken = False
 
     def place(self, needs: Needs) -> LocalPlace | None:
@@ -96,10 +105,15 @@ class Process:
         command: what to run.
         log: takes its output, behind what is there.
         environment: variables on top of this process's own.
+        cwd: where it runs; by default where this process does.
     """
 
     def __init__(
-        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
@@ -111,8 +125,9 @@ class Process:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(environment or {})},
+                cwd=cwd,
                 start_new_session=True,
-                preexec_fn=_end_with_parent,
+                preexec_fn=_begin,
             )
 
     def poll(self) -> int | None:
@@ -151,15 +166,22 @@ class ServerProcess(Process):
         """The settings that it prints when its servers answer; None: not yet."""
         with self._log.open("rb") as file:
             file.seek(self._behind)
-            lines = file.read().decode("utf-8", "replace").splitlines()
-        for line in lines:
-            if line.startswith(_ANNOUNCES):
-                text = line.removeprefix(_ANNOUNCES)
-                return {k: str(v) for k, v in parse_arguments(text, str(self._log)).items()}
-        return None
+            printed = file.read()
+        return announced(printed)
 
 
-def _end_with_parent() -> None:
-    """Should we be killed, a cell winds down as if it had been interrupted."""
+def announced(printed: bytes) -> dict[str, str] | None:
+    """The settings that `atts serve-models` printed when its servers answered; None: not yet."""
+    for line in printed.decode("utf-8", "replace").splitlines():
+        if line.startswith(_ANNOUNCES):
+            text = line.removeprefix(_ANNOUNCES)
+            return {k: str(v) for k, v in parse_arguments(text, "serve-models").items()}
+    return None
+
+
+def _begin() -> None:
+    """In the child: should we be killed, it winds down as if it had been interrupted."""
+    # Whoever started us may have held signals off, and children inherit that.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -117,7 +117,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         report: write the report when the last cell has ended.
         framework: evaluation framework that runs the tasks; needed only where several are
             installed.
-        launcher: where cells run.
+        launcher: where cells run: a launcher's name, or NAME=ADDRESS.
         parallel: cells that run on an engine set at a time, by default one. More than one, and
             each is in the times of the others.
         timing: false: no times are wanted, so cells of a pair run beside each other (`parallel`,
@@ -152,6 +152,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     version: Count = 1
 
     @property
+    def where(self) -> str:
+        """The name of the launcher."""
+        return self.launcher.partition("=")[0]
+
+    @property
+    def address(self) -> str:
+        """What stands behind the launcher's name; "" where nothing does."""
+        return self.launcher.partition("=")[2]
+
+    @property
     def beside(self) -> int:
         """How many cells run on an engine set at a time."""
         return self.parallel or (1 if self.timing else UNTIMED)
@@ -172,7 +182,11 @@ class PlanFile:
 
 
 def read_plan(
-    given: str, *, pairs: Sequence[str] = (), model_args: Mapping[str, Any] | None = None
+    given: str,
+    *,
+    pairs: Sequence[str] = (),
+    model_args: Mapping[str, Any] | None = None,
+    launcher: str | None = None,
 ) -> PlanFile:
     """Read a plan.
 
@@ -180,6 +194,7 @@ def read_plan(
         given: path of a file, or name of a plan that an installed package brings.
         pairs: presets to use in place of the plan's pairs.
         model_args: settings on top of every pair's.
+        launcher: in place of the plan's.
 
     Raises:
         SettingError: one line that names file, line, key and remedy.
@@ -197,6 +212,8 @@ def read_plan(
         "out": str(data.get("out") or Path("runs", "compare", _slug(name))),
         "pairs": {n: {**s, **(model_args or {})} for n, s in _pairs(source, chosen).items()},
     }
+    if launcher is not None:
+        done["launcher"] = launcher
     for key, read in (("tasks", _task), ("strategies", _entry)):
         if key in data:
             done[key] = [read(source, p, item) for p, item in source.items((key,), data[key])]

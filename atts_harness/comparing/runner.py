@@ -102,7 +102,9 @@ class Runner:
         """
         try:
             if self._left:
-                self._launcher.begin(self._folder.path, self._needs, self._show.say)
+                self._launcher.begin(
+                    self._folder.path, self._needs, self._show.say, self._plan.address
+                )
             with handled(self._stop, self._show.say) as self.signals, self._show.watching():
                 try:
                     while self._advance():

@@ -96,7 +96,8 @@ class EngineSets:
             left: cells that were not started, and may yet be.
         """
         cells = Counter(cell.pair for cell in left)
-        for one in list(self._sets):
+        # One that still waits for its place goes before one whose servers may answer.
+        for one in sorted(self._sets, key=lambda one: one.used or one.place.ready()):
             idle = [o for o in self._sets if o.pair == one.pair and not o.running]
             gone = one.place.lost() is not None
             if not one.running and (gone or len(idle) > cells[one.pair]):

@@ -27,13 +27,14 @@ VERSION = "0.0.0+mock"
 
 
 class MockServer:
-    """Serves a mock engine on 127.0.0.1. Use as an async context manager.
+    """Serves a mock engine, by default on 127.0.0.1. Use as an async context manager.
 
     Args:
         engine: what answers.
         dialect: how.
         model: its served name, and the folder of its tokenizer where there is one.
         port: 0: a free one.
+        host: the address to listen on.
 
     Attributes:
         url: its address, once it runs.
@@ -46,7 +47,9 @@ class MockServer:
         *,
         model: str = "mock",
         port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
+        self.host = host
         self.engine = engine
         self.dialect: Dialect = DIALECTS[dialect]
         self.model = model
@@ -78,10 +81,10 @@ class MockServer:
         """Listen (again), on the same port."""
         assert self._runner is not None
         self.engine.gone = False
-        self._site = web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True)
+        self._site = web.TCPSite(self._runner, self.host, self.port, reuse_address=True)
         await self._site.start()
         self.port = self._runner.addresses[0][1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{self.host}:{self.port}"
 
     async def _serve(self, http: web.Request) -> web.StreamResponse:
         if self.engine.gone:
@@ -208,6 +211,7 @@ def main() -> None:
     """Serve until interrupted; the first line of output is the URL."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--dialect", choices=sorted(DIALECTS), default="sglang")
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--slots", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
@@ -241,7 +245,8 @@ def main() -> None:
     model = given.tokenizer or "mock"
 
     async def serve() -> None:
-        async with MockServer(engine, given.dialect, model=model, port=given.port) as server:
+        server = MockServer(engine, given.dialect, model=model, port=given.port, host=given.host)
+        async with server:
             print(server.url, flush=True)
             await asyncio.Event().wait()
 

@@ -400,8 +400,8 @@ class FakeLauncher(Launcher):
         self.dying = ()
         self.told = []
 
-    def begin(self, folder, needs, say):
-        self.told.append(("begin", str(folder), needs))
+    def begin(self, folder, needs, say, address=""):
+        self.told.append(("begin", str(folder), needs, address))
 
     def place(self, needs):
         if sum(place.free is False for place in self.places) >= self.room:
@@ -458,7 +458,7 @@ pairs: {one: {preset: pair}, two: {preset: pair}, three: {preset: pair}}
 
 def test_a_launcher_of_a_plugin_runs_several_pairs(compare, cells, place, fake):
     (place / "plan.yaml").write_text(PAIRS + PLAN)
-    assert compare().exit_code == 0
+    assert compare("--launcher", "fake=there:1").exit_code == 0
     together = fake.seen
     assert max(map(len, together)) == 2
     started = [name[-1] for name in together]
@@ -472,8 +472,8 @@ def test_a_launcher_of_a_plugin_runs_several_pairs(compare, cells, place, fake):
     assert command.reads == (place.relative_to(place) / "out/cells/sums/one/atts-rate=0.2",)
     assert command.beside == 1
     assert command.run_dir == command.folder
-    (_, folder, needs), end = fake.told
-    assert (folder, end) == ("out", ("end",))
+    (_, folder, needs, address), end = fake.told
+    assert (folder, address, end) == ("out", "there:1", ("end",))
     assert needs == [Needs(pair, own="auto") for pair in ("one", "two", "three")]
 
 

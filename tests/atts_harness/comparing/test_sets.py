@@ -102,6 +102,15 @@ def test_sets_without_a_cell_are_given_back_and_lost_ones_are_replaced(sets):
     assert not list(found)
 
 
+def test_a_set_that_waits_for_its_place_goes_first(sets):
+    found = sets(Rooms(1, pending=1), Needs("a"))
+    found.grow(cells(a=2))
+    ready, waiting = found
+    found.shrink(cells(a=1))
+    assert list(found) == [ready]
+    assert waiting.place.given_back
+
+
 @pytest.mark.parametrize(
     ("served", "needs"),
     [

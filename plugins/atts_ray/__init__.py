@@ -1,0 +1,1 @@
+"""Comparisons on a Ray cluster: engine sets in placement groups, cells beside them."""

@@ -1,0 +1,182 @@
+"""Joins a cluster, and refuses one on which a comparison cannot run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atts_harness._version import __version__
+from atts_harness.errors import MissingExtraError, SettingError
+
+CONNECT_SECONDS = 5.0
+PROBE_SECONDS = 120.0
+LOCAL = "local"
+AUTO = "auto"
+OBJECT_STORE_BYTES = 200 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node that is alive.
+
+    Attributes:
+        id: Ray's.
+        name: for people.
+        address: its IP address.
+        resources: what it has in all.
+    """
+
+    id: str
+    name: str
+    address: str
+    resources: Mapping[str, float]
+
+
+def join(address: str) -> Any:
+    """Join a cluster, or start one on this machine; the module `ray`.
+
+    Args:
+        address: `local`: a cluster on this machine that ends with us; `auto`: the one that runs on
+            this machine; else HOST:PORT of a cluster that this machine is a node of.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        SettingError: there is no such cluster, or it is of another version.
+    """
+    # Nothing is reported to anybody unless the user says so.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("launcher=ray", "ray", "ray") from error
+    if ray.is_initialized():
+        raise SettingError("ray: this process is connected to a cluster already; use another one")
+    given: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == LOCAL:
+        given |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+    else:
+        _check_address(address)
+    try:
+        ray.init(address=address or AUTO, **given)
+    except (ConnectionError, RuntimeError, ValueError, OSError, AssertionError) as error:
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        raise SettingError(_why_not(address, str(error))) from error
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        if type(error).__module__.partition(".")[0] != "ray":
+            raise
+        raise SettingError(_why_not(address, str(error))) from error
+    return ray
+
+
+def nodes_of(ray: Any) -> list[Node]:
+    """The nodes that are alive."""
+    return [
+        Node(
+            node["NodeID"],
+            f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})",
+            node["NodeManagerAddress"],
+            node["Resources"],
+        )
+        for node in ray.nodes()
+        if node["Alive"]
+    ]
+
+
+def check_versions(ray: Any, nodes: Sequence[Node]) -> None:
+    """Ask every node which packages it has.
+
+    Raises:
+        SettingError: a node has another version of this package or of Ray, or does not answer.
+    """
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    asked = {}
+    for node in nodes:
+        where = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": where}
+        asked[ray.remote(**options)(_versions()).remote()] = node
+    ours = {"atts-harness": __version__, "ray": ray.__version__}
+    answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=PROBE_SECONDS)
+    for ref, node in asked.items():
+        if ref not in answered:
+            raise SettingError(
+                f"ray: node {node.name} did not answer within {PROBE_SECONDS:g} s; see `ray status`"
+            )
+        try:
+            theirs = ray.get(ref)
+        except Exception as error:
+            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise SettingError(f"ray: node {node.name} cannot be asked: {first}") from error
+        for package, version in ours.items():
+            if theirs[package] != version:
+                told = theirs[package] or "none"
+                raise SettingError(
+                    f"ray: node {node.name} has {package} {told}, and this machine {version}; "
+                    f"install the same on all nodes: pip install 'atts-harness[ray]=={__version__}'"
+                )
+
+
+def _versions() -> Any:
+    """A function that needs nothing of ours where it runs."""
+
+    def versions() -> dict[str, str]:
+        import importlib.metadata as metadata
+
+        found = {}
+        for package in ("atts-harness", "ray"):
+            try:
+                found[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                found[package] = ""
+        try:
+            from atts_harness._version import __version__ as running
+
+            found["atts-harness"] = running
+        except ImportError:
+            found["atts-harness"] = ""
+        return found
+
+    # As a function of a program: one of a module would be looked for in that module there.
+    versions.__module__ = "__main__"
+    return versions
+
+
+def _check_address(address: str) -> None:
+    if address in ("", AUTO):
+        return
+    if "://" in address:
+        raise SettingError(
+            f"ray: {address}: a client is no node; start `atts compare` on a node of the cluster, "
+            "with HOST:PORT or auto"
+        )
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal():
+        raise SettingError(f"ray: {address!r} is no address; write local, auto or HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise SettingError(
+            f"ray: nothing answers at {address} ({why}); start a cluster with `ray start --head`, "
+            "or use local"
+        ) from error
+
+
+def _why_not(address: str, told: str) -> str:
+    lines = [line.strip() for line in told.splitlines() if line.strip()] or ["it says nothing"]
+    if "ersion mismatch" in told:
+        return f"ray: {address}: {' '.join(lines)}; install the same Ray and Python on all nodes"
+    if address in ("", AUTO):
+        return (
+            f"ray: no cluster runs on this machine ({lines[0]}); start one with `ray start "
+            "--head`, give its HOST:PORT, or use local"
+        )
+    return f"ray: {address}: {lines[0]}"

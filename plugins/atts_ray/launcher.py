@@ -1,0 +1,106 @@
+"""`ray`: a comparison on a cluster, with one engine set in each placement group."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from atts_harness.journal.keeper import Keeper
+from atts_harness.launcher import Needs
+from atts_ray.cluster import LOCAL, Node, check_versions, join, nodes_of
+from atts_ray.paths import Paths
+from atts_ray.place import RayPlace
+from atts_ray.resources import Shape, shape_of
+
+LOOK_SECONDS = 1.0
+
+
+class RayLauncher:
+    """An `atts_harness.launcher.Launcher`; nothing of Ray is imported before `begin`."""
+
+    name = "ray"
+
+    def __init__(self) -> None:
+        self._ray: Any = None
+        self._keeper: Keeper | None = None
+        self._paths: Paths | None = None
+        self._shapes: dict[str, Shape] = {}
+        self._places: list[RayPlace] = []
+        self._address = LOCAL
+        self._nodes: list[Node] = []
+        self._looked = 0.0
+
+    def begin(
+        self, folder: Path, needs: Sequence[Needs], say: Callable[[str], None], address: str = ""
+    ) -> None:
+        """Join the cluster, and see whether everything can run there.
+
+        Raises:
+            SettingError: no such cluster, another version on a node, or a pair that no node can
+                ever hold.
+        """
+        self._address = address or "auto"
+        self._paths = Paths(folder)
+        self._ray = join(self._address)
+        try:
+            nodes = nodes_of(self._ray)
+            check_versions(self._ray, nodes)
+            resources = [node.resources for node in nodes]
+            self._shapes = {need.pair: shape_of(need, resources) for need in needs}
+            self._keeper = Keeper(self._ray.util.get_node_ip_address(), say)
+            self._look()
+        except BaseException:
+            self.end()
+            raise
+        say(f"ray: {self.state()}")
+
+    def place(self, needs: Needs) -> RayPlace | None:
+        """A placement group; it becomes ready as soon as Ray finds room for it."""
+        assert self._keeper is not None
+        assert self._paths is not None
+        shape = self._shapes[needs.pair]
+        place = RayPlace(self._ray, shape, self._paths, self._keeper, self._places.remove)
+        self._places.append(place)
+        return place
+
+    def state(self) -> str:
+        """Nodes, devices and engine sets."""
+        if self._ray is None:
+            return ""
+        self._look()
+        total = {name: _sum(self._nodes, name) for name in ("GPU", "CPU")}
+        with contextlib.suppress(Exception):  # it is for people who watch
+            free = self._ray.available_resources()
+            used = {name: total[name] - free.get(name, 0) for name in total}
+            what = "GPU" if total["GPU"] else "CPU"
+            sets = sum(place.ready() for place in self._places)
+            return (
+                f"{len(self._nodes)} nodes, {used[what]:g} of {total[what]:g} {what}s in use, "
+                f"{sets} engine sets"
+            )
+        return f"{len(self._nodes)} nodes"
+
+    def end(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        for place in list(self._places):
+            place.give_back()
+        if self._keeper is not None:
+            self._keeper.close()
+            self._keeper = None
+        if self._ray is not None:
+            with contextlib.suppress(Exception):
+                self._ray.shutdown()
+            self._ray = None
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            with contextlib.suppress(Exception):
+                self._nodes = nodes_of(self._ray)
+
+
+def _sum(nodes: Sequence[Node], name: str) -> float:
+    return sum(node.resources.get(name, 0) for node in nodes)

@@ -1,0 +1,239 @@
+"""A real Ray cluster on this machine: a head without devices, and nodes with declared GPUs."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ATTS = str(Path(sys.executable).with_name("atts"))
+STORE = 80 * 1024 * 1024
+# A raylet that was killed is noticed in seconds; a slow machine is no dead one.
+CONFIG = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 5000,
+    "health_check_failure_threshold": 3,
+}
+WAIT_SECONDS = 600
+
+
+def command_of(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return ""
+
+
+def descendants(root):
+    """Ids of the processes below one."""
+    children = {}
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            above = int(entry.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(above, []).append(int(entry.parent.name))
+    found, queue = [], [root]
+    while queue:
+        below = children.get(queue.pop(), [])
+        found += below
+        queue += below
+    return found
+
+
+def until(condition, what, seconds=WAIT_SECONDS):
+    """Wait until a condition holds; its value."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(0.1)
+    return found
+
+
+class Machine:
+    """The cluster, as tests see it."""
+
+    def __init__(self):
+        from ray.cluster_utils import Cluster
+
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        self.cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 0,
+                "num_gpus": 0,
+                "include_dashboard": False,
+                "object_store_memory": STORE,
+                "_system_config": CONFIG,
+            },
+        )
+        self.nodes = []
+
+    @property
+    def address(self):
+        return self.cluster.address
+
+    def have(self, count, **resources):
+        """Exactly so many nodes that are alive, each with 2 GPUs and 3 CPUs."""
+        given = {"num_cpus": 3, "num_gpus": 2, "object_store_memory": STORE} | resources
+        while len(self.nodes) > count:
+            self.kill(self.nodes[-1])
+        while len(self.nodes) < count:
+            self.nodes.append(self.cluster.add_node(wait=False, **given))
+        self.cluster.wait_for_nodes(WAIT_SECONDS)
+
+    def raylet(self, node):
+        return node.all_processes["raylet"][0].process.pid
+
+    def node_of(self, pid):
+        """The node that a process is below of."""
+        above = {pid}
+        while pid > 1:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            above.add(pid)
+        return next(node for node in self.nodes if self.raylet(node) in above)
+
+    def freeze(self, node):
+        """The node does nothing any more, as one that cannot be reached; what was frozen."""
+        self.nodes.remove(node)
+        raylet = self.raylet(node)
+        frozen = [raylet, *descendants(raylet)]
+        for pid in frozen:
+            os.kill(pid, signal.SIGSTOP)
+        return frozen
+
+    def kill(self, node):
+        """The node's raylet is killed at once, and all that it started beside it."""
+        self.nodes.remove(node)
+        self.cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture(scope="session")
+def machine():
+    found = Machine()
+    yield found
+    found.cluster.shutdown()
+
+
+class Comparison:
+    """`atts compare` of a plan in a folder of its own, on the cluster.
+
+    Every process that it starts, wherever, has its mark: Ray's workers do not inherit the
+    driver's environment, so cells are found by their folder as well.
+    """
+
+    def __init__(self, machine, folder):
+        self.machine = machine
+        self.folder = folder
+        self.out = folder / "runs" / "it"
+        self.driver = None
+
+    def plan(self, text):
+        (self.folder / "plan.yaml").write_text(f"name: it\nout: runs/it\nreport: false\n{text}")
+
+    def start(self, *arguments, ray=True):
+        where = ["--ray", self.machine.address] if ray is True else ["--ray", ray] if ray else []
+        self.log = (self.folder / "driver.log").open("a")
+        self.driver = subprocess.Popen(
+            [ATTS, "compare", "plan.yaml", *where, *arguments],
+            cwd=self.folder,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        return self
+
+    def end(self, status=0):
+        """Wait for the driver's end."""
+        try:
+            found = self.driver.wait(WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            found = "it did not end"
+        assert found == status, self.said
+        return self
+
+    def run(self, *arguments, status=0, **options):
+        return self.start(*arguments, **options).end(status)
+
+    @property
+    def said(self):
+        return (self.folder / "driver.log").read_text()
+
+    @property
+    def cells(self):
+        with contextlib.suppress(OSError, ValueError):
+            told = json.loads((self.out / "compare.json").read_text())
+            return {cell["row"]: cell for cell in told["cells"]}
+        return {}
+
+    def texts(self):
+        """What every cell answered."""
+        found = {}
+        for path in sorted((self.out / "cells").rglob("results_*.json")):
+            found[path.parent.name] = json.loads(path.read_text())["texts"]
+        return found
+
+    def journal(self, path):
+        """Calls by their key with the time at which they were made, and how many samples ended."""
+        database = path / "journal.sqlite3"
+        try:
+            read = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+        except sqlite3.OperationalError:
+            return {}, 0  # it is not there yet
+        with contextlib.closing(read), contextlib.suppress(sqlite3.OperationalError):
+            calls = {
+                row[:-1]: row[-1]
+                for row in read.execute(
+                    "SELECT task, doc, repeat, kind, role, turn, attempt, done FROM calls"
+                )
+            }
+            return calls, read.execute("SELECT count(*) FROM samples").fetchone()[0]
+        return {}, 0
+
+    def below(self, *words):
+        """Processes on nodes whose command has all of these words."""
+        return {
+            int(entry.name)
+            for entry in Path("/proc").glob("[0-9]*")
+            if "atts_harness" in (command := command_of(entry.name))
+            and all(word in command for word in words)
+            and self._is_ours(int(entry.name))
+        }
+
+    def _is_ours(self, pid):
+        """Whether a process, or one above it, runs for this cluster."""
+        with contextlib.suppress(OSError):
+            told = Path(f"/proc/{pid}/environ").read_bytes()
+            return f"RAY_ADDRESS={self.machine.address}".encode() in told or (
+                b"ATTS_JOURNAL_MIRROR" in told or b"RAY_JOB_ID" in told or b"RAY_" in told
+            )
+        return False
+
+    def kill_driver(self):
+        os.kill(self.driver.pid, signal.SIGKILL)
+        self.driver.wait()
+
+    def left(self):
+        """Commands of processes of this comparison that are alive, its actors included."""
+        actors = {
+            int(entry.name)
+            for entry in Path("/proc").glob("[0-9]*")
+            if command_of(entry.name).startswith("ray::Host")
+        }
+        return [command for pid in self.below() | actors if (command := command_of(pid))]
+
+    def nothing_is_left(self):
+        until(lambda: not self.left(), lambda: f"left: {self.left()}", 240)
+
+
+@pytest.fixture
+def comparison(machine, tmp_path):
+    found = Comparison(machine, tmp_path)
+    yield found
+    if found.driver is not None and found.driver.poll() is None:
+        found.kill_driver()
+    found.nothing_is_left()

@@ -1,0 +1,215 @@
+"""Comparisons on a real cluster: results, kills at every point, and nothing left behind."""
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+
+import atts_tiny
+import pytest
+
+import atts_harness
+
+from .conftest import WAIT_SECONDS, until
+
+pytest.importorskip("ray")
+pytest.importorskip("atts_mock_cells")
+
+INSIDE = """
+framework: mock
+tasks: mock
+limit: 6
+repeats: 2
+shuffle: false
+pairs: {inside: {backend: mock, draft: d, target: t, mock_seconds: %s, live_samples: 3}}
+strategies:
+  - {strategy: atts, settings: {rate: 0.3, coverage: marginal}, calibrate: {questions: 8, turns: 1}}
+  - draft-only
+  - {strategy: random-takeover, settings: {rate_of: atts}}
+"""
+MODELS = Path(atts_tiny.__file__).parent / "models"
+SERVED = f"""
+framework: mock
+tasks: mock
+limit: 4
+repeats: 2
+shuffle: false
+pairs:
+  served:
+    backend: mock-served
+    draft: {MODELS / "draft"}
+    target: {MODELS / "target"}
+    draft_devices: "0"
+    target_devices: "0"
+    server_args: "--base %s"
+strategies: [mock-turns]
+"""
+
+
+def kept(before, after):
+    """Whether every call of an earlier state is in a later one, made at the same time."""
+    return before.items() <= after.items()
+
+
+def test_results_are_those_without_ray(comparison, machine, tmp_path):
+    machine.have(2)
+    comparison.plan(INSIDE % 0.02)
+    comparison.run()
+    on_ray = comparison.texts()
+    assert sorted(on_ray) == ["atts", "draft-only", "random-takeover"]
+    assert {cell["state"] for cell in comparison.cells.values()} == {"done"}
+    assert all(cell["machine"] for cell in comparison.cells.values())
+    comparison.nothing_is_left()
+    shutil.move(comparison.out, tmp_path / "on-ray")
+    comparison.run(ray=False)
+    assert comparison.texts() == on_ray
+
+
+def test_a_node_dies_under_a_cell_and_its_orphan_writes_on(comparison, machine):
+    machine.have(2)
+    comparison.plan(
+        (INSIDE % 0.4)
+        .replace("- {strategy: atts,", "# ")
+        .replace("- {strategy: random-takeover, settings: {rate_of: atts}}", "")
+    )
+    comparison.start()
+    folder = comparison.out / "cells" / "mock" / "inside" / "draft-only"
+    until(lambda: comparison.journal(folder)[1] >= 2, lambda: comparison.said)
+    (orphan,) = comparison.below("mock-cell", "draft-only")
+    frozen = machine.freeze(machine.node_of(orphan))
+    assert orphan in frozen
+    before, samples = comparison.journal(folder)
+    assert samples < 12
+    until(lambda: comparison.cells["draft-only"]["starts"] == 2, lambda: comparison.said)
+    until(lambda: (folder / "epoch").read_text() == "2\n", lambda: comparison.said)
+    for pid in frozen:  # the node is back, and knows nothing of what has happened
+        os.kill(pid, signal.SIGCONT)
+    comparison.end()
+    after, samples = comparison.journal(folder)
+    assert samples == 12
+    assert kept(before, after)
+    assert comparison.cells["draft-only"]["state"] == "done"
+    assert "it goes on elsewhere" in comparison.said
+    assert "refused what was written late: attempt 1 was given up" in comparison.said
+
+
+def test_a_node_dies_under_a_calibration_and_its_folder_is_deleted(comparison, machine):
+    machine.have(2)
+    comparison.plan(INSIDE % 0.3)
+    comparison.start()
+    runs = comparison.out / "calibrations"
+    until(
+        lambda: any(len(comparison.journal(p)[0]) > 4 for p in runs.glob("*/bank.json.run")),
+        lambda: comparison.said,
+    )
+    (made,) = runs.glob("*/bank.json.run")
+    (calibration,) = comparison.below("calibrate", "bank.json")
+    where = Path(f"/proc/{calibration}/cwd").readlink()
+    assert where.is_relative_to(tempfile.gettempdir())
+    node = machine.node_of(calibration)
+    machine.kill(node)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(calibration, signal.SIGKILL)
+    shutil.rmtree(where.parent)
+    before, _ = comparison.journal(made)
+    assert not (made.parent / "bank.json").exists()
+    comparison.end()
+    after, samples = comparison.journal(made)
+    assert kept(before, after)
+    assert samples == 8
+    assert {cell["state"] for cell in comparison.cells.values()} == {"done"}
+    assert comparison.cells["atts"]["starts"] == 2
+
+
+def test_a_node_dies_while_a_server_starts(comparison, machine):
+    machine.have(2)
+    comparison.plan(SERVED % 0.05)
+    comparison.start()
+    (server, *_) = until(lambda: comparison.below("serve-models"), lambda: comparison.said)
+    assert "the servers answer" not in comparison.said
+    machine.kill(machine.node_of(server))
+    comparison.end()
+    assert {cell["state"] for cell in comparison.cells.values()} == {"done"}
+    assert "it goes on elsewhere" in comparison.said
+    assert comparison.said.count("the servers answer") >= 1
+    logs = {path.name for path in (comparison.out / "servers").rglob("*.log")}
+    assert logs == {"serve-models.log", "draft-mock.log", "target-mock.log"}
+    # Each server had a GPU of its own, of those that Ray gave.
+    told = "".join(path.read_text() for path in (comparison.out / "servers").rglob("serve-*.log"))
+    assert "--model_args draft_backend=mock-served,draft_url=http://" in told
+
+
+def test_a_killed_driver_leaves_nothing_and_resumes(comparison, machine):
+    machine.have(2)
+    comparison.plan(SERVED % 0.4)
+    comparison.start()
+    folder = comparison.out / "cells" / "mock" / "served" / "mock-turns"
+    until(lambda: comparison.journal(folder)[1] >= 1, lambda: comparison.said)
+    assert len(comparison.below("mock_server")) >= 2
+    comparison.kill_driver()
+    comparison.nothing_is_left()
+    before, samples = comparison.journal(folder)
+    assert 1 <= samples < 8
+    comparison.run()
+    after, samples = comparison.journal(folder)
+    assert samples == 8
+    assert kept(before, after)
+    assert {cell["state"] for cell in comparison.cells.values()} == {"done"}
+
+
+def test_ctrl_c_winds_everything_down(comparison, machine):
+    machine.have(2)
+    comparison.plan(INSIDE % 0.3)
+    comparison.start()
+    folder = comparison.out / "cells" / "mock" / "inside" / "draft-only"
+    until(lambda: comparison.journal(folder)[1] >= 1, lambda: comparison.said)
+    comparison.driver.send_signal(signal.SIGINT)
+    comparison.end(130)
+    comparison.nothing_is_left()
+    assert {cell["state"] for cell in comparison.cells.values()} <= {"interrupted", "pending"}
+    assert "SIGINT: stopped; to continue:" in comparison.said
+    before, _ = comparison.journal(folder)
+    log = (folder / "log.txt").read_text()
+    assert "SIGINT" in log  # it wound down by itself: nobody killed it
+    comparison.run()
+    assert kept(before, comparison.journal(folder)[0])
+    assert "goes on elsewhere" not in comparison.said
+
+
+def refused(comparison, *arguments, ray=True):
+    """The one line with which a comparison ends that cannot begin."""
+    comparison.run(*arguments, ray=ray, status=1)
+    said = comparison.said.splitlines()
+    assert len(said) == 1, said
+    assert not (comparison.out / "cells").exists()
+    assert not (comparison.out / "servers").exists()
+    (comparison.folder / "driver.log").unlink()
+    return said[0]
+
+
+def test_what_cannot_run_is_refused_in_a_line(comparison, machine, tmp_path):
+    machine.have(1)
+    comparison.plan(INSIDE % 0)
+    told = refused(comparison, ray="127.0.0.1:1")
+    assert told.startswith("atts: error: ray: nothing answers at 127.0.0.1:1 (")
+    told = refused(comparison, ray="ray://127.0.0.1:10001")
+    assert "a client is no node" in told
+    comparison.plan(SERVED.replace('target_devices: "0"', "target_devices: 0+1+2+3") % 0)
+    told = refused(comparison)
+    assert told.startswith("atts: error: ray: pair served: its target needs 1 CPU and 4 GPU, and a")
+    # A node whose package is another one.
+    other = tmp_path / "other"
+    shutil.copytree(Path(atts_harness.__file__).parent, other / "atts_harness")
+    version = other / "atts_harness" / "_version.py"
+    version.write_text('__version__ = "0.0.9"\n')
+    node = machine.cluster.add_node(
+        num_cpus=1, object_store_memory=80 << 20, env_vars={"PYTHONPATH": str(other)}
+    )
+    machine.cluster.wait_for_nodes(WAIT_SECONDS)
+    try:
+        told = refused(comparison)
+    finally:
+        machine.cluster.remove_node(node, allow_graceful=False)
+    assert "has atts-harness 0.0.9, and this machine " in told

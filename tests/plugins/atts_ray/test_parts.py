@@ -1,0 +1,212 @@
+"""What needs no cluster: where things lie, what a set asks for, a host, and refusals."""
+
+import importlib.util
+import io
+import os
+import socket
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from atts_ray import cluster, host
+from atts_ray.paths import Paths
+from atts_ray.resources import shape_of
+
+from atts_harness.comparing import local
+from atts_harness.errors import MissingExtraError, SettingError
+from atts_harness.launcher import Needs
+
+NODE = {"CPU": 8.0, "GPU": 8.0, "memory": 1e9}
+TWO = {"CPU": 4.0, "GPU": 2.0}
+HEAD = {"CPU": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("needs", "nodes", "strategy", "gpus"),
+    [
+        (Needs("p", {"draft": "0", "target": "1+2"}), [HEAD, NODE], "STRICT_PACK", [0, 1, 2]),
+        (Needs("p", {"draft": "0", "target": "0+1"}), [TWO, TWO], "PACK", [0, 1, 2]),
+        (Needs("p", {"draft": None, "target": None}), [NODE], "STRICT_PACK", [0, 1, 1]),
+        (Needs("p", {"draft": None, "target": "cpu"}), [{"CPU": 4}], "STRICT_PACK", [0, 0, 0]),
+        (Needs("p", own="auto"), [HEAD, NODE], "STRICT_PACK", [1]),
+        (Needs("p", own="auto"), [HEAD], "STRICT_PACK", [0]),
+        (Needs("p", own="cpu"), [NODE], "STRICT_PACK", [0]),
+        (Needs("p", {"target": None}, own="cuda:0"), [NODE], "STRICT_PACK", [1, 1]),
+        (Needs("p", shared=True), [NODE], "STRICT_PACK", [0]),
+    ],
+)  # fmt: skip
+def test_what_a_set_asks_of_ray(needs, nodes, strategy, gpus):
+    shape = shape_of(needs, nodes)
+    assert shape.strategy == strategy
+    assert [bundle.get("GPU", 0) for bundle in shape.bundles] == gpus
+    assert all(bundle["CPU"] == 1 for bundle in shape.bundles)
+
+
+@pytest.mark.parametrize(
+    ("needs", "nodes", "told"),
+    [
+        (Needs("p", {"target": "0+1+2"}), [TWO, HEAD],
+         "ray: pair p: its target needs 1 CPU and 3 GPU, and a node has at most 4 CPU and 2 GPU"),
+        (Needs("p", own="cuda"), [HEAD],
+         "ray: pair p: its cells needs 1 CPU and 1 GPU, and a node has at most 2 CPU and 0 GPU"),
+        (Needs("p", {"draft": "0+1", "target": "0+1"}), [TWO],
+         "ray: pair p: one engine set needs 3 CPU and 4 GPU, and the cluster has at most"),
+    ],
+)  # fmt: skip
+def test_what_would_wait_for_ever(needs, nodes, told):
+    with pytest.raises(SettingError) as caught:
+        shape_of(needs, nodes)
+    assert str(caught.value).startswith(told)
+    assert "\n" not in str(caught.value)
+
+
+def test_relative_paths_are_the_same_on_a_node(tmp_path):
+    paths = Paths(Path("runs/x"))
+    bank = Path("runs/x/calibrations/y/bank.json")
+    assert paths.there(bank) == str(bank)
+    assert paths.here(str(bank)) == bank
+    assert paths.arguments([f"bank={bank}"]) == [f"bank={bank}"]
+    for foreign in ("runs/other", "/etc/passwd", "runs/x/../../y"):
+        assert paths.here(foreign) is None
+
+
+def test_other_paths_become_relative_on_a_node():
+    paths = Paths(Path("/data/runs/x"))
+    bank = Path("/data/runs/x/calibrations/y/bank.json")
+    assert paths.there(bank) == "out/calibrations/y/bank.json"
+    assert paths.here("out/calibrations/y/bank.json") == bank
+    assert paths.here("elsewhere/bank.json") is None
+    given = [f"bank={bank},model=/more/data/runs/x/m", '{"run_dir": "/data/runs/x/cells"}']
+    assert paths.arguments(given) == [
+        "bank=out/calibrations/y/bank.json,model=/more/data/runs/x/m", '{"run_dir": "out/cells"}',
+    ]  # fmt: skip
+    assert Paths(Path("../x")).there(Path("../x/cells")) == "out/cells"
+    with pytest.raises(SettingError, match=r"^out: /a b has characters"):
+        Paths(Path("/a b"))
+
+
+SCRIPT = """
+import os, pathlib, sys, time
+print("working in", os.getcwd(), flush=True)
+out = pathlib.Path(sys.argv[1])
+(out / "run.log").write_text("a log")
+(out / "journal.sqlite3").write_text("kept elsewhere")
+(out / "results_1.json").write_text(pathlib.Path("runs/bank.json").read_text() + os.environ["X"])
+if sys.argv[2] == "wait":
+    import signal
+    signal.signal(signal.SIGINT, lambda *_: sys.exit("wound down"))
+    (out / "ready").touch()
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def here(monkeypatch, tmp_path):
+    """A host on this machine, whose commands are the script."""
+    monkeypatch.setattr(local, "ATTS", (sys.executable, "-S", "-c", SCRIPT))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    made = host.Host()
+    yield made
+    made.close()
+    assert not list(tmp_path.glob("atts-ray-*"))
+
+
+def start(here, tmp_path, how):
+    (tmp_path / "bank.json").write_text("bank ")
+    here.prepare(1, ["runs/cell"])
+    packed = host.pack({"runs/bank.json": tmp_path / "bank.json"})
+    here.put(1, packed[:100], last=False)
+    here.put(1, packed[100:], last=True)
+    here.start(1, ["runs/cell", how], {"X": "and variable"})
+
+
+def ended(here):
+    logs = {}
+    while True:
+        look = here.look([1])[1]
+        for name, piece in look.logs.items():
+            logs[name] = logs.get(name, b"") + piece
+        if look.status is not None:
+            return look.status, logs
+        time.sleep(0.02)
+
+
+def test_a_host_runs_a_command_and_gives_back_what_it_left(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(host, "PIECE_BYTES", 1000)
+    start(here, tmp_path, "go")
+    status, logs = ended(here)
+    assert status == 0
+    assert logs["runs/cell/run.log"] == b"a log"
+    told = logs[host.OUTPUT].decode().splitlines()
+    assert told[0].startswith("$ ")
+    assert told[-1].startswith(f"working in {tmp_path}/atts-ray-{os.getpid()}-")
+    assert here.look([1])[1].logs == {}  # everything is told once
+    packed = b""
+    while piece := here.take(1, len(packed)):
+        packed += piece
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert set(archive.getnames()) == {"runs/cell/results_1.json", "runs/bank.json"}
+        assert archive.extractfile("runs/cell/results_1.json").read() == b"bank and variable"
+    here.forget(1)
+
+
+def test_a_host_winds_down_and_tidies_up(here, tmp_path):
+    start(here, tmp_path, "wait")
+    ready = next(tmp_path.glob("atts-ray-*")) / "1" / "runs" / "cell" / "ready"
+    while not ready.exists():
+        time.sleep(0.02)
+    here.wind_down(1)
+    status, logs = ended(here)
+    assert status == 1
+    assert logs[host.OUTPUT].endswith(b"wound down\n")
+    left, running = tmp_path / "atts-ray-999999999-x", tmp_path / f"atts-ray-{os.getpid()}-y"
+    for folder in (left, running):
+        folder.mkdir()
+    host._tidy_up()
+    assert running.exists()
+    assert not left.exists()
+    running.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("ray://h:10001", "ray: ray://h:10001: a client is no node"),
+        ("somewhere", "ray: 'somewhere' is no address; write local, auto or HOST:PORT"),
+        ("h:port", "ray: 'h:port' is no address"),
+    ],
+)
+def test_addresses_that_are_none(address, told):
+    with pytest.raises(SettingError) as caught:
+        cluster._check_address(address)
+    assert str(caught.value).startswith(told)
+
+
+def test_an_address_at_which_nobody_is():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+        with pytest.raises(SettingError, match=rf"^ray: nothing answers at {address} \("):
+            cluster._check_address(address)
+
+
+def test_what_ray_says_becomes_one_line():
+    mismatch = (
+        "Version mismatch: The cluster was started with:\n    Ray: 2.55.0\n    Python: 3.11.7\n"
+        "This process on node 10.0.0.1 was started with:\n    Ray: 2.60.0\n    Python: 3.11.7\n"
+    )
+    told = cluster._why_not("h:1", mismatch)
+    assert told.startswith("ray: h:1: Version mismatch: The cluster was started with: Ray: 2.55.0")
+    assert told.endswith("install the same Ray and Python on all nodes")
+    assert "\n" not in told
+    assert cluster._why_not("auto", "nobody").startswith("ray: no cluster runs on this machine")
+    assert cluster._why_not("h:1", "a\nb") == "ray: h:1: a"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed here")
+def test_without_ray_its_extra_is_named():
+    with pytest.raises(MissingExtraError, match=r"pip install 'atts-harness\[ray\]'"):
+        cluster.join("local")
