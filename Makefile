@@ -34,6 +34,7 @@ bench: $(STAMP)     ## what is timed: client cost, schedules, grading, conformal
 docs: $(STAMP)      ## regenerate what the documentation quotes: tables, the picture of the architecture
 	$(BIN)/python -m benchmarks --docs
 	$(BIN)/python scripts/architecture.py
+	$(BIN)/python scripts/compatibility.py
 
 train-tiny: $(STAMP)  ## train the embedded pair from nothing
 	$(BIN)/python -m training.tiny.train

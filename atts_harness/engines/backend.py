@@ -25,6 +25,7 @@ from atts_harness.engines.metrics import names_of_engines, parse_figures
 from atts_harness.engines.options import EngineOptions, request_headers
 from atts_harness.engines.served import SAMPLE_TEXT, Served, identity_of, output_ids
 from atts_harness.engines.servers import Launch, Server, start
+from atts_harness.engines.versions import Versions
 from atts_harness.errors import (
     AttsError,
     BackendError,
@@ -67,7 +68,10 @@ class EngineBackend:
 
     Attributes:
         identity: who answered when it was opened.
+        versions: of the engine that were tested; None: it may be any engine.
     """
+
+    versions: Versions | None = None
 
     def __init__(
         self,

@@ -256,7 +256,7 @@ def check_managed(
     variable: str,
     extra: str,
     for_devices: Sequence[str] = (),
-) -> None:
+) -> str | None:
     """What can be known before anything is started: URL, or package, model and devices.
 
     Args:
@@ -266,6 +266,9 @@ def check_managed(
         extra: what brings it.
         for_devices: options that do nothing on the processor.
 
+    Returns:
+        The version of the engine that would be started; None where a server runs already.
+
     Raises:
         SettingError: one line that names the setting.
     """
@@ -273,7 +276,7 @@ def check_managed(
     if options.url is not None:
         base_address(options.url, f"{spec.role}_url")
         _refuse_for_started(spec)
-        return
+        return None
     if spec.model is None:
         raise SettingError(f"{spec.role}: give a model to serve, or {spec.role}_url=URL")
     folder = Path(spec.model)
@@ -281,10 +284,11 @@ def check_managed(
         raise SettingError(f"{spec.role}: there is no model folder {spec.model!r}")
     if folder.is_dir() and not (folder / "config.json").exists() and not any(folder.glob("*.gguf")):
         raise SettingError(f"{spec.role}: {spec.model!r} holds no model (no config.json)")
-    package_version(engine_python(options, variable), package, extra)
+    version = package_version(engine_python(options, variable), package, extra)
     if not devices_of(spec):
         _refuse_for_devices(spec, for_devices)
     check_flags(spec.role, flags(options.server_args))
+    return version
 
 
 def start_settings(options: type[BackendOptions]) -> frozenset[str]:

@@ -34,7 +34,7 @@ from atts_harness.engines.served import (
 )
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
-from atts_sglang.options import SGLangOptions
+from atts_sglang.options import VERSIONS, SGLangOptions
 from atts_sglang.wire import (
     Reply,
     generate_payload,
@@ -95,6 +95,8 @@ class Tokens(msgspec.Struct):
 
 class SGLangBackend(EngineBackend):
     """One model behind an SGLang server."""
+
+    versions = VERSIONS
 
     def __init__(
         self,
@@ -232,6 +234,7 @@ async def connect(
     """
     try:
         model, info = await _identify(http)
+        VERSIONS.check(info.version, f"{spec.role}_url")
         window = await _window(spec, http, info)
     except BackendError as error:
         raise unreachable(spec, http, error) from error

@@ -7,9 +7,22 @@ from typing import Annotated
 import msgspec
 
 from atts_harness.engines.managed import ManagedOptions
+from atts_harness.engines.versions import Versions
 
 PYTHON_VARIABLE = "ATTS_SGLANG_PYTHON"
 """Environment variable that names the Python of the environment which holds the engine."""
+
+
+VERSIONS = Versions(
+    "SGLang",
+    ">=0.5.23,<0.5.24",
+    # sgl-project/sglang#6055; 0.4.3.post4 is what the published code of ATTS pins.
+    {
+        "<0.4.7": "a request of temperature 0 turns all samples that run beside it greedy (the "
+        "published code pins 0.4.3.post4, which does); serve the model with a later one"
+    },
+)
+"""What `make test-sglang` runs on; `docs/compatibility.json` is its record."""
 
 
 class SGLangOptions(ManagedOptions, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from atts_harness.backend import Backend, BackendKind, BackendSpec, ServerKind
 from atts_harness.hookspecs import hookimpl
-from atts_sglang.options import PYTHON_VARIABLE, SGLangOptions
+from atts_sglang.options import PYTHON_VARIABLE, VERSIONS, SGLangOptions
 
 # What SGLang 0.5.23 calls its figures.
 METRICS = {
@@ -31,7 +31,8 @@ def _check(spec: BackendSpec[SGLangOptions]) -> None:
     from atts_harness.engines.managed import check_managed
     from atts_harness.engines.memory import share_of
 
-    check_managed(spec, "sglang", PYTHON_VARIABLE, "sglang", ("tp_size",))
+    version = check_managed(spec, "sglang", PYTHON_VARIABLE, "sglang", ("tp_size",))
+    VERSIONS.check(version, spec.role)
     if spec.options.url is None:
         share_of(spec)  # what cannot fit is refused before anything is started
 

@@ -36,7 +36,7 @@ from atts_harness.engines.served import (
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_vllm import wire
-from atts_vllm.options import VLLMOptions
+from atts_vllm.options import VERSIONS, VLLMOptions
 
 # By which way scores come, as `server.score_route` says it.
 WHOLE = "/v1/completions prompt_logprobs"
@@ -90,6 +90,8 @@ class Tokens(msgspec.Struct):
 
 class VLLMBackend(EngineBackend):
     """One model behind a vLLM server."""
+
+    versions = VERSIONS
 
     def __init__(
         self,
@@ -313,6 +315,7 @@ async def connect(
         served = await ask()
     except BackendError as error:
         raise unreachable(spec, http, error) from error
+    VERSIONS.check(served.version, f"{spec.role}_url")
     if served.window is None:
         raise SettingError(
             f"{spec.role}_url: {http.url} does not say its context window, so it is no vLLM "

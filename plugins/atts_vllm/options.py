@@ -7,9 +7,14 @@ from typing import Annotated
 import msgspec
 
 from atts_harness.engines.managed import ManagedOptions
+from atts_harness.engines.versions import Versions
 
 PYTHON_VARIABLE = "ATTS_VLLM_PYTHON"
 """Environment variable that names the Python of the environment which holds the engine."""
+
+
+VERSIONS = Versions("vLLM", ">=0.32,<0.33")
+"""What `make test-vllm` runs on; `docs/compatibility.json` is its record."""
 
 
 class VLLMOptions(ManagedOptions, frozen=True, kw_only=True):

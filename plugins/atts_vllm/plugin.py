@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from atts_harness.backend import Backend, BackendKind, BackendSpec, ServerKind
 from atts_harness.hookspecs import hookimpl
-from atts_vllm.options import PYTHON_VARIABLE, VLLMOptions
+from atts_vllm.options import PYTHON_VARIABLE, VERSIONS, VLLMOptions
 
 # What vLLM 0.32 calls its figures.
 METRICS = {
@@ -32,7 +32,8 @@ def _check(spec: BackendSpec[VLLMOptions]) -> None:
     from atts_harness.engines.managed import check_managed
     from atts_harness.engines.memory import share_of
 
-    check_managed(spec, "vllm", PYTHON_VARIABLE, "vllm", ("tensor_parallel_size",))
+    version = check_managed(spec, "vllm", PYTHON_VARIABLE, "vllm", ("tensor_parallel_size",))
+    VERSIONS.check(version, spec.role)
     if spec.options.url is None:
         share_of(spec)  # what cannot fit is refused before anything is started
 

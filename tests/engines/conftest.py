@@ -4,6 +4,8 @@
 """
 
 import asyncio
+import importlib.util
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -107,6 +109,23 @@ def pytest_sessionfinish(session, exitstatus):
     selected = named != [HERE] or asked.keyword or asked.markexpr or asked.deselect
     if _outcomes != {"passed": wanted} and not (selected and set(_outcomes) == {"passed"}):
         print(f"\n{ENGINE}: {_outcomes}, but cases.toml says {wanted} passed and nothing else")
+        session.exitstatus = 1
+    elif not selected:
+        _check_record(session, wanted)
+
+
+def _check_record(session, cases):
+    """The table of versions in the documentation is what the suites ran on."""
+    script = HERE.parents[1] / "scripts" / "compatibility.py"
+    found = importlib.util.spec_from_file_location("compatibility", script)
+    compatibility = importlib.util.module_from_spec(found)
+    found.loader.exec_module(compatibility)
+    told = compatibility.facts(ENGINE, os.environ[f"ATTS_{ENGINE.upper()}_PYTHON"], cases)
+    recorded = json.loads(compatibility.RECORD.read_text()).get(ENGINE)
+    if os.environ.get("ATTS_RECORD"):
+        compatibility.write(ENGINE, told)
+    elif recorded != told:
+        print(f"\n{ENGINE}: ran on {told}, docs/compatibility.json has {recorded}; ATTS_RECORD=1")
         session.exitstatus = 1
 
 

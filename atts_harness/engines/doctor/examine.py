@@ -50,7 +50,7 @@ async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
         model: name to ask the chat route for.
     """
     told = backend.identity
-    yield Finding("ok", "engine", f"{told.engine} {told.version or ''}".strip())
+    yield _engine(backend)
     yield Finding("ok", "model", f"{told.model}, dtype {told.dtype or 'not told'}")
     yield Finding("ok", "tokenizer", f"the server splits text as the local one ({told.tokenizer})")
     yield _context(backend)
@@ -60,6 +60,17 @@ async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
                 yield finding
         except AttsError as error:
             yield Finding("error", check.__name__.strip("_"), str(error))
+
+
+def _engine(backend: EngineBackend) -> Finding:
+    told = backend.identity
+    text = f"{told.engine} {told.version or ''}".strip()
+    words = None if backend.versions is None else backend.versions.untested(told.version)
+    if words is None:
+        return Finding("ok", "engine", text)
+    return Finding(
+        "warning", "engine", f"{text}: {words}", "see below whether it does what is needed"
+    )
 
 
 def _context(backend: EngineBackend) -> Finding:

@@ -1,0 +1,77 @@
+"""Whether the version of an engine is one that this project was tested with."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from atts_harness import neutral
+from atts_harness.errors import SettingError
+
+logger = neutral.logger("atts_harness.engines")
+
+# What a build calls itself that does not know its version.
+NO_VERSION = (0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Which versions of an engine are known to work, and which are known not to.
+
+    Attributes:
+        engine: its name, as people write it.
+        tested: what the suites ran on real servers, as in a requirement: `>=0.32,<0.33`.
+        refused: versions that cannot be used, likewise, with the reason.
+    """
+
+    engine: str
+    tested: str
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    def unusable(self, version: str | None) -> str | None:
+        """Why a version cannot be used; None if it can, or is not told."""
+        told = _parsed(version)
+        for wanted, reason in self.refused.items():
+            if told is not None and SpecifierSet(wanted).contains(told, prereleases=True):
+                return f"{self.engine} {version} is not supported: {reason}"
+        return None
+
+    def untested(self, version: str | None) -> str | None:
+        """What to say of a version that was not tested; None if it was, or is not told."""
+        told = _parsed(version)
+        if told is None or SpecifierSet(self.tested).contains(told, prereleases=True):
+            return None
+        return f"{self.engine} {version} was not tested; {self.tested} was"
+
+    def check(self, version: str | None, name: str) -> None:
+        """Refuse what cannot be used, and warn of what was not tested, once.
+
+        Args:
+            version: of the engine; None: it does not tell.
+            name: the setting by which the engine was named.
+
+        Raises:
+            SettingError: it cannot be used.
+        """
+        if (reason := self.unusable(version)) is not None:
+            raise SettingError(f"{name}: {reason}")
+        if (words := self.untested(version)) is not None:
+            _warn(words)
+
+
+@functools.cache
+def _warn(words: str) -> None:
+    logger.warning("%s; `atts doctor` sees whether it does what is needed", words)
+
+
+def _parsed(version: str | None) -> Version | None:
+    """A version without its build's label (`0.32.0+cpu`); None if it says nothing."""
+    try:
+        told = Version((version or "").partition("+")[0])
+    except InvalidVersion:
+        return None
+    return None if told.release == NO_VERSION else told
