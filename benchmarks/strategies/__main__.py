@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,15 +18,15 @@ import atts_tasks
 import yaml  # type: ignore[import-untyped]
 from atts_tasks.chain.problems import ChainProblem, make_problems
 
-from atts_harness import plugins
-from atts_harness.grading.extraction import boxed, has_answer
+from atts_harness.grading.extraction import has_answer
 from atts_harness.records import SampleId, SampleRecord
 from atts_harness.running.harness import Harness
-from atts_harness.settings import parse_settings
+from atts_harness.settings import kind_of, parse_settings
 from atts_harness.strategy import Group, Problem, Sample, Strategy
 from atts_harness.transcript import Message, Prompt
-from benchmarks.strategies.page import Measured, page
-from benchmarks.strategies.rows import in_order
+from benchmarks.strategies.measured import Measured
+from benchmarks.strategies.page import page
+from benchmarks.strategies.rows import MOST, in_order
 
 TASK = "atts_chain"
 PAGE = Path(__file__).parents[2] / "docs" / "benchmark-strategies.md"
@@ -42,9 +43,17 @@ def main() -> None:
         "--model_args", default="", help="other models or engines, as lm_eval takes them: K=V,K=V"
     )
     parser.add_argument("--only", help="rows whose title contains this, and those they refer to")
+    parser.add_argument("--runs", type=Path, help="run directories of the rows, to go on from")
     parser.add_argument("--out", type=Path, default=PAGE)
     args = parser.parse_args()
     problems = make_problems(args.level, "test", args.problems)
+    intro = (
+        f"By `make bench-strategies`: {args.problems} problems x {args.repeats} samples of "
+        f"`{TASK}` ({args.level}) on the embedded pair, {generation()['max_gen_toks']} kept tokens "
+        f"a sample at most, {args.live} samples in progress at a time (all under a vote, of "
+        f"which a problem draws {MOST} at most, of the target alone 4), on "
+        f"{platform.machine()} with the in-process backend. Intervals are clustered by question."
+    )
     measured: dict[str, Measured] = {}
     for row in in_order():
         if args.only and args.only not in row.title:
@@ -56,21 +65,17 @@ def main() -> None:
             options["rate"] = measured[row.rate_of].takeover.drawn_rate
         began = time.monotonic()
         common = {"live_samples": args.live, **dict(_pairs(args.model_args))}
-        records = run(row.strategy, {**common, **options}, problems, args.repeats)
-        right = [boxed(r.text) == str(problems[r.id.doc].answer) for r in records]
-        measured[row.title] = Measured(records, right)
+        if args.runs:
+            common["run_dir"] = str(args.runs / re.sub(r"\W+", "-", row.title))
+        records = run(row.strategy, {**common, **options}, problems, row.repeats or args.repeats)
+        golds = [str(problem.answer) for problem in problems]
+        measured[row.title] = Measured(records, golds)
+        args.out.write_text(page(measured, intro))  # of what there is, should it be stopped
         print(
             f"{row.title}: {measured[row.title].accuracy.value:.3f} in "
             f"{time.monotonic() - began:.0f} s",
             flush=True,
         )
-    intro = (
-        f"By `make bench-strategies`: {args.problems} problems x {args.repeats} samples of "
-        f"`{TASK}` ({args.level}) on the embedded pair, {generation()['max_gen_toks']} kept tokens "
-        f"a sample at most, {args.live} samples in progress at a time, on "
-        f"{platform.machine()} with the in-process backend. Intervals are clustered by question."
-    )
-    args.out.write_text(page(measured, intro))
     print(args.out)
 
 
@@ -93,7 +98,7 @@ def run(
     strategy: str, given: dict[str, Any], problems: list[ChainProblem], repeats: int
 ) -> list[SampleRecord]:
     """All samples of one row; a role that the strategy does not use is left out."""
-    roles = plugins.strategy(strategy).roles
+    roles = kind_of(strategy, given).roles
     used = {k: v for k, v in given.items() if k not in ("draft", "target") or k in roles}
     settings = parse_settings({"strategy": strategy, **used})
     task = generation()
@@ -124,6 +129,7 @@ def group(
         max_tokens=max_tokens,
         prompt_hash=problem.prompt,
         sampling=sampling,
+        kind="maths",
     )
     samples = tuple(Sample(SampleId(TASK, doc, n), asked) for n in range(repeats))
     return Group(asked, samples, strategy)

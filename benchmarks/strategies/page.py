@@ -2,69 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
-from statistics import quantiles
+from pathlib import Path
 
-from atts_harness.analysis.statistics import Estimate, clustered_mean, paired_difference
-from atts_harness.ledger.statistics import TakeoverCount
-from atts_harness.records import CallTotals, SampleRecord
-from atts_harness.results.statistics import TakeoverStatistics
-from benchmarks.strategies.rows import ROWS, Row
+from atts_harness.analysis.statistics import Estimate
+from atts_harness.records import CallTotals
+from benchmarks.strategies.measured import Measured, consistency_at
+from benchmarks.strategies.rows import ROWS, TARGET_VOTES, Row
 
-
-class Measured:
-    """A row's samples and figures."""
-
-    def __init__(self, records: list[SampleRecord], right: list[bool]) -> None:
-        self.records = records
-        self.right = [float(r) for r in right]
-        self.questions = [record.id.doc for record in records]
-        self.calls: dict[str, CallTotals] = {}
-        for record in records:
-            for name, totals in record.calls.items():
-                self.calls.setdefault(name, CallTotals()).merge(totals)
-
-    @property
-    def accuracy(self) -> Estimate:
-        """pass@1, clustered by question."""
-        return clustered_mean(self.right, self.questions, bounds=(0.0, 1.0))
-
-    def minus(self, other: Measured) -> Estimate:
-        """Difference of accuracies, paired by question."""
-        return paired_difference(self.right, self.questions, other.right, other.questions)
-
-    def tokens(self, role: str, what: str) -> float:
-        """Tokens of a role a sample: `computed_tokens` or `completion_tokens`."""
-        own = [totals for name, totals in self.calls.items() if name.startswith(f"{role}/")]
-        return float(sum(getattr(totals, what) for totals in own)) / len(self.records)
-
-    @property
-    def branches(self) -> Counter[str]:
-        """Speculative thinking: how often each branch was taken."""
-        return sum((Counter(r.notes.get("branches", {})) for r in self.records), Counter())
-
-    @property
-    def judged(self) -> list[bool]:
-        """SpecReason: for each judged step, whether it was kept."""
-        return [step["kept"] for r in self.records for step in r.notes.get("judged", ())]
-
-    @property
-    def takeover(self) -> TakeoverStatistics:
-        """How often the target took over."""
-        count = TakeoverCount()
-        for record in self.records:
-            for decision in record.decisions:
-                count.add(decision)
-        return count.statistics()
-
-    def seconds(self, percentile: int) -> float:
-        """Percentile of the seconds from a sample's admission to its end."""
-        return quantiles((r.ended - r.started for r in self.records), n=100)[percentile - 1]
-
-    def share(self, name: str) -> float:
-        """Share of samples with a truthy field."""
-        return sum(bool(getattr(record, name)) for record in self.records) / len(self.records)
+ROOT = Path(__file__).parents[2]
+METHODS = {
+    "ATTS": ("atts_harness/atts.py", "atts_harness/turns.py"),
+    "SpecReason": ("baselines/atts_specreason/specreason.py",),
+    "speculative thinking": (
+        "baselines/atts_speculative_thinking/strategy.py",
+        "baselines/atts_speculative_thinking/options.py",
+        "baselines/atts_speculative_thinking/rules.py",
+    ),
+    "GlimpRouter": ("baselines/atts_glimprouter/glimprouter.py",),
+    "what votes share": ("baselines/atts_votes/vote.py", "baselines/atts_votes/counting.py"),
+    "self-consistency": ("baselines/atts_votes/self_consistency.py",),
+    "adaptive-consistency": ("baselines/atts_votes/adaptive_consistency.py",),
+    "ESC": ("baselines/atts_votes/esc.py",),
+    "DeepConf": ("baselines/atts_votes/deepconf.py", "baselines/atts_votes/confidence.py"),
+}
+"""The files of each method, options included; its calibration or its plugin's hooks are not."""
 
 
 def page(measured: Mapping[str, Measured], intro: str) -> str:
@@ -76,19 +38,23 @@ def page(measured: Mapping[str, Measured], intro: str) -> str:
         _accuracy(rows, measured),
         "*computed* tokens are those the model ran a forward pass for: context that no cache held, "
         "scored and written ones; *written* are generated, kept or not. Seconds are of one sample, "
-        "from its admission to its end.",
+        "from its admission to its end. Where samples vote, accuracy, tokens and seconds are of a "
+        "problem, with all samples that were drawn for it (*drawn*, those given up included), and "
+        "*pass@1* is of the drawn ones.",
         "## Against takeover at random\n\n" + _verdicts(rows, measured),
-        "## Calls a sample\n\n" + _calls(rows, measured),
+        "## Against self-consistency at the same tokens\n\n" + _matched(rows, measured),
+        "## Calls an answer\n\n" + _calls(rows, measured),
         "## What the judging strategies decided\n\n" + _judgements(rows, measured),
+        "## Lines of each method\n\n" + _lines(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
 def _accuracy(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     lines = [
-        "| strategy | pass@1 [95 %] | takeover rate | target tokens computed | written "
-        "| draft tokens computed | written | truncated | s p50 | s p95 |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| strategy | accuracy [95 %] | pass@1 | drawn | takeover rate | target tokens computed "
+        "| written | draft tokens computed | written | truncated | s p50 | s p95 |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in rows:
         m = measured[row.title]
@@ -96,6 +62,8 @@ def _accuracy(rows: list[Row], measured: Mapping[str, Measured]) -> str:
         cells = [
             row.title,
             f"{m.accuracy.value:.3f} {_interval(m.accuracy)}",
+            f"{m.pass_1:.3f}" if m.votes else "",
+            _drawn(m) if m.votes else "",
             "" if rate is None else f"{rate:.3f}",
             *(
                 f"{m.tokens(role, what):.0f}"
@@ -113,7 +81,7 @@ def _accuracy(rows: list[Row], measured: Mapping[str, Measured]) -> str:
 def _verdicts(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     lines = [
         "Paired by question: the same problems, repeats and seeds. The coin takes over as often as "
-        "ATTS really did.",
+        "the row that it is held against really did.",
         "",
     ]
     for row in rows:
@@ -127,14 +95,78 @@ def _verdicts(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     return "\n".join(lines)
 
 
+def _matched(rows: list[Row], measured: Mapping[str, Measured]) -> str:
+    """Every row against self-consistency at what it costs."""
+    lines = [
+        "A vote is held against self-consistency over the same inner strategy at the same tokens "
+        "of both models; what does not vote against self-consistency of the target alone at the "
+        "same target tokens, and where these are fewer than one sample of the target takes, "
+        "against a lot between one such sample and the draft alone. Between k and k + 1 samples a "
+        "lot decides, too, so the tokens are equal on average. All tokens are computed ones.",
+        "",
+    ]
+    for row in rows:
+        found = _at_the_same_tokens(row, measured)
+        if found is None:
+            continue
+        difference, tokens, reference = found
+        lines.append(
+            f"- **{row.title}** minus {reference} at {tokens:.0f} tokens: {difference.value:+.3f} "
+            f"{_interval(difference)}: {_verdict(row.title, difference, 'that')}"
+        )
+    return "\n".join(lines)
+
+
+def _at_the_same_tokens(
+    row: Row, measured: Mapping[str, Measured]
+) -> tuple[Estimate, float, str] | None:
+    m = measured[row.title]
+    by, below = row.voted_by, None
+    tokens = sum(m.tokens(role, "computed_tokens") for role in ("draft", "target"))
+    if by is None:
+        by, below = TARGET_VOTES, measured.get("draft only")
+        tokens = m.tokens("target", "computed_tokens")
+        if not tokens or below is None or row.title.startswith("target only"):
+            return None
+    if by not in measured or by == row.title:
+        return None
+    at = consistency_at(measured[by], tokens, below)
+    return None if at is None else (m.minus(at), tokens, by if below is None else "the target")
+
+
+def _drawn(m: Measured) -> str:
+    stopped = sum(record.finish == "stopped" for record in m.records)
+    words = f"{len(m.drawn) / m.answers:.2f}"
+    return f"{words} ({stopped / m.answers:.2f} stopped)" if stopped else words
+
+
+def _lines() -> str:
+    """Lines of the files as they stand, comments and docstrings included."""
+    lines = [
+        "Of its files as they stand, docstrings and options included; the hooks of a plugin are in "
+        "files of their own, or counted where they stand in the same one.",
+        "",
+        "| method | lines | files |",
+        "|---|--:|---|",
+    ]
+    for method, files in METHODS.items():
+        count = sum(len((ROOT / file).read_text().splitlines()) for file in files)
+        lines.append(f"| {method} | {count} | {', '.join(f'`{file}`' for file in files)} |")
+    return "\n".join(lines)
+
+
 def _words(title: str, difference: Estimate) -> str:
+    return _verdict(title, difference, "takeover at random")
+
+
+def _verdict(title: str, difference: Estimate, other: str) -> str:
     if difference.low is None or difference.high is None:
         return "one problem only, no interval."
     if difference.low > 0:
-        return f"{title} beats takeover at random."
+        return f"{title} beats {other}."
     if difference.high < 0:
-        return f"{title} is worse than takeover at random."
-    return f"{title} does not beat takeover at random, as far as this n can tell."
+        return f"{title} is worse than {other}."
+    return f"{title} does not beat {other}, as far as this n can tell."
 
 
 def _calls(rows: list[Row], measured: Mapping[str, Measured]) -> str:
@@ -142,7 +174,7 @@ def _calls(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     lines = [f"| strategy | {' | '.join(kinds)} |", "|---|" + "--:|" * len(kinds)]
     for row in rows:
         m = measured[row.title]
-        counts = [m.calls.get(kind, CallTotals()).calls / len(m.records) for kind in kinds]
+        counts = [m.calls.get(kind, CallTotals()).calls / m.answers for kind in kinds]
         cells = ["" if count == 0 else f"{count:.2f}" for count in counts]
         lines.append(f"| {row.title} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -19,6 +19,9 @@ class Row:
         rate_of: title of another row. This row's coin takes over as often as that row's target
             really did, failed scores included.
         against: title of the row that the accuracy is compared with, sample by sample.
+        repeats: samples a problem; None: as many as asked for.
+        voted_by: title of the row that votes over the same inner strategy by self-consistency: this
+            row is held against it at the same tokens.
     """
 
     title: str
@@ -26,11 +29,38 @@ class Row:
     options: dict[str, Any] = field(default_factory=dict)
     rate_of: str | None = None
     against: str | None = None
+    repeats: int | None = None
+    voted_by: str | None = None
 
 
 REPLACE, CONTINUE = {"on_reject": "replace"}, {"on_reject": "continue"}
 MAY_END = {"think_close": "keep", "on_eos": "end", "finish_on": "answer"}
 BY_STEPS = {"chunk_tokens": 96}
+MOST = 8
+"""Samples of a problem that a vote may draw."""
+TARGET_VOTES = "self-consistency, target only"
+ONLINE = {"warmup": 4, "group_tokens": 16}
+OFFLINE = {"mode": "offline", "group_tokens": 16}
+
+
+def votes(name: str, inner: str, options: dict[str, Any], **more: Any) -> tuple[Row, ...]:
+    """Every vote over one inner strategy."""
+    over = {"inner": inner, "live_samples": 0, **options}  # a group waits as one
+    by = f"self-consistency, {name}"
+    kinds: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("adaptive-consistency", "adaptive-consistency", {}),
+        ("ESC, windows of 4", "esc", {"window": 4}),
+        ("DeepConf online, keep 90", "deepconf", ONLINE),
+        ("DeepConf offline, keep 50", "deepconf", OFFLINE | {"keep": 50}),
+    )
+    return (
+        Row(by, "self-consistency", over, repeats=MOST, **more),
+        *(
+            Row(f"{title}, {name}", strategy, over | own, repeats=MOST, voted_by=by)
+            for title, strategy, own in kinds
+        ),
+    )
+
 
 ROWS = (
     Row("draft only", "draft-only"),
@@ -59,9 +89,55 @@ ROWS = (
         "speculative-thinking",
         {"begin": True, "begin_token_num": 16, "recap_after_negative_num": 1},
     ),
+    Row("GlimpRouter, .9", "glimprouter", against="random takeover as GlimpRouter, .9"),
+    Row(
+        "random takeover as GlimpRouter, .9",
+        "random-takeover",
+        REPLACE,
+        rate_of="GlimpRouter, .9",
+    ),
+    Row(
+        "GlimpRouter, .3",
+        "glimprouter",
+        {"threshold": 0.3},
+        against="random takeover as GlimpRouter, .3",
+    ),
+    Row(
+        "random takeover as GlimpRouter, .3",
+        "random-takeover",
+        REPLACE,
+        rate_of="GlimpRouter, .3",
+    ),
+    Row(TARGET_VOTES, "self-consistency", {"inner": "target-only"}, repeats=4),
+    Row(
+        "adaptive-consistency, target only",
+        "adaptive-consistency",
+        {"inner": "target-only"},
+        repeats=4,
+        voted_by=TARGET_VOTES,
+    ),
+    *votes("draft only", "draft-only", {}),
+    *votes(
+        "ATTS, replace",
+        "atts",
+        {"rate": RATE} | REPLACE,
+        against="self-consistency, random takeover",
+    ),
+    Row(
+        "self-consistency, random takeover",
+        "self-consistency",
+        {"inner": "random-takeover"} | REPLACE,
+        rate_of="self-consistency, ATTS, replace",
+        repeats=MOST,
+    ),
 )
 
 
 def in_order() -> list[Row]:
-    """Rows whose rate is another's come after it."""
-    return sorted(ROWS, key=lambda row: row.rate_of is not None)
+    """Rows whose rate is another's come right after it."""
+    return [
+        one
+        for row in ROWS
+        if row.rate_of is None
+        for one in (row, *(other for other in ROWS if other.rate_of == row.title))
+    ]

@@ -40,13 +40,14 @@ CALLS = {
     "self": {"target/draft", "target/score"},
     "specreason": {"draft/draft", "target/judge"},
     "speculative-thinking": {"draft/draft", "draft/probe"},
+    "glimprouter": {"draft/probe", "draft/draft", "target/takeover"},
     "self-consistency": {"target/takeover"},
     "adaptive-consistency": {"target/takeover"},
     "esc": {"target/takeover"},
     "deepconf": {"target/takeover"},
 }
 FEW = {"esc": {"window": 2}, "deepconf": {"warmup": 1, "group_tokens": 16}}
-MAY_CALL = {"target/takeover", "target/probe"}
+MAY_CALL = {"target/takeover", "target/probe", "target/answer"}
 
 
 @pytest.fixture(autouse=True)

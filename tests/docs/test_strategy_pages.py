@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from atts_controls import plugin as controls
+from atts_glimprouter import glimprouter
 from atts_specreason import specreason
 from atts_speculative_thinking import plugin as speculative_thinking
 from atts_speculative_thinking.rules import Rules
@@ -17,7 +18,7 @@ from atts_harness.hookspecs import Preset
 from atts_harness.settings import RunOptions
 
 PAGES = Path(__file__).parents[2] / "docs" / "strategies"
-PLUGINS = (atts, controls, specreason, speculative_thinking, votes)
+PLUGINS = (atts, controls, specreason, speculative_thinking, votes, glimprouter)
 STRATEGIES = {s.name: s for plugin in PLUGINS for s in plugin.atts_strategies()}
 ROW = re.compile(r"^\| `(\w+)` \| `(.*?)` \|", re.MULTILINE)
 
@@ -58,7 +59,8 @@ def test_presets_set_what_exists():
                for p in plugin.atts_presets()]  # fmt: skip
     assert {preset.name for preset in presets} == {
         "paper", "specreason-paper", "speculative-thinking-paper", "adaptive-consistency-paper",
-        "esc-paper", "deepconf-paper", "deepconf-low-paper", "deepconf-offline-paper",
+        "esc-paper", "glimprouter-paper", "deepconf-paper", "deepconf-low-paper",
+        "deepconf-offline-paper",
     }  # fmt: skip
     for preset in presets:
         assert isinstance(preset, Preset)

@@ -1,0 +1,184 @@
+"""GlimpRouter (Findings of ACL 2026).
+
+Step by step, while the models think:
+
+    1. the draft makes one token; H is the entropy of its likeliest candidates; the token goes;
+    2. at `threshold` or above the target writes the step, else the draft does, up to a blank line;
+    3. `</think>`, two equal steps or a spent budget end the thinking;
+    4. the target writes the answer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, ClassVar
+
+import msgspec
+
+from atts_harness.errors import SampleFailedError
+from atts_harness.hookspecs import Preset, hookimpl
+from atts_harness.records import Finish
+from atts_harness.strategy import (
+    Context,
+    Outcome,
+    RunInfo,
+    Sample,
+    Settled,
+    Strategy,
+    StrategyOptions,
+    Verdict,
+)
+from atts_harness.transcript import Piece, Segment, Transcript, inserted
+
+THINK_CLOSE = "</think>"
+CANDIDATES = 20
+ANSWER_SHARE = 5
+"""One part in so many of the budget is kept for the answer at most, as 2048 of 10240 published."""
+
+
+def _is(description: str, **bounds: Any) -> msgspec.Meta:
+    return msgspec.Meta(description=description, **bounds)
+
+
+class GlimpRouterOptions(StrategyOptions, frozen=True, kw_only=True):
+    """Where steps go and how they are cut; the defaults are the run script's."""
+
+    threshold: Annotated[
+        float, _is("entropy in nats from which on the target writes the step", ge=0)
+    ] = 0.9
+    first_n_steps_target: Annotated[
+        int, _is("steps that the target writes without a probe", ge=0)
+    ] = 0
+    step_tokens: Annotated[int, _is("most tokens of a step", ge=1)] = 512
+    step_stop: Annotated[str, _is("text that ends a step (kept)", min_length=1)] = "\n\n"
+    answer_tokens: Annotated[
+        int, _is("most tokens of the answer; a fifth of the budget at most is kept for it", ge=1)
+    ] = 2048
+
+
+class GlimpRouter(Strategy):
+    """The draft's uncertainty about a step's first token decides who writes the step."""
+
+    name: ClassVar[str] = "glimprouter"
+    Options: ClassVar[type[StrategyOptions]] = GlimpRouterOptions
+    top_logprobs: ClassVar[int] = CANDIDATES
+    options: GlimpRouterOptions
+
+    def __init__(self, options: GlimpRouterOptions, run: RunInfo) -> None:
+        self.options = options
+
+    async def run(self, sample: Sample, ctx: Context) -> Outcome:
+        """Produce one sample."""
+        transcript = sample.transcript
+        entropies: list[float | None] = []
+        ctx.note("entropies", entropies)
+        budget = sample.problem.max_tokens
+        answer = min(self.options.answer_tokens, max(1, budget // ANSWER_SHARE))
+        steps: list[str] = []
+        while (room := ctx.room(transcript) - answer) > 0:
+            step = await self._step(transcript, ctx, len(steps), room, entropies)
+            steps.append(step.text.removesuffix(self.options.step_stop))
+            transcript += step
+            reason = ctx.ended(transcript)
+            if reason in ("answer", "until"):  # a turn that was closed goes on, as published
+                return ctx.finish(transcript, reason)
+            if THINK_CLOSE in step.text or (len(steps) > 2 and steps[-1] == steps[-2]):
+                break
+            if not step and step.ending == "length":
+                break  # the room left does not hold the next character
+            if not step.text.endswith(self.options.step_stop):
+                transcript += inserted(self.options.step_stop, turn=step.turn)
+        if THINK_CLOSE not in transcript.text:
+            transcript += closing(len(steps))
+        reply = await ctx.target.generate(
+            transcript,
+            kind="answer",
+            turn=len(steps),
+            max_tokens=ctx.room(transcript, self.options.answer_tokens),
+            stop=sample.problem.until,
+        )
+        transcript += reply.segment
+        closed: Finish = "eos" if reply.segment.ending == "eos" else "budget"
+        return ctx.finish(transcript, ctx.ended(transcript) or closed)
+
+    async def _step(
+        self,
+        transcript: Transcript,
+        ctx: Context,
+        n: int,
+        room: int,
+        entropies: list[float | None],
+    ) -> Segment:
+        """The step, by whoever is to write it."""
+        takeover = True
+        if n < self.options.first_n_steps_target:
+            entropies.append(None)
+        else:
+            h = await self._probe(transcript, ctx, n)
+            entropies.append(round(h, 4))
+            verdict = Verdict(takeover=h >= self.options.threshold)
+            takeover = ctx.decide(Settled(verdict), None, n).takeover
+        author, kind = (ctx.target, "takeover") if takeover else (ctx.draft, "draft")
+        reply = await author.generate(
+            transcript,
+            kind=kind,
+            turn=n,
+            max_tokens=min(room, self.options.step_tokens),
+            stop=(self.options.step_stop,),
+        )
+        return reply.segment
+
+    async def _probe(self, transcript: Transcript, ctx: Context, n: int) -> float:
+        reply = await ctx.draft.generate(
+            transcript,
+            kind="probe",
+            turn=n,
+            max_tokens=1,
+            temperature=0.0,
+            top_logprobs=CANDIDATES,
+        )
+        ctx.discard(reply.segment)
+        if not reply.candidates or not reply.candidates[0]:
+            raise SampleFailedError("the draft's server sent no candidates of a probe's token")
+        return entropy(reply.candidates[0])
+
+
+def entropy(logprobs: Sequence[float]) -> float:
+    """Entropy of candidates, renormalised over them, in nats."""
+    top = max(logprobs)
+    weights = [math.exp(logprob - top) for logprob in logprobs]
+    total = math.fsum(weights)
+    shares = [weight / total for weight in weights if weight > 0]
+    return -math.fsum(share * math.log(share) for share in shares)
+
+
+def closing(turn: int) -> Segment:
+    """The end of thinking, which no model wrote."""
+    pieces = (Piece("\n"), Piece(THINK_CLOSE, named=True), Piece("\n\n"))
+    return Segment(author="strategy", pieces=pieces, turn=turn, kind="insert")
+
+
+@hookimpl
+def atts_strategies() -> Iterable[type[Strategy]]:
+    """GlimpRouter."""
+    return [GlimpRouter]
+
+
+@hookimpl
+def atts_presets() -> Iterable[Preset]:
+    """The published sampling and budget; the strategy's own defaults are published already."""
+    return [
+        Preset(
+            name="glimprouter-paper",
+            summary="GlimpRouter as published: entropy .9, temperature 0.6, 8192 + 2048 tokens",
+            settings={
+                "strategy": "glimprouter",
+                "draft_temperature": 0.6,
+                "target_temperature": 0.6,
+                "top_p": 0.95,
+                "max_gen_toks": 10240,
+                "stop_at_answer": False,
+            },
+        )
+    ]
