@@ -92,6 +92,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         completion_tokens: generated.
         scored_tokens: log-probabilities asked for.
         time_to_first_token: seconds, where the engine or the stream tells.
+        proposed_tokens: by the engine's own speculative decoding; None if it does not say.
+        accepted_tokens: of these, the ones that became part of the text; likewise.
     """
 
     prompt_tokens: int
@@ -99,6 +101,8 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int = 0
     scored_tokens: int = 0
     time_to_first_token: float | None = None
+    proposed_tokens: int | None = None
+    accepted_tokens: int | None = None
 
     @property
     def computed_tokens(self) -> int:

@@ -236,6 +236,11 @@ def _check_usage(
         raise MalformedReplyError(
             f"usage: {prompt} prompt, {cached} cached and {written} completion tokens cannot be"
         )
+    proposed, accepted = usage.proposed_tokens or 0, usage.accepted_tokens or 0
+    if not 0 <= accepted <= proposed <= MOST_TOKENS:
+        raise MalformedReplyError(
+            f"usage: {accepted} accepted of {proposed} proposed tokens cannot be"
+        )
     if not 0 <= usage.scored_tokens <= length:
         raise MalformedReplyError(
             f"usage: {usage.scored_tokens} scored tokens in a context of {length}"

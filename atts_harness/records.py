@@ -228,6 +228,8 @@ class CallTotals(msgspec.Struct, kw_only=True):
     completion_tokens: int = 0
     scored_tokens: int = 0
     computed_tokens: int = 0
+    proposed_tokens: int = 0
+    accepted_tokens: int = 0
     queued_seconds: float = 0.0
     engine_seconds: float = 0.0
 
@@ -246,6 +248,8 @@ class CallTotals(msgspec.Struct, kw_only=True):
         self.completion_tokens += usage.completion_tokens
         self.scored_tokens += usage.scored_tokens
         self.computed_tokens += usage.computed_tokens
+        self.proposed_tokens += usage.proposed_tokens or 0
+        self.accepted_tokens += usage.accepted_tokens or 0
 
     def merge(self, other: CallTotals) -> None:
         """Add another sum to this one."""

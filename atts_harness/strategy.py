@@ -11,9 +11,8 @@ through the context, so limits, retries, journal, ledger and replay need no code
 
         async def run(self, sample, ctx):
             transcript = sample.transcript
-            reply = await ctx.target.generate(
-                transcript, kind="takeover", turn=0, max_tokens=ctx.room(transcript)
-            )
+            room = ctx.room(transcript)
+            reply = await ctx.target.generate(transcript, kind="takeover", turn=0, max_tokens=room)
             return ctx.finish(transcript + reply.segment)
 """
 
@@ -355,17 +354,11 @@ class Strategy(Protocol):
 
     @classmethod
     def made_for(cls, settings: Mapping[str, Any]) -> type[Strategy]:
-        """The class for flat settings, presets included: itself, or one over another strategy.
-
-        Raises SettingError where there is none.
-        """
+        """The class for flat settings, or one over another strategy (SettingError: none)."""
         return cls
 
     def check(self, problem: Problem, samples: int) -> None:
-        """Refuse a problem, or so many samples of it, before anything is generated.
-
-        Raises SettingError, which names the setting and the remedy.
-        """
+        """Refuse a problem, or so few samples, before anything is generated (SettingError)."""
         return None
 
     @property

@@ -49,6 +49,16 @@ class ManagedOptions(EngineOptions, frozen=True, kw_only=True):
         str | list[str] | dict[str, Any] | None,
         msgspec.Meta(description="any further flags of the engine, as on its command line"),
     ] = None
+    speculate: Annotated[
+        str | None,
+        msgspec.Meta(description="the engine's own speculative decoding, by the method's name"),
+    ] = None
+    speculate_model: Annotated[
+        str | None, msgspec.Meta(description="model that proposes tokens, where the method has one")
+    ] = None
+    speculate_tokens: Annotated[
+        int, msgspec.Meta(ge=1, description="tokens that are proposed at a time")
+    ] = 4
     engine_python: Annotated[
         str | None, msgspec.Meta(description="Python of the environment that holds the engine")
     ] = None
@@ -129,9 +139,14 @@ def _name_of(flag: str) -> str:
     return flag.partition("=")[0].removeprefix("--").replace("_", "-").lower()
 
 
-def given_flags(options: ManagedOptions) -> dict[str, str]:
-    """An engine's `server_args` by name, without dashes; a bare flag is an empty text."""
-    given = flags(options.server_args)
+def given_flags(options: ManagedOptions, further: Sequence[str] = ()) -> dict[str, str]:
+    """An engine's `server_args` by name, without dashes; a bare flag is an empty text.
+
+    Args:
+        options: of the engine.
+        further: flags that other options stand for.
+    """
+    given = [*flags(options.server_args), *further]
     found: dict[str, str] = {}
     for place, flag in enumerate(given):
         if not flag.startswith("-"):
@@ -144,12 +159,16 @@ def given_flags(options: ManagedOptions) -> dict[str, str]:
     return found
 
 
-def speculative(options: ManagedOptions) -> dict[str, str]:
-    """The flags of token-level speculative decoding among an engine's `server_args`, by name.
+def speculative(options: ManagedOptions, further: Sequence[str] = ()) -> dict[str, str]:
+    """The flags of token-level speculative decoding among those of an engine, by name.
 
     Empty for a server that somebody else started: vLLM's does not tell.
     """
-    return {name: value for name, value in given_flags(options).items() if "speculative" in name}
+    return {
+        name: value
+        for name, value in given_flags(options, further).items()
+        if "speculative" in name
+    }
 
 
 @functools.cache

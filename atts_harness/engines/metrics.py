@@ -1,7 +1,8 @@
 """An engine's own figures from its `/metrics`, under names that are the same for every engine.
 
 `running`, `waiting`: requests; `kv_usage`: share of the KV cache in use; `prompt_tokens`,
-`cached_tokens`, `generation_tokens`, `preemptions`: since the server's start. A figure that an
+`cached_tokens`, `generation_tokens`, `preemptions`, `proposed_tokens` and `accepted_tokens` (by its
+own speculative decoding): since the server's start. A figure that an
 engine does not have is left out, never 0. What an engine itself calls them is its plugin's to say
 (`ServerKind.metrics`).
 """

@@ -117,6 +117,9 @@ def _render_sglang(request: Request, reply: Reply, engine: MockEngine) -> dict[s
         "cached_tokens": usage.cached_tokens,
         "weight_version": "default",
     }
+    if usage.proposed_tokens is not None:
+        meta["spec_num_proposed_drafts"] = usage.proposed_tokens
+        meta["spec_num_correct_drafts"] = usage.accepted_tokens
     if isinstance(reply, ScoreReply):
         assert isinstance(request, ScoreRequest)
         scored = request.ids[request.start :]
@@ -218,6 +221,14 @@ def _render_vllm(request: Request, reply: Reply, engine: MockEngine) -> dict[str
             "total_tokens": usage.prompt_tokens + written,
             "prompt_tokens_details": {"cached_tokens": usage.cached_tokens or 0},
         },
+        "metrics": {
+            "speculative_decoding": {
+                "num_draft_tokens": usage.proposed_tokens,
+                "num_accepted_draft_tokens": usage.accepted_tokens,
+            }
+        }
+        if usage.proposed_tokens is not None
+        else None,
     }
 
 
@@ -265,6 +276,8 @@ VLLM = Dialect(
         "prompt_tokens": "vllm:prompt_tokens_total",
         "cached_tokens": "vllm:prefix_cache_hits_total",
         "generation_tokens": "vllm:generation_tokens_total",
+        "proposed_tokens": "vllm:spec_decode_num_draft_tokens_total",
+        "accepted_tokens": "vllm:spec_decode_num_accepted_tokens_total",
     },
 )
 DIALECTS: Mapping[str, Dialect] = {"sglang": SGLANG, "vllm": VLLM}

@@ -107,6 +107,8 @@ class MockEngine:
         max_length: context window in tokens.
         kv_tokens: capacity of the KV cache in tokens, for its reported use.
         cache: whether there is a prefix cache, in blocks of 64 tokens.
+        proposes: tokens that its own speculative decoding proposes for each that it writes; every
+            second one is accepted. 0: it has none.
         keep_log: whether `log` is kept.
         log: every try, in order of arrival.
         gone: True: nothing can reach it.
@@ -123,6 +125,7 @@ class MockEngine:
     max_length: int = 1 << 17
     kv_tokens: int = 1 << 20
     cache: bool = True
+    proposes: int = 0
     keep_log: bool = True
     log: list[Entry] = field(default_factory=list)
     gone: bool = False
@@ -169,6 +172,8 @@ class MockEngine:
             "prompt_tokens": self.tokens["prompt"],
             "cached_tokens": self.tokens["cached"],
             "generation_tokens": self.tokens["generation"],
+            "proposed_tokens": self.tokens["proposed"],
+            "accepted_tokens": self.tokens["accepted"],
         }
 
     def _draw(
@@ -190,8 +195,15 @@ class MockEngine:
         if request.top_logprobs:
             others = range(1, request.top_logprobs)
             tops = tuple({id_: -0.1, **{(id_ + n) % 256: -2.0 - n for n in others}} for id_ in ids)
+        proposed = self.proposes * len(ids)
+        self.tokens["proposed"] += proposed
+        self.tokens["accepted"] += proposed // 2
         usage = Usage(
-            prompt_tokens=len(request.ids), cached_tokens=cached, completion_tokens=len(ids)
+            prompt_tokens=len(request.ids),
+            cached_tokens=cached,
+            completion_tokens=len(ids),
+            proposed_tokens=proposed or None,
+            accepted_tokens=proposed // 2 if proposed else None,
         )
         return GenerateReply(
             ids=ids,

@@ -34,6 +34,10 @@ class VoteOptions(StrategyOptions, frozen=True, kw_only=True):
     inner: Annotated[
         str, msgspec.Meta(description="the strategy that produces each sample; any but a vote")
     ] = "target-only"
+    most: Annotated[
+        int,
+        msgspec.Meta(ge=0, description="most samples of a problem that are drawn; 0: its repeats"),
+    ] = 0
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,11 @@ class Vote(Strategy):
                 "extractor and grader say which answers are equal, or a strategy without a vote"
             )
         needed, why = self.fewest()
+        if 0 < self.options.most < needed:
+            raise SettingError(
+                f"most={self.options.most}: {self.name} needs {needed} samples at least ({why}); "
+                f"give most={needed}, or a smaller {why.partition('=')[0]}"
+            )
         if samples < needed:
             raise SettingError(
                 f"repeats: task {problem.task} asks for {samples} samples a problem, and "
@@ -128,13 +137,16 @@ class Vote(Strategy):
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Draw the sample once its batch comes, or end it undrawn."""
         ctx.vote(0.0)
+        most = self.options.most
+        if not self.waits and most and sample.id.repeat >= most:
+            return ctx.finish(sample.transcript, "not-drawn")
         if not self.waits:
             outcome = await self.inner.run(sample, ctx)
             ctx.vote(1.0)
             return outcome
         problem = sample.problem
         cast: dict[int, Ballot] = {}
-        repeats = list(await ctx.gather("repeats", None))
+        repeats = list(await ctx.gather("repeats", None))[: most or None]
         for number, batch in enumerate(self.batches(repeats)):
             drawn = sample.id.repeat in batch
             made = await self.draw(sample, ctx, cast) if drawn else None

@@ -26,9 +26,10 @@ from atts_harness.strategy import Group, Problem, Sample, Strategy
 from atts_harness.transcript import Message, Prompt
 from benchmarks.strategies.measured import Measured
 from benchmarks.strategies.page import page
-from benchmarks.strategies.rows import MOST, in_order
+from benchmarks.strategies.rows import MOST, in_order, is_rival
 
 TASK = "atts_chain"
+COMMAND = "python -m benchmarks.strategies --rivals --problems 40 --out docs/benchmark-rivals.md"
 PAGE = Path(__file__).parents[2] / "docs" / "benchmark-strategies.md"
 
 
@@ -42,21 +43,26 @@ def main() -> None:
     parser.add_argument(
         "--model_args", default="", help="other models or engines, as lm_eval takes them: K=V,K=V"
     )
+    parser.add_argument("--rivals", action="store_true", help="the rows of 2026 and what they need")
     parser.add_argument("--only", help="rows whose title contains this, and those they refer to")
     parser.add_argument("--runs", type=Path, help="run directories of the rows, to go on from")
     parser.add_argument("--out", type=Path, default=PAGE)
     args = parser.parse_args()
     problems = make_problems(args.level, "test", args.problems)
     intro = (
-        f"By `make bench-strategies`: {args.problems} problems x {args.repeats} samples of "
+        f"By `{COMMAND if args.rivals else 'make bench-strategies'}`: {args.problems} problems x "
+        f"{args.repeats} samples of "
         f"`{TASK}` ({args.level}) on the embedded pair, {generation()['max_gen_toks']} kept tokens "
         f"a sample at most, {args.live} samples in progress at a time (all under a vote, of "
         f"which a problem draws {MOST} at most, of the target alone 4), on "
         f"{platform.machine()} with the in-process backend. Intervals are clustered by question."
     )
+    title = (
+        "Votes and first-token routing side by side" if args.rivals else "Strategies side by side"
+    )
     measured: dict[str, Measured] = {}
     for row in in_order():
-        if args.only and args.only not in row.title:
+        if (args.only and args.only not in row.title) or (args.rivals and not is_rival(row)):
             continue
         options = dict(row.options)
         if row.rate_of:
@@ -70,7 +76,7 @@ def main() -> None:
         records = run(row.strategy, {**common, **options}, problems, row.repeats or args.repeats)
         golds = [str(problem.answer) for problem in problems]
         measured[row.title] = Measured(records, golds)
-        args.out.write_text(page(measured, intro))  # of what there is, should it be stopped
+        args.out.write_text(page(measured, intro, title))  # of what there is, should it be stopped
         print(
             f"{row.title}: {measured[row.title].accuracy.value:.3f} in "
             f"{time.monotonic() - began:.0f} s",

@@ -29,11 +29,13 @@ METHODS = {
 """The files of each method, options included; its calibration or its plugin's hooks are not."""
 
 
-def page(measured: Mapping[str, Measured], intro: str) -> str:
+def page(
+    measured: Mapping[str, Measured], intro: str, title: str = "Strategies side by side"
+) -> str:
     """Markdown."""
     rows = [row for row in ROWS if row.title in measured]
     parts = [
-        "# Strategies side by side",
+        f"# {title}",
         intro,
         _accuracy(rows, measured),
         "*computed* tokens are those the model ran a forward pass for: context that no cache held, "

@@ -133,6 +133,21 @@ ROWS = (
 )
 
 
+BESIDE = (
+    "draft only",
+    "target only, one call",
+    "ATTS, replace",
+    "random takeover, replace",
+)
+"""What the rivals of 2026 are shown with, where they have a page of their own."""
+
+
+def is_rival(row: Row) -> bool:
+    """Whether a row is one of 2026, or is shown with these."""
+    known = f"{row.title} {row.rate_of or ''}"
+    return row.title in BESIDE or "GlimpRouter" in known or row.repeats is not None
+
+
 def in_order() -> list[Row]:
     """Rows whose rate is another's come right after it."""
     return [

@@ -35,6 +35,7 @@ from atts_harness.engines.served import (
 from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_sglang.options import VERSIONS, SGLangOptions
+from atts_sglang.speculation import speculation_flags
 from atts_sglang.wire import (
     Reply,
     generate_payload,
@@ -268,7 +269,7 @@ def _served(
     known = [model.served_model_name, info.served_model_name, model.model_path]
     names = list(dict.fromkeys(name for name in known if name))
     check_model(spec, http, names)
-    drafted = speculative(spec.options)
+    drafted = speculative(spec.options, speculation_flags(spec.options))
     if info.speculative_algorithm is not None:
         drafted.setdefault("speculative-algorithm", info.speculative_algorithm)
     unquantized = None if info.version is None else "none"  # a router hides what there is

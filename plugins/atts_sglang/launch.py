@@ -18,6 +18,7 @@ from atts_harness.engines.managed import (
 from atts_harness.engines.memory import Share, on_shared_devices, share_of
 from atts_harness.engines.servers import Cause, Launch
 from atts_sglang.options import PYTHON_VARIABLE, SGLangOptions
+from atts_sglang.speculation import speculation_flags
 
 # A cache of this size holds the contexts of a small run; without a bound SGLang takes most of the
 # machine's memory, which on a CPU is everybody's.
@@ -98,7 +99,8 @@ def launch(spec: BackendSpec[SGLangOptions]) -> Launch:
             "max_running_requests": options.max_running_requests or 16,
             "sleep_on_idle": True,
         }
-    command = with_defaults(flags(options.server_args), usual)
+    given = [*flags(options.server_args), *speculation_flags(options)]
+    command = with_defaults(given, usual)
     return Launch(
         role=spec.role,
         argv=[python, "-m", "sglang.launch_server", *command],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from atts_harness.backend import Backend, BackendKind, BackendSpec, ServerKind
-from atts_harness.hookspecs import hookimpl
+from atts_harness.hookspecs import Preset, hookimpl
 from atts_sglang.options import PYTHON_VARIABLE, VERSIONS, SGLangOptions
 
 # What SGLang 0.5.23 calls its figures.
@@ -30,7 +30,10 @@ async def _open(spec: BackendSpec[SGLangOptions]) -> Backend:
 def _check(spec: BackendSpec[SGLangOptions]) -> None:
     from atts_harness.engines.managed import check_managed
     from atts_harness.engines.memory import share_of
+    from atts_harness.engines.speculation import check_speculation
+    from atts_sglang.speculation import METHODS, WITH_MODEL
 
+    check_speculation(spec, METHODS, WITH_MODEL)
     version = check_managed(spec, "sglang", PYTHON_VARIABLE, "sglang", ("tp_size",))
     VERSIONS.check(version, spec.role)
     if spec.options.url is None:
@@ -58,6 +61,15 @@ KIND = BackendKind(
         metrics=METRICS,
     ),
 )
+
+
+@hookimpl
+def atts_presets() -> Iterable[Preset]:
+    """One for each method of SGLang's own speculative decoding."""
+    from atts_harness.engines.speculation import speculation_presets
+    from atts_sglang.speculation import METHODS, WITH_MODEL
+
+    return speculation_presets("sglang", METHODS, WITH_MODEL)
 
 
 @hookimpl

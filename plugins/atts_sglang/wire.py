@@ -37,6 +37,8 @@ class MetaInfo(msgspec.Struct):
     id: str | None = None
     cached_tokens: int | None = None
     first_token_latency: float | None = None
+    spec_num_proposed_drafts: int | None = None
+    spec_num_correct_drafts: int | None = None
     input_token_logprobs: list[LogprobEntry] | None = None
     output_token_logprobs: list[LogprobEntry] | None = None
     output_top_logprobs: list[list[LogprobEntry] | None] | None = None
@@ -161,6 +163,8 @@ def read_generate(reply: Reply, request: GenerateRequest, *, tempered: bool) -> 
             cached_tokens=meta.cached_tokens,
             completion_tokens=meta.completion_tokens,
             time_to_first_token=meta.first_token_latency,
+            proposed_tokens=meta.spec_num_proposed_drafts,
+            accepted_tokens=meta.spec_num_correct_drafts,
         ),
     )
 

@@ -37,6 +37,7 @@ from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_vllm import wire
 from atts_vllm.options import VERSIONS, VLLMOptions
+from atts_vllm.speculation import speculation_flags
 
 # By which way scores come, as `server.score_route` says it.
 WHOLE = "/v1/completions prompt_logprobs"
@@ -357,7 +358,7 @@ async def _ask(spec: BackendSpec[VLLMOptions], http: EngineHttp, *, managed: boo
         quantization=flags.get("quantization", "none") if managed else None,
         kv_cache_dtype=flags.get("kv-cache-dtype"),
         adapter=model.id if model.parent else None,
-        speculative=speculative(options) or None,
+        speculative=speculative(options, speculation_flags(options)) or None,
         started=await process_start(http),
     )
 

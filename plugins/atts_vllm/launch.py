@@ -26,6 +26,7 @@ from atts_harness.errors import SettingError
 from atts_vllm import in_engine
 from atts_vllm.in_engine.atts_vllm_tail import VARIABLE
 from atts_vllm.options import PYTHON_VARIABLE, VLLMOptions
+from atts_vllm.speculation import speculation_flags
 
 # When both servers share a device and nothing is known of the models' sizes.
 SHARED_FRACTION = {"draft": 0.25, "target": 0.6}
@@ -34,6 +35,8 @@ SHARED_FRACTION = {"draft": 0.25, "target": 0.6}
 SCORED_STEP_TOKENS = 2048
 # The first release with a route that scores only the tail of a context.
 TAIL_SCORES_SINCE = (0, 32)
+# The first release looked at that says of each request how many proposed tokens were accepted.
+SPECULATION_TOLD_SINCE = (0, 32)
 
 # Requests in one batch on the processor, unless another number is asked for.
 CPU_SEQUENCES = 32
@@ -121,7 +124,10 @@ def launch(spec: BackendSpec[VLLMOptions]) -> Launch:
         env["VLLM_CPU_KVCACHE_SPACE"] = os.environ.get("VLLM_CPU_KVCACHE_SPACE", "1")
         usual |= {"max_num_seqs": options.max_num_seqs or CPU_SEQUENCES, "enforce_eager": True}
         usual["max_num_batched_tokens"] = _whole_prompts(spec)
-    command = with_defaults(flags(options.server_args), usual)
+    speculation = speculation_flags(options)
+    if speculation and version >= SPECULATION_TOLD_SINCE:
+        usual["per_request_spec_decode_metrics"] = "summary"
+    command = with_defaults([*flags(options.server_args), *speculation], usual)
     return Launch(
         role=spec.role,
         argv=[*_vllm(python), "serve", spec.model, *command],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from atts_harness.backend import Backend, BackendKind, BackendSpec, ServerKind
-from atts_harness.hookspecs import hookimpl
+from atts_harness.hookspecs import Preset, hookimpl
 from atts_vllm.options import PYTHON_VARIABLE, VERSIONS, VLLMOptions
 
 # What vLLM 0.32 calls its figures.
@@ -17,6 +17,8 @@ METRICS = {
     "vllm:prefix_cache_hits_total": "cached_tokens",
     "vllm:generation_tokens_total": "generation_tokens",
     "vllm:num_preemptions_total": "preemptions",
+    "vllm:spec_decode_num_draft_tokens_total": "proposed_tokens",
+    "vllm:spec_decode_num_accepted_tokens_total": "accepted_tokens",
 }
 
 
@@ -31,7 +33,10 @@ async def _open(spec: BackendSpec[VLLMOptions]) -> Backend:
 def _check(spec: BackendSpec[VLLMOptions]) -> None:
     from atts_harness.engines.managed import check_managed
     from atts_harness.engines.memory import share_of
+    from atts_harness.engines.speculation import check_speculation
+    from atts_vllm.speculation import METHODS, WITH_MODEL
 
+    check_speculation(spec, METHODS, WITH_MODEL)
     version = check_managed(spec, "vllm", PYTHON_VARIABLE, "vllm", ("tensor_parallel_size",))
     VERSIONS.check(version, spec.role)
     if spec.options.url is None:
@@ -60,6 +65,15 @@ KIND = BackendKind(
         metrics=METRICS,
     ),
 )
+
+
+@hookimpl
+def atts_presets() -> Iterable[Preset]:
+    """One for each method of vLLM's own speculative decoding."""
+    from atts_harness.engines.speculation import speculation_presets
+    from atts_vllm.speculation import METHODS, WITH_MODEL
+
+    return speculation_presets("vllm", METHODS, WITH_MODEL)
 
 
 @hookimpl

@@ -57,11 +57,25 @@ class Choice(msgspec.Struct):
     logprobs: Logprobs | None = None
 
 
+class Speculation(msgspec.Struct):
+    """What the engine's own speculative decoding did for one request."""
+
+    num_draft_tokens: int | None = None
+    num_accepted_draft_tokens: int | None = None
+
+
+class Metrics(msgspec.Struct):
+    """A request's own figures."""
+
+    speculative_decoding: Speculation | None = None
+
+
 class Completion(msgspec.Struct):
     """A reply to a generation."""
 
     choices: list[Choice]
     usage: WireUsage
+    metrics: Metrics | None = None
 
 
 class ScoredChoice(msgspec.Struct):
@@ -211,6 +225,7 @@ def read_generate(reply: Completion, request: GenerateRequest) -> GenerateReply:
     alternatives = None
     if request.top_logprobs:
         logprobs, alternatives = _output_logprobs(choice, ids, request.top_logprobs)
+    drafted = (reply.metrics.speculative_decoding if reply.metrics else None) or Speculation()
     return GenerateReply(
         ids=tuple(ids),
         ending=ending,
@@ -221,6 +236,8 @@ def read_generate(reply: Completion, request: GenerateRequest) -> GenerateReply:
             prompt_tokens=reply.usage.prompt_tokens,
             cached_tokens=reply.usage.cached_tokens,
             completion_tokens=len(ids),
+            proposed_tokens=drafted.num_draft_tokens,
+            accepted_tokens=drafted.num_accepted_draft_tokens,
         ),
     )
 

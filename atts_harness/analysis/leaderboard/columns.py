@@ -12,11 +12,12 @@ from typing import Literal
 
 from atts_harness.analysis.leaderboard import numbers
 from atts_harness.analysis.leaderboard.column import Column, Shown, Value, stands
+from atts_harness.analysis.leaderboard.columns_of_time import times
 from atts_harness.analysis.leaderboard.numbers import UNKNOWN
 from atts_harness.analysis.leaderboard.rows import Interval, Row
 
 ACCURACY, TAKEOVER, TOKENS = "accuracy", "takeover", "tokens a sample"
-COMPUTE, TIME, CALLS, SETUP = "compute", "time", "calls a sample", "set-up"
+COMPUTE, CALLS, SETUP = "compute", "calls a sample", "set-up"
 
 
 PAIR = Column(
@@ -40,7 +41,7 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
         *_takeover(),
         *_tokens(),
         *_compute(rows),
-        *_time(),
+        *times(),
         *_calls(rows),
         *_setup(),
     ]
@@ -244,6 +245,19 @@ def _compute(rows: Sequence[Row]) -> Iterator[Column]:
         _flops,
         about="floating-point operations a sample: an estimate, 2 x parameters x tokens",
     )
+    for role in sorted({role for row in rows for role in row.accepted}):
+        yield Column(
+            f"accepted.{role}",
+            f"accepted_{role.replace(' ', '_')}",
+            f"{role} accepted",
+            COMPUTE,
+            lambda row, role=role: row.accepted.get(role),  # type: ignore[misc]
+            numbers.share,
+            about="share of the tokens proposed by the engine's own speculative decoding that "
+            "became text",
+            text="some",
+            page="some",
+        )
     yield Column(
         "dollars",
         "dollars",
@@ -264,45 +278,6 @@ def _compute(rows: Sequence[Row]) -> Iterator[Column]:
             lambda row, engine=engine: row.peak_kv.get(engine),  # type: ignore[misc]
             lambda value: f"{value:.0%}",
             about="largest share of the KV cache in use that was seen",
-        )
-
-
-TIMES: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
-    ("latency_p50", "p50 s", numbers.seconds, "median seconds of a sample"),
-    ("latency_p95", "p95 s", numbers.seconds, "95 % of samples took at most so many seconds"),
-    ("makespan", "makespan s", numbers.seconds, "from the first sample's start to the last's end"),
-    ("samples_per_second", "samples/s", numbers.figure, "samples over makespan"),
-    (
-        "speedup_target_only",
-        "× target-only",
-        numbers.ratio,
-        "speedup against target-only of the same pair at the same concurrency",
-    ),
-    (
-        "speedup_synchronous",
-        "× synchronous",
-        numbers.ratio,
-        "speedup against synchronous of the same pair at the same concurrency",
-    ),
-    (
-        "computing_over_waiting",
-        "computing / waiting",
-        numbers.intensity,
-        "time in engines over time waiting for slots and siblings",
-    ),
-)
-
-
-def _time() -> Iterator[Column]:
-    for key, title, write, about in TIMES:
-        yield Column(
-            f"speed.{key}",
-            key,
-            title,
-            TIME,
-            lambda row, key=key: getattr(row.speed, key),  # type: ignore[misc]
-            write,
-            about=about,
         )
 
 

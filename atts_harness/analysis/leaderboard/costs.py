@@ -17,6 +17,7 @@ from atts_harness.errors import AttsError, SettingError
 from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run
 from atts_harness.ledger.prices import Price
 from atts_harness.ledger.recorded import ledger_of
+from atts_harness.ledger.speculation import accepted_by_engines, accepted_of
 from atts_harness.ledger.statistics import (
     TaskCount,
     computed_tokens,
@@ -43,6 +44,7 @@ class Costs:
         takeover: None without decisions.
         speed: without speed-ups.
         peak_kv: by engine.
+        accepted: see `Row.accepted`.
         pairs: see `flops.attend`; None without a journal.
     """
 
@@ -50,6 +52,7 @@ class Costs:
     takeover: Takeover | None = None
     speed: Speed = field(default_factory=Speed)
     peak_kv: dict[str, float] = field(default_factory=dict)
+    accepted: dict[str, float] = field(default_factory=dict)
     pairs: dict[str, float] | None = None
 
     @property
@@ -150,6 +153,7 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Cos
             computing_over_waiting=computing / waiting if waiting > 0 else None,
         ),
         peak_kv=_peak_kv((engine, figures) for _, engine, figures in run.metrics()),
+        accepted=accepted_of(found.calls) or accepted_by_engines(run.metrics()),
         pairs=pairs,
     )
 
@@ -180,6 +184,7 @@ def of_results(results: Results, task: str) -> Costs:
             latency_p95=number(latency.get("p95")) if vote is None else vote.seconds_p95,
             computing_over_waiting=number(intensity.get("ratio")),
         ),
+        accepted=accepted_of(found.calls),
         peak_kv={name: most for name, own in usage.items() if (most := number(own.get("max")))},
     )
 

@@ -118,6 +118,7 @@ def _load(source: Source, options: Options) -> Loaded:
         speed=_timed(source, cost.speed),
         calibration=costs.calibration_of(options_used, source.task, where),
         flops=parts.flops_of(cost, record, source.task, options.parameters, source.notes),
+        accepted=cost.accepted,
         peak_kv=cost.peak_kv,
         dollars=cost.dollars(options.prices or parts.recorded_prices(record)),
         source=parts.source(source.run, source.results, record, source.task),

@@ -144,6 +144,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         speed: seconds.
         calibration: None for a strategy without.
         flops: an estimate; None where nothing is known.
+        accepted: by role, the share of the tokens proposed by the engine's own speculative decoding
+            that became part of a text: of the row's calls where the engine says it of each, else of
+            the engine while the run went on. Empty without such decoding.
         peak_kv: by engine, the largest share of its KV cache in use that was seen.
         dollars: by role, all samples; empty without prices.
         source: where it comes from.
@@ -181,6 +184,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     speed: Speed = Speed()
     calibration: Calibration | None = None
     flops: Flops | None = None
+    accepted: dict[str, float] = {}
     peak_kv: dict[str, float] = {}
     dollars: dict[str, float] = {}
     source: Source

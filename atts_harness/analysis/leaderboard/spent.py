@@ -24,6 +24,8 @@ class Calls(msgspec.Struct, frozen=True, kw_only=True):
     completion_tokens: int = 0
     scored_tokens: int = 0
     computed_tokens: int = 0
+    proposed_tokens: int = 0
+    accepted_tokens: int = 0
     queued_seconds: float = 0.0
     engine_seconds: float = 0.0
 

@@ -4,14 +4,19 @@ import re
 import sys
 
 import pytest
+from atts_glimprouter import glimprouter
 from atts_lm_eval import plugin as lm_eval_plugin
 from atts_lm_eval import presets
+from atts_specreason import specreason
+from atts_votes import plugin as votes
 
 from atts_harness import plugins
 from atts_harness.comparing.cells import expand
 from atts_harness.comparing.order import in_order
 from atts_harness.comparing.plan import read_plan, shipped
 from atts_harness.errors import SettingError
+from atts_harness.strategy import Problem, RunInfo
+from atts_harness.transcript import Prompt
 
 SOUND = """\
 name: sums
@@ -124,7 +129,8 @@ def test_errors_name_file_line_and_the_nearest(read, wrong):
 @pytest.fixture
 def suites(pair):
     """The plans that a package brings."""
-    plugins.manager().register(lm_eval_plugin)
+    for plugin in (lm_eval_plugin, votes, glimprouter, specreason):
+        plugins.manager().register(plugin)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +180,30 @@ def test_published_suites_are_sound_plans(suites, name):
         assert (options.coverage, options.rule, options.rate) == (coverage, "reference", 0.4)
         assert cell.calibrate.evaluation_questions
         assert cell.calibrate.turns == 1
+
+
+@pytest.mark.parametrize("name", ["reviewers-2026", "reviewers-2026-embedded"])
+def test_the_plan_of_2026_has_every_rival_with_its_control_and_a_ruler(suites, name):
+    cells = expand(read_plan(name, pairs=["pair"]))
+    of = {cell.row: cell.parsed() for cell in cells}
+    assert {cell.strategy for cell in cells} == {
+        "draft-only", "target-only", "atts", "random-takeover", "glimprouter", "specreason",
+        "self-consistency", "adaptive-consistency", "esc", "deepconf",
+    }  # fmt: skip
+    ruler = {row: made.options().most for row, made in of.items() if "consistency-target-" in row}
+    assert 1 in ruler.values()
+    assert max(ruler.values()) == cells[0].task.repeats
+    assert {made.options().inner for made in of.values() if made.strategy.votes} == {
+        "target-only", "atts",
+    }  # fmt: skip
+    coins = {cell.row: cell.needs for cell in cells if cell.strategy == "random-takeover"}
+    assert set(coins) == {"random-as-atts", "random-as-glimprouter"}
+    assert all(needed.endswith(row.rpartition("-")[2]) for row, needed in coins.items())
+    for made in of.values():
+        if made.strategy.votes:
+            repeats = cells[0].task.repeats
+            strategy = made.strategy(made.options().checked(), RunInfo())
+            strategy.check(Problem("t", 0, Prompt(()), kind="maths"), repeats)
 
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(

@@ -186,3 +186,17 @@ def test_a_dropped_request_frees_its_slot(dialect):
 
     engine = MockEngine(slots=1, latency=fixed(1000.0))
     assert len(talk(dialect, conversation, engine).ids) >= 8
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_what_speculative_decoding_proposed_comes_with_each_reply(dialect):
+    async def conversation(backend, server):
+        return await backend.generate(GENERATE), await backend.metrics()
+
+    reply, figures = talk(dialect, conversation, MockEngine(proposes=3))
+    proposed = 3 * len(reply.ids)
+    assert (reply.usage.proposed_tokens, reply.usage.accepted_tokens) == (proposed, proposed // 2)
+    if dialect == "vllm":  # SGLang's own figures are rates of its last batch
+        assert figures["proposed_tokens"] >= proposed
+    plain, _ = talk(dialect, conversation)
+    assert plain.usage.proposed_tokens is None

@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 from atts_votes.adaptive_consistency import AdaptiveConsistency, leads
 from atts_votes.counting import counted
+from atts_votes.esc import ESC
 from atts_votes.self_consistency import SelfConsistency
 from atts_votes.vote import Ballot
 from scipy import integrate
@@ -171,3 +172,16 @@ def run_info():
 def test_every_vote_is_announced():
     votes = {name for name, entry in plugins.strategies().items() if entry.value.votes}
     assert votes >= {"self-consistency", "adaptive-consistency"}
+
+
+@pytest.mark.parametrize("strategy", [SelfConsistency, AdaptiveConsistency])
+def test_most_bounds_what_is_drawn_of_the_repeats(strategy):
+    played = vote(strategy, "12345678", {"most": 3})
+    assert [r.finish for r in played.records] == ["answer"] * 3 + ["not-drawn"] * 5
+    assert [r.weight for r in played.records] == [1.0] * 3 + [0.0] * 5
+    assert len(played.calls) == 3
+
+
+def test_fewer_than_a_method_needs_are_refused():
+    with pytest.raises(SettingError, match=r"most=3: esc needs 5 samples at least \(window=5\)"):
+        vote(ESC, "1" * 8, {"most": 3})

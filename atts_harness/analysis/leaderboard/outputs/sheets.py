@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from atts_harness.analysis.leaderboard import columns, numbers
+from atts_harness.analysis.leaderboard import columns, columns_of_time, numbers
 from atts_harness.analysis.leaderboard.column import Column
 from atts_harness.analysis.leaderboard.numbers import UNKNOWN
 from atts_harness.analysis.leaderboard.rows import Comparison, Leaderboard, NoWorse, Row, Table
@@ -19,10 +19,10 @@ SHEETS = (
     ("Takeover", (columns.TAKEOVER,)),
     ("Cost a sample, in tokens", (columns.TOKENS, columns.COMPUTE, columns.SETUP)),
     ("Calls a sample, by role and kind", (columns.CALLS,)),
-    ("Speed", (columns.TIME,)),
+    ("Speed", (columns_of_time.TIME,)),
 )
 """Titles, and the groups of columns of each."""
-NEED_FIGURES = (columns.TAKEOVER, columns.TOKENS, columns.CALLS, columns.TIME)
+NEED_FIGURES = (columns.TAKEOVER, columns.TOKENS, columns.CALLS, columns_of_time.TIME)
 """Groups without which a sheet is left out."""
 
 

@@ -69,3 +69,20 @@ def test_columns_that_say_nothing_are_left_out(board):
     groups = {column.group for column in shown_columns(rows, "text")}
     assert "takeover" not in groups
     assert "missing" not in {column.key for column in shown_columns(rows, "text")}
+
+
+def test_what_an_engine_accepted_has_a_column_where_it_is_known(make_run):
+    looks = [
+        (0.0, "target", {"proposed_tokens": 100.0, "accepted_tokens": 90.0}),
+        (5.0, "target", {"proposed_tokens": 300.0, "accepted_tokens": 140.0}),
+    ]
+    folders = [make_run("target-only", metrics=looks), make_run("draft-only")]
+    rows = report(folders).leaderboard.rows
+    by_strategy = {row.strategy: row for row in rows}
+    assert by_strategy["target-only"].accepted == {"target": 0.25}
+    assert by_strategy["draft-only"].accepted == {}
+    shown = [column.title for column in shown_columns(rows, "text")]
+    assert "target accepted" in shown
+    assert "target accepted" not in [
+        column.title for column in shown_columns([by_strategy["draft-only"]], "text")
+    ]

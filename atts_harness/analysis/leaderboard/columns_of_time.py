@@ -1,0 +1,48 @@
+"""The columns of how long a row took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from atts_harness.analysis.leaderboard import numbers
+from atts_harness.analysis.leaderboard.column import Column
+
+TIME = "time"
+TIMES: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
+    ("latency_p50", "p50 s", numbers.seconds, "median seconds of a sample"),
+    ("latency_p95", "p95 s", numbers.seconds, "95 % of samples took at most so many seconds"),
+    ("makespan", "makespan s", numbers.seconds, "from the first sample's start to the last's end"),
+    ("samples_per_second", "samples/s", numbers.figure, "samples over makespan"),
+    (
+        "speedup_target_only",
+        "× target-only",
+        numbers.ratio,
+        "speedup against target-only of the same pair at the same concurrency",
+    ),
+    (
+        "speedup_synchronous",
+        "× synchronous",
+        numbers.ratio,
+        "speedup against synchronous of the same pair at the same concurrency",
+    ),
+    (
+        "computing_over_waiting",
+        "computing / waiting",
+        numbers.intensity,
+        "time in engines over time waiting for slots and siblings",
+    ),
+)
+
+
+def times() -> Iterator[Column]:
+    """A column for each."""
+    for key, title, write, about in TIMES:
+        yield Column(
+            f"speed.{key}",
+            key,
+            title,
+            TIME,
+            lambda row, key=key: getattr(row.speed, key),  # type: ignore[misc]
+            write,
+            about=about,
+        )

@@ -1,0 +1,51 @@
+"""How much of what an engine's own speculative decoding proposed became text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from atts_harness.records import CallTotals
+
+PROPOSED, ACCEPTED = "proposed_tokens", "accepted_tokens"
+"""Figures of an engine: tokens that were proposed, and those of them that were accepted."""
+
+
+def accepted_of(calls: Mapping[str, CallTotals]) -> dict[str, float]:
+    """The share of proposed tokens that was accepted, by role; without roles that proposed none.
+
+    Args:
+        calls: sums by "role/kind".
+    """
+    proposed: dict[str, int] = {}
+    accepted: dict[str, int] = {}
+    for name, totals in calls.items():
+        role = name.partition("/")[0]
+        proposed[role] = proposed.get(role, 0) + totals.proposed_tokens
+        accepted[role] = accepted.get(role, 0) + totals.accepted_tokens
+    return {role: accepted[role] / count for role, count in proposed.items() if count}
+
+
+def accepted_by_engines(
+    metrics: Iterable[tuple[float, str, Mapping[str, float]]],
+) -> dict[str, float]:
+    """The same from the engines' own figures, by engine: what was added between looks.
+
+    A figure that went down is of an engine that started anew, and counts from 0.
+
+    Args:
+        metrics: seconds, engine and figures, in order.
+    """
+    before: dict[str, tuple[float, float]] = {}
+    sums: dict[str, list[float]] = {}
+    for _, engine, figures in metrics:
+        if PROPOSED not in figures or ACCEPTED not in figures:
+            continue
+        now = (figures[PROPOSED], figures[ACCEPTED])
+        last = before.get(engine)
+        if last is not None:
+            own = sums.setdefault(engine, [0.0, 0.0])
+            start = last if now[0] >= last[0] else (0.0, 0.0)
+            own[0] += now[0] - start[0]
+            own[1] += now[1] - start[1]
+        before[engine] = now
+    return {engine: own[1] / own[0] for engine, own in sums.items() if own[0]}
