@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: audit demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies bench-tail \
-	test-docs test-vllm test-sglang test-ray test-ray-all test-slurm test-real clean help
+	test-docs test-frameworks test-vllm test-sglang test-ray test-ray-all test-slurm test-real clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
 $(STAMP): pyproject.toml scripts/install.sh
@@ -17,10 +17,13 @@ demo: $(STAMP)      ## the main job, offline, on the embedded pair: six strategi
 
 # Two files at a time, each on one core: fixtures of a file are made once.
 test: $(STAMP)      ## everything that needs no engine
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/engines --ignore tests/real --ignore tests/cluster
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/engines --ignore tests/real --ignore tests/cluster --ignore tests/frameworks
 
 test-docs: $(STAMP)  ## every command of the README and the docs, run as it stands
 	ATTS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs/test_commands.py
+
+test-frameworks: $(STAMP)  ## real inspect_ai, lighteval, evalscope, sgl-eval, lm-eval's API model, OpenAI's SDK
+	PYTHON=$(BIN)/python bash scripts/test-frameworks.sh
 
 lint: $(STAMP)      ## formatter, linter, type checker
 	$(BIN)/ruff format --check .
@@ -75,7 +78,7 @@ audit: $(STAMP)     ## known vulnerabilities of what is installed; "not run" whe
 	$(BIN)/python scripts/audit.py .venv-audit
 
 clean:              ## environments and builds
-	rm -rf $(VENV) .venv-audit .venv-ray .venv-vllm .venv-sglang build dist
+	rm -rf $(VENV) .venv-audit .venv-frameworks .venv-ray .venv-vllm .venv-sglang build dist
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' Makefile | expand -t 20

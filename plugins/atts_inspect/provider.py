@@ -25,11 +25,12 @@ from atts_harness.running.problems import Terms, framing, make_problem
 from atts_harness.settings import Settings, parse_settings
 from atts_harness.strategy import Strategy
 from atts_inspect import upstream
-from atts_inspect.naming import Asked, Names
+from atts_inspect.naming import Asked, Names, digest
 from atts_inspect.replies import log_turns, output_of
 from atts_inspect.requests import messages_of, terms
 
 log = logger("inspect_ai.atts")
+SCHEME = "atts:"
 
 _open: weakref.WeakSet[AttsAPI] = weakref.WeakSet()
 
@@ -62,6 +63,8 @@ class AttsAPI(ModelAPI):  # type: ignore[misc]
             self._prices = prices_of(self.settings.run)
         except AttsError as error:
             upstream.refuse(str(error))
+        # Part of the key of inspect_ai's cache of answers, which leaves the model's arguments out.
+        self.base_url = f"{SCHEME}{digest(json.dumps(model_args, sort_keys=True, default=str)):x}"
         self._session = SessionApart(self.settings)
         self._names = Names()
         self._strategies: dict[tuple[str, ...], Strategy] = {}
@@ -172,7 +175,7 @@ def _settings(
 ) -> Settings:
     if api_key is not None:
         raise SettingError("api_key: keys come from the environment (HF_TOKEN, `headers_env`, ...)")
-    if base_url is not None:
+    if base_url is not None and not base_url.startswith(SCHEME):
         raise SettingError(
             "--model-base-url: draft and target have addresses of their own; give "
             "-M draft_url=URL -M target_url=URL"

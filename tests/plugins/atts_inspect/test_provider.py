@@ -275,3 +275,15 @@ def test_settings_that_change_nothing_are_let_through(pair, evaluate):
     task = quiz(1)
     task.solver = [neutral()]
     assert evaluate(task).status == "success"
+
+
+def test_other_settings_are_other_entries_of_the_cache(pair, evaluate, tmp_path, monkeypatch):
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+    pair.target.replies = by_seed
+    task = quiz(1)
+    task.solver = [generate(cache=True)]
+    first = texts(evaluate(task, args={"seed": 7}))
+    asked = len(pair.target.served)
+    assert texts(evaluate(task, args={"seed": 7})) == first
+    assert len(pair.target.served) == asked
+    assert texts(evaluate(task, args={"seed": 8})) != first
