@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -96,10 +97,16 @@ def task_entry(groups: Sequence[Group], provenance: Mapping[str, Any]) -> dict[s
 def _given(struct: msgspec.Struct) -> dict[str, Any]:
     """Fields that are not at their defaults: a later release may have more of them."""
     return {
-        field.name: msgspec.to_builtins(value)
-        for field in msgspec.structs.fields(struct)
-        if (value := getattr(struct, field.name)) != field.default
+        name: msgspec.to_builtins(value)
+        for name, default in _defaults(type(struct))
+        if (value := getattr(struct, name)) != default
     }
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
+    """Names and defaults of a struct's fields; kept, for a live session asks for every sample."""
+    return tuple((field.name, field.default) for field in msgspec.structs.fields(kind))
 
 
 def _digest(value: Any) -> str:

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from atts_harness import neutral
 from atts_harness.backend import Backend, BackendOptions, BackendSpec, Role
 from atts_harness.errors import SettingError
 from atts_harness.grading.extraction import LLM, extractors_of
@@ -30,6 +31,8 @@ from atts_harness.running.logs import logged
 from atts_harness.running.observers import Observers
 from atts_harness.running.opening import Models, engines_of, open_models
 from atts_harness.settings import Settings
+
+logger = neutral.logger("atts_harness.running")
 
 CLOSE_SECONDS = 15.0
 
@@ -104,10 +107,17 @@ class House:
             models = await open_models(settings, None, directory, self._backends)
             made = engines_of(models.backends, settings.run, self._clock)
             for engine in made.values():
-                if id(engine.backend) not in self._engines:
+                known = self._engines.get(id(engine.backend))
+                if known is None:
                     engine.lasting = True
                     engine.watch()
                     self._engines[id(engine.backend)] = engine
+                elif not known.slots.same_bounds(engine.slots):
+                    logger.warning(
+                        "%s: settings with other limits of calls in flight share this engine; the "
+                        "limits of those that opened it hold",
+                        known.name,
+                    )
         return models
 
     @contextlib.asynccontextmanager

@@ -50,6 +50,11 @@ class Slots:
         further = [self._total, self._target if lane in TARGET_LANES else 0]
         return min([self._bounds[lane], *(limit for limit in further if limit)])
 
+    def same_bounds(self, other: Slots) -> bool:
+        """Whether both let the same in."""
+        mine = (self._bounds, self._total, self._target)
+        return mine == (other._bounds, other._total, other._target)
+
     async def acquire(self, lane: Lane, *, again: bool = False) -> None:
         """Wait for a slot and take it.
 

@@ -76,9 +76,9 @@ class Service:
             heading = Heading(f"chatcmpl-{claim.name[:24]}", asked.model, claim.created)
         with self.works.promise(asked.n), self.metrics.request(asked.model) as seen:
             async with self.rooms.room(variation) as room:
-                wanted = named(asked, variation, room.models, self.catalogue.task, name)
+                wanted = named(asked, room, self.catalogue.task, name)
                 apart = (asked.thoughts or self.thoughts) == "apart"
-                reader = Reader.of(wanted.problem, room.models, apart=apart)
+                reader = Reader.of(wanted.problem, room, apart=apart)
                 if asked.stream:
                     stream = Stream(heading, reader, asked.include_usage, asked.events)
                     reply = await self._streamed(request, room, wanted, stream)

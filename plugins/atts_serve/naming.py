@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from atts_harness.errors import ContextLengthError
-from atts_harness.running.opening import Models
-from atts_harness.running.problems import Terms, make_problem
+from atts_harness.journal.hashing import prompt_hash
 from atts_harness.settings import DEFAULT_MAX_GEN_TOKS
 from atts_harness.strategy import Problem
 from atts_harness.transcript import Prompt
-from atts_serve.catalogue import Variation
 from atts_serve.chat import Asked
+from atts_serve.rooms import Room
 
 BITS = 53
 """Of a document's number: what every JSON reader holds exactly."""
@@ -34,9 +33,7 @@ class Named:
     repeats: tuple[int, ...]
 
 
-def named(
-    asked: Asked, variation: Variation, models: Models, task: str, request: str | None = None
-) -> Named:
+def named(asked: Asked, room: Room, task: str, request: str | None = None) -> Named:
     """The problem that a request poses, and the repeats that it wants.
 
     A request that names a task, a document and a repeat has the seeds that `lm_eval` gives to that
@@ -45,26 +42,31 @@ def named(
 
     Args:
         asked: the request.
-        variation: of which model.
-        models: that answer.
+        room: of its model.
         task: what a request counts to that names none.
         request: digest of the request's id and of whose it is; None: it has none.
     """
-    terms = Terms(asked.until, variation.task)
-    # Whoever votes has to tell answers apart; nobody else reads the kind.
-    problem = make_problem(task, 0, asked.messages, terms, variation.settings, "maths")
-    budget = _budget(asked, variation, models, problem.prompt)
+    prompt, hashed = Prompt(asked.messages), prompt_hash(asked.messages)
+    budget = _budget(asked, room, prompt)
     if asked.place is not None:
         task, doc, first = asked.place.task, asked.place.doc, asked.place.repeat
     else:
         first = 0
         if asked.seed is not None:
-            doc = number(problem.prompt_hash, asked.seed, budget, *asked.until)
+            doc = number(hashed, asked.seed, budget, *asked.until)
         elif request is not None:
             doc = number(request)
         else:
             doc = secrets.randbits(BITS)
-    problem = replace(problem, task=task, doc=doc, max_tokens=budget)
+    problem = replace(
+        room.base,
+        task=task,
+        doc=doc,
+        prompt=prompt,
+        prompt_hash=hashed,
+        until=asked.until,
+        max_tokens=budget,
+    )
     return Named(problem, tuple(range(first, first + asked.n)))
 
 
@@ -86,22 +88,22 @@ def fingerprint(asked: Asked) -> str:
     return hashlib.blake2b(msgspec.json.encode(told), digest_size=16).hexdigest()
 
 
-def _budget(asked: Asked, variation: Variation, models: Models, prompt: Prompt) -> int:
+def _budget(asked: Asked, room: Room, prompt: Prompt) -> int:
     """Most kept tokens of a sample: what is asked for, else what there is room for.
 
     Raises:
         ContextLengthError: there is no room for a single token.
     """
-    bound = variation.settings.run.max_gen_toks
+    bound = room.variation.settings.run.max_gen_toks
     if asked.max_tokens is not None:
         return asked.max_tokens if bound is None else min(bound, asked.max_tokens)
-    room = []
-    for role, backend in models.backends.items():
+    left = []
+    for role, backend in room.models.backends.items():
         length = len(prompt.ids_in(backend.tokenizer))
         if length >= backend.max_length:
             raise ContextLengthError(
                 f"the messages have {length} tokens; the {role}'s context holds "
                 f"{backend.max_length}"
             )
-        room.append(backend.max_length - length)
-    return min(bound or DEFAULT_MAX_GEN_TOKS, *room)
+        left.append(backend.max_length - length)
+    return min(bound or DEFAULT_MAX_GEN_TOKS, *left)

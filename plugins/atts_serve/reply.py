@@ -13,6 +13,7 @@ from atts_harness.backend import Role
 from atts_harness.records import DecisionRecord, SampleRecord
 from atts_harness.running.opening import Models
 from atts_harness.strategy import Problem
+from atts_serve.rooms import Room
 from atts_serve.thinking import Opened, Parts, opens_thinking, parts_of
 
 # Why a sample ended, in OpenAI's words. There are five of them; a strategy calls no tools, and
@@ -73,13 +74,13 @@ class Reader:
     thinks: Opened
 
     @classmethod
-    def of(cls, problem: Problem, models: Models, *, apart: bool) -> Reader:
+    def of(cls, problem: Problem, room: Room, *, apart: bool) -> Reader:
         """For a problem that is asked now, with thoughts apart from the answer or within it."""
-        if not apart:
-            return cls(problem, models, None)
-        role: Role = "draft" if "draft" in models.backends else "target"
-        tokenizer = models.backends[role].tokenizer
-        return cls(problem, models, opens_thinking(tokenizer, problem.prompt))
+        opened: Opened = None
+        if apart:
+            continued = problem.prompt.messages[-1].role == "assistant"
+            opened = opens_thinking(room.models, problem.prompt) if continued else room.opens
+        return cls(problem, room.models, opened)
 
     def parts(self, text: str) -> Parts:
         """A text's thoughts and its answer."""

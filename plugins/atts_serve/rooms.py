@@ -14,15 +14,17 @@ from atts_harness.running.books import plugin_observers
 from atts_harness.running.house import House
 from atts_harness.running.observers import Observers
 from atts_harness.running.opening import Models
-from atts_harness.running.problems import framing
+from atts_harness.running.problems import Terms, framing, make_problem
 from atts_harness.running.session import Session
 from atts_harness.strategy import Problem, Strategy
-from atts_harness.transcript import Transcript
+from atts_harness.transcript import Message, Transcript
 from atts_serve.catalogue import Variation
 from atts_serve.refusal import busy
+from atts_serve.thinking import opens_thinking
 
 logger = neutral.logger("atts_serve")
 
+EXAMPLE = (Message("user", "What is asked?"),)
 MOST_ROOMS = 64
 MOST_STRATEGIES = 1000
 RETRY_SECONDS = 10
@@ -39,6 +41,9 @@ class Room:
         variation: of which model.
         session: where samples are asked for.
         models: who answers.
+        base: what all problems of the variation have in common.
+        opens: whether the template opens thoughts where the assistant is to write.
+        from_file: whether its scores rank in a bank from a file.
         listeners: who is told of a sample's calls, decisions and text, by sample.
         users: requests that are using it.
         broken: its run directory cannot be written any more, so it is opened anew.
@@ -47,6 +52,9 @@ class Room:
     variation: Variation
     session: Session
     models: Models
+    base: Problem
+    opens: bool
+    from_file: bool
     listeners: dict[SampleId, list[Listener]]
     users: int = 0
     broken: bool = False
@@ -62,9 +70,8 @@ class Room:
             SettingError: the model's bank is not for this task, or not for these settings.
             Refusal: too many tasks are in use.
         """
-        from_file = getattr(self.variation.settings.options(), "source", None) == "file"
         frame = framing(problem.prompt.messages)
-        key = (problem.task, frame if from_file else "")
+        key = (problem.task, frame if self.from_file else "")
         made = self._strategies.get(key)
         if made is None:
             if len(self._strategies) >= MOST_STRATEGIES:
@@ -183,10 +190,30 @@ class Rooms:
         try:
             live = self._house.session(variation.settings, plugin_observers() + own)
             async with live as (session, models):
-                opened.set_result(Room(variation, session, models, listeners))
+                opened.set_result(_made(variation, session, models, listeners))
                 await leave.wait()
         except BaseException as error:
             if opened.done():
                 logger.error("the session of %s ended: %s", variation.key, error)
                 raise
             opened.set_exception(error)
+
+
+def _made(
+    variation: Variation,
+    session: Session,
+    models: Models,
+    listeners: dict[SampleId, list[Listener]],
+) -> Room:
+    settings = variation.settings
+    # Whoever votes has to tell answers apart; nobody else reads the kind.
+    base = make_problem("", 0, EXAMPLE, Terms((), variation.task), settings, "maths")
+    return Room(
+        variation,
+        session,
+        models,
+        base,
+        opens_thinking(models, base.prompt),
+        getattr(settings.options(), "source", None) == "file",
+        listeners,
+    )

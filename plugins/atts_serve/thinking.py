@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from atts_harness.backend import Role
 from atts_harness.grading.extraction import THINK_END
-from atts_harness.tokenizer import Tokenizer
+from atts_harness.running.opening import Models
 from atts_harness.transcript import Prompt
 
 THINK_BEGIN = "<think>"
@@ -25,8 +26,10 @@ class Parts(NamedTuple):
     answer: str
 
 
-def opens_thinking(tokenizer: Tokenizer, prompt: Prompt) -> bool:
-    """Whether the prompt, as the template renders it, ends within thoughts."""
+def opens_thinking(models: Models, prompt: Prompt) -> bool:
+    """Whether a prompt, as the template of who writes first renders it, ends within thoughts."""
+    role: Role = "draft" if "draft" in models.backends else "target"
+    tokenizer = models.backends[role].tokenizer
     ids = tuple(prompt.ids_in(tokenizer))[-LAST_IDS:]
     return tokenizer.decode(ids).rstrip().endswith(THINK_BEGIN)
 

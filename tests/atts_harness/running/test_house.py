@@ -90,6 +90,17 @@ def test_a_session_of_a_house_makes_the_samples_of_one_alone():
     assert in_house(shared) == asyncio.run(alone())
 
 
+def test_settings_with_other_limits_are_told_that_they_share_an_engine(caplog):
+    async def work(house):
+        await house.models(parse_settings(TURNS))
+        await house.models(parse_settings({**TURNS, "rate": 0.9}))
+        assert not caplog.records
+        await house.models(parse_settings({**TURNS, "draft_concurrency": 3}))
+
+    in_house(work)
+    assert "settings with other limits of calls in flight share this engine" in caplog.text
+
+
 def test_closing_one_session_leaves_the_engines_to_the_others():
     async def work(house):
         async with house.session(parse_settings(TURNS)) as (stays, _):
@@ -124,7 +135,11 @@ def test_a_model_that_extracts_answers_is_refused():
         in_house(work)
 
 
-@pytest.mark.parametrize("name", [*sorted(plugins.strategies()), "mock-turns"])
+# A vote writes by the strategy that it is over; what votes need of engines and samples varies.
+WRITES = [name for name, s in sorted(plugins.strategies().items()) if not s.value.votes]
+
+
+@pytest.mark.parametrize("name", [*WRITES, "self-consistency", "mock-turns"])
 def test_who_watches_is_told_what_stands_and_it_only_grows(name):
     texts = {}
     settings = {**MOCK, "mock_seconds": 0, "strategy": name, "max_gen_toks": 400}
