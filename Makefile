@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: audit demo test lint bench docs train-tiny eval-tiny bench-engines bench-strategies bench-tail \
+.PHONY: audit demo test lint bench docs train-tiny eval-tiny bench-engines bench-ray bench-strategies bench-tail \
 	test-docs test-frameworks test-vllm test-sglang test-ray test-ray-all test-slurm test-real clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
@@ -51,6 +51,10 @@ bench-strategies: $(STAMP)  ## every strategy on the embedded pair at one budget
 bench-engines: $(STAMP)  ## what calls cost on real engines, on the processor
 	bash scripts/with-engines.sh sglang,vllm $(BIN)/python -m benchmarks.engines
 
+bench-ray:            ## 40 cells on four engine sets of a Ray cluster, over the packing bound
+	PYTHON=$(PYTHON) bash scripts/test-ray.sh --collect-only
+	.venv-ray/bin/python -m benchmarks.cluster.packing
+
 bench-tail: $(STAMP)  ## vLLM scores with and without the engine plugin, on a real model
 	PYTHON=$(BIN)/python bash scripts/real-model.sh
 	bash scripts/with-engines.sh vllm $(BIN)/python -m benchmarks.engines.tail
@@ -65,7 +69,7 @@ test-ray:             ## comparisons on a real Ray cluster of several nodes on t
 	PYTHON=$(PYTHON) bash scripts/test-ray.sh
 
 test-ray-all:         ## likewise, and the embedded pair: the example plan with and without Ray
-	PYTHON=$(PYTHON) bash scripts/test-ray.sh --override-ini addopts=--import-mode=importlib
+	PYTHON=$(PYTHON) bash scripts/test-ray.sh --all
 
 test-slurm:           ## the SLURM script on one node, as root; Debian: apt-get install slurm-wlm munge
 	PYTHON=$(PYTHON) bash scripts/test-ray.sh --collect-only

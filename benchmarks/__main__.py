@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-# These take their own time: `make bench-engines`, `make bench-strategies`, `make docs`.
-APART = {"engines", "strategies", "statistics"}
+# These take their own time: `make bench-ray`, `make bench-engines`, `make bench-strategies`,
+# `make docs`.
+APART = {"cluster", "engines", "strategies", "statistics"}
 DOCS = ("strategies/__main__.py", "conformal/__main__.py", "statistics/__main__.py")
 
 

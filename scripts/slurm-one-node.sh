@@ -9,6 +9,8 @@ done
 folder=$(mktemp -d)
 started=()
 stop() {
+  scancel --user="$(id -un)" 2>/dev/null || true
+  for _ in $(seq 60); do [ -n "$(squeue --noheader 2>/dev/null)" ] || break; sleep 1; done
   for pid in "${started[@]}"; do kill "$pid" 2>/dev/null || true; done
   wait || true
   rm -rf "$folder"

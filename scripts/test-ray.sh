@@ -15,7 +15,8 @@ if [ -z "$python" ]; then
     touch .venv-ray/.installed
   fi
 fi
-if [ "$#" -eq 0 ]; then set -- -m "not slow"; fi
+# Without arguments what fits into minutes; --all: the slow cases, too.
+if [ "$#" -eq 0 ]; then set -- -m "not slow"; elif [ "$1" = --all ]; then shift; fi
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
 OMP_NUM_THREADS=1 "$python" -m pytest -rs --timeout 1500 tests/cluster "$@" | tee "$said"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import tarfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from atts_harness.errors import RunDirError
 from atts_ray.host import OUTPUT, Look
 
 LOOK_SECONDS = 0.2
@@ -126,8 +130,7 @@ class RemoteJob:
             if name == OUTPUT:
                 self.printed = (self.printed + piece)[-65536:]
             if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("ab") as file:
+                with _written(path), path.open("ab") as file:
                     file.write(piece)
         if look.status is not None:
             self.status = look.status
@@ -166,7 +169,7 @@ class RemoteJob:
             self._taking = self._host.call("take", self._number, self._taken)
             return False
         if piece:
-            with self._archive.open("ab") as file:
+            with _written(self._archive), self._archive.open("ab") as file:
                 file.write(piece)
             self._taken += len(piece)
             self._taking = self._host.call("take", self._number, self._taken)
@@ -176,9 +179,6 @@ class RemoteJob:
         return True
 
     def _unpack(self) -> None:
-        import shutil
-        import tarfile
-
         if not self._archive.exists():
             return
         with tarfile.open(self._archive) as archive:
@@ -187,11 +187,10 @@ class RemoteJob:
                 source = None if path is None else archive.extractfile(member)
                 if path is None or source is None:
                     continue
-                path.parent.mkdir(parents=True, exist_ok=True)
                 new = path.with_name(f"{path.name}.new")
-                with source, new.open("wb") as file:
+                with _written(path), source, new.open("wb") as file:
                     shutil.copyfileobj(source, file)
-                new.replace(path)
+                    new.replace(path)
         self._archive.unlink()
 
     def _finish(self) -> None:
@@ -247,6 +246,21 @@ class RemoteServers:
         """Stop them now."""
         for job in self._jobs.values():
             job.kill()
+
+
+@contextlib.contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """A file of the comparison is written inside; its folder is there.
+
+    Raises:
+        RunDirError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        raise RunDirError(f"out: {path}: {why}; the same command goes on") from error
 
 
 def _first_line(text: str) -> str:

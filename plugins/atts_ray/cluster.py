@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from atts_harness._version import __version__
@@ -50,6 +51,9 @@ def join(address: str) -> Any:
     # Nothing is reported to anybody unless the user says so.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address != LOCAL and "RAY_AUTH_MODE" not in os.environ and _token_is_there():
+        # `ray start` asks for a token by itself since 2.60, and `ray.init` does not send one.
+        os.environ["RAY_AUTH_MODE"] = "token"
     try:
         import ray
     except ImportError as error:
@@ -149,6 +153,14 @@ def _versions() -> Any:
     return versions
 
 
+def _token_is_there() -> bool:
+    """Whether the user has a token for clusters; see Ray's page on token authentication."""
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    given = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return Path(given or Path.home() / ".ray" / "auth_token").is_file()
+
+
 def _check_address(address: str) -> None:
     if address in ("", AUTO):
         return
@@ -172,6 +184,11 @@ def _check_address(address: str) -> None:
 
 def _why_not(address: str, told: str) -> str:
     lines = [line.strip() for line in told.splitlines() if line.strip()] or ["it says nothing"]
+    if "oken" in told and "uth" in told:
+        return (
+            f"ray: {address}: {lines[0]}; give the cluster's token by RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH"
+        )
     if "ersion mismatch" in told:
         return f"ray: {address}: {' '.join(lines)}; install the same Ray and Python on all nodes"
     if address in ("", AUTO):

@@ -12,6 +12,8 @@ import re
 import shutil
 import tarfile
 import tempfile
+import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,8 @@ from atts_harness.comparing import local
 from atts_harness.journal.schema import JOURNAL
 
 PIECE_BYTES = 1 << 22
+PARENT_SECONDS = 1.0
+GRACE_SECONDS = 15.0
 MOST_LOG_BYTES = 1 << 20
 OUTPUT = "output.txt"
 """What a command prints, in its folder."""
@@ -66,6 +70,8 @@ class Host:
         self._jobs: dict[int, _Job] = {}
         _tidy_up()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
+        watch = threading.Thread(target=self._go_with_parent, args=(os.getppid(),), daemon=True)
+        watch.start()
 
     def devices(self) -> str:
         """The GPUs that this actor got, as `devices` has them; empty: none."""
@@ -144,6 +150,23 @@ class Host:
             self.kill(job)
             self.forget(job)
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _go_with_parent(self, parent: int) -> None:
+        """End once the node's own process (the raylet) is gone, and everything here with it.
+
+        Ray's workers do so by themselves, but one that was stopped meanwhile may miss it; what it
+        started would keep devices.
+        """
+        while os.getppid() == parent:
+            time.sleep(PARENT_SECONDS)
+        for number in list(self._jobs):
+            self.wind_down(number)
+        deadline = time.monotonic() + GRACE_SECONDS
+        running = [job.process for job in self._jobs.values() if job.process is not None]
+        while time.monotonic() < deadline and any(one.poll() is None for one in running):
+            time.sleep(PARENT_SECONDS)
+        self.close()
+        os._exit(1)
 
 
 def pack(paths: Mapping[str, Path]) -> bytes:

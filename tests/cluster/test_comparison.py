@@ -78,14 +78,14 @@ def test_a_node_dies_under_a_cell_and_its_orphan_writes_on(comparison, machine):
     folder = comparison.out / "cells" / "mock" / "inside" / "draft-only"
     until(lambda: comparison.journal(folder)[1] >= 2, lambda: comparison.said)
     (orphan,) = comparison.below("mock-cell", "draft-only")
-    frozen = machine.freeze(machine.node_of(orphan))
+    node = machine.node_of(orphan)
+    frozen = machine.freeze(node)
     assert orphan in frozen
     before, samples = comparison.journal(folder)
     assert samples < 12
     until(lambda: comparison.cells["draft-only"]["starts"] == 2, lambda: comparison.said)
     until(lambda: (folder / "epoch").read_text() == "2\n", lambda: comparison.said)
-    for pid in frozen:  # the node is back, and knows nothing of what has happened
-        os.kill(pid, signal.SIGCONT)
+    machine.thaw(node, frozen)
     comparison.end()
     after, samples = comparison.journal(folder)
     assert samples == 12

@@ -4,6 +4,7 @@ import importlib.util
 import io
 import os
 import socket
+import subprocess
 import sys
 import tarfile
 import tempfile
@@ -169,6 +170,48 @@ def test_a_host_winds_down_and_tidies_up(here, tmp_path):
     assert running.exists()
     assert not left.exists()
     running.rmdir()
+
+
+CHILD = """
+import os, sys, tempfile, time
+from pathlib import Path
+from atts_harness.comparing import local
+from atts_ray.host import Host
+tempfile.tempdir = sys.argv[1]
+local.ATTS = (sys.executable, "-S", "-c", sys.argv[2])
+(Path(sys.argv[1]) / "bank.json").touch()
+here = Host()
+here.prepare(1, ["runs/cell"])
+(here._jobs[1].folder / "runs" / "bank.json").touch()
+here.start(1, ["runs/cell", "wait"], {"X": "y"})
+print(os.getpid(), here._jobs[1].process.popen.pid, flush=True)
+time.sleep(60)
+"""
+PARENT = """
+import subprocess, sys, time
+subprocess.Popen([sys.executable, "-c", *sys.argv[1:]])
+time.sleep(60)
+"""
+
+
+def alive(pid):
+    path = Path(f"/proc/{pid}/stat")
+    return path.exists() and path.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_host_ends_with_its_node(tmp_path):
+    command = [sys.executable, "-c", PARENT, CHILD, str(tmp_path), SCRIPT]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    pids = [int(pid) for pid in parent.stdout.readline().split()]
+    assert len(pids) == 2
+    assert all(map(alive, pids))
+    parent.kill()
+    parent.wait()
+    while any(map(alive, pids)):
+        time.sleep(0.05)
+    parent.stdout.close()
+    assert not list(tmp_path.glob("atts-ray-*"))
 
 
 @pytest.mark.parametrize(
