@@ -115,8 +115,8 @@ def mirror_of(run_dir: Path, given: Mapping[str, str] = os.environ) -> Mirror | 
 class TcpMirror:
     """A `Mirror` at a `keeper.Keeper`. Not for several threads at a time.
 
-    A link that breaks is made again, for `PATIENCE_SECONDS`; what was not acknowledged is sent
-    again, and the keeper does nothing twice.
+    A link that breaks is made again, for `PATIENCE_SECONDS` if its machine cannot be reached; what
+    was not acknowledged is sent again, and the keeper does nothing twice.
 
     Args:
         address: of the keeper.
@@ -197,7 +197,8 @@ class TcpMirror:
                 return
             except OSError as error:
                 self.close()
-                if time.monotonic() > deadline:
+                # Refused: its machine is there and the keeper is not, and it never comes back.
+                if isinstance(error, ConnectionRefusedError) or time.monotonic() > deadline:
                     told = self._address
                     raise MirrorLostError(
                         f"run_dir: the keeper of its journal at {told.host}:{told.port} cannot be "

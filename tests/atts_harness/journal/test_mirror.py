@@ -203,8 +203,8 @@ def test_a_link_that_breaks_is_made_again_and_nothing_is_written_twice(keeper, p
     assert len(tables(place.copy)["metrics"]) == 2
 
 
-def test_a_keeper_that_is_gone_ends_the_run(place, monkeypatch, said):
-    monkeypatch.setattr(mirror, "PATIENCE_SECONDS", 0.0)
+def test_a_keeper_that_is_gone_ends_the_run_at_once(place, monkeypatch, said):
+    monkeypatch.setattr(mirror, "PATIENCE_SECONDS", 1e9)
     keeper = Keeper("127.0.0.1", said.append)
     address = place.attempt(keeper)
     ours = TcpMirror(address)
