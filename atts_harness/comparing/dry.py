@@ -13,6 +13,7 @@ from atts_harness.comparing.local import LocalLauncher
 from atts_harness.comparing.needs import needs_of
 from atts_harness.comparing.plan import Plan
 from atts_harness.comparing.probe import Probe, probe_all
+from atts_harness.comparing.rounds import first_repeats, promise
 from atts_harness.comparing.show import Show
 from atts_harness.comparing.sizes import Size, sizes_of
 from atts_harness.framework import EvalFramework
@@ -48,7 +49,7 @@ def dry_run(
     elif probe:
         probes = probe_all(cells, plan, folder, framework, launcher, show.say)
     show.console.print(_table(plan, cells, sizes, probes))
-    for line in _notes(cells, sizes, probes):
+    for line in [*_notes(cells, sizes, probes), *_rounds(plan, cells, sizes)]:
         show.say(line)
 
 
@@ -102,3 +103,16 @@ def _notes(cells: Sequence[Cell], sizes: dict[str, Size], probes: dict[str, Prob
             "gain nothing from more than two samples at once; tokens are computed ones",
         ]
     return lines
+
+
+def _rounds(plan: Plan, cells: Sequence[Cell], sizes: dict[str, Size]) -> list[str]:
+    """What `until` adds to the first round, and what it cannot reach, by task."""
+    until = plan.until
+    if until is None:
+        return []
+    most, lines = 0, {}
+    for cell in cells:
+        size, first = sizes[cell.name], first_repeats(cell)
+        most += size.samples * max(until.cap, first) // first
+        lines[f"{cell.task_name}: {promise(until, size.problems, first)}"] = None
+    return [f"requests above are those of the first round; at the cap they are {most:,}", *lines]

@@ -4,10 +4,44 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atts_harness.analysis.statistics.sequential import Known, known, next_repeats
+from atts_harness.analysis.statistics.sequential import Known, known, next_repeats, widest_floor
+from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import Until
 from atts_harness.errors import SettingError
 from atts_harness.results.find import saved_tasks
+
+ACCURACIES = (0.9, 0.5)
+"""For what is said of a floor before anything has run: a high accuracy and the worst one."""
+
+
+def first_repeats(cell: Cell) -> int:
+    """Repeats of the first round: those of the plan, and two at least.
+
+    One repeat says nothing of its own noise.
+    """
+    return max(2, cell.task.repeats or 2)
+
+
+def promise(until: Until, problems: int, repeats: int) -> str:
+    """What rounds can and cannot reach with so many problems, in words, before they have run.
+
+    Args:
+        until: what is asked for.
+        problems: of a cell.
+        repeats: of its first round.
+    """
+    low, high = (widest_floor(problems, a, level=until.level) for a in ACCURACIES)
+    words = (
+        f"from {repeats} repeats to at most {max(until.cap, repeats)}, until the accuracy over "
+        f"these {problems} problems is known to +- {until.half_width:g}"
+    )
+    if high <= until.half_width:
+        return words
+    return words + (
+        f"; over problems drawn like these its floor, whatever the repeats, is as wide as "
+        f"+- {min(high, 1.0):.3f} where half of the problems are always right and half never, "
+        f"+- {min(low, 1.0):.3f} where nine in ten are"
+    )
 
 
 def known_of(log: Path, until: Until) -> Known:

@@ -24,7 +24,7 @@ from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.needs import needs_of
 from atts_harness.comparing.plan import Plan
 from atts_harness.comparing.reaching import reaching
-from atts_harness.comparing.rounds import next_round
+from atts_harness.comparing.rounds import first_repeats, next_round
 from atts_harness.comparing.servers import POLL_SECONDS
 from atts_harness.comparing.sets import EngineSet, EngineSets
 from atts_harness.comparing.show import Show
@@ -262,9 +262,9 @@ class Runner:
         folder = self._path(known.folder)
         until, repeats = self._plan.until, known.repeats
         if until is not None and repeats is None:
-            # One repeat says nothing of its own noise; a cell run again has as many as the first.
+            # A cell run again has as many as the first came to.
             base = None if cell.times_of is None else self._known[cell.times_of].repeats
-            repeats = base or max(2, cell.task.repeats or 2)
+            repeats = base or first_repeats(cell)
         while True:
             asked = cell if repeats is None else cell.with_repeats(repeats)
             arguments = self._framework.command(asked.evaluation(self._plan, args), folder)

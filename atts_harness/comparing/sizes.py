@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import Plan
+from atts_harness.comparing.rounds import first_repeats
 from atts_harness.framework import EvalFramework, TaskSize
 from atts_harness.settings import DEFAULT_MAX_GEN_TOKS
 
@@ -31,6 +32,8 @@ class Size:
 def sizes_of(cells: Sequence[Cell], plan: Plan, framework: EvalFramework) -> dict[str, Size]:
     """By cell what it asks for; loads each task once, which may fetch its data.
 
+    Of a plan with `until` it is what the first round asks for.
+
     Raises:
         SettingError: a task's data is not there.
     """
@@ -39,19 +42,21 @@ def sizes_of(cells: Sequence[Cell], plan: Plan, framework: EvalFramework) -> dic
     for cell in cells:
         if cell.task_name not in tasks:
             tasks[cell.task_name] = framework.sizes(cell.evaluation(plan))
-        found[cell.name] = _size(cell, tasks[cell.task_name])
+        first = None if plan.until is None else first_repeats(cell)
+        found[cell.name] = _size(cell, tasks[cell.task_name], first)
     return found
 
 
-def _size(cell: Cell, tasks: Sequence[TaskSize]) -> Size:
+def _size(cell: Cell, tasks: Sequence[TaskSize], repeats: int | None) -> Size:
     settings = cell.parsed()
     problems = samples = tokens = 0
     for task in tasks:
         count = task.documents if cell.task.limit is None else min(task.documents, cell.task.limit)
         problems += count
-        samples += count * task.repeats
+        asked = count * (repeats or task.repeats)
+        samples += asked
         most = settings.max_tokens(task.generation) if task.generation else DEFAULT_MAX_GEN_TOKS
-        tokens += count * task.repeats * most
+        tokens += asked * most
     return Size(problems, samples, tokens, _calibration(cell, tasks, problems))
 
 

@@ -87,6 +87,25 @@ def known(
     )
 
 
+def widest_floor(problems: int, accuracy: float, *, level: float = 0.95) -> float:
+    """The widest that the half-width over problems drawn like these can stay, whatever the repeats.
+
+    That is where every problem is always right or never. `known` measures the real one.
+
+    Args:
+        problems: how many there are.
+        accuracy: share of them that is right, in [0, 1].
+        level: nominal coverage.
+
+    Returns:
+        Student's half-width; infinite with one problem.
+    """
+    if problems < 2:
+        return math.inf
+    t = float(stats.t.ppf(0.5 + level / 2, problems - 1))
+    return t * math.sqrt(accuracy * (1 - accuracy) / (problems - 1))
+
+
 def next_repeats(now: Known, half_width: float, cap: int) -> int | None:
     """Repeats of the next round; None when it is known well enough, or the cap is reached.
 

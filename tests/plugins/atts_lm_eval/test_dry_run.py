@@ -83,6 +83,26 @@ def test_sizes_need_no_model(dry_run, pair):
     assert not pair.opened
 
 
+def test_a_plan_until_says_what_it_begins_with_and_its_floor(dry_run, tmp_path):
+    (tmp_path / "plan.yaml").write_text(PLAN + "until: {half_width: 0.1, cap: 8}\n")
+    output = " ".join(dry_run("--no-probe").split())
+    # Not the task's own three repeats: rounds begin with two. A calibration has its own number.
+    assert rows(dry_run("--no-probe"))["draft-only"] == ["4", "8", "512"]
+    assert rows(dry_run("--no-probe"))["atts-rate=0.1"] == ["4", "8 (+2)", "512"]
+    assert "at the cap they are 128" in output
+    assert "from 2 repeats to at most 8" in output
+    # Student's t with 3 degrees of freedom is 3.182: times .5 / sqrt 3, and .3 / sqrt 3.
+    assert "as wide as +- 0.919" in output
+    assert "+- 0.551 where nine in ten" in output
+
+
+def test_no_floor_is_named_where_it_is_no_wider_than_what_was_asked(dry_run, tmp_path):
+    (tmp_path / "plan.yaml").write_text(PLAN + "until: {half_width: 0.95}\n")
+    output = dry_run("--no-probe")
+    assert "from 2 repeats to at most 64" in " ".join(output.split())
+    assert "floor" not in output
+
+
 def test_two_samples_of_each_strategy(dry_run, pair):
     found = rows(dry_run())
     asked = [len(served.request.ids) for served in pair.draft.served]

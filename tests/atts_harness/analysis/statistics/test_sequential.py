@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from atts_harness.analysis.statistics.sequential import known, next_repeats
+from atts_harness.analysis.statistics.sequential import known, next_repeats, widest_floor
 
 
 def test_by_hand():
@@ -69,3 +69,10 @@ def test_coverage_when_it_stops(problems):
             repeats = after
         held.append(abs(now.value - chance.mean()) <= now.here)
     assert np.mean(held) >= 0.93
+
+
+def test_the_widest_floor_is_that_of_problems_right_always_or_never():
+    now = known([16, 0, 16, 0, 16, 0], [16] * 6, 0.03)
+    assert now.floor == pytest.approx(widest_floor(6, 0.5))
+    assert widest_floor(6, 0.9) < widest_floor(6, 0.5)
+    assert widest_floor(1, 0.5) == math.inf
