@@ -110,7 +110,8 @@ def _rounds(plan: Plan, cells: Sequence[Cell], sizes: dict[str, Size]) -> list[s
     until = plan.until
     if until is None:
         return []
-    most, lines = 0, {}
+    most = 0
+    lines: dict[str, None] = {}
     for cell in cells:
         size, first = sizes[cell.name], first_repeats(cell)
         most += size.samples * max(until.cap, first) // first

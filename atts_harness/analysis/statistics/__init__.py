@@ -10,10 +10,12 @@ that has no answer raises `ValueError`; with fewer than two problems there is no
 
 Modules: `votes` (pass@k, maj@k), `means` (one mean), `differences` (two methods on the same
 problems), `shares` (takeovers among turns), `discrimination` (AUC), `simultaneous` (many
-comparisons at once), `equivalence` (no worse than), `sequential` (sample until known).
+comparisons at once), `bounds` (on one side), `equivalence` (no worse than), `sequential` (sample
+until known).
 `docs/statistics.md` has the methods, their sources and how well they hold.
 """
 
+from atts_harness.analysis.statistics.bounds import difference_bounds
 from atts_harness.analysis.statistics.clusters import (
     Estimate,
     between_share,
@@ -29,7 +31,6 @@ from atts_harness.analysis.statistics.differences import (
 from atts_harness.analysis.statistics.discrimination import clustered_auc
 from atts_harness.analysis.statistics.equivalence import (
     Equivalence,
-    difference_bounds,
     equivalence,
 )
 from atts_harness.analysis.statistics.means import clustered_mean

@@ -146,7 +146,7 @@ def difference_interval(
     """
     d = checked(differences)
     n = d.shape[-1]
-    low, high = ends(*moments(d, grain, 1.0, 1.0), n, student_t(level, n), TWO_SIDED)
+    low, high = ends(*moments(d, pseudo(d, grain)), n, student_t(level, n))
     if not reachable(n, level):
         low, high = np.minimum(low, 0.0), np.maximum(high, 0.0)
     return low, high
@@ -164,14 +164,14 @@ def difference_p(differences: ArrayLike, grain: float) -> float:
     """
     d = checked(differences)
     n = d.shape[-1]
-    mean, error, skew = moments(d, grain, 1.0, 1.0)
+    mean, error, skew = moments(d, pseudo(d, grain))
     if mean < 0:
         mean, skew = -mean, -skew
     # The lower end falls as t grows; where it meets 0 is found by halving.
     below, above = 0.0, 1e6
     for _ in range(80):
         middle = (below + above) / 2
-        low, _ = ends(mean, error, skew, n, middle, TWO_SIDED)
+        low, _ = ends(mean, error, skew, n, middle)
         below, above = (middle, above) if low > 0 else (below, middle)
     return float(np.clip(2 * stats.t.sf(below, n - 1), 2.0 ** (1 - n), 1.0))
 
@@ -193,48 +193,55 @@ def checked(differences: ArrayLike) -> Floats:
     return d
 
 
-def pseudo(d: Floats, grain: float, always: float, at_first: float) -> Floats:
-    """Sum of squares that pseudo-problems add.
+def sizes(d: Floats) -> tuple[Floats, Floats]:
+    """What differs: the square of a typical difference that shows, and how many problems have one.
+
+    Args:
+        d: differences, shape (..., problems).
+
+    Returns:
+        sum d^4 / sum d^2 and (sum d^2)^2 / sum d^4, each of shape (...), 0 where none differs.
+    """
+    squares = d * d
+    total = squares.sum(axis=-1)
+    size = divided((squares * squares).sum(axis=-1), total, 0.0)
+    return size, divided(total, size, 0.0)
+
+
+def pseudo(d: Floats, grain: float) -> Floats:
+    """Sum of squares that pseudo-problems add to a two-sided interval.
 
     Args:
         d: differences, shape (..., problems).
         grain: mean of 1 / repeats.
-        always: how many there are however many problems differ.
-        at_first: how many more while none does.
 
     Returns:
         Shape (...).
     """
-    squares = d * d
-    total = squares.sum(axis=-1)
-    fourth = (squares * squares).sum(axis=-1)
-    size = divided(fourth, total, 0.0)
-    count = divided(total, size, 0.0)
+    size, count = sizes(d)
     n, unseen = d.shape[-1], (1 + grain) / 2
     kind = min(unseen, (12 / n) ** 2) if n < ENOUGH else 0.0
-    shown = np.maximum(size, kind**2) * (always + at_first / (1 + count))
-    blind = (always + at_first) * unseen**2 / (1 + count) ** 3
+    shown = np.maximum(size, kind**2) * (1 + 1 / (1 + count))
+    blind = 2 * unseen**2 / (1 + count) ** 3
     return np.asarray(np.maximum(shown, blind))
 
 
-def moments(
-    d: Floats, grain: float, always: float, at_first: float
-) -> tuple[Floats, Floats, Floats]:
-    """Mean, its standard error with pseudo-problems, and third over second central moment."""
+def moments(d: Floats, added: Floats) -> tuple[Floats, Floats, Floats]:
+    """Mean, its standard error with what is added to the squares, third over second moment."""
     n = d.shape[-1]
     mean = d.mean(axis=-1)
     centred = d - mean[..., None]
     squares = (centred**2).sum(axis=-1)
     cubes = (centred**3).sum(axis=-1)
-    error = np.sqrt((squares + pseudo(d, grain, always, at_first)) / (n * (n - 1)))
+    error = np.sqrt((squares + added) / (n * (n - 1)))
     return mean, error, divided(cubes, squares, 0.0)
 
 
 def ends(
-    mean: Floats, error: Floats, skew: Floats, problems: int, t: float, correction: float
+    mean: Floats, error: Floats, skew: Floats, problems: int, t: float
 ) -> tuple[Floats, Floats]:
-    """Both ends at a quantile, moved by a share of the correction for skewness."""
+    """Both ends at a quantile, moved by a part of the correction for skewness."""
     half = t * error
     # The correction is an expansion: where it is not small it is cut, or it would turn the sides.
-    shift = np.clip(correction * (2 * t * t + 1) / 6 * skew / problems, -half / 2, half / 2)
+    shift = np.clip(TWO_SIDED * (2 * t * t + 1) / 6 * skew / problems, -half / 2, half / 2)
     return np.maximum(mean + shift - half, -1.0), np.minimum(mean + shift + half, 1.0)

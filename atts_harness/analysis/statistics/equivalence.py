@@ -1,31 +1,26 @@
-r"""No worse than the reference by more than a margin, worse, or not known yet.
+"""No worse than the reference by more than a margin, worse, or not known yet.
 
-A bound on one side cannot use the slack of the other, so it needs more than half a two-sided
-interval. Losses are skewed where a method loses a few problems altogether: of 100 samples that
-should lose two, none is lost one time in seven. To `differences` the bound adds
-
-- the whole correction for skewness, not half of it;
-- one and a half pseudo-problems, and 1.8 more while none differs: no loss in n problems allows a
-  loss of 3 e / n at 95 %, the rule of three (Hanley and Lippman-Hand 1983, JAMA 249).
+The bounds are those of `bounds`. What they would be with other problems like these says the power,
+and how many more would tell.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from atts_harness.analysis.statistics.clusters import Floats
-from atts_harness.analysis.statistics.differences import checked, ends, moments
-
-ALWAYS, AT_FIRST = 1.5, 1.8
-"""Pseudo-problems that a bound adds, and those that fade as problems differ."""
+from atts_harness.analysis.statistics.bounds import bound_moments, difference_bounds, reach
+from atts_harness.analysis.statistics.differences import checked
 
 POWER = 0.8
 """What a planned number of problems should reach."""
+
+MOST = 10_000_000
+"""Problems beyond which nothing is planned."""
 
 Outcome = Literal["no worse", "worse", "inconclusive"]
 
@@ -44,7 +39,7 @@ class Equivalence:
         confidence: of each bound.
         problems: shared problems.
         power: chance of `no worse` with so many problems if the methods are equally good, from the
-            clustered variance.
+            clustered variance and what may be unseen.
         more: problems to add until the outcome would be known with a chance of .8, if the
             difference is what it seems (at best 0); 0 where it is known.
     """
@@ -58,30 +53,6 @@ class Equivalence:
     problems: int
     power: float
     more: int
-
-
-def difference_bounds(
-    differences: ArrayLike, grain: float, *, confidence: float = 0.95
-) -> tuple[Floats, Floats]:
-    """Lower and upper bound of the mean difference, each at `confidence` on its own.
-
-    Args:
-        differences: shape (..., problems), each in [-1, 1].
-        grain: mean of 1 / repeats, as for `difference_interval`.
-        confidence: of each bound, above one half.
-
-    Returns:
-        Bounds of shape (...), within [-1, 1].
-
-    Raises:
-        ValueError: fewer than two problems, or confidence outside (.5, 1).
-    """
-    d = checked(differences)
-    if not 0.5 < confidence < 1:
-        raise ValueError(f"confidence must lie in (0.5, 1), got {confidence}")
-    n = d.shape[-1]
-    t = float(stats.t.ppf(confidence, n - 1))
-    return ends(*moments(d, grain, ALWAYS, AT_FIRST), n, t, 1.0)
 
 
 def equivalence(
@@ -103,26 +74,43 @@ def equivalence(
     d = checked(differences)
     n = int(d.shape[-1])
     low, high = (float(b) for b in difference_bounds(d, grain, confidence=confidence))
-    mean, error, _ = (float(m) for m in moments(d, grain, ALWAYS, AT_FIRST))
+    mean, error, skew = bound_moments(d, grain)
     outcome: Outcome = "inconclusive"
     if low > -margin:
         outcome = "no worse"
     elif high < -margin:
         outcome = "worse"
-    quantile = float(stats.norm.ppf(confidence))
-    distance = min(abs(mean + margin), margin)
+    behind = bool(mean < -margin)
+
+    def chance(problems: int, distance: float, direction: float) -> float:
+        """Of a bound beyond -margin with so many problems, the truth lying at a distance of it."""
+        wide = np.asarray(error * np.sqrt(n / problems))
+        spare = distance - float(reach(wide, direction * skew, problems, grain, confidence))
+        return float(stats.norm.cdf(spare / max(float(wide), 1e-12)))
+
     more = 0
     if outcome == "inconclusive":
-        steps = (quantile + float(stats.norm.ppf(POWER))) * error / max(distance, 1e-3)
-        more = max(1, math.ceil(n * steps * steps) - n)
+        distance = max(min(abs(float(mean) + margin), margin), 1e-3)
+        direction = -1.0 if behind else 1.0
+        enough = n + 1
+        while enough < MOST and chance(enough, distance, direction) < POWER:
+            enough *= 2
+        few = max(n + 1, enough // 2)
+        while few < enough:
+            middle = (few + enough) // 2
+            if chance(middle, distance, direction) < POWER:
+                few = middle + 1
+            else:
+                enough = middle
+        more = enough - n
     return Equivalence(
         outcome=outcome,
-        difference=mean,
+        difference=float(mean),
         low=low,
         high=high,
         margin=margin,
         confidence=confidence,
         problems=n,
-        power=float(stats.norm.cdf(margin / error - quantile)),
+        power=chance(n, margin, 1.0),
         more=more,
     )

@@ -1,13 +1,20 @@
 r"""Shares of totals over problems, such as takeovers among judged turns.
 
 The turns of one problem are a cluster: a hard problem is taken over again and again. The interval
-is Wilson's (1927), with the number of turns replaced by what they are worth, R (1 - R) / variance,
-the variance being that of the linearised ratio over problems (Dean and Pagano 2015, Survey
-Methodology 41, compare such intervals for clustered shares). That number is itself a poor estimate
-where few problems hold all takeovers, and it errs to the optimistic side, for what was not drawn
-has no variance. So the variance is shrunk, on the logarithmic scale, towards the largest that these
-totals allow: every problem's turns all alike. The weight of the data is x / (x + prior), x the
-effective number of problems that takeovers (or, above one half, their absence) come from.
+is Wilson's (1927), with the number of turns replaced by what they are worth, R (1 - R) / variance
+(Dean and Pagano 2015, Survey Methodology 41, compare such intervals for clustered shares). The
+variance is that of the ratio with one problem left out at a time, residual / (1 - its share of the
+turns): a problem of many turns pulls the ratio to itself, and its plain residual is too small
+(the jackknife of a ratio; Royall and Cumberland 1981, JASA 76).
+
+That variance is itself a poor estimate where few problems hold all takeovers, and it errs to the
+optimistic side, for what was not drawn has no variance. So it is shrunk, on the logarithmic scale,
+towards the largest that these totals allow: every problem's turns all alike. The weight of the data
+is x / (x + prior). x is the effective number of problems that takeovers (or, above one half, their
+absence) come from: the geometric mean of that of the takeovers themselves and that of the problems'
+chances, n / (1 + c^2), c their coefficient of variation without the noise of the turns. Takeovers
+that are rare and spread by chance alone are no reason to doubt the variance; few problems that hold
+all of them are.
 """
 
 from __future__ import annotations
@@ -28,7 +35,8 @@ from atts_harness.analysis.statistics.clusters import (
 from atts_harness.analysis.statistics.differences import ENOUGH
 
 PRIOR = 2.5
-"""Problems that the largest variance is worth, from thirty on; more below, by (30 / n)^2."""
+"""Problems that the largest variance is worth, from thirty on; more below, by (30 / n)^2. Chosen on
+a grid of its own (`benchmarks/statistics/choice.py`)."""
 
 
 def clustered_ratio(
@@ -98,13 +106,21 @@ def share_interval(
     share = h.sum(axis=-1) / total
     spread = share * (1 - share)
     miss = t - h
+    # Without a problem the share moves by its residual over the turns of the others.
+    others = 1 - t / total[..., None]
+    alone = others <= 0  # one problem has all turns: nothing is left without it
+    weight = np.where(alone, 1.0, (n - 1) / n / np.where(alone, 1.0, others) ** 2)
     residuals = h - share[..., None] * t
-    variance = (residuals**2).sum(axis=-1) * n / (n - 1) / total**2
+    variance = (residuals**2 * weight).sum(axis=-1) / total**2
     # Were each problem's turns all alike: sum of t^2 over problems taken over and over the others.
-    alike = (t * h).sum(axis=-1) * (1 - share) ** 2 + (t * miss).sum(axis=-1) * share**2
+    alike = (t * h * weight).sum(axis=-1) * (1 - share) ** 2
+    alike += (t * miss * weight).sum(axis=-1) * share**2
     worst = divided(alike / total**2, spread, (t**2).sum(axis=-1) / total**2)
     unit = divided(variance, spread, worst)
+    rarer = np.minimum(share, 1 - share)
+    varies = divided(np.maximum(unit - 1 / total, 0.0) * n * (1 - rarer), rarer, 0.0)
     seen = np.minimum(effective(h), effective(miss))
+    seen = np.sqrt(seen * n / (1 + varies))
     unit = shrunk(unit, worst, seen, PRIOR * max(1.0, (ENOUGH / n) ** 2))
     return wilson(share, unit, student_t(level, n))
 
