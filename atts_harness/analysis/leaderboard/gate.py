@@ -68,7 +68,11 @@ def gate_command(app: typer.Typer, documents: Documents | None = None) -> None:
         options = Options(level=level, documents=documents, margin=margin, reference=against)
         found = report(paths, options).leaderboard
         words = []
-        for one in compared(found, against):
+        made = compared(found, against)
+        # A run that was named and is not there may be the one that is worse.
+        if missed := [one for one in found.refused if Path(one.path) in paths]:
+            raise GateError("; ".join(f"{one.path}: {one.reason}" for one in missed))
+        for one in made:
             word, text = decided(found, one)
             words.append(word)
             typer.echo(text)
@@ -92,6 +96,8 @@ def compared(found: Leaderboard, against: str) -> list[Comparison]:
     if not named(rows, against):
         have = ", ".join(dict.fromkeys(row.label for row in rows))
         raise GateError(f"--against {against}: no such row; there are: {have}")
+    if len(rows) == 1:
+        raise GateError(f"--against {against}: there is no other row to decide on")
     made = [one for table in found.tables for one in table.comparisons]
     held = {one.row for one in made} | {one.reference for one in made}
     if left := [row.label for row in rows if row.id not in held]:

@@ -70,9 +70,32 @@ def test_what_cannot_be_asked_is_one_line_and_another_status(make_run, arguments
     assert "\n" not in str(found.exception)
 
 
-def test_rows_without_common_problems_and_single_rows_are_one_line(make_run, tmp_path):
+def test_single_rows_are_one_line(make_run, tmp_path):
     folder = make_run("target-only", right_of(0.6), problems=8)
-    with pytest.raises(GateError, match="no problem in common"):
+    with pytest.raises(GateError, match="there is no other row to decide on"):
         raise invoke(folder, "--against", "target-only").exception
     with pytest.raises(GateError, match="no row to decide on"):
         raise invoke(tmp_path / "nothing", "--against", "target-only").exception
+
+
+def test_rows_of_other_questions_are_one_line(make_run):
+    folder = make_run("target-only", right_of(0.6), problems=8)
+    other = make_run(
+        "atts",
+        right_of(0.6),
+        problems=8,
+        asked=lambda doc: {"prompt": f"Another {doc}?", "answer": "0"},
+    )
+    with pytest.raises(GateError, match="no problem in common, or other conditions, with") as found:
+        raise invoke(folder, other, "--against", "target-only").exception
+    assert "\n" not in str(found.value)
+
+
+def test_a_run_that_was_named_and_cannot_be_read_is_no_go(make_run, tmp_path):
+    """It may be the one that is worse: the rows that are there would say GO."""
+    folder = make_run("target-only", right_of(0.6), problems=60, repeats=4)
+    other = make_run("atts", right_of(0.6), problems=60, repeats=4)
+    given = (folder, other, "--against", "target-only", "--margin", "0.05")
+    assert invoke(*given).exit_code == 0
+    with pytest.raises(GateError, match="nothing: there is no such file or folder"):
+        raise invoke(tmp_path / "nothing", *given).exception
