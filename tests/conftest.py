@@ -9,6 +9,7 @@ import shutil
 import threading
 from dataclasses import dataclass, field
 
+import hypothesis
 import pytest
 from atts_controls import plugin as controls
 
@@ -17,6 +18,10 @@ from atts_harness.backend import BackendKind, BackendOptions
 from atts_harness.discovery import Discovery
 from atts_harness.hookspecs import Preset, hookimpl
 from atts_harness.testing.scripted import ScriptedBackend
+
+# How long an example takes is the machine's affair: no test depends on it.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 class FakeEndpoint(http.server.ThreadingHTTPServer):

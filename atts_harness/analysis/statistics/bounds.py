@@ -8,36 +8,44 @@ on which it loses may not have been drawn at all. The bound is Student's with
 - 1.2 pseudo-problems at the typical size of a difference that shows, and further ones while few
   problems differ, for their sizes are then hardly known: with x problems that differ, Student's
   quantile of x degrees of freedom asks for as many, and with one repeat there is no size to know;
-- *what may be unseen*. Let a kind of problem make up a share q of the benchmark and lose v in all.
-  n problems show no trace of it with the chance g(v) = (1 - q + q (1 - v / q)^k)^n. A bound at the
-  error alpha has to hold for that benchmark, too: it need not be met by the rest at alpha, but at
-  alpha / g(v), and from there v is still to be lost. The bound is the least over v,
+- half a step of the sum where all differences have one sign, for it is a count then, and a bound
+  between its steps holds on the average only; less where signs are mixed, by the square of how
+  unequal they are;
+- *what may be unseen*. Let a benchmark be at -m because a kind of problem, a share q of it, loses v
+  in all, and the rest m - v. n problems show no trace of the kind with the chance
+  g(v) = (1 - q + q (1 - v / q)^k)^n, k the repeats. To hold for that benchmark too at the error
+  alpha, what is seen need not hold at alpha, but at alpha / g(v). So the bound is the least m with
 
-      min over v of  bound(alpha / g(v)) - v.
+      m >= v - bound(alpha / g(v))   for every v from 0 to m.
 
   With one repeat and no difference this is 1 - alpha^(1/n), the exact bound, near 3 / n (the rule
   of three; Hanley and Lippman-Hand 1983, JAMA 249). Where the noise of the problems is larger than
-  what such a kind would lose it costs nothing. With several repeats the chance depends on q: kinds
-  of at least `KIND` are allowed for. Rarer ones are not: 30 problems cannot tell of them.
+  what such a kind would lose it costs next to nothing. With several repeats the chance depends on
+  q: kinds of at least `KIND` are allowed for. Rarer ones are not, 30 problems cannot tell of them;
+  nor is a benchmark where the rest gains and a kind that was not drawn loses more than that.
 """
 
 from __future__ import annotations
+
+import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from atts_harness.analysis.statistics.clusters import Floats
-from atts_harness.analysis.statistics.differences import checked, moments, sizes
+from atts_harness.analysis.statistics.clusters import Floats, divided
+from atts_harness.analysis.statistics.differences import ENOUGH, checked, moments, sizes
 
-KIND = 1 / 15
+KIND = 1 / 12
 """Share of the benchmark from which on a kind of problem is allowed for though none was drawn."""
 
 ALWAYS, AT_FIRST, FADES = 1.2, 4.0, 4.0
-"""Pseudo-problems that a bound adds; those that fade as problems differ, halved at so many."""
+"""Pseudo-problems that a bound adds, more below thirty problems, by 30 / n; those that fade as
+problems differ, halved at so many."""
 
-STEPS = 40
-"""Losses that may be unseen at which the bound is looked at."""
+STEPS = 64
+"""Losses that may be unseen at which a bound is looked at."""
 
 
 def difference_bounds(
@@ -59,59 +67,77 @@ def difference_bounds(
     d = checked(differences)
     if not 0.5 < confidence < 1:
         raise ValueError(f"confidence must lie in (0.5, 1), got {confidence}")
-    n = d.shape[-1]
     mean, error, skew = bound_moments(d, grain)
-    below = reach(error, skew, n, grain, confidence)
-    above = reach(error, -skew, n, grain, confidence)
-    return np.maximum(mean - below, -1.0), np.minimum(mean + above, 1.0)
+    n = d.shape[-1]
+    uneven = divided(np.abs(d.sum(axis=-1)), np.abs(d).sum(axis=-1), 0.0)
+    step = uneven**2 * grain / (2 * n)
+    below = -_least_loss(mean - step, error, skew, n, grain, confidence)
+    above = _least_loss(-mean - step, error, -skew, n, grain, confidence)
+    return np.maximum(below, -1.0), np.minimum(above, 1.0)
 
 
 def bound_moments(d: Floats, grain: float) -> tuple[Floats, Floats, Floats]:
     """Mean, standard error with the bound's pseudo-problems, third over second central moment."""
     size, count = sizes(d)
+    always = ALWAYS * max(1.0, ENOUGH / d.shape[-1])
     further = AT_FIRST * (1 - grain) / (1 + (count / FADES) ** 2)
-    return moments(d, size * (ALWAYS + further))
+    return moments(d, size * (always + further))
 
 
-def reach(error: Floats, skew: Floats, problems: int, grain: float, confidence: float) -> Floats:
-    """How far below the mean the lower bound lies; the upper one with -skew.
+def needed_mean(
+    error: float, skew: float, problems: int, grain: float, confidence: float, margin: float
+) -> float:
+    """The mean difference from which on the lower bound lies above -margin.
 
     Args:
-        error: standard error, shape (...).
-        skew: third over second central moment, likewise.
+        error: standard error.
+        skew: third over second central moment.
         problems: n.
         grain: mean of 1 / repeats.
         confidence: of the bound.
-
-    Returns:
-        At least 0, shape (...).
+        margin: in [-1, 1]; below 0 for a bound above 0.
     """
+    widths = [
+        float(_width(np.asarray(error), np.asarray(skew), t, problems)) + lost
+        for lost, t in _unseen(problems, grain, confidence)
+        if lost <= max(margin, 0.0)
+    ]
+    return max(widths) - margin
+
+
+def _least_loss(
+    mean: Floats, error: Floats, skew: Floats, problems: int, grain: float, confidence: float
+) -> Floats:
+    """The least loss that the bound allows: minus the lower bound."""
+    found = np.full_like(mean, -np.inf)
+    over = np.zeros(found.shape, dtype=bool)
+    for lost, t in _unseen(problems, grain, confidence):
+        least = np.maximum(found, lost + _width(error, skew, t, problems) - mean)
+        # Where all up to here need less than this loss, it and what lies beyond are not asked for.
+        over |= (least < lost - 1e-12) if lost > 0 else (least < 0)
+        found = np.where(over & np.isfinite(found), found, least)
+    return found
+
+
+def _width(error: Floats, skew: Floats, t: float, problems: int) -> Floats:
+    """How far below the mean Student's bound lies, with the correction for skewness."""
+    shift = (2 * t * t + 1) / 6 * skew / problems
+    # The correction is an expansion: where it is not small it is cut.
+    most = error * max(abs(t), 1.0) / 2
+    return np.asarray(t * error - np.clip(shift, -most, most))
+
+
+@cache
+def _unseen(problems: int, grain: float, confidence: float) -> tuple[tuple[float, float], ...]:
+    """Losses that may be unseen, from 0 on, and Student's quantile for the rest beside each."""
     alpha = 1 - confidence
-    at_first = float(stats.t.ppf(confidence, problems - 1))
-    farthest = np.zeros_like(error)
-    # From the bound without anything unseen to that where the rest need not hold at all.
-    for t in np.linspace(at_first, -4.0, STEPS):
-        unseen = alpha / float(stats.t.sf(t, problems - 1))
-        shift = (2 * t * t + 1) / 6 * skew / problems
-        # The correction is an expansion: where it is not small it is cut.
-        most = error * max(abs(t), 1.0) / 2
-        lost = unseen_loss(unseen, problems, grain)
-        farthest = np.maximum(farthest, t * error - np.clip(shift, -most, most) + lost)
-    return farthest
-
-
-def unseen_loss(chance: float, problems: int, grain: float) -> float:
-    """The most that a kind of problem can lose in all and leave no trace with this chance.
-
-    Args:
-        chance: in (0, 1].
-        problems: that were drawn.
-        grain: mean of 1 / repeats.
-
-    Returns:
-        Loss of the mean, in [0, 1].
-    """
-    shows = -np.expm1(np.log(chance) / problems)  # of one problem: q (1 - (1 - v / q)^k)
-    if shows >= KIND:
-        return float(shows)  # the kind is all that shows: every sample of it is lost
-    return float(KIND * -np.expm1(grain * np.log1p(-shows / KIND)))
+    most = 1 - alpha ** (1 / problems)
+    if most < KIND:
+        most = KIND * -math.expm1(grain * math.log1p(-most / KIND))
+    found = []
+    for lost in np.linspace(0.0, most, STEPS):
+        share = max(KIND, float(lost))
+        shows = share * (1 - max(1 - lost / share, 0.0) ** (1 / grain))
+        error = min(alpha / (1 - shows) ** problems, 1 - 1e-9)
+        found.append((float(lost), float(stats.t.isf(error, problems - 1))))
+    return tuple(found)

@@ -6,14 +6,14 @@ and how many more would tell.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from atts_harness.analysis.statistics.bounds import bound_moments, difference_bounds, reach
+from atts_harness.analysis.statistics.bounds import bound_moments, difference_bounds, needed_mean
 from atts_harness.analysis.statistics.differences import checked
 
 POWER = 0.8
@@ -80,25 +80,23 @@ def equivalence(
         outcome = "no worse"
     elif high < -margin:
         outcome = "worse"
-    behind = bool(mean < -margin)
 
-    def chance(problems: int, distance: float, direction: float) -> float:
-        """Of a bound beyond -margin with so many problems, the truth lying at a distance of it."""
-        wide = np.asarray(error * np.sqrt(n / problems))
-        spare = distance - float(reach(wide, direction * skew, problems, grain, confidence))
-        return float(stats.norm.cdf(spare / max(float(wide), 1e-12)))
+    def chance(problems: int, distance: float, *, worse: bool = False) -> float:
+        """Of knowing with so many problems, the truth lying at a distance from -margin."""
+        wide = max(float(error) * math.sqrt(n / problems), 1e-12)
+        sign = -1 if worse else 1
+        least = needed_mean(wide, sign * float(skew), problems, grain, confidence, sign * margin)
+        return float(stats.norm.cdf((distance - sign * margin - least) / wide))
 
     more = 0
     if outcome == "inconclusive":
         distance = max(min(abs(float(mean) + margin), margin), 1e-3)
-        direction = -1.0 if behind else 1.0
-        enough = n + 1
-        while enough < MOST and chance(enough, distance, direction) < POWER:
-            enough *= 2
-        few = max(n + 1, enough // 2)
+        enough, few, worse = n + 1, n + 1, bool(mean < -margin)
+        while enough < MOST and chance(enough, distance, worse=worse) < POWER:
+            few, enough = enough, 2 * enough
         while few < enough:
             middle = (few + enough) // 2
-            if chance(middle, distance, direction) < POWER:
+            if chance(middle, distance, worse=worse) < POWER:
                 few = middle + 1
             else:
                 enough = middle
@@ -111,6 +109,6 @@ def equivalence(
         margin=margin,
         confidence=confidence,
         problems=n,
-        power=chance(n, margin, 1.0),
+        power=chance(n, margin),
         more=more,
     )

@@ -116,7 +116,9 @@ def share_interval(
     alike = (t * h * weight).sum(axis=-1) * (1 - share) ** 2
     alike += (t * miss * weight).sum(axis=-1) * share**2
     worst = divided(alike / total**2, spread, (t**2).sum(axis=-1) / total**2)
-    unit = divided(variance, spread, worst)
+    # No share varies more than one draw of all turns.
+    worst = np.minimum(worst, 1.0)
+    unit = np.minimum(divided(variance, spread, worst), 1.0)
     rarer = np.minimum(share, 1 - share)
     varies = divided(np.maximum(unit - 1 / total, 0.0) * n * (1 - rarer), rarer, 0.0)
     seen = np.minimum(effective(h), effective(miss))

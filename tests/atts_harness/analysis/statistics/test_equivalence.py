@@ -45,6 +45,43 @@ def test_a_hundred_ties_do_not_show_that_two_in_a_hundred_are_not_lost():
     assert equivalence(np.zeros(160), 1.0, margin=0.02).outcome == "no worse"
 
 
+def test_ties_with_one_repeat_have_the_exact_bound():
+    """No loss in n: the bound of scipy's exact test of a rate."""
+    exact = stats.binomtest(0, 40, alternative="less").proportion_ci(0.95, method="exact")
+    low, high = difference_bounds(np.zeros(40), 1.0)
+    assert low == pytest.approx(-exact.high, rel=1e-6)
+    assert high == pytest.approx(exact.high, rel=1e-6)
+
+
+def test_a_kind_of_problem_that_was_not_drawn_is_allowed_for():
+    """One problem in twelve loses .6 of its samples: 30 problems show none of it 7 times in 100."""
+    rng = np.random.default_rng(3)
+    cases, n, k = 4000, 30, 16
+    lost = 0.6 * (rng.random((cases, n)) < 1 / 12)
+    chance = np.full((cases, n), 0.95)
+    d = (rng.binomial(k, chance - lost) - rng.binomial(k, chance)) / k
+    low, _ = difference_bounds(d, 1 / k)
+    plain = d.mean(1) - stats.norm.ppf(0.95) * stats.sem(d, axis=1)
+    assert (low > -0.05).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / cases)
+    assert (plain > -0.05).mean() > 0.08
+
+
+def test_what_may_be_unseen_costs_nothing_where_the_noise_is_larger():
+    rng = np.random.default_rng(4)
+    d = (rng.binomial(1, 0.5, (1, 400)) - rng.binomial(1, 0.5, (1, 400))) * 1.0
+    (low,), (high,) = difference_bounds(d, 1.0)
+    t_low, t_high = stats.t.interval(0.9, 399, d.mean(), stats.sem(d, axis=1)[0])
+    assert high - low == pytest.approx(t_high - t_low, rel=0.01)
+
+
+def test_the_power_knows_what_may_be_unseen():
+    """Of 30 problems with hardly any noise a z-test would be sure; a kind may be missing."""
+    rng = np.random.default_rng(6)
+    d = (rng.binomial(64, 0.98, 30) - rng.binomial(64, 0.98, 30)) / 64
+    assert equivalence(d, 1 / 64, margin=0.05).power < 0.8
+    assert equivalence(np.tile(d, 4), 1 / 64, margin=0.05).power > 0.99
+
+
 # A small part of benchmarks/statistics/gate.py: losses of a few problems, at exactly the margin.
 @pytest.mark.parametrize(("problems", "repeats"), [(30, 4), (100, 1), (500, 1)])
 def test_false_gos_where_nothing_but_losses_are_seen(problems, repeats):

@@ -45,6 +45,16 @@ def test_no_takeover_counts_a_problem_as_one_draw():
     assert high == pytest.approx(t2 / (6 + t2))
 
 
+def test_a_problem_that_holds_most_turns_is_hardly_more_than_one_draw():
+    """Its own residual is small, for it has pulled the share to itself."""
+    low, high = share_interval([300, 2, 2, 2], [1000, 10, 10, 10])
+    assert low < 0.05
+    assert high > 0.8
+    even = share_interval([75, 75, 75, 75], [250] * 4)
+    assert even[1] - even[0] < high - low
+    assert share_interval([300, 0], [1000, 0])[1] > 0.95
+
+
 def test_the_share_is_over_all_turns():
     estimate = clustered_ratio([1, 0], [1, 3], list("ab"))
     assert estimate.value == 0.25
