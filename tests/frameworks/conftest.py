@@ -122,7 +122,10 @@ def endpoint(service):
 
 
 def agrees(shares, reference):
-    """Accuracies of the same problems agree within chance: paired by problem, three errors.
+    """Accuracies of the same problems agree within chance: paired by problem, five errors.
+
+    Fresh seeds are drawn by chance, and five standard errors of 20 problems are passed by less than
+    one run in ten thousand. Equality of texts is what holds the rest.
 
     Args:
         shares: by problem the share of right answers.
@@ -132,7 +135,7 @@ def agrees(shares, reference):
     mean = sum(differences) / len(differences)
     spread = math.sqrt(sum((d - mean) ** 2 for d in differences) / (len(differences) - 1))
     error = spread / math.sqrt(len(differences))
-    assert abs(mean) <= 3 * error + 1e-9, f"{mean:+.3f} with a standard error of {error:.3f}"
+    assert abs(mean) <= 5 * error + 1e-9, f"{mean:+.3f} with a standard error of {error:.3f}"
 
 
 def told(name, capsys, **figures):

@@ -90,5 +90,6 @@ def test_the_packages_unit_tests_pass(tmp_path):
 
     python = command_of("inspect", "python")
     tests = str(ROOT / "tests" / "plugins" / "atts_inspect")
-    said = run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests], ROOT)
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests]
+    said = run(command, ROOT, HOME=str(tmp_path))
     assert "skipped" not in said
