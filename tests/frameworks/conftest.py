@@ -19,7 +19,9 @@ import pytest
 from tests.frameworks.proxy import Recorder
 
 ROOT = Path(__file__).parents[2]
-PROBLEMS, REPEATS, RATE = 20, 4, 0.2
+# Fewer for a quick look.
+PROBLEMS = int(os.environ.get("ATTS_FRAMEWORK_PROBLEMS", "20"))
+REPEATS, RATE = 4, 0.2
 TASK = "atts_chain"
 # What the task's file says; a server or another framework's task has to be told.
 TURNS = {"turn_stop": "\n\n", "draft_tokens": 96, "target_tokens": 96, "turns": 40}
