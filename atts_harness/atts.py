@@ -21,7 +21,7 @@ import msgspec
 
 from atts_harness.backend import Role
 from atts_harness.conformal import CalibrationOptions, make_policy
-from atts_harness.drafts import Drafts
+from atts_harness.drafts import Drafts, further_tokens
 from atts_harness.errors import SettingError
 from atts_harness.hookspecs import Preset, hookimpl
 from atts_harness.records import Finish
@@ -130,10 +130,12 @@ async def take_turns(
     """
     drafts = drafts or Drafts(ctx, options)
     transcript = sample.transcript
+    more = 0
     for turn in range(options.turns):
+        kept = transcript.tokens
         if turn and options.paper_join:
             transcript += inserted("\n\n", turn=turn)
-        reply = await drafts.write(transcript, turn)
+        reply = await drafts.write(transcript, turn, more)
         draft = reply.segment
         if draft:
             drafts.begin_next(transcript + draft, turn + 1)
@@ -154,13 +156,14 @@ async def take_turns(
             ctx.discard(draft)
         else:
             transcript += draft
-        if takeover and (room := ctx.room(transcript, options.target_tokens)):
+        if takeover and (room := ctx.room(transcript, options.target_tokens + more)):
             written = await write_takeover(transcript, ctx, options, turn, room)
             if not written and written.ending == "eos":
                 return ctx.finish(transcript, ctx.ended(transcript) or "eos")
             transcript += written
         if reason := ctx.ended(transcript):
             return ctx.finish(transcript, reason)
+        more = further_tokens(options, kept, transcript)
     return ctx.finish(transcript, "turns")
 
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from atts_harness.strategy import Context, Generation
+from atts_harness.tokenizer import LONGEST_TAIL
 from atts_harness.transcript import Transcript, inserted
 from atts_harness.turns import TurnOptions
 
@@ -56,10 +57,16 @@ class Drafts:
     ) -> None:
         await self.throw_away()
 
-    async def write(self, transcript: Transcript, turn: int) -> Generation:
-        """The draft's chunk of a turn, possibly empty; the one that was written ahead, if any."""
+    async def write(self, transcript: Transcript, turn: int, more: int = 0) -> Generation:
+        """The draft's chunk of a turn, possibly empty; the one that was written ahead, if any.
+
+        Args:
+            transcript: what it is written behind.
+            turn: its number.
+            more: tokens that it may take beyond `draft_tokens`.
+        """
         if self._next is None:
-            return await self._draft(transcript, turn)
+            return await self._draft(transcript, turn, more=more)
         reply = await self._next
         self._next = None
         self._counts["kept"] += 1
@@ -91,12 +98,30 @@ class Drafts:
             await asyncio.wait([task])
             task.result()
 
-    async def _draft(self, transcript: Transcript, turn: int, *, ahead: bool = False) -> Generation:
+    async def _draft(
+        self, transcript: Transcript, turn: int, *, ahead: bool = False, more: int = 0
+    ) -> Generation:
         return await write_draft(
             *(transcript, self.ctx, self.options, turn),
             ahead=ahead,
+            more=more,
             top_logprobs=self.top_logprobs,
         )
+
+
+def further_tokens(options: TurnOptions, kept: int, transcript: Transcript) -> int:
+    """How many tokens beyond its limits the next turn may take, so that a character fits.
+
+    A character of several tokens is held back until it is whole. Where a turn may take fewer
+    tokens than that, it would be held back for ever.
+
+    Args:
+        options: how turns are cut.
+        kept: tokens of the transcript before the last turn.
+        transcript: after it.
+    """
+    least = min(options.draft_tokens, options.target_tokens)
+    return LONGEST_TAIL if transcript.tokens == kept and least <= LONGEST_TAIL else 0
 
 
 async def write_draft(
@@ -106,6 +131,7 @@ async def write_draft(
     turn: int,
     *,
     ahead: bool = False,
+    more: int = 0,
     top_logprobs: int = 0,
 ) -> Generation:
     """The draft's chunk of a turn; possibly empty."""
@@ -113,7 +139,7 @@ async def write_draft(
         transcript,
         kind="draft",
         turn=turn,
-        max_tokens=ctx.room(transcript, options.draft_tokens),
+        max_tokens=ctx.room(transcript, options.draft_tokens + more),
         stop=options.stops,
         top_logprobs=top_logprobs,
         ahead=ahead,

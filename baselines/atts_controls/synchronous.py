@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar
 import msgspec
 
 from atts_harness.atts import nothing_left, write_takeover
-from atts_harness.drafts import write_draft
+from atts_harness.drafts import further_tokens, write_draft
 from atts_harness.strategy import (
     Context,
     Outcome,
@@ -62,10 +62,12 @@ class Synchronous(Strategy):
         """Produce one sample."""
         options = self.options
         transcript = sample.transcript
+        more = 0
         for turn in range(options.turns):
+            kept = transcript.tokens
             if turn and options.paper_join:
                 transcript += inserted("\n\n", turn=turn)
-            draft = (await write_draft(transcript, ctx, options, turn)).segment
+            draft = (await write_draft(transcript, ctx, options, turn, more=more)).segment
             await ctx.gather(f"drafted {turn}", None)
             if not draft and options.on_empty == "end":
                 reason = nothing_left(transcript, draft, ctx, options)
@@ -77,13 +79,14 @@ class Synchronous(Strategy):
                 ctx.discard(draft)
             else:
                 transcript += draft
-            if takeover and (room := ctx.room(transcript, options.target_tokens)):
+            if takeover and (room := ctx.room(transcript, options.target_tokens + more)):
                 written = await write_takeover(transcript, ctx, options, turn, room)
                 if not written and written.ending == "eos":
                     return ctx.finish(transcript, ctx.ended(transcript) or "eos")
                 transcript += written
             if reason := ctx.ended(transcript):
                 return ctx.finish(transcript, reason)
+            more = further_tokens(options, kept, transcript)
             await ctx.gather(f"turned {turn}", None)
         return ctx.finish(transcript, "turns")
 

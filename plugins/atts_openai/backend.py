@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from atts_harness import neutral
 from atts_harness.backend import (
     BackendSpec,
     Capabilities,
@@ -32,9 +33,13 @@ from atts_harness.errors import (
     SettingError,
 )
 from atts_harness.transcript import Ending
+from atts_harness.weights import model_folder
 from atts_openai import wire
 from atts_openai.dialect import COMPLETION, Dialect, find_dialect, named_stop, need_ids
+from atts_openai.drawing import generation_config
 from atts_openai.options import OpenAIOptions
+
+logger = neutral.logger("atts_harness.engines")
 
 LEAST_ALTERNATIVES = 5  # what OpenAI's own API allows
 
@@ -85,7 +90,9 @@ class OpenAIBackend(EngineBackend):
         """
         self.guard(request)
         dialect = self._dialect
-        fields = wire.sampling_fields(request, dict(dialect.neutral)) | dict(dialect.asks_ids)
+        dialect.drawing.check(request.sampling, self.http.name)
+        neutral_fields = dict(dialect.drawing.neutral)
+        fields = wire.sampling_fields(request, neutral_fields) | dict(dialect.asks_ids)
         if request.stop and dialect.tells_stop:
             fields["stop"] = list(request.stop)
         payload = {"model": self.served_model, "prompt": self._prompt(request.ids), **fields}
@@ -232,7 +239,18 @@ async def connect(
     try:
         dialect = await find_dialect(http, path, served.name, tokenizer)
         backend = OpenAIBackend(http, tokenizer, max_length, served, ask, path, dialect)
-        await backend.settle(dialect=msgspec.to_builtins(dialect))
+        configured = generation_config(model_folder(served.model, served.revision))
+        left = dialect.drawing.left_to_the_server(configured)
+        if left is not None:
+            logger.warning("%s: %s", http.name, left)
+        await backend.settle(
+            dialect=msgspec.to_builtins(dialect),
+            drawing={
+                "told": dict(dialect.drawing.neutral),
+                "takes": list(dialect.drawing.filters),
+                "left_to_the_server": left or "nothing",
+            },
+        )
     except BackendError as error:
         raise unreachable(spec, http, error) from error
     except SettingError as error:

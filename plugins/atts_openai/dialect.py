@@ -14,6 +14,7 @@ from atts_harness.engines.served import SAMPLE_TEXT
 from atts_harness.errors import AttsError, BadRequestError, MalformedReplyError, SettingError
 from atts_harness.tokenizer import Tokenizer
 from atts_openai import wire
+from atts_openai.drawing import NOTHING_KNOWN, Draw, Drawing, find_drawing
 
 T = TypeVar("T")
 COMPLETION: msgspec.json.Decoder[wire.Completion] = decoder(wire.Completion)
@@ -22,14 +23,6 @@ SCORE_WAYS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("prompt_logprobs", {"prompt_logprobs": 0, "max_tokens": 1}),
     ("echo", {"echo": True, "logprobs": 1, "max_tokens": 0}),
     ("echo of one more", {"echo": True, "logprobs": 1, "max_tokens": 1}),
-)
-# Ways to say that nothing but temperature and nucleus shapes a draw; the first one that a server
-# takes is used. One that is not told takes what the model's generation configuration says.
-PENALTIES = {"frequency_penalty": 0.0, "presence_penalty": 0.0}
-NEUTRAL: tuple[dict[str, Any], ...] = (
-    {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **PENALTIES},
-    {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **PENALTIES},
-    PENALTIES,
 )
 AGREEMENT = 0.5
 TRIED_TOKENS = 8
@@ -42,7 +35,7 @@ class Dialect:
     Attributes:
         takes_ids: prompts may be ids; else they are sent as text.
         adds_first: texts get a beginning-of-text token put before them.
-        neutral: fields that keep the model's own sampling defaults out.
+        drawing: what shapes a draw.
         asks_ids: fields that make it tell ids; empty if it refuses them.
         tells_ids: generated ids are told; else they are encoded anew from the text.
         tells_stop: which stop string ended a text is told; else texts are cut here.
@@ -54,7 +47,7 @@ class Dialect:
 
     takes_ids: bool = True
     adds_first: bool = False
-    neutral: tuple[tuple[str, Any], ...] = ()
+    drawing: Drawing = NOTHING_KNOWN
     asks_ids: tuple[tuple[str, Any], ...] = ()
     tells_ids: bool = False
     tells_stop: bool = False
@@ -85,7 +78,7 @@ async def find_dialect(http: EngineHttp, path: str, model: str, tokenizer: Token
     return Dialect(
         takes_ids=takes_ids,
         adds_first=extra == 1,
-        neutral=await _neutral(tries, prompt),
+        drawing=await find_drawing(tries.draw(prompt)),
         asks_ids=tuple(asks.items()),
         tells_ids=generated is not None,
         tells_stop=await _tells_stop(tries, prompt, asks),
@@ -94,16 +87,6 @@ async def find_dialect(http: EngineHttp, path: str, model: str, tokenizer: Token
         seeds=reply.choice.text == again.choice.text != other.choice.text,
         alternatives=wire.alternatives(reply.choice, 1) is not None,
     )
-
-
-async def _neutral(tries: Tries, prompt: Any) -> tuple[tuple[str, Any], ...]:
-    for fields in NEUTRAL:
-        try:
-            await tries.send({"prompt": prompt, "max_tokens": 1, "temperature": 1.0, **fields})
-        except BadRequestError:
-            continue
-        return tuple(fields.items())
-    return ()
 
 
 async def _extra_tokens(tries: Tries, ids: Sequence[int], asks: dict[str, Any]) -> int:
@@ -163,6 +146,15 @@ class Tries:
         """A short varied text."""
         fields = {"max_tokens": TRIED_TOKENS, "temperature": 1.0, "seed": seed, "logprobs": 1}
         return await self.send({"prompt": prompt, **fields, **asks})
+
+    def draw(self, prompt: Any) -> Draw:
+        """A short text by other fields."""
+
+        async def text(fields: dict[str, Any]) -> str:
+            told = await self.send({"prompt": prompt, "max_tokens": TRIED_TOKENS, **fields})
+            return told.choice.text
+
+        return text
 
 
 async def _first_reply(

@@ -360,3 +360,18 @@ def test_the_target_is_asked_for_a_held_back_character_where_empty_drafts_are_it
     played = play(ATTS, {**bank, "on_empty": "takeover"}, draft=[HALF], target=["é."])
     assert played.record.text == "é."
     assert played.took_over() == [True]
+
+
+@pytest.mark.parametrize("on_reject", ["replace", "continue"])
+def test_a_character_of_more_tokens_than_a_turn_is_written_in_the_next(bank, on_reject):
+    """It was held back again and again, and the sample ended without a word."""
+    options = {**bank, "on_empty": "end", "on_reject": on_reject, "turns": 4}
+    played = play(
+        ATTS,
+        {**options, "draft_tokens": 1, "target_tokens": 1},
+        draft=[HALF, Says("é", ending="length"), "!", ""],
+        scores=[GOOD, GOOD],
+    )
+    assert played.record.text == "é!"
+    asked = [served.request.max_tokens for served in played.draft.served]
+    assert asked == [1, 1 + 3, 1, 1]

@@ -29,6 +29,8 @@ class Server:
         strict: fields beyond OpenAI's are refused.
         window: told by the list of models; None: not told.
         first: a beginning-of-text token is put before texts.
+        filters: which of `top_k` and `min_p` it takes; the others are ignored.
+        model: name or folder.
         text: what it writes, or a function that says so.
     """
 
@@ -39,6 +41,8 @@ class Server:
             "tells_ids": True,
             "echoes": True,
             "strict": False,
+            "filters": (),
+            "model": "m",
             "window": 512,
             "first": False,
             "text": TEXT,
@@ -46,7 +50,7 @@ class Server:
         self.seen = []
 
     async def models(self, request):
-        model = {"id": "m", "object": "model"}
+        model = {"id": self.can["model"], "object": "model"}
         if self.can["window"]:
             model["max_model_len"] = self.can["window"]
         return web.json_response({"data": [model]})
@@ -69,7 +73,9 @@ class Server:
         if body.get("echo") and not (self.can["echoes"] and body.get("logprobs")):
             return self.refuse("echo is not supported")
         written = self.can["text"] if isinstance(self.can["text"], str) else self.can["text"]()
-        new = self.ids(f"{body.get('seed', 0)} {written}")[: body["max_tokens"]]
+        alone = any(body.get(f) == {"top_k": 1, "min_p": 1.0}[f] for f in self.can["filters"])
+        drawn = 0 if alone else body.get("seed", 0)
+        new = self.ids(f"{drawn} {written}")[: body["max_tokens"]]
         text, reason = self.tokenizer.decode(new), "length"
         for stop in body.get("stop") or ():
             if stop in text:
@@ -276,3 +282,49 @@ def test_a_model_that_scores_is_not_asked_to_write(run):
         assert backend.identity.greedy is None
 
     run(use)
+
+
+def test_what_a_server_takes_of_sampling_is_tried_and_stands_in_the_record(run, caplog):
+    async def use(backend, server):
+        told = backend.identity.record()["server"]["drawing"]
+        assert told["takes"] == ["top_k", "min_p"]
+        assert told["told"]["top_k"] == -1
+        assert told["left_to_the_server"] == "nothing"
+        server.seen.clear()
+        await backend.generate(ask(backend, sampling=Sampling(top_k=5)))
+        assert (server.seen[-1]["top_k"], server.seen[-1]["min_p"]) == (5, 0.0)
+
+    run(use, filters=("top_k", "min_p"))
+    assert "defaults" not in caplog.text
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_server_that_takes_no_filter_is_said_to_use_its_own(run, caplog, strict):
+    """It refuses what is beyond OpenAI's API, or ignores it."""
+
+    async def use(backend, server):
+        told = backend.identity.record()["server"]["drawing"]
+        assert told["takes"] == []
+        assert "does not take top_k, min_p" in told["left_to_the_server"]
+        for asked in (Sampling(top_k=5), Sampling(min_p=0.1)):
+            server.seen.clear()
+            with pytest.raises(
+                SettingError, match=r"^(top_k|min_p): the server at target_url does"
+            ):
+                await backend.generate(ask(backend, sampling=asked))
+            assert server.seen == []
+
+    run(use, strict=strict)
+    assert "target_url: the server does not take top_k, min_p" in caplog.text
+    assert "its defaults shape every draw, of which nothing is known here" in caplog.text
+
+
+def test_what_the_models_own_file_says_is_told(run, folder, caplog, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "generation_config.json").write_text('{"top_k": 20, "min_p": 0.0}')
+
+    async def use(backend, server):
+        pass
+
+    run(use, strict=True, model=str(tmp_path))
+    assert "the model's own file says top_k=20" in caplog.text

@@ -1,6 +1,6 @@
 """A model's own sampling defaults stay out of a run."""
 
-from atts_openai.dialect import NEUTRAL
+from atts_openai.drawing import NEUTRAL
 from atts_openai.wire import sampling_fields
 
 from atts_harness.backend import GenerateRequest, Sampling
