@@ -92,6 +92,11 @@ class Measured:
         return float(sum(getattr(totals, what) for totals in own)) / self.answers
 
     @property
+    def written(self) -> float:
+        """Tokens that both models wrote an answer."""
+        return sum(self.tokens(role, "completion_tokens") for role in ("draft", "target"))
+
+    @property
     def branches(self) -> Counter[str]:
         """Speculative thinking: how often each branch was taken."""
         return sum((Counter(r.notes.get("branches", {})) for r in self.records), Counter())
@@ -133,15 +138,18 @@ def consistency_at(
     and is right as often as their mean. Below one sample `below` answers where the lot says so.
 
     Args:
-        samples: those that vote, and what they cost: with `below` target tokens count, else all.
+        samples: those that vote, and what they cost: with `below` the target's computed tokens,
+            else what both models wrote.
         tokens: what it may cost.
         below: costs nothing here, such as the draft alone.
 
     Returns:
         None where more samples would be needed than there are.
     """
-    roles = ("target",) if below is not None else ("draft", "target")
-    spent = sum(samples.tokens(role, "computed_tokens") for role in roles) * len(samples.voted)
+    if below is not None:
+        spent = samples.tokens("target", "computed_tokens") * len(samples.voted)
+    else:
+        spent = samples.written * len(samples.voted)
     k = tokens / (spent / len(samples.drawn))
     least, most = int(k), len(samples.records) // len(samples.voted)
     if k > most or (k < 1 and below is None):

@@ -101,10 +101,12 @@ def _matched(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     """Every row against self-consistency at what it costs."""
     lines = [
         "A vote is held against self-consistency over the same inner strategy at the same tokens "
-        "of both models; what does not vote against self-consistency of the target alone at the "
-        "same target tokens, and where these are fewer than one sample of the target takes, "
-        "against a lot between one such sample and the draft alone. Between k and k + 1 samples a "
-        "lot decides, too, so the tokens are equal on average. All tokens are computed ones.",
+        "written by both models (how many are computed depends on how many samples are in progress "
+        "beside each other: the in-process cache holds a few). What does not vote is held against "
+        "self-consistency of the target alone at the same target tokens computed, and where these "
+        "are fewer than one sample of the target takes, against a lot between one such sample and "
+        "the draft alone. Between k and k + 1 samples a lot decides, too, so the tokens are equal "
+        "on average.",
         "",
     ]
     for row in rows:
@@ -112,9 +114,11 @@ def _matched(rows: list[Row], measured: Mapping[str, Measured]) -> str:
         if found is None:
             continue
         difference, tokens, reference = found
+        unit = "" if row.voted_by is None else " written"
+        said = _verdict(row.title, difference, "that")
         lines.append(
-            f"- **{row.title}** minus {reference} at {tokens:.0f} tokens: {difference.value:+.3f} "
-            f"{_interval(difference)}: {_verdict(row.title, difference, 'that')}"
+            f"- **{row.title}** minus {reference} at {tokens:.0f} tokens{unit}: "
+            f"{difference.value:+.3f} {_interval(difference)}: {said}"
         )
     return "\n".join(lines)
 
@@ -124,7 +128,7 @@ def _at_the_same_tokens(
 ) -> tuple[Estimate, float, str] | None:
     m = measured[row.title]
     by, below = row.voted_by, None
-    tokens = sum(m.tokens(role, "computed_tokens") for role in ("draft", "target"))
+    tokens = m.written
     if by is None:
         by, below = TARGET_VOTES, measured.get("draft only")
         tokens = m.tokens("target", "computed_tokens")
