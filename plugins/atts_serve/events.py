@@ -8,6 +8,7 @@ from typing import Any
 from atts_harness.backend import GenerateReply, ScoreReply
 from atts_harness.records import EXTRACTOR, CallRecord, DecisionRecord
 from atts_harness.running.opening import Models
+from atts_harness.transcript import written
 from atts_serve.reply import decided, finite
 
 
@@ -33,7 +34,15 @@ def told(event: CallRecord | DecisionRecord, models: Models) -> dict[str, Any]:
     reply = event.reply
     if isinstance(reply, GenerateReply):
         if key.role != EXTRACTOR:
-            found["text"] = models.backends[key.role].tokenizer.decode(reply.ids)
+            # As the sample has it: without the token that closed the turn, or half a character.
+            segment = written(
+                models.backends[key.role].tokenizer,
+                reply.ids,
+                author=key.role,
+                ending=reply.ending,
+                stop=reply.stop,
+            )
+            found["text"] = segment.text
         found["tokens"] = reply.usage.completion_tokens
     elif isinstance(reply, ScoreReply) and reply.logprobs:
         found["score"] = finite(-math.fsum(reply.logprobs) / len(reply.logprobs))

@@ -90,25 +90,26 @@ class Stream:
             for first, work in zip(_firsts(works), works, strict=True)
         ]
         try:
-            for choice in choices:
-                yield self._part(choice, {"role": "assistant", "content": ""})
-            while len(self.records) < len(choices):
+            begun = {"role": "assistant", "content": ""}
+            yield b"".join(self._part(choice, begun) for choice in choices)
+            while True:
                 try:
                     async with asyncio.timeout(KEEP_ALIVE_SECONDS):
-                        index, event = await self._queue.get()
+                        come = [await self._queue.get()]
                 except TimeoutError:
                     yield b": still at it\n\n"
                     continue
-                if isinstance(event, BaseException):
-                    raise event
-                if isinstance(event, SampleRecord):
-                    self.records.append(event)
-                for part in self._of(choices[index], event):
-                    yield part
+                while not self._queue.empty():  # a write costs more than what is written
+                    come.append(self._queue.get_nowait())
+                told = [part for index, event in come for part in self._of(choices[index], event)]
+                if len(self.records) == len(choices):
+                    break
+                if told:
+                    yield b"".join(told)
             if self.include_usage:
                 usage = self.reader.usage(self.records)
-                yield _event(self.heading.object(KIND, [], usage=usage))
-            yield b"data: [DONE]\n\n"
+                told.append(_event(self.heading.object(KIND, [], usage=usage)))
+            yield b"".join([*told, b"data: [DONE]\n\n"])
         except Refusal as refusal:
             yield _event(refusal.body())
         except AttsError as error:
@@ -132,13 +133,16 @@ class Stream:
             self._queue.put_nowait((first, error))
 
     def _of(self, choice: Choice, event: Any) -> list[bytes]:
-        """The parts that an event makes."""
+        """The parts that an event makes; an error is raised."""
+        if isinstance(event, BaseException):
+            raise event
         if isinstance(event, Transcript):
             problem = self.reader.problem
             text = settled(event.text, problem.until, opened=self.reader.thinks)
             delta = choice.delta(self.reader, text)
             return [self._part(choice, delta)] if delta else []
         if isinstance(event, SampleRecord):
+            self.records.append(event)
             return self._ended(choice, event)
         if self.events:
             return [self._part(choice, {}, atts={"event": told(event, self.reader.models)})]

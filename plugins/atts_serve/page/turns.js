@@ -28,7 +28,7 @@ export const addEvent = (sample, event, replaces) => {
   }
   turn.calls.push(event);
   if (event.kind === "score") turn.score = event.score;
-  else if (event.text !== undefined)
+  else if (event.text)
     turn.segments.push({ author: event.author, kind: event.kind, text: event.text, tokens: event.tokens, kept: event.kind !== "judge" });
 };
 
