@@ -55,17 +55,22 @@ def descendants(root):
     return found
 
 
-class SlowClock:
-    """The module `time` for a part of Ray that gives a node half a minute to start, come what may.
+def patiently(start):
+    """Start a part of the cluster, several times if need be.
 
-    A machine that is busy with other tests may need minutes.
+    Ray gives the processes of a node 15 and 30 s to start, which a busy machine may not have.
     """
-
-    def __getattr__(self, name):
-        return getattr(time, name)
-
-    def monotonic(self):
-        return time.monotonic() / 20
+    for left in reversed(range(8)):
+        before = set(descendants(os.getpid()))
+        try:
+            return start()
+        except Exception as error:
+            if not left or "timed out during startup" not in str(error):
+                raise
+            for pid in set(descendants(os.getpid())) - before:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+    raise AssertionError("it starts, or raises")
 
 
 def until(condition, what, seconds=WAIT_SECONDS):
@@ -87,10 +92,7 @@ class Machine:
         os.environ["RAY_AUTH_MODE"] = "disabled"  # whatever token this user may have
         head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
         head |= {"object_store_memory": STORE, "_system_config": CONFIG}
-        import ray._private.node
-
-        ray._private.node.time = SlowClock()
-        self.cluster = Cluster(initialize_head=True, head_node_args=head)
+        self.cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self.nodes = []
 
     @property
@@ -103,7 +105,7 @@ class Machine:
         while len(self.nodes) > count:
             self.kill(self.nodes[-1])
         while len(self.nodes) < count:
-            self.nodes.append(self.cluster.add_node(wait=False, **given))
+            self.nodes.append(patiently(lambda: self.cluster.add_node(wait=False, **given)))
         self.cluster.wait_for_nodes(WAIT_SECONDS)
 
     def raylet(self, node):

@@ -50,6 +50,9 @@ class MockCells:
     def documents(self, task, system_instruction=None, metadata=None):
         return []
 
+    def questions(self, evaluation):
+        return []
+
     def probe(self, evaluation, samples):
         raise NotImplementedError
 
