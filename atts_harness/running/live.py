@@ -18,8 +18,8 @@ from atts_harness.running.opening import Models
 from atts_harness.running.session import Session
 from atts_harness.settings import Settings
 
-MOST_VALUES = 1 << 16
-"""That a session without an end keeps for its percentiles: half a megabyte each."""
+MOST_VALUES = 1 << 12
+"""That a session without an end keeps for its percentiles: 32 kB each."""
 
 
 class Open(NamedTuple):
