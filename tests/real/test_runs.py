@@ -45,6 +45,16 @@ ROWS = {
     "random-takeover": ("random-takeover", TURNS, {"draft/draft"}),
     "synchronous": ("synchronous", TURNS, {"draft/draft", "target/score"}),
     "self": ("self", TURNS, {"target/draft", "target/score"}),
+    "glimprouter": ("glimprouter", {"step_tokens": 16}, {"draft/probe"}),
+    # Votes: a layer over another strategy.
+    "self-consistency": (
+        "self-consistency",
+        {"inner": "atts", **TURNS},
+        {"draft/draft", "target/score"},
+    ),
+    "adaptive-consistency": ("adaptive-consistency", {}, {"target/takeover"}),
+    "esc": ("esc", {}, {"target/takeover"}),
+    "deepconf": ("deepconf", {}, {"target/takeover"}),
 }
 
 
