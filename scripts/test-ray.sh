@@ -10,7 +10,7 @@ if [ -z "$python" ]; then
     "${PYTHON:-python3}" -m venv .venv-ray
     .venv-ray/bin/pip install -q --upgrade pip
     "$python" -c 'import torch' 2>/dev/null || .venv-ray/bin/pip install -q "${TORCH:-torch==2.13.0}"
-    .venv-ray/bin/pip install -q -e '.[transformers,report,judge,ray]' pytest pytest-timeout hatchling editables
+    .venv-ray/bin/pip install -q -e '.[transformers,report,judge,ray]' pytest pytest-timeout hypothesis hatchling editables
     .venv-ray/bin/pip install -q --no-deps --no-build-isolation -e tests/cluster/cells
     touch .venv-ray/.installed
   fi
