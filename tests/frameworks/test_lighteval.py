@@ -28,7 +28,7 @@ def bank_of_any_task(path):
 
     bank = read_bank(BANKS / "atts_chain.json")
     unnamed = msgspec.structs.replace(bank.provenance, task=None, wording=None)
-    write_bank(path, msgspec.structs.replace(bank, provenance=unnamed))
+    write_bank(msgspec.structs.replace(bank, provenance=unnamed), path)
 
 
 def test_texts_are_the_sessions_and_accuracy_agrees(problems, reference, tmp_path, capsys):
