@@ -48,9 +48,9 @@ def test_texts_are_the_sessions_and_accuracy_agrees(problems, reference, tmp_pat
             *("--model-args", ",".join(f"{name}={value}" for name, value in args.items())),
         ],
         tmp_path,
-        INSPECT_LOG_FORMAT="json",
     )
-    log = json.loads(max(tmp_path.glob("logs/*arithmetic*.json")).read_text())
+    logs = sorted(str(path) for path in tmp_path.glob("logs/*.eval"))
+    log = json.loads(run([command_of("lighteval", "inspect"), "log", "dump", logs[-1]], tmp_path))
     assert log["status"] == "success"
     expected = session_texts(problems, args)
     right = {}
