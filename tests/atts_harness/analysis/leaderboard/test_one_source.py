@@ -359,9 +359,8 @@ def test_force_marks_an_unfinished_run(make_run):
     found = board(folder.parent, force=True)
     (table,) = found.tables
     marked = {found.row(id_).strategy: words for id_, words in table.marks.items()}
-    assert marked == {
-        "target-only": ("not finished: 1 of 24 samples are missing and count as wrong",)
-    }
+    words = "not finished: 1 of 24 samples are missing and count as wrong"
+    assert marked == {"target-only": (words,), "oracle": (f"made of target-only: {words}",)}
 
 
 def test_missing_samples_count_where_nothing_is_known_of_their_question(make_run):
