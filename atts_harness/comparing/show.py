@@ -132,7 +132,7 @@ class Show:
 def make_console() -> Console:
     """The terminal; elsewhere wide enough for tables, and without colours."""
     console = terminal.console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+    return console if console.is_terminal else terminal.console(width=PLAIN_WIDTH)
 
 
 def remarks(status: Status) -> list[str]:

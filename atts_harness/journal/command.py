@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from atts_harness.errors import RunDirError
+from atts_harness.neutral import plain
 
 Run = Annotated[Path, typer.Argument(help="run directory")]
 
@@ -34,7 +35,7 @@ def repair(run: Run) -> None:
     with contextlib.closing(RunDirectory(run)) as directory:
         taken = directory.repair()
     for what in taken:
-        typer.echo(f"taken out: {what}")
+        typer.echo(plain(f"taken out: {what}"))
     again = "; the same command as before makes it again" if taken else ""
     typer.echo(f"{run}: {len(taken)} damaged records{again}")
 

@@ -70,8 +70,6 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         ] = MOST_SAMPLES,
     ) -> None:
         """Make a leaderboard of runs: tables here, and Markdown, CSV, JSON and a page in OUT."""
-        from rich.console import Console
-
         from atts_harness.analysis.leaderboard import build as leaderboard
         from atts_harness.analysis.leaderboard.comparisons import named
         from atts_harness.analysis.leaderboard.flops import parse_parameters
@@ -100,7 +98,7 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
             raise SettingError(f"--reference {reference}: no such row; there are: {have}")
         console = terminal.console()
         if not console.is_terminal:
-            console = Console(width=WIDTH)
+            console = terminal.console(width=WIDTH)
         console.print(render(found), highlight=False)
         written = write(made, out, html=html, figures=figures, samples=samples)
         drawn = [] if figures is None else [path for path in written if path.parent == figures]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from atts_harness.errors import SettingError
+from atts_harness.neutral import plain
 
 if TYPE_CHECKING:
     from atts_harness.analysis.leaderboard.rows import Comparison, Leaderboard
@@ -75,9 +76,9 @@ def gate_command(app: typer.Typer, documents: Documents | None = None) -> None:
         for one in made:
             word, text = decided(found, one)
             words.append(word)
-            typer.echo(text)
+            typer.echo(plain(text))
         for refusal in found.refused:
-            typer.echo(f"left out: {refusal.path}: {refusal.reason}", err=True)
+            typer.echo(plain(f"left out: {refusal.path}: {refusal.reason}"), err=True)
         raise typer.Exit(STATUS[overall(words)])
 
 

@@ -598,6 +598,11 @@ def test_a_cell_that_runs_is_not_silent(compare, place, monkeypatch):
     assert "sums/pair/draft-only: 0/4 samples" in result.output.splitlines()
 
 
+def test_lines_into_a_pipe_are_text(capsys):
+    show.Show(1).say("a/b/c: died: \x1b[2J [bold]no[/bold]")
+    assert capsys.readouterr().out == "atts: a/b/c: died: ␛[2J [bold]no[/bold]\n"
+
+
 def test_a_terminal_shows_what_runs_below_the_lines():
     out = io.StringIO()
     shown = show.Show(3, console=Console(file=out, force_terminal=True, width=60))

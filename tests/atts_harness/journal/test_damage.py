@@ -151,6 +151,13 @@ def test_a_repaired_run_goes_on_and_ends_as_if_nothing_had_been(finished, run, t
     read_all(run)
 
 
+def test_a_name_in_a_damaged_record_is_text(run):
+    changed(run, "calls", "task", lambda old: "mock\x1b[2J", FIRST)
+    done = typer.testing.CliRunner().invoke(build_app(), ["repair", str(run)])
+    assert "call of mock␛[2J/1/0" in done.output
+    assert "\x1b" not in done.output
+
+
 def test_damage_of_the_runs_own_record_cannot_be_repaired(run):
     changed(run, "run", "record", flipped)
     directory = RunDirectory(run)

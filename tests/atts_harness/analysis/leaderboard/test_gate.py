@@ -44,6 +44,19 @@ def test_a_few_problems_do_not_tell(make_run):
     assert "inconclusive: about" in found.stdout
 
 
+def test_names_are_text(make_run):
+    folder = make_run("target-only", right_of(0.6), problems=8)
+    make_run("x\x1b[2J", right_of(0.6), problems=8, name="odd")
+    broken = folder.with_name("no\x1b[2J")
+    broken.mkdir()
+    (broken / "results_2026-01-02T03-04-05.000000.json").write_text("{")
+    found = invoke(folder.parent, "--against", "target-only")
+    assert "x␛[2J" in found.stdout
+    assert "left out: " in found.stderr
+    assert "/no␛[2J/" in found.stderr
+    assert "\x1b" not in found.output
+
+
 def test_the_worst_of_several_decides():
     assert overall(["GO", "INCONCLUSIVE", "NO-GO"]) == "NO-GO"
     assert overall(["GO", "INCONCLUSIVE"]) == "INCONCLUSIVE"

@@ -42,6 +42,15 @@ def test_it_writes_every_file(make_run, tmp_path):
     assert all(path.stat().st_size for path in (tmp_path / "out").iterdir())
 
 
+def test_what_goes_into_a_pipe_is_text_too(make_run, tmp_path):
+    """Whoever shows it later has a terminal: `atts report RUN | less -R`, a log, a CI page."""
+    folder = make_run("x\x1b[2J\x9b31m [bold]y[/bold]", name="odd")
+    result = invoke(folder, "--out", tmp_path / "out", "--no-html")
+    assert result.exit_code == 0, result.exception
+    assert "x␛[2J\ufffd31m [bold]y[/bold]" in result.output
+    assert not set(result.output) & set("\x1b\x9b")
+
+
 @pytest.mark.skipif(
     importlib.util.find_spec("jinja2") is None or importlib.util.find_spec("matplotlib") is None,
     reason="the page needs the extra [report]",
