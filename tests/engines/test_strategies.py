@@ -37,8 +37,18 @@ ROWS = {
     "random-takeover": ("random-takeover", TURNS, {"draft/draft"}),
     "synchronous": ("synchronous", TURNS, {"draft/draft", "target/score"}),
     "self": ("self", TURNS, {"target/draft", "target/score"}),
+    "glimprouter": ("glimprouter", {}, {"draft/probe"}),
+    # Votes: layers over another strategy.
+    "self-consistency": (
+        "self-consistency",
+        {"inner": "atts", **TURNS},
+        {"draft/draft", "target/score"},
+    ),
+    "adaptive-consistency": ("adaptive-consistency", {}, {"target/takeover"}),
+    "esc": ("esc", {"window": REPEATS}, {"target/takeover"}),
+    "deepconf": ("deepconf", {"warmup": 1}, {"target/takeover"}),
 }
-MAY_CALL = {"target/takeover", "target/probe"}
+MAY_CALL = {"target/takeover", "target/probe", "target/answer", "draft/draft"}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +71,7 @@ def evaluated(pair, tmp_path_factory):
     def run(title):
         name, options, _ = ROWS[title]
         folder = tmp_path_factory.mktemp(title)
-        roles = plugins.strategy(name).roles
+        roles = plugins.strategy(name).made_for(options).roles
         arguments = pair.model_args(*roles, run_dir=folder, **options)
         model = get_model(name).create_from_arg_string(arguments)
         try:
