@@ -119,8 +119,8 @@ for given in sys.argv[1:]:
 
 
 def test_its_options_are_checked_like_any_others(python):
-    done = run(python, "-c", CHECK, "draft_token=3", "limit=-1", "threshold=7", "limit=2")
+    done = run(python, "-c", CHECK, "draft_token=3", "limit=-1", "judge_top=7", "limit=2")
     near, negative, foreign = done.stdout.splitlines()
     assert "did you mean draft_tokens" in near
     assert negative.startswith("limit: expected `float` >= 0")
-    assert foreign == "threshold: an option of strategy specreason, which handover does not have"
+    assert foreign == "judge_top: an option of strategy specreason, which handover does not have"

@@ -118,6 +118,7 @@ def test_strategy_and_rate_are_chosen(serving, visit):
     del (args := dict(ARGS))["strategy"]
     with serving(names, args) as server:
         page = visit(server.port)
+        page.locator("#model option").nth(1).wait_for(state="attached")  # asked of the service
         assert page.locator("#model option").all_text_contents() == ["mock-turns", "target-only"]
         assert page.text_content("#rate-shown") == "0.50"
         page.fill("#problem", "Count.")
