@@ -190,7 +190,7 @@ class Rooms:
         try:
             live = self._house.session(variation.settings, plugin_observers() + own)
             async with live as (session, models):
-                opened.set_result(_made(variation, session, models, listeners))
+                opened.set_result(room_of(variation, session, models, listeners))
                 await leave.wait()
         except BaseException as error:
             if opened.done():
@@ -199,12 +199,13 @@ class Rooms:
             opened.set_exception(error)
 
 
-def _made(
+def room_of(
     variation: Variation,
     session: Session,
     models: Models,
     listeners: dict[SampleId, list[Listener]],
 ) -> Room:
+    """The room of a session that is open."""
     settings = variation.settings
     # Whoever votes has to tell answers apart; nobody else reads the kind.
     base = make_problem("", 0, EXAMPLE, Terms((), variation.task), settings, "maths")

@@ -8,6 +8,7 @@ import json
 from atts_serve.catalogue import catalogue
 from atts_serve.chat import read
 from atts_serve.naming import named
+from atts_serve.rooms import room_of
 
 from atts_harness.running.harness import Harness
 from tests.frameworks.conftest import MODEL, TASK, TURNS
@@ -25,7 +26,8 @@ def session_texts(bodies):
             async def text(body):
                 asked = read(body)
                 variation = served.variation(asked)
-                problem = named(asked, variation, models, TASK).problem
+                room = room_of(variation, session, models, {})
+                problem = named(asked, room, TASK).problem
                 if variation.key not in strategies:
                     strategies[variation.key] = models.strategy(variation.task, {"task": TASK})
                 record = await session.sample(problem, repeat=0, strategy=strategies[variation.key])
