@@ -9,7 +9,6 @@ of the plain order. If the target takes over, the call is cancelled and its text
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -93,10 +92,9 @@ class Drafts:
             return
         self._counts["thrown away" if task.done() else "cancelled"] += 1
         task.cancel()
-        # Whatever it came to, its turn was taken over.
-        with contextlib.suppress(asyncio.CancelledError, Exception):
-            await asyncio.wait([task])
-            task.result()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # whatever it came to, its turn was taken over
 
     async def _draft(
         self, transcript: Transcript, turn: int, *, ahead: bool = False, more: int = 0

@@ -8,6 +8,7 @@ import pytest
 from atts_harness.atts import ATTS, ATTSOptions
 from atts_harness.conformal.bank import bank_of
 from atts_harness.conformal.bankfile import write_bank
+from atts_harness.drafts import Drafts
 from atts_harness.errors import MalformedReplyError, SettingError
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.journal.directory import RunDirectory
@@ -29,6 +30,7 @@ from atts_harness.testing.mock_latency import fixed, lognormal
 from atts_harness.testing.mock_runs import make_groups
 from atts_harness.testing.play import play
 from atts_harness.testing.scripted import Says
+from atts_harness.transcript import Message, Prompt, Transcript
 
 GOOD, BAD = 0.65, 0.75
 SMALL = {"turns": 6, "draft_tokens": 16, "target_tokens": 16}
@@ -237,3 +239,39 @@ def test_in_simulated_time_it_makes_a_run_shorter():
     plain, quick = makespan(), makespan(draft_ahead=True)
     assert quick.makespan < plain.makespan
     assert [r.kept_tokens for r in quick.records] == [r.kept_tokens for r in plain.records]
+
+
+def test_a_sample_that_is_cancelled_while_it_throws_away_is_cancelled():
+    """A call may take a moment to end in the engine; the sample is cancelled all the same."""
+
+    class Slow:
+        async def generate(self, *args, **given):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.01)
+
+    class Ctx:
+        draft = Slow()
+
+        def note(self, name, value):
+            pass
+
+        def room(self, transcript, want=None):
+            return 8
+
+        def ended(self, transcript):
+            return None
+
+    async def work():
+        drafts = Drafts(Ctx(), ATTSOptions(turns=3), ahead=True)
+        drafts.begin_next(Transcript(Prompt((Message("user", "Q"),))), 1)
+        await asyncio.sleep(0.001)
+        leaving = asyncio.create_task(drafts.throw_away())
+        await asyncio.sleep(0.001)
+        leaving.cancel()
+        await asyncio.wait([leaving])
+        return leaving.cancelled()
+
+    cancelled, _ = run_simulated(work())
+    assert cancelled
