@@ -57,11 +57,13 @@ class OwnSignal:
 
 def entropy(logprobs: Sequence[float]) -> float:
     """Entropy in nats of the given log-probabilities, scaled so that they add up to 1."""
-    weights = [math.exp(one) for one in logprobs]
-    total = math.fsum(weights)
-    if not total:
+    top = max(logprobs)
+    if top == -math.inf:
         raise MalformedReplyError("all alternatives of a token have probability 0")
-    return math.fsum(-w / total * math.log(w / total) for w in weights if w)
+    weights = [math.exp(one - top) for one in logprobs]
+    total = math.fsum(weights)
+    shares = [weight / total for weight in weights if weight > 0]
+    return -math.fsum(share * math.log(share) for share in shares)
 
 
 def draft_perplexity(reply: Generation) -> float:

@@ -10,8 +10,7 @@ Step by step, while the models think:
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -19,6 +18,7 @@ import msgspec
 from atts_harness.errors import SampleFailedError
 from atts_harness.hookspecs import Preset, hookimpl
 from atts_harness.records import Finish
+from atts_harness.signals import entropy
 from atts_harness.strategy import (
     Context,
     Outcome,
@@ -142,15 +142,6 @@ class GlimpRouter(Strategy):
         if not reply.candidates or not reply.candidates[0]:
             raise SampleFailedError("the draft's server sent no candidates of a probe's token")
         return entropy(reply.candidates[0])
-
-
-def entropy(logprobs: Sequence[float]) -> float:
-    """Entropy of candidates, renormalised over them, in nats."""
-    top = max(logprobs)
-    weights = [math.exp(logprob - top) for logprob in logprobs]
-    total = math.fsum(weights)
-    shares = [weight / total for weight in weights if weight > 0]
-    return -math.fsum(share * math.log(share) for share in shares)
 
 
 def closing(turn: int) -> Segment:
