@@ -8,7 +8,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeGuard
@@ -255,18 +254,6 @@ def package_version(python: str, package: str, extra: str) -> str:
 def port_of(options: ManagedOptions) -> int:
     """The chosen port, or a free one."""
     return options.port or free_port(options.host)
-
-
-def log_of(spec: BackendSpec[BackendOptions], engine: str) -> Path:
-    """File for a server's output: in the run directory, else in a folder of this process's own."""
-    folder = Path(spec.run_dir) / "logs" if spec.run_dir else _own_folder()
-    return folder / f"{spec.role}-{engine}.log"
-
-
-@functools.cache
-def _own_folder() -> Path:
-    """A fresh folder whose name nobody can foresee, and which nobody else can read."""
-    return Path(tempfile.mkdtemp(prefix="atts-servers-"))
 
 
 def check_managed(

@@ -17,6 +17,7 @@ from atts_harness import neutral
 from atts_harness.engines import guardian
 from atts_harness.engines.address import address
 from atts_harness.engines.deaths import Cause, why
+from atts_harness.engines.logs import remove_own
 from atts_harness.errors import (
     AttsError,
     BackendError,
@@ -77,6 +78,7 @@ class Server:
         self.launch = launch
         self._process = process
         self._log_start = log_start
+        self._log_named = False
 
     @property
     def pid(self) -> int:
@@ -90,6 +92,7 @@ class Server:
 
     def explain(self) -> str:
         """One line that says why it died, from its log, and names the setting."""
+        self._log_named = True
         return explain(self.launch, self._process.returncode, self._log_start)
 
     async def wait_ready(self, answers: Callable[[], Awaitable[object]]) -> None:
@@ -110,6 +113,7 @@ class Server:
             except (BackendError, TimeoutError) as error:
                 said = error if isinstance(error, BackendError) else said
             if time.monotonic() > deadline:
+                self._log_named = True
                 raise SettingError(
                     f"{self.launch.role}_start_timeout: the server does not answer after "
                     f"{self.launch.timeout:g} s ({said}); see {self.launch.log}"
@@ -126,7 +130,10 @@ class Server:
         return EngineGoneError(self.explain()) if self.dead else error
 
     async def stop(self) -> None:
-        """Stop it and everything it started."""
+        """Stop it and everything it started.
+
+        Without a run directory its log goes, too, unless an error has named it.
+        """
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -134,6 +141,8 @@ class Server:
         except TimeoutError:
             self._process.kill()
             await self._process.wait()
+        if not self._log_named:
+            remove_own(self.launch.log)
 
 
 async def start(launch: Launch) -> Server:

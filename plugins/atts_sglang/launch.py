@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from atts_harness.backend import BackendSpec
+from atts_harness.engines.logs import log_of
 from atts_harness.engines.managed import (
     KEPT_OPEN_SECONDS,
     devices_of,
     engine_python,
     flags,
-    log_of,
     package_version,
     port_of,
     with_defaults,

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from atts_harness.backend import BackendSpec
+from atts_harness.engines.logs import log_of
 from atts_harness.engines.managed import (
     KEPT_OPEN_SECONDS,
     devices_of,
     engine_python,
     flags,
     given_flags,
-    log_of,
     package_version,
     port_of,
     with_defaults,

@@ -53,9 +53,11 @@ ROWS = {
         {"draft/draft", "target/score"},
     ),
     "adaptive-consistency": ("adaptive-consistency", {}, {"target/takeover"}),
-    "esc": ("esc", {}, {"target/takeover"}),
-    "deepconf": ("deepconf", {}, {"target/takeover"}),
+    "esc": ("esc", {"window": 2}, {"target/takeover"}),
+    "deepconf": ("deepconf", {"warmup": 1}, {"target/takeover"}),
 }
+# Two samples a row: of two problems, or of one where samples of a problem vote.
+VOTES = {"self-consistency", "adaptive-consistency", "esc", "deepconf"}
 
 
 def model_args(pair, *roles, backend="transformers", **options):
@@ -78,7 +80,8 @@ def tasks(repeats):
 def evaluate(pair, name, folder, task="atts_gsm8k", *, documents=2, repeats=1, **options):
     """The results of a strategy on a task, in process."""
     options = {"max_gen_toks": BUDGET, **options}
-    arguments = model_args(pair, *plugins.strategy(name).roles, run_dir=folder, **options)
+    roles = plugins.strategy(name).made_for(options).roles
+    arguments = model_args(pair, *roles, run_dir=folder, **options)
     model = get_model(name).create_from_arg_string(arguments)
     try:
         return simple_evaluate(
@@ -106,7 +109,10 @@ def test_no_strategy_is_left_out():
 @pytest.mark.parametrize("title", ROWS)
 def test_a_strategy_answers_word_problems(pair, our_problems, title, tmp_path):
     name, options, must = ROWS[title]
-    results = evaluate(pair, name, tmp_path / "run", **options)
+    documents, repeats = (1, 2) if name in VOTES else (2, 1)
+    results = evaluate(
+        pair, name, tmp_path / "run", documents=documents, repeats=repeats, **options
+    )
     told = results["config"]["atts"]["statistics"]["atts_gsm8k"]
     assert (told["samples"], told["failed"]) == (2, 0)
     made = {kind for kind, totals in told["calls"].items() if totals["calls"]}

@@ -1,7 +1,5 @@
 """Settings of served models: keys of a dictionary, secrets from the environment."""
 
-import stat
-
 import pytest
 
 from atts_harness.backend import BackendSpec
@@ -12,7 +10,6 @@ from atts_harness.engines.managed import (
     check_managed,
     devices_of,
     flags,
-    log_of,
     visible_devices,
     with_defaults,
 )
@@ -203,14 +200,6 @@ def test_flags_that_the_harness_owns_cannot_come_through(given):
 )
 def test_other_flags_do(given):
     check_flags("target", flags(given))
-
-
-def test_a_log_lies_in_the_run_directory_or_in_a_fresh_private_folder(tmp_path):
-    own = log_of(BackendSpec("vllm", "m", EngineOptions(), "draft"), "vllm")
-    assert stat.S_IMODE(own.parent.stat().st_mode) == 0o700
-    assert own.parent.name.startswith("atts-servers-")
-    spec = BackendSpec("vllm", "m", EngineOptions(), "draft", str(tmp_path))
-    assert log_of(spec, "vllm") == tmp_path / "logs" / "draft-vllm.log"
 
 
 URL = "http://127.0.0.1:1"

@@ -103,7 +103,8 @@ async def _open(spec):
 
 
 def _launch(spec):
-    from atts_harness.engines.managed import devices_of, flags, log_of, port_of
+    from atts_harness.engines.logs import log_of
+    from atts_harness.engines.managed import devices_of, flags, port_of
     from atts_harness.engines.servers import Launch
 
     port = port_of(spec.options)
