@@ -15,7 +15,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 # These take their own time: `make bench-ray`, `make bench-engines`, `make bench-strategies`,
 # `make docs`.
-APART = {"cluster", "engines", "strategies", "statistics"}
+APART = {"cluster", "engines", "pays", "strategies", "statistics"}
 DOCS = ("strategies/__main__.py", "conformal/__main__.py", "statistics/__main__.py")
 
 
