@@ -29,6 +29,7 @@ class Costs:
         engine: name and version of what was measured.
         model: its model.
         error: mean relative error of the fit on what it was fitted to.
+        scores_read_cache: whether its scores read its prefix cache.
     """
 
     cost: Measured
@@ -36,6 +37,7 @@ class Costs:
     engine: str = ""
     model: str = ""
     error: float = 0.0
+    scores_read_cache: bool = True
 
 
 class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -49,6 +51,7 @@ class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     engine: str = ""
     model: str = ""
     error: _Seconds = 0.0
+    scores_read_cache: bool = True
 
 
 def write_costs(costs: Costs, path: Path) -> None:
@@ -67,6 +70,7 @@ def write_costs(costs: Costs, path: Path) -> None:
         engine=costs.engine,
         model=costs.model,
         error=costs.error,
+        scores_read_cache=costs.scores_read_cache,
     )
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
@@ -87,7 +91,8 @@ def read_costs(path: Path) -> Costs:
     cost = Measured(found.step, found.sequence, found.prompt_token, found.context_token)
     if cost.step + cost.sequence <= 0:
         raise SettingError(f"{what}: a step costs nothing, so a run would never take any time")
-    return Costs(cost, found.latency, found.engine, found.model, found.error)
+    told = (found.latency, found.engine, found.model, found.error, found.scores_read_cache)
+    return Costs(cost, *told)
 
 
 def role_costs(texts: list[str]) -> dict[Role, Costs]:

@@ -74,16 +74,21 @@ class Deployment:
             return f"{self.devices} shared"
         return " + ".join(str(one.devices) for one in self.placements.values())
 
-    def engines(self, limits: EngineLimits, pricing: Pricing) -> dict[Role, SimulatedEngine]:
+    def engines(
+        self, limits: EngineLimits | Mapping[Role, EngineLimits], pricing: Pricing
+    ) -> dict[Role, SimulatedEngine]:
         """Engines for a run; made inside the loop that it runs in.
 
         Args:
-            limits: as for all, `kv_tokens` aside.
+            limits: as for all, or by role; `kv_tokens` is the placement's.
             pricing: the cost model of a placement.
         """
         device = asyncio.Lock() if self.shared else None
+        given = limits if isinstance(limits, Mapping) else dict.fromkeys(self.placements, limits)
         return {
-            role: SimulatedEngine(pricing(one), replace(limits, kv_tokens=one.kv_tokens), device)
+            role: SimulatedEngine(
+                pricing(one), replace(given[role], kv_tokens=one.kv_tokens), device
+            )
             for role, one in self.placements.items()
         }
 

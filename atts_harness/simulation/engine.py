@@ -49,7 +49,7 @@ class SimulatedEngine:
     _order: Iterator[int] = field(default_factory=itertools.count)
     _held: int = 0
     _task: asyncio.Task[None] | None = None
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _news: asyncio.Future[bool] | None = None
 
     async def generate(self, ids: Sequence[int], writes: tuple[int, ...], priority: int = 0) -> Job:
         """Write `writes` behind `ids`; returns when the last token is there.
@@ -107,7 +107,7 @@ class SimulatedEngine:
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._run())
         elif len(self._running) < self.limits.max_num_seqs:
-            self._news.set()
+            self._tell(True)
         try:
             await done
         except asyncio.CancelledError:
@@ -155,15 +155,22 @@ class SimulatedEngine:
             return 1
         loop = asyncio.get_running_loop()
         began = loop.time()
-        self._news.clear()
+        self._news = loop.create_future()
+        timer = loop.call_later(seconds * stride, self._tell, False)
         try:
-            async with asyncio.timeout(seconds * stride):
-                await self._news.wait()
-        except TimeoutError:
-            return stride
+            if not await self._news:
+                return stride
+        finally:
+            timer.cancel()
+            self._news = None
         taken = min(stride, max(1, math.ceil((loop.time() - began) / seconds)))
         await asyncio.sleep(max(0.0, began + taken * seconds - loop.time()))
         return taken
+
+    def _tell(self, came: bool) -> None:
+        """End a wait of several steps: something came, or their time is over."""
+        if self._news is not None and not self._news.done():
+            self._news.set_result(came)
 
     def _count(self, cost: StepSeconds, taken: int) -> None:
         figures, seconds = self.figures, cost.total * taken
@@ -198,6 +205,7 @@ class SimulatedEngine:
                 return
             heapq.heappop(self._queue)
             job.node, job.shared, job.computed, job.held = node, cached, cached, needed
+            job.decoding = job.written > 0 and cached == job.size - 1
             self._held += needed
             if job.cached is None:
                 job.cached = cached
@@ -229,20 +237,29 @@ class SimulatedEngine:
     def _stride(self, decodes: Sequence[Job]) -> int:
         """Steps until the batch changes by itself, as far as all of them find room."""
         most = SHARED_STRIDE if self.device is not None else LONGEST_STRIDE
-        stride = min(most, *(len(job.writes) - job.written for job in decodes))
-        return stride if self._reserve(self._growth(decodes, stride)) else 1
+        stride = min([most, *[len(job.writes) - job.written for job in decodes]])
+        if self._surely(len(decodes), stride) or self._reserve(self._growth(decodes, stride)):
+            return stride
+        return 1
 
     def _make_room(self, decodes: list[Job]) -> list[Job]:
         """Room for one token each; where there is none the least urgent request is preempted."""
+        if self._surely(len(decodes), 1):
+            return decodes
         while decodes and not self._reserve(self._growth(decodes, 1)):
             victim = max(self._running, key=lambda job: (job.priority, job.arrived, job.order))
             self._running.remove(victim)
             self._release(victim)
-            victim.computed = 0
+            victim.computed, victim.decoding = 0, False
             self.figures.preemptions += 1
             self._enqueue(victim)
             decodes = [job for job in decodes if job is not victim]
         return decodes
+
+    def _surely(self, jobs: int, tokens: int) -> bool:
+        """Whether `tokens` more of each find room whatever they hold, with nothing dropped."""
+        free = self.limits.kv_tokens - self._tree.tokens - self._held
+        return jobs * self._blocks(tokens) <= free
 
     def _growth(self, jobs: Sequence[Job], tokens: int) -> int:
         """Further tokens of KV cache, in whole blocks, that `tokens` more of each need."""
@@ -271,6 +288,7 @@ class SimulatedEngine:
         self._publish(job)
         if job.writes:
             job.written += 1
+            job.decoding = True
             self.figures.written_tokens += 1
             if job.first_token is None:
                 job.first_token = now - job.arrived
@@ -323,7 +341,7 @@ class SimulatedEngine:
         if job.node is not None:
             self._running.remove(job)
             self._release(job)
-            self._news.set()
+            self._tell(True)
             return
         entry = (job.priority, job.arrived, job.order, job)
         if entry in self._queue:
@@ -335,7 +353,7 @@ class SimulatedEngine:
 
     def _step(self, decodes: Sequence[Job], chunks: Mapping[Job, int], stride: int) -> Step:
         """What a step computes; of several steps their mean."""
-        read: float = sum([len(job.ids) + job.written for job in decodes])
+        read: float = sum([job.computed for job in decodes]) + len(decodes)
         read += (stride - 1) / 2.0 * len(decodes)
         pairs, rows = read, float(len(decodes))
         for job, size in chunks.items():

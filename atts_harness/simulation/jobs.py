@@ -90,6 +90,7 @@ class Job:
         node: where its shared part ends in the prefix cache; None while it waits.
         shared: tokens of that part.
         held: tokens of KV cache of its own.
+        decoding: whether it computes one token a step and writes the next.
     """
 
     ids: Sequence[int]
@@ -106,16 +107,12 @@ class Job:
     node: Node | None = None
     shared: int = 0
     held: int = 0
+    decoding: bool = False
 
     @property
     def size(self) -> int:
         """Tokens of its context and of what it wrote already."""
         return len(self.ids) + self.written
-
-    @property
-    def decoding(self) -> bool:
-        """Whether it computes one token a step and writes the next."""
-        return self.written > 0 and self.computed == self.size - 1
 
     @property
     def complete(self) -> bool:

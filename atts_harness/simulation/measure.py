@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -104,7 +104,12 @@ def rounds_for(max_length: int, largest: int = AT_ONCE[-1], *, scores: bool = Tr
 
 
 async def time_rounds(
-    backend: Backend, rounds: Sequence[Round], *, longest: float = LONGEST, seed: int = 0
+    backend: Backend,
+    rounds: Sequence[Round],
+    *,
+    longest: float = LONGEST,
+    again: Callable[[], bool] = lambda: False,
+    seed: int = 0,
 ) -> tuple[list[Round], list[float]]:
     """Time rounds on an engine that nobody else uses.
 
@@ -113,6 +118,8 @@ async def time_rounds(
         rounds: what to send; each is sent twice and the second counts, for engines compile and
             allocate at the first. Their texts are new each time.
         longest: seconds after which no further round is begun.
+        again: asked when all are done: whether to go through them once more, because another
+            engine is still being measured and this one would be as busy in a run.
         seed: of the texts.
 
     Returns:
@@ -126,15 +133,20 @@ async def time_rounds(
     began = loop.time()
     done: list[Round] = []
     seconds: list[float] = []
-    for one in rounds:
-        if loop.time() - began > longest:
-            break
-        await _send(backend, one, rng)
-        start = loop.time()
-        await _send(backend, one, rng)
-        done.append(one)
-        seconds.append(loop.time() - start)
-    return done, seconds
+    warm: set[Round] = set()
+    while True:
+        for one in rounds:
+            if loop.time() - began > longest:
+                return done, seconds
+            if one not in warm:
+                await _send(backend, one, rng)
+                warm.add(one)
+            start = loop.time()
+            await _send(backend, one, rng)
+            done.append(one)
+            seconds.append(loop.time() - start)
+        if not again():
+            return done, seconds
 
 
 async def _send(backend: Backend, one: Round, rng: random.Random) -> None:

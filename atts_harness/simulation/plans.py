@@ -26,6 +26,7 @@ from atts_harness.simulation.deployment import (
     place,
     roofline,
 )
+from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.running import Simulated, simulate
 from atts_harness.simulation.traces import Trace
 
@@ -281,9 +282,17 @@ def _simulated(
         deployment,
         repeats=repeats,
         problems=plan.problems,
+        limits={role: _limits(plan.measured.get(role)) for role in deployment.placements},
         pricing=pricing,
         latency={role: known.latency for role, known in plan.measured.items()},
     )
+
+
+def _limits(known: Costs | None) -> EngineLimits:
+    usual = EngineLimits(kv_tokens=0)
+    if known is None:
+        return usual
+    return replace(usual, scores_read_cache=known.scores_read_cache)
 
 
 def _scaled(usual: Roofline, factor: float) -> Roofline:

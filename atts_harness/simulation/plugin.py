@@ -1,4 +1,4 @@
-"""Registers `atts plan`, and `backend=simulated`, by which plans name their models."""
+"""Registers `atts plan`, `atts measure` and `backend=simulated`, which names their models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from atts_harness.backend import Backend, BackendKind, BackendOptions, BackendSp
 from atts_harness.errors import SettingError
 from atts_harness.hookspecs import hookimpl
 from atts_harness.simulation.command import plan_command
+from atts_harness.simulation.measuring import measure_command
 
 
 async def _open(spec: BackendSpec[BackendOptions]) -> Backend:
@@ -29,5 +30,6 @@ def atts_backends() -> Iterable[BackendKind[BackendOptions]]:
 
 @hookimpl
 def atts_cli(app: typer.Typer) -> None:
-    """Add `atts plan`."""
+    """Add `atts plan` and `atts measure`."""
     plan_command(app)
+    measure_command(app)

@@ -87,7 +87,7 @@ def simulate(
     *,
     repeats: int,
     problems: int | None = None,
-    limits: EngineLimits | None = None,
+    limits: EngineLimits | Mapping[Role, EngineLimits] | None = None,
     pricing: Pricing = roofline,
     latency: Mapping[Role, float] | None = None,
     observe: Callable[[CallRecord], None] | None = None,
@@ -101,7 +101,7 @@ def simulate(
         deployment: where they run.
         repeats: samples a question.
         problems: questions; by default those of the trace.
-        limits: how the engines are set up; `kv_tokens` is the deployment's.
+        limits: how the engines are set up, all or by role; `kv_tokens` is the deployment's.
         pricing: the cost model of a placement.
         latency: seconds of a call from the client to an engine and back, by role; default none.
         observe: told of every call.

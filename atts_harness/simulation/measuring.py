@@ -1,0 +1,191 @@
+"""`atts measure`: what calls cost on running engines, for `atts plan --cost`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from atts_harness.engines.backend import EngineBackend
+    from atts_harness.simulation.costfile import Costs
+    from atts_harness.simulation.measure import Round
+
+POOR = 0.25
+"""Mean relative error of a fit from which on it is said to be poor."""
+ALONE = "engine"
+"""What the costs of a server without a role are called."""
+
+
+def measure_command(app: typer.Typer) -> None:
+    """Add `atts measure`."""
+    app.command("measure")(measure)
+
+
+def measure(
+    servers: Annotated[
+        list[str],
+        typer.Argument(help="running servers: draft=URL target=URL, measured at once, or one URL"),
+    ],
+    out: Annotated[Path, typer.Option(help="folder for the files, ROLE.json")] = Path("costs"),
+    seconds: Annotated[
+        float, typer.Option(min=5, max=600, help="after so long no further request is sent")
+    ] = 60.0,
+    batch: Annotated[int, typer.Option(min=1, help="most requests at once")] = 16,
+    backend: Annotated[
+        str | None, typer.Option(help="as in backend=NAME; default: recognised")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="name to ask for, where a server lists none or several")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="folder or hub id of the served models' tokenizer")
+    ] = None,
+    max_length: Annotated[
+        int | None, typer.Option(help="context window, if the server tells none")
+    ] = None,
+    headers_env: Annotated[
+        str | None, typer.Option(help="environment variable with further headers, a JSON object")
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.1, help="seconds a server may take until it is open")
+    ] = 60.0,
+) -> None:
+    """Measure what a step costs on running engines that nobody else uses, in about a minute.
+
+    Example: atts measure draft=http://127.0.0.1:30000 target=http://127.0.0.1:30001 --out costs
+    """
+    from atts_harness.simulation.costfile import write_costs
+
+    named = _named(servers)
+    _prepare(out)
+    given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length, "model": model}
+    given |= {"headers_env": headers_env, "timeout": timeout}
+    timed = asyncio.run(_measured(named, backend, given, seconds, batch))
+    arguments = []
+    for role, one in timed.items():
+        costs = one.costs()
+        path = out / f"{role}.json"
+        write_costs(costs, path)
+        typer.echo(_told(role, costs, len(one.rounds)))
+        arguments.append(f"--cost {'ROLE' if role == ALONE else role}={path}")
+    typer.echo(f"written; use them by: atts plan ... {' '.join(arguments)}")
+
+
+@dataclass(frozen=True)
+class _Timed:
+    """Rounds of one engine and the seconds of each."""
+
+    rounds: Sequence[Round]
+    seconds: Sequence[float]
+    engine: str
+    model: str
+    scores_read_cache: bool
+
+    def costs(self) -> Costs:
+        from atts_harness.simulation.costfile import Costs
+        from atts_harness.simulation.measure import fit_rounds
+
+        fitted = fit_rounds(self.rounds, self.seconds, scores_read_cache=self.scores_read_cache)
+        told = (fitted.latency, self.engine, self.model, fitted.error, self.scores_read_cache)
+        return Costs(fitted.cost, *told)
+
+
+def _named(servers: Sequence[str]) -> dict[str, str]:
+    from atts_harness.errors import SettingError
+
+    found: dict[str, str] = {}
+    for text in servers:
+        role, equals, url = text.partition("=")
+        if role not in ("draft", "target") or not equals:
+            role, url = ALONE, text
+        if role in found:
+            raise SettingError(
+                f"{text}: the second address of one {role}; to measure two engines at once name "
+                "them: draft=URL target=URL"
+            )
+        found[role] = url
+    if ALONE in found and len(found) > 1:
+        raise SettingError(
+            f"{found[ALONE]}: an address without a role beside one with; write draft=URL target=URL"
+        )
+    return found
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder, and see that a file can be written there, before a minute is spent."""
+    from atts_harness.errors import SettingError
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error
+
+
+async def _measured(
+    named: Mapping[str, str], kind: str | None, given: Mapping[str, Any], longest: float, batch: int
+) -> dict[str, _Timed]:
+    """All engines at once: in a run they are busy at once, too."""
+    from atts_harness.engines.doctor.reach import opened
+
+    async with contextlib.AsyncExitStack() as stack:
+        backends: dict[str, tuple[EngineBackend, str]] = {}
+        for role, url in named.items():
+            server = contextlib.asynccontextmanager(opened)(url, kind, given)
+            backends[role] = await stack.enter_async_context(server)
+        left = set(backends)
+
+        async def one(role: str) -> _Timed:
+            backend, model = backends[role]
+            return await _timed(backend, model, role, left, longest, batch)
+
+        tasks = [asyncio.create_task(one(role)) for role in backends]
+        try:
+            timed = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    return dict(zip(backends, timed, strict=True))
+
+
+async def _timed(
+    backend: EngineBackend, model: str, role: str, left: set[str], longest: float, batch: int
+) -> _Timed:
+    from atts_harness.simulation.measure import rounds_for, time_rounds
+
+    able = backend.capabilities
+    rounds = rounds_for(backend.max_length, batch, scores=able.scores)
+
+    def others() -> bool:
+        left.discard(role)
+        return bool(left)
+
+    done, seconds = await time_rounds(backend, rounds, longest=longest, again=others)
+    engine = " ".join(filter(None, (backend.identity.engine, backend.identity.version)))
+    return _Timed(done, seconds, engine, model, able.scores_read_cache)
+
+
+def _told(role: str, costs: Costs, rounds: int) -> str:
+    from atts_harness.neutral import plain
+
+    cost = costs.cost
+    poor = (
+        "; poor: is the engine used by others, or does its speed change?"
+        if costs.error > POOR
+        else ""
+    )
+    return plain(
+        f"{role}: {costs.engine}, {costs.model}: a step {1e3 * cost.step:.3g} ms, a sequence "
+        f"{1e3 * cost.sequence:.3g} ms, 1000 prompt tokens {1e6 * cost.prompt_token:.3g} ms, 1000 "
+        f"tokens of context {1e6 * cost.context_token:.3g} ms, a call {1e3 * costs.latency:.3g} ms "
+        f"({rounds} rounds, mean error of the fit {costs.error:.0%}{poor})"
+    )
