@@ -26,21 +26,24 @@ def atts_cli(app: typer.Typer) -> None:
     from atts_harness.analysis.leaderboard.command import report_command
     from atts_harness.analysis.leaderboard.gate import gate_command
     from atts_harness.analysis.regrade.command import regrade_command
-    from atts_harness.comparing.command import compare
+    from atts_harness.comparing.command import compare_command
     from atts_harness.conformal.command import calibrate_command
     from atts_harness.engines.doctor.command import add_commands
     from atts_harness.importing.command import import_command
-    from atts_harness.journal.command import repair, upgrade
-    from atts_harness.ledger.command import show_ledger
+    from atts_harness.journal.command import repair_commands
+    from atts_harness.ledger.command import ledger_command
+    from atts_harness.options.command import options_command
+    from atts_harness.results.command import runs_command
 
-    app.command("compare")(compare)
+    options_command(app)
+    compare_command(app)
+    runs_command(app)
     report_command(app, _documents)
     gate_command(app, _documents)
     regrade_command(app, _documents)
     audit_command(app)
-    app.command("ledger")(show_ledger)
-    app.command("upgrade")(upgrade)
-    app.command("repair")(repair)
+    ledger_command(app)
+    repair_commands(app)
     import_command(app, _documents)
     calibrate_command(app, _calibrate)
     add_commands(app)

@@ -15,6 +15,7 @@ from atts_harness import plugins, terminal
 from atts_harness._version import __version__
 from atts_harness.discovery import FAULTS, OURS
 from atts_harness.errors import AttsError
+from atts_harness.hookspecs import Stage
 
 
 def build_app() -> typer.Typer:
@@ -23,12 +24,14 @@ def build_app() -> typer.Typer:
         name="atts",
         help="Compare draft/target test-time scaling strategies.",
         no_args_is_help=True,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         # A fault is told in one line (`main`) or as Python tells it.
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
-    app.command("plugins")(show_plugins)
+    app.command("plugins", rich_help_panel=Stage.PREPARE, epilog="Example: atts plugins")(
+        show_plugins
+    )
     taken = {"plugins"}
     known = plugins.discovery()
     answers = known.ask("atts_cli", lambda: {"app": typer.Typer()})
@@ -47,7 +50,15 @@ def build_app() -> typer.Typer:
             if name not in taken:
                 getattr(app, registered).append(info)
         taken |= names.keys()
+    app.registered_commands.sort(key=_stage)
+    app.registered_groups.sort(key=_stage)
     return app
+
+
+def _stage(added: Any) -> int:
+    """The place of a command in the order of work; what names no stage comes last."""
+    stages = list(Stage)
+    return stages.index(added.rich_help_panel) if added.rich_help_panel in stages else len(stages)
 
 
 def _names(added: typer.Typer) -> dict[str, tuple[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ __all__ = [
     "PROJECT",
     "FigureOf",
     "Preset",
+    "Stage",
     "atts_backends",
     "atts_call_finished",
     "atts_cli",
@@ -58,6 +60,16 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 FigureOf = Callable[[Sequence[Any], Mapping[str, Any]], Any]
 """From a table's points (`analysis.html.series.Point`) and, by row, what lies behind them
 (`analysis.html.view.View`) to a figure (`analysis.html.figure.Figure`)."""
+
+
+class Stage(StrEnum):
+    """Where in the work a command belongs: its `rich_help_panel`. `atts --help` has this order."""
+
+    PREPARE = "Before a run"
+    RUN = "Run"
+    LOOK = "Look at runs"
+    REPORT = "Report and decide"
+    KEEP = "Journals and published runs"
 
 
 @dataclass(frozen=True)
@@ -114,7 +126,7 @@ def atts_plans() -> Iterable[Path]:  # type: ignore[empty-body]
 
 @hookspec
 def atts_cli(app: typer.Typer) -> None:
-    """Add commands to `atts`."""
+    """Add commands to `atts`; a `Stage` as `rich_help_panel` puts one where it belongs."""
 
 
 @hookspec

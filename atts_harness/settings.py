@@ -52,7 +52,9 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes:
         strategy: how samples are produced.
         preset: named settings, joined by `+`; later ones win.
-        backend: engine of both roles; `draft_backend` and `target_backend` differ for one.
+        backend: engine of both roles.
+        draft_backend: engine of the draft, if it is another one.
+        target_backend: engine of the target, if it is another one.
         draft: model of the draft: folder, hub id or served name.
         target: model of the target.
         seed: the run's seed (lm-eval's `--seed` does not reach models).

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
 from rich.segment import Segment
+from rich.table import Column, Table
 
 from atts_harness.neutral import plain
 
@@ -20,6 +21,57 @@ def console(**options: Any) -> Console:
     made = Console(markup=False, emoji=False, highlight=False, **options)
     made.push_render_hook(_Plain())
     return made
+
+
+class Fitted:
+    """A table that a narrow terminal shows in pieces, each with the column that names the rows.
+
+    Args:
+        table: its first column names the rows.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        names, *others = self._table.columns
+        while others:
+            number = 1
+            while number < len(others) and self._fits([names, *others[: number + 1]], console):
+                number += 1
+            yield _piece(self._table, [names, *others[:number]], options.max_width // 2)
+            others = others[number:]
+
+    def _fits(self, columns: Sequence[Column], console: Console) -> bool:
+        piece = _piece(self._table, columns, console.width // 2)
+        endless = console.options.update(max_width=_ENDLESS)
+        return console.measure(piece, options=endless).maximum <= console.width
+
+
+_ENDLESS = 10_000
+
+
+def _piece(table: Table, columns: Sequence[Column], most: int) -> Table:
+    """Some columns of a table; the first of them is `most` cells wide and wraps, or narrower."""
+    piece = Table(
+        title=table.title,
+        title_justify=table.title_justify,
+        title_style=table.title_style,
+        box=table.box,
+        pad_edge=table.pad_edge,
+        padding=table.padding,
+    )
+    for number, column in enumerate(columns):
+        piece.add_column(
+            column.header,
+            justify=column.justify,
+            no_wrap=column.no_wrap and number > 0,
+            overflow="fold",
+            max_width=None if number else most,
+        )
+    for row, *cells in zip(table.rows, *(column.cells for column in columns), strict=True):
+        piece.add_row(*cells, style=row.style, end_section=row.end_section)
+    return piece
 
 
 class _Plain(RenderHook):

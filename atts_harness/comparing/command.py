@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from atts_harness.hookspecs import Stage
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -15,6 +17,15 @@ if TYPE_CHECKING:
     from atts_harness.comparing.plan import PlanFile
     from atts_harness.comparing.show import Show
     from atts_harness.comparing.status import Status
+
+
+def compare_command(app: typer.Typer) -> None:
+    """Add `atts compare`."""
+    app.command(
+        "compare",
+        rich_help_panel=Stage.RUN,
+        epilog="Example: atts compare plan.yaml --dry-run",
+    )(compare)
 
 
 def compare(
@@ -73,10 +84,34 @@ def compare(
     folder = out or Path(file.plan.out)
     if dry_run:
         from atts_harness.comparing.dry import dry_run as show_cells
+        from atts_harness.comparing.status import merged, read_status
 
-        show_cells(file.plan, cells, folder, framework, probe=probe)
+        known = read_status(folder)
+        status = known and merged(known, listed, file.plan, file.source.name)
+        states = {cell.name: cell.state for cell in status.cells} if status else {}
+        show_cells(file.plan, cells, folder, framework, probe=probe, states=states)
         return
-    _run(file, listed, cells, folder, redo or [], report=report and file.plan.report)
+    wanted = report and file.plan.report
+    if wanted:
+        _check_report()
+    _run(file, listed, cells, folder, redo or [], report=wanted)
+
+
+def _check_report() -> None:
+    """What the report at the end needs, before hours are spent on its cells.
+
+    Raises:
+        SettingError: a package for the page is not installed; says how to do without.
+    """
+    from atts_harness.analysis.leaderboard.command import check_page
+    from atts_harness.errors import MissingExtraError, SettingError
+
+    try:
+        check_page()
+    except MissingExtraError as error:
+        raise SettingError(
+            f"{error}; or run without a report (--no-report, `report: false`) and make it later"
+        ) from error
 
 
 def _run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -21,7 +21,13 @@ from atts_harness.running.progress import clock
 
 
 def dry_run(
-    plan: Plan, cells: Sequence[Cell], folder: Path, framework: EvalFramework, *, probe: bool
+    plan: Plan,
+    cells: Sequence[Cell],
+    folder: Path,
+    framework: EvalFramework,
+    *,
+    probe: bool,
+    states: Mapping[str, str] | None = None,
 ) -> None:
     """Show the cells in the order in which they would run; runs none of them.
 
@@ -31,6 +37,7 @@ def dry_run(
         folder: the comparison's; takes the logs of servers that a probe starts.
         framework: knows the tasks.
         probe: run two samples of each strategy, and say what time and tokens follow.
+        states: of the cells by name, where some of them were started before.
 
     Raises:
         AttsError: a task's data is not there, or a probe fails.
@@ -48,13 +55,21 @@ def dry_run(
             show.say("no probe: two samples would run on this machine, and the cells do not")
     elif probe:
         probes = probe_all(cells, plan, folder, framework, launcher, show.say)
-    show.console.print(_table(plan, cells, sizes, probes))
+    table = _table(plan, cells, sizes, probes, states or {})
+    if states:
+        done = sum(states.get(cell.name) == "done" for cell in cells)
+        show.say(f"{done} of {len(cells)} cells are done and do not run again; sums are of all")
+    show.console.print(table)
     for line in [*_notes(cells, sizes, probes), *_rounds(plan, cells, sizes)]:
         show.say(line)
 
 
 def _table(
-    plan: Plan, cells: Sequence[Cell], sizes: dict[str, Size], probes: dict[str, Probe]
+    plan: Plan,
+    cells: Sequence[Cell],
+    sizes: dict[str, Size],
+    probes: dict[str, Probe],
+    states: Mapping[str, str],
 ) -> Table:
     table = Table(title=f"{plan.name}: {len(cells)} cells", title_justify="left")
     for title in ("task", "pair", "strategy"):
@@ -63,6 +78,8 @@ def _table(
     columns += ["calls", "target tokens", "draft tokens", "time"] if probes else []
     for title in columns:
         table.add_column(title, justify="right")
+    if states:
+        table.add_column("state")
     for cell in cells:
         size = sizes[cell.name]
         row = [cell.task_name, cell.pair, cell.row]
@@ -70,6 +87,7 @@ def _table(
         row += [f"{size.problems:,}", f"{size.samples:,}{calibration}", f"{size.most_tokens:,}"]
         if found := probes.get(cell.name):
             row += _expected(found, size.samples + size.calibration)
+        row += [states.get(cell.name, "pending")] if states else []
         table.add_row(*row)
     return table
 

@@ -186,7 +186,7 @@ class Runner:
         known.timing = self._plan.timing
         known.machine = where.place.name
         known.warm_up = not where.used
-        self._show.started(known)
+        self._show.started(known, Watch(self._path(known.folder)).line())
         self._save(known)
         running = _Running(cell, where)
         running.steps = self._steps(running, known)

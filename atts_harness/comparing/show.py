@@ -80,10 +80,12 @@ class Show:
         """A line of its own."""
         self._line(f"atts: {text}")
 
-    def started(self, cell: CellStatus) -> None:
-        """A cell begins."""
+    def started(self, cell: CellStatus, recorded: str = "") -> None:
+        """A cell begins; `recorded` says how far an earlier start came."""
         self._number += 1
         again = ", continued" if cell.starts > 1 else ""
+        if again and recorded:
+            again += f" behind {recorded}"
         self._line(f"[{self._number}/{self._total}] {cell.name}: started{again}")
 
     def again(self, cell: CellStatus, why: str) -> None:

@@ -308,7 +308,8 @@ def identity(cell: Cell, plan: Plan) -> dict[str, Any]:
 def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -> Status:
     """The status to go on with: what is known of the plan's cells, and new ones.
 
-    New cells are added and will run; cells that the plan has no more are kept apart.
+    New cells are added and will run; cells that the plan has no more are kept apart. Where `limit`
+    has grown, a cell goes on with the further problems.
 
     Raises:
         RunDirError: a cell that was started is not what it was; names the differences.
@@ -323,7 +324,9 @@ def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -
             status.cells.append(new)
             continue
         found = list(_unequal("", old.identity, new.identity))
-        if found:
+        if found and _has_grown(old, new):
+            old.identity, old.state, old.cause = new.identity, "pending", ""
+        elif found:
             changed.append(f"{cell.name}: {brief(found, MOST_NAMED)}")
         status.cells.append(old)
     if changed:
@@ -334,6 +337,21 @@ def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -
         )
     status.dropped = [cell for cell in before.values() if cell.starts]
     return status
+
+
+def _has_grown(old: CellStatus, new: CellStatus) -> bool:
+    """Whether a cell differs by further problems alone, which its journal takes up.
+
+    Not with a bank, which was made around the earlier problems, nor with a rate that another cell
+    comes to: both change with the limit, and a journal has one of each.
+    """
+    if new.needs is not None or new.identity.get("calibrate") is not None:
+        return False
+    limits = [cell.identity["task"].get("limit") for cell in (old, new)]
+    if limits[0] is None or (limits[1] is not None and limits[1] <= limits[0]):
+        return False
+    task = {**old.identity["task"], "limit": limits[1]}
+    return {**old.identity, "task": task} == new.identity
 
 
 def _plain(value: Any) -> Any:

@@ -21,6 +21,7 @@ from atts_harness.conformal.calibrate import bank_from_run, by_turn, too_small
 from atts_harness.conformal.pvalues import scores_needed
 from atts_harness.errors import SettingError
 from atts_harness.framework import CalibrationRun
+from atts_harness.hookspecs import Stage
 
 LiveRun = Callable[[CalibrationRun], str]
 """Runs a task to its end in `run_dir`; returns where its questions are from, in words.
@@ -106,7 +107,11 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
         )
         _write(bank, out, folder)
 
-    app.command("calibrate")(calibrate)
+    app.command(
+        "calibrate",
+        rich_help_panel=Stage.PREPARE,
+        epilog="Example: atts calibrate bank.json --task atts_chain --questions 100",
+    )(calibrate)
 
 
 def _metadata(text: str, repeats: int | None) -> dict[str, Any]:

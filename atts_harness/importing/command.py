@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from atts_harness.errors import SettingError
+from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
     from atts_harness.results.foreign import PublishedFormat
@@ -23,7 +24,11 @@ def import_command(app: typer.Typer, documents: Documents) -> None:
         documents: from a task's name to its documents, for `--golds TASK`.
     """
 
-    @app.command("import")
+    @app.command(
+        "import",
+        rich_help_panel=Stage.KEEP,
+        epilog="Example: atts import results/qwq --out runs/qwq --task math500",
+    )
     def import_run(
         folder: Annotated[Path, typer.Argument(help="result folder of a published program")],
         out: Annotated[Path, typer.Option(help="run directory to write")],
@@ -35,10 +40,7 @@ def import_command(app: typer.Typer, documents: Documents) -> None:
             ),
         ] = None,
     ) -> None:
-        """Turn a published run (ATTS, SpecReason, speculative thinking) into a run directory.
-
-        Example: atts import results/qwq --out runs/qwq --task math500 --golds atts_math500
-        """
+        """Turn a published run (ATTS, SpecReason, speculative thinking) into a run directory."""
         from atts_harness import terminal
         from atts_harness.importing.write import write_run
 

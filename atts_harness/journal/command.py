@@ -9,9 +9,19 @@ from typing import Annotated
 import typer
 
 from atts_harness.errors import RunDirError
+from atts_harness.hookspecs import Stage
 from atts_harness.neutral import plain
 
 Run = Annotated[Path, typer.Argument(help="run directory")]
+
+
+def repair_commands(app: typer.Typer) -> None:
+    """Add `atts repair` and `atts upgrade`."""
+    for command, example in (
+        (repair, "atts repair runs/first"),
+        (upgrade, "atts upgrade runs/old"),
+    ):
+        app.command(rich_help_panel=Stage.KEEP, epilog=f"Example: {example}")(command)
 
 
 def upgrade(run: Run) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from atts_harness import terminal
+from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,13 +18,24 @@ if TYPE_CHECKING:
     from atts_harness.journal.reader import RecordedRun
 
 
+def ledger_command(app: typer.Typer) -> None:
+    """Add `atts ledger`."""
+    app.command(
+        "ledger",
+        rich_help_panel=Stage.LOOK,
+        epilog="Example: atts ledger runs/first --calls-file calls.jsonl",
+    )(show_ledger)
+
+
 def show_ledger(
     run: Annotated[Path, typer.Argument(help="run directory")],
     calls: Annotated[
-        Path | None, typer.Option(help="write a line of JSON for each call to this file")
+        Path | None,
+        typer.Option("--calls-file", help="write a line of JSON for each call to this file"),
     ] = None,
     samples: Annotated[
-        Path | None, typer.Option(help="write a line of JSON for each sample to this file")
+        Path | None,
+        typer.Option("--samples-file", help="write a line of JSON for each sample to this file"),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="plain data instead of tables")] = False,
 ) -> None:
@@ -45,7 +57,7 @@ def show_ledger(
             return
         console = terminal.console()
         if summary["calls"]:
-            console.print(_calls(summary))
+            console.print(terminal.Fitted(_calls(summary)))
         for line in _facts(opened, summary):
             console.print(line, highlight=False)
 

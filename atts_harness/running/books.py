@@ -73,6 +73,7 @@ class Books:
         control: how the run is watched and stopped.
         journal: once it is open.
         watchers: whom the session tells: `observers` and the ledger.
+        recorded: calls of earlier sessions.
     """
 
     record: RunRecord
@@ -85,6 +86,7 @@ class Books:
     control: Control = field(default_factory=Control)
     journal: Journal = field(init=False)
     watchers: Observers = field(init=False)
+    recorded: int = 0
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def begin(
@@ -125,6 +127,7 @@ class Books:
                     self._ledger.add_sample(record)
                     recorded(record)
                 else:
+                    self.recorded += 1
                     self._ledger.add_call(record)
         except BaseException:
             self.journal.close()

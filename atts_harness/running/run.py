@@ -74,6 +74,13 @@ class Run:
             if record.id in wanted:
                 tally.resumed(1, int(record.failed is not None))
 
+        def begun() -> None:
+            if self.directory is not None and books.recorded:
+                _say(
+                    f"resumed from {self.directory.path}: {tally.done} of {tally.total} samples "
+                    f"and {books.recorded} calls are recorded there"
+                )
+
         books = Books(self.record, options, self.directory, self.observers, self.summary)
         of = self.groups[0].strategy.Options if self.groups else StrategyOptions
         with (
@@ -81,6 +88,7 @@ class Run:
             shown(tally, options.progress if self.show else "off"),
             handled(books.control.stop, _say) as signals,
         ):
+            begun()
             work = run_groups(
                 self.groups,
                 self.backends,

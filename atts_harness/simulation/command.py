@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from atts_harness import terminal
+from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 def plan_command(app: typer.Typer) -> None:
     """Add `atts plan`."""
-    app.command("plan")(show_plan)
+    app.command(
+        "plan",
+        rich_help_panel=Stage.PREPARE,
+        epilog="Example: atts plan --pair r1-llama-8b-qwq-32b --gpus h100:3 --sweep repeats=1,16",
+    )(show_plan)
 
 
 def show_plan(
@@ -53,10 +58,7 @@ def show_plan(
     gpu_file: Annotated[Path | None, typer.Option(help="further GPUs, as YAML")] = None,
     json: Annotated[bool, typer.Option("--json", help="plain data instead of a table")] = False,
 ) -> None:
-    """How long a run would take on some GPUs, what bounds it, and what it would cost.
-
-    Example: atts plan --pair r1-llama-8b-qwq-32b --gpus h100:3 --strategy atts --sweep repeats=1,16
-    """
+    """How long a run would take on some GPUs, what bounds it, and what it would cost."""
     import msgspec
 
     from atts_harness.simulation.costfile import role_costs

@@ -7,6 +7,7 @@ import importlib.metadata
 import typer
 
 from atts_harness import plugins
+from atts_harness.hookspecs import Stage
 from atts_lm_eval import bridge, upstream
 
 # Everything behind the name is lm-eval's, `--help` included.
@@ -20,7 +21,7 @@ PASS_ON = {
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    app.command("lm-eval", context_settings=PASS_ON)(lm_eval)
+    app.command("lm-eval", context_settings=PASS_ON, rich_help_panel=Stage.RUN)(lm_eval)
 
 
 def lm_eval(ctx: typer.Context) -> None:

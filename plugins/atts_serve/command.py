@@ -37,36 +37,38 @@ def serve(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="A strategy or a preset to serve under its name, or NAME:SETTINGS; repeat it for "
-            "more. Default: atts, draft-only and target-only."
+            help="a strategy or a preset to serve under its name, or NAME:SETTINGS; repeat it for "
+            "more; default: atts, draft-only and target-only"
         ),
     ] = None,
     model_args: Annotated[
-        str, typer.Option(help="Settings of all of them, as lm_eval's --model_args has them.")
+        str, typer.Option(help="settings of all of them, as lm_eval's --model_args has them")
     ] = "",
-    host: Annotated[str, typer.Option(help=f"Another address needs {KEY_VARIABLE}.")] = HOST,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = PORT,
+    host: Annotated[str, typer.Option(help=f"another address needs {KEY_VARIABLE}")] = HOST,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = PORT,
     task: Annotated[
-        str, typer.Option(help="What requests count to that name no task: its bank is theirs.")
+        str, typer.Option(help="what requests count to that name no task: its bank is theirs")
     ] = CHAT,
     allow: Annotated[
-        list[str] | None, typer.Option(help="A further option that requests may set.")
+        list[str] | None, typer.Option(help="a further option that requests may set")
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option(help="A further name that this server goes by (Host).")
+        list[str] | None, typer.Option(help="a further name that this server goes by (Host)")
     ] = None,
     most: Annotated[
-        int, typer.Option(min=1, help="Samples in progress; further requests are told to wait.")
+        int, typer.Option(min=1, help="samples in progress; further requests are told to wait")
     ] = MOST,
     thoughts: Annotated[
         Thoughts,
-        typer.Option(help="apart: what a model thinks is reasoning_content; within: in the text."),
+        typer.Option(help="apart: what a model thinks is reasoning_content; within: in the text"),
     ] = Thoughts.APART,
     problems: Annotated[
         Path | None,
-        typer.Option(help="Problems for the page to pick from, one a line.", exists=True),
+        typer.Option(
+            "--problems-file", help="problems for the page to pick from, one a line", exists=True
+        ),
     ] = None,
-    body_mib: Annotated[float, typer.Option(min=0.001, help="Most MiB of a request.")] = 4.0,
+    body_mib: Annotated[float, typer.Option(min=0.001, help="most MiB of a request")] = 4.0,
 ) -> None:
     """Serve strategies as an OpenAI-compatible endpoint, until Ctrl-C."""
     args = parse_arguments(model_args, "--model-args")
@@ -77,8 +79,8 @@ def serve(
 
 
 def view(
-    run_dir: Annotated[Path, typer.Argument(help="A run directory, or a folder of some.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")] = VIEW_PORT,
+    run_dir: Annotated[Path, typer.Argument(help="a run directory, or a folder of some")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = VIEW_PORT,
 ) -> None:
     """Watch the samples of a run, finished or going, turn by turn, until Ctrl-C."""
     asyncio.run(_view(Viewer(run_dir), port))
@@ -96,7 +98,7 @@ def _problems(path: Path | None) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingError(f"--problems {path}: cannot be read as text: {error}") from error
+        raise SettingError(f"--problems-file {path}: cannot be read as text: {error}") from error
     return [line for line in lines if line.strip()][:MOST_PROBLEMS]
 
 

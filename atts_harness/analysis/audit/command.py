@@ -8,10 +8,14 @@ from typing import Annotated
 
 import typer
 
+from atts_harness.hookspecs import Stage
+
 
 def audit_command(app: typer.Typer) -> None:
     """Add `atts audit`."""
-    app.command("audit")(show_audit)
+    app.command("audit", rich_help_panel=Stage.REPORT, epilog="Example: atts audit runs/first")(
+        show_audit
+    )
 
 
 def show_audit(
@@ -19,7 +23,9 @@ def show_audit(
     task: Annotated[str | None, typer.Option(help="only this task")] = None,
     samples: Annotated[
         list[Path] | None,
-        typer.Option(help="lm-eval's sample log of the run (samples_*.jsonl), for its grades"),
+        typer.Option(
+            "--sample-log", help="lm-eval's sample log of the run (samples_*.jsonl), for its grades"
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="audit an unfinished run as far as it went; marked")

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from atts_harness import terminal
 from atts_harness.analysis.audit.audit import Audit, Band, Rate, Uniformity
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -25,13 +26,13 @@ def render(audit: Audit) -> RenderableType:
     ]
     if audit.unfinished:
         parts.append(Text(f"NOT FINISHED: {audit.unfinished}", style="bold red"))
-    parts.append(_rates(audit))
+    parts.append(terminal.Fitted(_rates(audit)))
     if audit.uniformity:
-        parts.append(_uniformity(audit.uniformity))
+        parts.append(terminal.Fitted(_uniformity(audit.uniformity)))
     parts.extend(Text(line) for line in _facts(audit))
     parts.extend(Text(f"note: {line}") for line in audit.caveats)
     if audit.signal:
-        parts.append(_signal(audit))
+        parts.append(terminal.Fitted(_signal(audit)))
     return Group(*parts)
 
 

@@ -11,6 +11,7 @@ import typer
 from atts_harness import terminal
 from atts_harness.analysis.html import MOST_SAMPLES
 from atts_harness.errors import MissingExtraError, SettingError
+from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
     from atts_harness.analysis.leaderboard.build import Report
@@ -31,7 +32,9 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
             sample logs cannot be graded, for it does not hold the golds.
     """
 
-    @app.command("report")
+    @app.command(
+        "report", rich_help_panel=Stage.REPORT, epilog="Example: atts report runs --out report"
+    )
     def report(
         paths: Annotated[
             list[Path],
@@ -66,7 +69,9 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         ] = None,
         samples: Annotated[
             int,
-            typer.Option(min=0, help="samples whose texts are in report.html, at most"),
+            typer.Option(
+                "--page-samples", min=0, help="samples whose texts are in report.html, at most"
+            ),
         ] = MOST_SAMPLES,
     ) -> None:
         """Make a leaderboard of runs: tables here, and Markdown, CSV, JSON and a page in OUT."""
@@ -146,14 +151,23 @@ def write(
         raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error
     written = list(paths.values())
     if html or figures is not None:
-        lacking = [name for name in PAGE_NEEDS if importlib.util.find_spec(name) is None]
-        if lacking:
-            raise MissingExtraError("report.html (--no-html leaves it out)", "report", lacking[0])
+        check_page()
         from atts_harness.analysis.html.page import PageOptions, write_page
 
         page, options = out / "report.html", PageOptions(most_samples=samples)
         written += write_page(found, made.samples, page, figures_dir=figures, options=options)
     return written
+
+
+def check_page() -> None:
+    """Look for the packages that draw the page.
+
+    Raises:
+        MissingExtraError: one is not installed.
+    """
+    lacking = [name for name in PAGE_NEEDS if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise MissingExtraError("report.html (--no-html leaves it out)", "report", lacking[0])
 
 
 def parse_prices(texts: list[str] | tuple[str, ...]) -> dict[str, Price]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from atts_harness.errors import SettingError
+from atts_harness.hookspecs import Stage
 from atts_harness.neutral import plain
 
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def gate_command(app: typer.Typer, documents: Documents | None = None) -> None:
         documents: from a task's name to its documents, as for `atts report`.
     """
 
-    @app.command("gate")
+    @app.command(
+        "gate",
+        rich_help_panel=Stage.REPORT,
+        epilog="Example: atts gate runs --against target-only --margin 0.05",
+    )
     def gate(
         paths: Annotated[
             list[Path],

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from atts_harness import terminal
 from atts_harness.errors import SettingError
+from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
     from atts_harness.analysis.regrade.regrade import TaskGrades
@@ -35,28 +36,32 @@ def regrade_command(
             that has no sample logs cannot be graded, for it does not hold the golds.
     """
 
-    @app.command("regrade")
+    @app.command(
+        "regrade",
+        rich_help_panel=Stage.REPORT,
+        epilog="Example: atts regrade runs/first --extractor last_expression",
+    )
     def regrade(
-        run: Annotated[Path, typer.Argument(help="Run directory, sample logs, or traces.")],
+        run: Annotated[Path, typer.Argument(help="run directory, sample logs, or traces")],
         extractor: Annotated[
-            str, typer.Option(help="Whose answer counts: boxed, last_expression, regex, llm.")
+            str, typer.Option(help="whose answer counts: boxed, last_expression, regex, llm")
         ] = "boxed",
         judge: Annotated[
-            str | None, typer.Option(help="A model that judges every answer, beside the grader.")
+            str | None, typer.Option(help="a model that judges every answer, beside the grader")
         ] = None,
-        repeats: Annotated[int | None, typer.Option(help="Samples a question should have.")] = None,
+        repeats: Annotated[int | None, typer.Option(help="samples a question should have")] = None,
         system_instruction: Annotated[
             str | None,
-            typer.Option(help="As the run had it; for a run directory without sample logs."),
+            typer.Option(help="as the run had it; for a run directory without sample logs"),
         ] = None,
         metadata: Annotated[
-            str, typer.Option(help="As the run had it (JSON); for a run directory likewise.")
+            str, typer.Option(help="as the run had it (JSON); for a run directory likewise")
         ] = "{}",
         out: Annotated[
-            Path | None, typer.Option(help="Where results go; default: beside the run.")
+            Path | None, typer.Option(help="where results go; default: beside the run")
         ] = None,
         dry_run: Annotated[
-            bool, typer.Option("--dry-run", help="Call no model and write nothing.")
+            bool, typer.Option("--dry-run", help="call no model and write nothing")
         ] = False,
     ) -> None:
         """Grade a saved run again without generating; original answers stay."""

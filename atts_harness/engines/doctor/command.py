@@ -13,6 +13,7 @@ import typer
 from atts_harness import plugins
 from atts_harness.arguments import parse_arguments
 from atts_harness.errors import AttsError, SettingError, UnknownSettingError
+from atts_harness.hookspecs import Stage
 from atts_harness.neutral import plain
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ Tokenizer = Annotated[
 Backend = Annotated[str | None, typer.Option(help="as in backend=NAME; default: recognised")]
 Timeout = Annotated[float, typer.Option(min=0.1, help="seconds a server may take until it is open")]
 Model = Annotated[
-    str | None, typer.Option(help="name to ask for, where a server lists none or several")
+    str | None,
+    typer.Option(
+        "--served-model-name", help="name to ask for, where a server lists none or several"
+    ),
 ]
 HeadersEnv = Annotated[
     str | None, typer.Option(help="environment variable with further headers, a JSON object")
@@ -333,6 +337,11 @@ def _show(finding: Finding) -> None:
 
 def add_commands(app: typer.Typer) -> None:
     """Add the three commands."""
-    app.command("serve-models")(serve_models)
-    app.command("doctor")(doctor)
-    app.command("warmup")(warmup)
+    panel = Stage.PREPARE
+    running = "http://127.0.0.1:30000"
+    app.command("doctor", rich_help_panel=panel, epilog=f"Example: atts doctor {running} runs/a")(
+        doctor
+    )
+    app.command("warmup", rich_help_panel=panel, epilog=f"Example: atts warmup {running}")(warmup)
+    example = "atts serve-models backend=vllm,draft=SMALL,target=LARGE"
+    app.command("serve-models", rich_help_panel=panel, epilog=f"Example: {example}")(serve_models)

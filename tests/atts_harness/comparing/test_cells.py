@@ -275,7 +275,7 @@ def test_new_cells_are_added_and_old_ones_kept_apart(read, cells, known):
     [
         ("{on_reject: replace}", "{on_reject: continue}",
          'settings.on_reject was "replace", now "continue"'),
-        ("limit: 40", "limit: 80", "task.limit was 40, now 80"),
+        ("limit: 40", "limit: 20", "task.limit was 40, now 20"),
         ("repeats: 4\n", "", "task.repeats was 4, now not set"),
         ("rate_of: replace-rate=0.2", "rate_of: replace-rate=0.1",
          'rate_of was "sums/one/replace-rate=0.2", now "sums/one/replace-rate=0.1"'),
@@ -289,6 +289,27 @@ def test_a_changed_cell_is_refused_with_the_difference(read, cells, known, old, 
         merged(known, list(cells(text).values()), read(text).plan, "plan.yaml")
     assert difference in str(raised.value)
     assert "--redo" in str(raised.value)
+
+
+def test_a_limit_may_grow_but_for_cells_whose_rate_or_bank_it_decides(read, cells, known):
+    text = PLAN.replace("limit: 40", "limit: 80")
+    with pytest.raises(RunDirError) as raised:
+        merged(known, list(cells(text).values()), read(text).plan, "plan.yaml")
+    refused = [name for name, cell in cells().items() if cell.needs is not None]
+    assert refused
+    for name in refused:
+        assert f"{name}: task.limit was 40, now 80" in str(raised.value)
+    assert "draft-only" not in str(raised.value)
+    free = [cell for cell in cells(text).values() if cell.needs is None]
+    status = merged(known, free, read(text).plan, "plan.yaml")
+    assert {(cell.state, cell.starts) for cell in status.cells} == {("pending", 1)}
+    assert {cell.identity["task"]["limit"] for cell in status.cells} == {80}
+    # Every problem is more than some, and some are fewer than all.
+    every = PLAN.replace("limit: 40", "limit: null")
+    free = [cell for cell in cells(every).values() if cell.needs is None]
+    grown = merged(status, free, read(every).plan, "plan.yaml")
+    with pytest.raises(RunDirError, match=r"task\.limit was not set, now 40"):
+        merged(grown, list(cells().values()), read().plan, "plan.yaml")
 
 
 def test_a_cell_that_was_never_started_may_change(read, cells, known):

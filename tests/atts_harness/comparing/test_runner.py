@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import sys
@@ -14,6 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from atts_harness import cli, plugins
+from atts_harness.analysis.leaderboard import command
 from atts_harness.comparing import local, runner, show
 from atts_harness.errors import (
     SAMPLES_FAILED,
@@ -260,17 +262,39 @@ def test_a_second_signal_ends_a_cell_that_does_not_listen(compare, cells, signal
 
 def test_a_changed_plan_is_refused_and_redone_when_asked(compare, cells, place):
     compare()
-    (place / "plan.yaml").write_text(PLAN.replace("limit: 2", "limit: 3"))
-    with pytest.raises(RunDirError, match=r"task\.limit was 2, now 3"):
+    (place / "plan.yaml").write_text(PLAN.replace("repeats: 2", "repeats: 3"))
+    with pytest.raises(RunDirError, match=r"task\.repeats was 2, now 3"):
         compare()
     with pytest.raises(UnknownSettingError, match=r"--redo: .*'sums/pair/atts-rate=0.3'"):
         compare("--redo", "sums/pair/atts-rate=0.3")
     result = compare("--redo", "*/draft-only", "--redo", "*/atts*")
     # ... with the cell that takes its rate from one of them.
     assert cells()["random-takeover"]["starts"] == 1
-    assert {cell["identity"]["task"]["limit"] for cell in cells().values()} == {3}
+    assert {cell["identity"]["task"]["repeats"] for cell in cells().values()} == {3}
     assert "afresh, the old ones kept in out.aside: sums/pair/atts-rate=0.1" in result.output
     assert (place / "out.aside/sums/pair/random-takeover.1/results_2026.json").exists()
+
+
+def test_a_limit_that_grows_is_taken_up_where_the_cells_ended(compare, cells, place):
+    without = PLAN[: PLAN.index("  - {strategy: random")]
+    (place / "plan.yaml").write_text(without)
+    compare()
+    (place / "plan.yaml").write_text(without.replace("limit: 2", "limit: 3"))
+    result = compare()
+    assert result.output.count(": started, continued") == 3
+    assert {cell["identity"]["task"]["limit"] for cell in cells().values()} == {3}
+    assert {(cell["state"], cell["starts"]) for cell in cells().values()} == {("done", 2)}
+    assert not (place / "out.aside").exists()
+    compare()
+    assert {cell["starts"] for cell in cells().values()} == {2}
+
+
+def test_what_the_report_needs_is_asked_before_the_first_cell(place, monkeypatch):
+    monkeypatch.setattr(command, "PAGE_NEEDS", ("no_such_package",))
+    shown = CliRunner().invoke(cli.build_app(), ["compare", "plan.yaml"])
+    assert isinstance(shown.exception, SettingError)
+    assert re.search(r"no_such_package.*--no-report", str(shown.exception))
+    assert not (place / "out").exists()
 
 
 def test_a_plan_with_new_points_runs_only_those(compare, cells, place):

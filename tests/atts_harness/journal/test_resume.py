@@ -509,7 +509,14 @@ def test_the_ledger_command_writes_a_line_a_call_and_a_line_a_sample(tmp_path, c
     run_in(tmp_path)
     app = build_app()
     paths = tmp_path / "calls.jsonl", tmp_path / "samples.jsonl"
-    given = ["ledger", str(tmp_path), "--calls", str(paths[0]), "--samples", str(paths[1])]
+    given = [
+        "ledger",
+        str(tmp_path),
+        "--calls-file",
+        str(paths[0]),
+        "--samples-file",
+        str(paths[1]),
+    ]
     shown = typer.testing.CliRunner().invoke(app, given)
     assert shown.exit_code == 0, shown.output
     assert "12 samples finished, 0 failed, 0 missing" in shown.output

@@ -1,13 +1,17 @@
 """What a plan would cost: sizes from the tasks, times and tokens from two samples."""
 
 import json
+from pathlib import Path
 
 import pytest
 from atts_lm_eval import plugin as lm_eval_plugin
 from typer.testing import CliRunner
 
 from atts_harness import cli, plugins
+from atts_harness.comparing.cells import expand
+from atts_harness.comparing.plan import read_plan
 from atts_harness.comparing.probe import Probe
+from atts_harness.comparing.status import Folder, merged
 from atts_harness.errors import ContextLengthError
 from atts_harness.testing.scripted import Says, ScriptedBackend
 
@@ -145,3 +149,19 @@ def test_metadata_reaches_the_task(dry_run, tmp_path):
     plan = PLAN.replace("limit: 4", f"limit: 4, metadata: {json.dumps({'problems': 2})}")
     (tmp_path / "plan.yaml").write_text(plan)
     assert rows(dry_run("--no-probe"))["draft-only"] == ["2", "6", "384"]
+
+
+def test_what_is_done_is_shown(dry_run, tmp_path):
+    given = ("--no-probe", "--out", "earlier")
+    assert "state" not in dry_run(*given)
+    file = read_plan("plan.yaml")
+    listed = expand(file)
+    status = merged(None, listed, file.plan, "plan.yaml")
+    status.cells[0].state, status.cells[0].starts = "done", 1
+    folder = Folder(Path("earlier"))
+    folder.write(status)
+    folder.close()
+    output = dry_run(*given)
+    assert rows(output)[listed[0].row][-1] == "done"
+    assert rows(output)[listed[1].row][-1] == "pending"
+    assert f"1 of {len(listed)} cells are done and do not run again" in output

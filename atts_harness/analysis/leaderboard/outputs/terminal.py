@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from atts_harness import terminal
 from atts_harness.analysis.leaderboard.outputs.sheets import ORACLE, Sheet, about, sections
 from atts_harness.analysis.leaderboard.rows import Leaderboard
 
@@ -17,7 +18,7 @@ def render(leaderboard: Leaderboard) -> RenderableType:
     for section in sections(leaderboard):
         parts.append(Text(section.title, style="bold"))
         parts.extend(Text(f"not beside the first table: {words}") for words in section.differs)
-        parts.extend(_rich(sheet) for sheet in section.sheets)
+        parts.extend(terminal.Fitted(_rich(sheet)) for sheet in section.sheets)
         parts.extend(Text(note, style="dim") for note in section.notes)
         parts.append(Text(""))
     parts.extend(Text(words) for words in about(leaderboard))

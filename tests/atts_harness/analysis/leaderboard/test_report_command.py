@@ -62,7 +62,7 @@ def test_it_writes_the_page(make_run, tmp_path):
     whole = (tmp_path / "out" / "report.html").read_text()
     assert "<html" in whole
     assert "are left out" not in whole
-    invoke(folder, "--out", tmp_path / "none", "--samples", 0)
+    invoke(folder, "--out", tmp_path / "none", "--page-samples", 0)
     page = (tmp_path / "none" / "report.html").read_text()
     assert "0 samples are in this page" in page
     assert str(folder) in page

@@ -120,10 +120,13 @@ def test_a_server_that_lists_no_models_is_told_which_one_is_meant(run):
     result = run("doctor", *given, lists=False)
     assert result.exit_code == 1
     assert "the server lists no models; give the name to ask for" in result.output
-    result = run("doctor", *given, "--model", "m", lists=False)
+    result = run("doctor", *given, "--served-model-name", "m", lists=False)
     assert result.exit_code == 0, result.output
     assert "model: m, dtype not told" in result.output
-    assert run("warmup", *given, "--model", "m", "--batch", "1", lists=False).exit_code == 0
+    assert (
+        run("warmup", *given, "--served-model-name", "m", "--batch", "1", lists=False).exit_code
+        == 0
+    )
 
 
 @pytest.mark.parametrize("command", [("doctor",), ("warmup", "--batch", "1")])

@@ -1,0 +1,1 @@
+"""Lists the settings that a run, its strategies and its backends have, from the settings alone."""

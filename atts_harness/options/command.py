@@ -1,0 +1,160 @@
+"""`atts options`: every setting of a run, of a strategy or of a backend."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from atts_harness.hookspecs import Stage
+
+if TYPE_CHECKING:
+    import msgspec
+    from rich.table import Table
+
+    from atts_harness.options.declared import Declared
+
+RUN = "run"
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose settings they are: the run's, a strategy's or a backend's.
+
+    Attributes:
+        name: `run`, or the name of the strategy or the backend.
+        what: `run`, `strategy` or `backend`.
+        struct: the settings.
+    """
+
+    name: str
+    what: str
+    struct: type[msgspec.Struct]
+
+
+def names() -> list[str]:
+    """What can be asked for."""
+    from atts_harness import plugins
+
+    return [RUN, *plugins.strategies(), *plugins.backends()]
+
+
+def options_command(app: typer.Typer) -> None:
+    """Add `atts options`."""
+    app.command(
+        "options",
+        rich_help_panel=Stage.PREPARE,
+        epilog="Example: atts options atts",
+    )(show_options)
+
+
+def show_options(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STRATEGY|BACKEND|run]",
+            help="whose settings; default: of everything that is installed",
+            autocompletion=lambda incomplete: [n for n in names() if n.startswith(incomplete)],
+        ),
+    ] = None,
+    settings: Annotated[
+        str,
+        typer.Argument(
+            metavar="[SETTINGS]", help="what the strategy is made of, such as inner=atts of a vote"
+        ),
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="plain data instead of tables")] = False,
+) -> None:
+    """List settings with type, default, meaning and the class that declares them.
+
+    A setting of a backend may be given for one role: draft_NAME, target_NAME.
+    """
+    import msgspec
+
+    from atts_harness import terminal
+    from atts_harness.options.declared import settings_of
+
+    owners = list(_owners(name, settings))
+    if json:
+        data = [_plain(owner, one) for owner in owners for one in settings_of(owner.struct)]
+        text = msgspec.json.format(msgspec.json.encode(data), indent=2)
+        sys.stdout.write(text.decode() + "\n")
+        return
+    console = terminal.console()
+    for table in _tables(owners):
+        console.print(table)
+
+
+def _owners(name: str | None, settings: str) -> Iterator[Owner]:
+    """Whose settings are meant.
+
+    Raises:
+        UnknownSettingError: nobody is called so.
+        SettingError: the settings of the strategy do not fit it.
+    """
+    from atts_harness import plugins
+    from atts_harness.arguments import parse_arguments
+    from atts_harness.errors import UnknownSettingError
+    from atts_harness.settings import RunOptions
+
+    strategies, backends = plugins.strategies(), plugins.backends()
+    if name is not None and name not in names():
+        raise UnknownSettingError(name, names(), where="options")
+    given = parse_arguments(settings, "settings")
+    if name in (None, RUN):
+        yield Owner(RUN, RUN, RunOptions)
+    for known, strategy in strategies.items():
+        if name in (None, known):
+            kind = strategy.value.made_for(given if name else {})
+            yield Owner(known, "strategy", kind.Options)
+    for known, backend in backends.items():
+        if name in (None, known):
+            yield Owner(known, "backend", backend.value.options)
+
+
+def _plain(owner: Owner, one: Declared) -> dict[str, Any]:
+    return {
+        "of": owner.name,
+        "what": owner.what,
+        "name": one.name,
+        "type": one.kind,
+        "default": one.default,
+        "meaning": one.meaning,
+        "declared_by": f"{one.owner.__module__}.{one.owner.__qualname__}",
+        "package": one.package,
+    }
+
+
+def _tables(owners: list[Owner]) -> Iterator[Table]:
+    """A table for each class that declares settings; several strategies may share one."""
+    from atts_harness.options.declared import settings_of
+
+    users: dict[type, dict[str, None]] = {}
+    declared: dict[type, dict[tuple[str, str | None], Declared]] = {}
+    for owner in owners:
+        for one in settings_of(owner.struct):
+            users.setdefault(one.owner, {})[f"{owner.what} {owner.name}"] = None
+            declared.setdefault(one.owner, {})[one.name, one.default] = one
+    # Of one owner the settings that no other has come first.
+    for kind, found in reversed(declared.items()) if len(owners) == 1 else declared.items():
+        who = ", ".join(users[kind]).removeprefix(f"{RUN} ")
+        package = next(iter(found.values())).package
+        title = f"{who}: {kind.__qualname__} ({kind.__module__}, package {package})"
+        yield _table(title, list(found.values()))
+
+
+def _table(title: str, found: list[Declared]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", show_lines=False)
+    table.add_column("setting", no_wrap=True)
+    table.add_column("type", overflow="fold")
+    table.add_column("default", overflow="fold")
+    table.add_column("meaning", overflow="fold", ratio=1)
+    for one in found:
+        default = "(required)" if one.default is None else one.default or '""'
+        table.add_row(one.name, one.kind, default, one.meaning)
+    return table

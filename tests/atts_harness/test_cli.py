@@ -1,0 +1,105 @@
+"""The command line as a whole: order, examples, flags and help of every command."""
+
+import re
+import shlex
+from types import NoneType
+from typing import Annotated, get_args, get_origin, get_type_hints
+
+import pytest
+import typer
+from rich.console import Console
+from rich.table import Table
+from typer.testing import CliRunner
+
+from atts_harness import terminal
+from atts_harness.cli import build_app
+from atts_harness.hookspecs import Stage
+
+APP = build_app()
+GROUP = typer.main.get_group(APP)
+PASSES_ON = {"lm-eval"}  # its help is lm-eval's
+OURS = sorted(GROUP.commands.keys() - PASSES_ON)
+# One thing to many commands, or one of several.
+SAME_THING = {"--pair", "--out"}
+
+
+def test_commands_stand_in_the_order_of_work():
+    stages = list(Stage)
+    ranks = [stages.index(info.rich_help_panel) for info in APP.registered_commands]
+    assert ranks == sorted(ranks)
+    assert set(ranks) == set(range(len(stages)))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_help_has_an_example_that_the_command_takes(name):
+    shown = CliRunner().invoke(APP, [name, "-h"], terminal_width=80)
+    assert (shown.exit_code, "Example: atts" in shown.output) == (0, True)
+    command = GROUP.commands[name]
+    words = shlex.split(command.epilog.removeprefix("Example: "))
+    assert words[:2] == ["atts", name]
+    with command.make_context(name, words[2:]) as context:
+        assert context.params.keys() == {option.name for option in command.params}
+
+
+def flags():
+    """Every flag of every command: (flag, command, type as it is annotated)."""
+    for info in APP.registered_commands:
+        name = info.name or info.callback.__name__.replace("_", "-")
+        for argument, hint in get_type_hints(info.callback, include_extras=True).items():
+            if name in PASSES_ON or get_origin(hint) is not Annotated:
+                continue
+            kind, option = get_args(hint)
+            if isinstance(option, typer.models.OptionInfo):
+                given = (option.default, *(option.param_decls or ()))
+                written = [one for one in given if str(one).startswith("--")]
+                for flag in written or [f"--{argument.strip('_').replace('_', '-')}"]:
+                    yield flag, name, set(get_args(kind) or (kind,)) - {NoneType}
+
+
+def test_a_flag_means_one_thing():
+    kinds = {}
+    for flag, name, kind in flags():
+        kinds.setdefault(flag, []).append((kind, name))
+    assert {"--samples-file", "--sample-log", "--page-samples", "--dry-run"} <= kinds.keys()
+    assert {name for _, name in kinds["--json"]} >= {"options", "plan", "ledger", "audit", "runs"}
+    several = {
+        flag: found
+        for flag, found in kinds.items()
+        if flag not in SAME_THING and any(kind != found[0][0] for kind, _ in found)
+    }
+    assert not several
+
+
+def test_texts_of_help_begin_small_and_have_no_full_stop():
+    texts = [
+        (name, option.name, option.help)
+        for name in OURS
+        for option in GROUP.commands[name].params
+        if getattr(option, "help", None)
+    ]
+    assert len(texts) > 60
+    names = ("Python ", "Ray ")
+    begins = [one for one in texts if re.match("[A-Z][a-z]+ ", one[2])]
+    assert [one for one in begins if not one[2].startswith(names)] == []
+    assert [one for one in texts if re.search(r"[^.]\.$", one[2])] == []
+
+
+def wide(columns, rows=3):
+    table = Table("strategy", *(f"figure {n}" for n in range(columns)), title="Speed")
+    for row in range(rows):
+        table.add_row(f"random takeover, rate=0.{row}", *(f"{n}.{row}" for n in range(columns)))
+    return table
+
+
+@pytest.mark.parametrize("columns", [1, 4, 12])
+def test_a_table_too_wide_is_shown_in_pieces_with_the_names_of_its_rows(columns):
+    console = Console(width=80)
+    with console.capture() as capture:
+        console.print(terminal.Fitted(wide(columns)))
+    shown = capture.get()
+    assert max(map(len, shown.splitlines())) <= 80
+    pieces = shown.count("strategy")
+    assert (pieces > 1) == (columns > 4)
+    for row in range(3):
+        assert shown.count(f"random takeover, rate=0.{row}") == pieces
+        assert all(f"{n}.{row}" in shown for n in range(columns))
