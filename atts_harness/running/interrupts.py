@@ -14,6 +14,8 @@ from types import FrameType
 
 from atts_harness.running.logs import redacted
 
+GRACE_SECONDS = 7.0
+"""How long calls in flight have when a run is stopped; closing takes some, too."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -40,7 +42,10 @@ def handled(stop: Callable[[str], None], say: Callable[[str], None]) -> Iterator
         name = signal.Signals(number).name
         if len(seen) > 1:
             raise KeyboardInterrupt(name)
-        say(f"{name}: no new calls; finishing what is in flight (10 s at most; again: at once)")
+        say(
+            f"{name}: no new calls; finishing what is in flight "
+            f"({GRACE_SECONDS:g} s at most; again: at once)"
+        )
         stop(name)
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}

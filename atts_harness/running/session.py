@@ -38,6 +38,7 @@ from atts_harness.running.control import Control
 from atts_harness.running.engine import Engine
 from atts_harness.running.extraction import Extraction
 from atts_harness.running.gate import Gate
+from atts_harness.running.interrupts import GRACE_SECONDS
 from atts_harness.running.observers import Observers
 from atts_harness.running.opening import check_contexts, engine_of, engines_of
 from atts_harness.running.polling import poll_metrics
@@ -48,7 +49,6 @@ from atts_harness.strategy import Group, Problem, Sample, Strategy
 
 logger = neutral.logger("atts_harness.running")
 
-GRACE_SECONDS = 7.0  # for calls in flight when a run is stopped; closing takes some, too
 LAST_COMMIT_SECONDS = 0.1
 
 __all__ = ["Session"]

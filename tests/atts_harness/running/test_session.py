@@ -77,6 +77,16 @@ def test_a_resumed_run_has_the_books_of_all_its_sessions(tmp_path):
         assert run.record.roles["draft"]["model"] == "d-0"
 
 
+def test_a_resumed_run_says_so_and_from_where(tmp_path, capsys):
+    _, first = produce(run_dir=str(tmp_path))
+    assert "resumed" not in capsys.readouterr().err
+    calls = sum(account["calls"] for account in first.ledger["calls"].values())
+    records, _ = produce(make_groups(4, 2, MockTurns(OPTIONS)), run_dir=str(tmp_path))
+    told = f"atts: resumed from {tmp_path}: 6 of 8 samples and {calls} calls are recorded there"
+    assert told in capsys.readouterr().err
+    assert len(records) == 8
+
+
 def test_a_run_with_another_model_is_refused(tmp_path):
     produce(run_dir=str(tmp_path))
     with pytest.raises(JournalMismatchError, match=r"models\.draft\.model was 'd-0', now 'd-7'"):
