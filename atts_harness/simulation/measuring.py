@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from atts_harness.hookspecs import Stage
+
 if TYPE_CHECKING:
     from atts_harness.engines.backend import EngineBackend
     from atts_harness.simulation.costfile import Costs
@@ -24,7 +26,11 @@ ALONE = "engine"
 
 def measure_command(app: typer.Typer) -> None:
     """Add `atts measure`."""
-    app.command("measure")(measure)
+    app.command(
+        "measure",
+        rich_help_panel=Stage.PREPARE,
+        epilog="Example: atts measure draft=http://127.0.0.1:30000 target=http://127.0.0.1:30001",
+    )(measure)
 
 
 def measure(
@@ -41,7 +47,10 @@ def measure(
         str | None, typer.Option(help="as in backend=NAME; default: recognised")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="name to ask for, where a server lists none or several")
+        str | None,
+        typer.Option(
+            "--served-model-name", help="name to ask for, where a server lists none or several"
+        ),
     ] = None,
     tokenizer: Annotated[
         str | None, typer.Option(help="folder or hub id of the served models' tokenizer")
@@ -56,10 +65,7 @@ def measure(
         float, typer.Option(min=0.1, help="seconds a server may take until it is open")
     ] = 60.0,
 ) -> None:
-    """Measure what a step costs on running engines that nobody else uses, in about a minute.
-
-    Example: atts measure draft=http://127.0.0.1:30000 target=http://127.0.0.1:30001 --out costs
-    """
+    """Measure what a step costs on running engines that nobody else uses, in about a minute."""
     from atts_harness.simulation.costfile import write_costs
 
     named = _named(servers)

@@ -25,7 +25,13 @@ SAME_THING = {"--pair", "--out"}
 
 def test_commands_stand_in_the_order_of_work():
     stages = list(Stage)
-    ranks = [stages.index(info.rich_help_panel) for info in APP.registered_commands]
+    panels = {
+        info.name or info.callback.__name__: info.rich_help_panel
+        for info in APP.registered_commands
+    }
+    # A command without `rich_help_panel=Stage...` would stand behind all others.
+    assert [name for name, panel in panels.items() if panel not in stages] == []
+    ranks = [stages.index(panel) for panel in panels.values()]
     assert ranks == sorted(ranks)
     assert set(ranks) == set(range(len(stages)))
 
