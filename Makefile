@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: audit demo test lint bench docs train-tiny eval-tiny bench-engines bench-ray bench-strategies bench-tail \
-	test-docs test-frameworks test-vllm test-sglang test-ray test-ray-all test-slurm test-real clean help
+	docs-site test-docs test-frameworks test-vllm test-sglang test-ray test-ray-all test-slurm test-real clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
 $(STAMP): pyproject.toml scripts/install.sh
@@ -38,6 +38,9 @@ docs: $(STAMP)      ## regenerate what the documentation quotes: tables, the pic
 	$(BIN)/python -m benchmarks --docs
 	$(BIN)/python scripts/architecture.py
 	$(BIN)/python scripts/compatibility.py
+
+docs-site: $(STAMP)  ## the documentation as a site in build/site; links, spelling and notebook checked
+	PYTHON=$(BIN)/python bash scripts/docs-site.sh
 
 train-tiny: $(STAMP)  ## train the embedded pair from nothing
 	$(BIN)/python -m training.tiny.train

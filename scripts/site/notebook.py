@@ -1,0 +1,80 @@
+"""Run the notebooks of the documentation, or see whether they still say what they say.
+
+    python scripts/site/notebook.py          # run them and write what they print
+    python scripts/site/notebook.py --check  # run them and compare
+
+Cells run in order in one namespace, `await` included, as Jupyter runs them; what is kept is what they
+print. So no Jupyter is needed to keep them true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import contextlib
+import inspect
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "notebooks"
+
+
+def printed(cells: list[str]) -> list[str]:
+    """What each of the cells prints, run one after the other."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    outputs = []
+    with asyncio.Runner() as runner:
+        for number, source in enumerate(cells, 1):
+            code = compile(
+                source, f"<cell {number}>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+            )
+            with contextlib.redirect_stdout(io.StringIO()) as shown:
+                result = eval(code, namespace)  # a page of ours
+                if inspect.iscoroutine(result):
+                    runner.run(result)
+            outputs.append(shown.getvalue())
+    return outputs
+
+
+def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
+    """Its cells of code, in order."""
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def said(cell: dict[str, Any]) -> str:
+    """What a cell printed when its outputs were written."""
+    return "".join("".join(output["text"]) for output in cell["outputs"])
+
+
+def source(cell: dict[str, Any]) -> str:
+    """A cell's code."""
+    return "".join(cell["source"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
+    given = parser.parse_args()
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        notebook = json.loads(path.read_text())
+        cells = code_cells(notebook)
+        outputs = printed([source(cell) for cell in cells])
+        different = [n for n, cell in enumerate(cells, 1) if said(cell) != outputs[n - 1]]
+        if given.check and different:
+            sys.exit(f"{path.name}: cell {different[0]} prints something else")
+        for number, (cell, text) in enumerate(zip(cells, outputs, strict=True), 1):
+            stream = {"name": "stdout", "output_type": "stream", "text": text.splitlines(True)}
+            cell["outputs"] = [stream] if text else []
+            cell["execution_count"] = number
+        if not given.check:
+            path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        print(f"{path.name}: {len(cells)} cells")
+
+
+if __name__ == "__main__":
+    main()
