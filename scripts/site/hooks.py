@@ -1,8 +1,9 @@
-"""What mkdocs does not do by itself: pages outside `docs/`, links to files that are no pages, settings.
+"""What mkdocs does not do by itself, for the documentation's site.
 
-The README is the site's first page, and some files of the root are pages too. A link to anything
-else of the repository leads to its address if `repo_url` is set in mkdocs.yml; without one the link
-becomes its text, so that the site has no dead links. The page of settings is what `atts options` lists.
+Pages outside `docs/`: the README is the site's first page, and some files of the root are pages.
+Links: one to a file that is no page leads to its address if `repo_url` is set in mkdocs.yml;
+without one the link becomes its text, so that the site has no dead links. Settings: their page is
+what `atts options` lists.
 """
 
 from __future__ import annotations

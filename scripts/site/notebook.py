@@ -3,8 +3,8 @@
     python scripts/site/notebook.py          # run them and write what they print
     python scripts/site/notebook.py --check  # run them and compare
 
-Cells run in order in one namespace, `await` included, as Jupyter runs them; what is kept is what they
-print. So no Jupyter is needed to keep them true.
+Cells run in order in one namespace, `await` included, as Jupyter runs them; what is kept is what
+they print. So no Jupyter is needed to keep them true.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ def printed(cells: list[str]) -> list[str]:
     outputs = []
     with asyncio.Runner() as runner:
         for number, source in enumerate(cells, 1):
-            code = compile(
-                source, f"<cell {number}>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-            )
+            code = compile(source, f"<cell {number}>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             with contextlib.redirect_stdout(io.StringIO()) as shown:
                 result = eval(code, namespace)  # a page of ours
                 if inspect.iscoroutine(result):
