@@ -15,41 +15,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("atts_harness", "plugins", "baselines", "tasks")
 FILLERS = frozenset(
-    [
-        "found",
-        "known",
-        "own",
-        "told",
-        "wanted",
-        "said",
-        "chosen",
-        "shown",
-        "given",
-        "made",
-        "kept",
-        "taken",
-        "there",
-        "where",
-        "what",
-        "how",
-        "why",
-        "seen",
-        "heard",
-        "asked",
-        "held",
-        "left",
-        "right_",
-        "read_",
-        "done",
-        "new",
-        "old",
-        "it",
-        "one",
-        "both",
-        "rest",
-        "more",
-        "less",
-    ]
+    "found known own told wanted said chosen shown given made kept taken there where what how why "
+    "seen heard asked held left done new old both rest more one".split()  # noqa: SIM905
 )
 
 
