@@ -15,8 +15,37 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("atts_harness", "plugins", "baselines", "tasks")
 FILLERS = frozenset(
-    "found known own told wanted said chosen shown given made kept taken there where what how why "
-    "seen heard asked held left done new old both rest more one".split()  # noqa: SIM905
+    [
+        "found",
+        "known",
+        "own",
+        "told",
+        "wanted",
+        "said",
+        "chosen",
+        "shown",
+        "given",
+        "made",
+        "kept",
+        "taken",
+        "there",
+        "where",
+        "what",
+        "how",
+        "why",
+        "seen",
+        "heard",
+        "asked",
+        "held",
+        "left",
+        "done",
+        "new",
+        "old",
+        "both",
+        "rest",
+        "more",
+        "one",
+    ]
 )
 
 
