@@ -78,7 +78,7 @@ class SampleId(msgspec.Struct, frozen=True, order=True):
 
 
 class CallKey(msgspec.Struct, frozen=True, order=True):
-    """Names a call. Never call order: calls of a sample may overlap."""
+    """Identifies a call. Keys do not depend on call order, because a sample's calls may overlap."""
 
     sample: SampleId
     kind: str

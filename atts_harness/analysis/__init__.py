@@ -1,1 +1,1 @@
-"""."""
+"""Everything that reads finished runs: statistics, audit, leaderboard, report page, regrading."""

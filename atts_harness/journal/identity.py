@@ -16,8 +16,8 @@ from atts_harness.settings import RunOptions
 REPLIES = 1
 """Counted up by a release in which the same settings ask for other replies or make other samples
 of them: a run that an earlier one began cannot be continued by it."""
-# How fast, how patiently and how visibly a run proceeds, and by which names its models go
-# (`ModelIdentity` says what they are); none of it is in a reply.
+# Settings that cannot change a reply, so they may change on resume. Models' names are among them:
+# `ModelIdentity` says what the models are.
 FREE_SETTINGS = frozenset(
     {
         *("run_dir", "resume", "retry_failed", "progress", "preset"),

@@ -1,1 +1,1 @@
-"""."""
+"""lm-eval as an evaluation framework: every strategy is an lm-eval model."""

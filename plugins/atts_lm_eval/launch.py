@@ -33,7 +33,7 @@ def refuse_many_processes(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def said(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What lm-eval passes beside `model_args`, less what it passes when nobody said anything."""
+    """Flags that lm-eval passes beside `model_args` and that differ from its defaults."""
     unsaid = {"device": UNSAID_DEVICE, "batch_size": UNSAID_BATCH}
     return {
         name: value
