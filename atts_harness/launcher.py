@@ -163,6 +163,10 @@ class Launcher(Protocol):
         """
         ...
 
+    def lost(self) -> str | None:
+        """Why nothing can be started any more (the cluster is gone), in words; None: it can."""
+        ...
+
     def state(self) -> str:
         """What there is and what of it is in use, for people; "" if there is nothing to say."""
         ...

@@ -157,6 +157,8 @@ def _run(
             f"{name}: stopped; to continue: {command_line()}",
             exit_status=128 + runner.signals[0],
         )
+    if runner.gone is not None:
+        raise RunInterruptedError(f"{runner.gone}; to continue: {command_line()}")
     if report:
         _report(status, folder, show)
     if any(cell.state != "done" for cell in status.cells):

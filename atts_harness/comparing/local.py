@@ -50,6 +50,10 @@ class LocalLauncher:
         self._taken = True
         return LocalPlace(self._free)
 
+    def lost(self) -> str | None:
+        """This machine is there."""
+        return None
+
     def state(self) -> str:
         """There is nothing to say."""
         return ""

@@ -21,6 +21,7 @@ from atts_harness.comparing import calibrations
 from atts_harness.comparing.caches import clear_caches
 from atts_harness.comparing.causes import cause
 from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.going import RunningCell, Steps
 from atts_harness.comparing.needs import needs_of
 from atts_harness.comparing.plan import Plan
 from atts_harness.comparing.reaching import reaching
@@ -38,10 +39,6 @@ from atts_harness.running.interrupts import handled
 
 class CellFailedError(AttsError):
     """A step of a cell failed; the message is the cause, in a line."""
-
-
-Steps = Generator[None, None, int]
-"""The steps of a cell: yields whenever it has to wait, returns the exit status."""
 
 
 MOST_LOSSES = 5
@@ -65,6 +62,7 @@ class Runner:
 
     Attributes:
         signals: those that came; after the first nothing new is started.
+        gone: why no cell can run anywhere any more; None: they can.
     """
 
     def __init__(
@@ -87,11 +85,12 @@ class Runner:
         self._launcher = launcher
         self._needs = needs_of(self._left, plan)
         self._sets = EngineSets(self._needs, launcher, folder.path / "servers", show.say)
-        self._running: dict[str, _Running] = {}
+        self._running: dict[str, RunningCell] = {}
         self._losses: Counter[str] = Counter()
         self._banks: dict[str, Job] = {}
         self._bad_banks: dict[str, str] = {}
         self.signals: list[int] = []
+        self.gone: str | None = None
 
     def run(self) -> None:
         """Run every cell that is not done; Ctrl-C ends it with the running ones wound down.
@@ -124,7 +123,8 @@ class Runner:
 
     def _advance(self) -> bool:
         """Start what can start, and look after what runs; False once nothing is left."""
-        if not self.signals:
+        self._see_what_is_gone()
+        if not self._stopping:
             self._skip()
             self._sets.grow(self._left)
             for cell, where in self._startable():
@@ -132,18 +132,24 @@ class Runner:
                 self._start(cell, where)
         for running in list(self._running.values()):
             self._resume(running)
-        self._sets.shrink([] if self.signals else self._left)
-        return bool(self._running or (self._left and not self.signals))
+        self._sets.shrink([] if self._stopping else self._left)
+        return bool(self._running or (self._left and not self._stopping))
+
+    @property
+    def _stopping(self) -> bool:
+        return bool(self.signals) or self.gone is not None
+
+    def _see_what_is_gone(self) -> None:
+        if self.gone is None and (why := self._launcher.lost()) is not None:
+            self.gone = why
+            self._stop(why)
 
     def _progress(self) -> list[str]:
         """A line for what there is, and for each cell that runs and of which something is known."""
         there = self._launcher.state()
         lines = [there] if there else []
         for running in self._running.values():
-            where = f" on {name}" if (name := running.set.place.name) else ""
-            for what, watch in running.watched:
-                if told := watch.line():
-                    lines.append(f"{running.cell.name}{where}: {what}{told}")
+            lines += running.lines()
         return lines
 
     def _skip(self) -> None:
@@ -188,13 +194,13 @@ class Runner:
         known.warm_up = not where.used
         self._show.started(known, Watch(self._path(known.folder)).line())
         self._save(known)
-        running = _Running(cell, where)
+        running = RunningCell(cell, where)
         running.steps = self._steps(running, known)
         self._running[cell.name] = running
         where.running.add(cell.name)
         where.used = True
 
-    def _resume(self, running: _Running) -> None:
+    def _resume(self, running: RunningCell) -> None:
         """One more look at a cell, and what follows from its end."""
         known = self._known[running.cell.name]
         status = 1
@@ -203,7 +209,7 @@ class Runner:
             return
         except StopIteration as ended:
             status = ended.value
-            if status and not self.signals:
+            if status and not self._stopping:
                 known.cause = cause(self._path(known.log), status)
         except AttsError as error:
             known.cause = str(error)
@@ -211,13 +217,13 @@ class Runner:
         running.set.running.discard(running.cell.name)
         known.exit_status = status
         known.seconds += running.seconds
-        if status and not self.signals and self._goes_on_elsewhere(running, known):
+        if status and not self._stopping and self._goes_on_elsewhere(running, known):
             return
         known.state = self._state(known, status)
         self._show.ended(known, running.seconds)
         self._save(known)
 
-    def _goes_on_elsewhere(self, running: _Running, known: CellStatus) -> bool:
+    def _goes_on_elsewhere(self, running: RunningCell, known: CellStatus) -> bool:
         """Whether a cell lost its machine, and is to go on in another place."""
         why = running.set.place.lost()
         if why is None:
@@ -240,12 +246,12 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CELL).write_bytes(msgspec.json.format(msgspec.json.encode(known), indent=1))
 
-    def _steps(self, running: _Running, known: CellStatus) -> Steps:
+    def _steps(self, running: RunningCell, known: CellStatus) -> Steps:
         """Everything that a cell needs, and the cell itself."""
         cell, servers = running.cell, running.set.servers
         while not servers.ready():
             yield
-            if self.signals or running.set.place.lost() is not None:
+            if self._stopping or running.set.place.lost() is not None:
                 return 1
         args: dict[str, Any] = dict(servers.settings(cell.kind.roles))
         reads: list[Path] = []
@@ -276,7 +282,7 @@ class Runner:
             status = yield from self._ended(running, job)
             running.watched = []
             running.seconds += time.monotonic() - began
-            if until is None or status or self.signals:
+            if until is None or status or self._stopping:
                 return status
             known.repeats = repeats
             repeats, known.precision = next_round(folder, until)
@@ -285,7 +291,7 @@ class Runner:
                 return status
 
     def _bank(
-        self, running: _Running, known: CellStatus, servers: Mapping[str, Any]
+        self, running: RunningCell, known: CellStatus, servers: Mapping[str, Any]
     ) -> Generator[None, None, Path]:
         """The cell's bank, made now if nobody has made it."""
         cell = running.cell
@@ -294,7 +300,7 @@ class Runner:
         bank = self._path(made.bank)
         while (other := self._banks.get(made.bank)) is not None:
             yield from self._ended(running, other)
-            if self.signals:
+            if self._stopping:
                 raise CellFailedError("calibration: interrupted")
             yield  # whoever makes it looks first
         if made.bank in self._bad_banks:
@@ -322,7 +328,7 @@ class Runner:
 
     def _launch(
         self,
-        running: _Running,
+        running: RunningCell,
         known: CellStatus,
         arguments: Sequence[str],
         folder: Path,
@@ -341,10 +347,10 @@ class Runner:
             )
         )
 
-    def _ended(self, running: _Running, job: Job) -> Steps:
+    def _ended(self, running: RunningCell, job: Job) -> Steps:
         """Wait for a job's end."""
         running.job = job
-        if self.signals:  # it came while the job was being started
+        if self._stopping:  # it came while the job was being started
             job.wind_down()
         while (status := job.poll()) is None:
             yield
@@ -359,7 +365,7 @@ class Runner:
             known.results = str(left.results.relative_to(self._folder.path))
             known.metric, known.accuracy = left.metric, left.value
             return "done"
-        if self.signals:
+        if self._stopping:
             known.cause = ""
             return "interrupted"
         if status == 0 and not known.cause:
@@ -380,15 +386,3 @@ class Runner:
 
     def _path(self, relative: str) -> Path:
         return self._folder.path / relative
-
-
-class _Running:
-    """A cell that runs: where, its steps, the job that it waits for, its evaluation's seconds."""
-
-    def __init__(self, cell: Cell, where: EngineSet) -> None:
-        self.cell = cell
-        self.set = where
-        self.steps: Steps
-        self.job: Job | None = None
-        self.seconds = 0.0
-        self.watched: list[tuple[str, Watch]] = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,9 @@ def join(address: str) -> Any:
     # Nothing is reported to anybody unless the user says so.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address != LOCAL:
+        # How often Ray tries to reach a head, 45 s each time; 20 by itself.
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
     if address != LOCAL and "RAY_AUTH_MODE" not in os.environ and _token_is_there():
         # `ray start` asks for a token by itself since 2.60, and `ray.init` does not send one.
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -66,7 +70,8 @@ def join(address: str) -> Any:
     else:
         _check_address(address)
     try:
-        ray.init(address=address or AUTO, **given)
+        with _apart():
+            ray.init(address=address or AUTO, **given)
     except (ConnectionError, RuntimeError, ValueError, OSError, AssertionError) as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
@@ -78,6 +83,33 @@ def join(address: str) -> Any:
             raise
         raise SettingError(_why_not(address, str(error))) from error
     return ray
+
+
+_is_apart = False
+
+
+@functools.cache
+def _hooked() -> None:
+    def move_apart() -> None:
+        if _is_apart:
+            os.setsid()
+
+    os.register_at_fork(after_in_child=move_apart)
+
+
+@contextlib.contextmanager
+def _apart() -> Iterator[None]:
+    """What Ray starts inside is in no group of ours: a signal to the group does not reach it.
+
+    Ray holds off SIGINT alone. A cluster that ends before its driver leaves nobody to wind down.
+    """
+    global _is_apart
+    _hooked()
+    _is_apart = True
+    try:
+        yield
+    finally:
+        _is_apart = False
 
 
 def nodes_of(ray: Any) -> list[Node]:
@@ -173,13 +205,37 @@ def _check_address(address: str) -> None:
     if not colon or not port.isdecimal():
         raise SettingError(f"ray: {address!r} is no address; write local, auto or HOST:PORT")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as link:
+            speaks = _speaks_http2(link)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise SettingError(
             f"ray: nothing answers at {address} ({why}); start a cluster with `ray start --head`, "
             "or use local"
         ) from error
+    if not speaks:
+        raise SettingError(
+            f"ray: what answers at {address} is no head of a cluster; give the port of `ray start "
+            "--head` (6379 if it was given none; 8265 is the dashboard's)"
+        )
+
+
+def _speaks_http2(link: socket.socket) -> bool:
+    """Whether gRPC may be spoken there: Ray itself tries for a quarter of an hour to find out.
+
+    Source: RFC 9113, section 3.4: both sides begin with a SETTINGS frame, type 4.
+    """
+    if os.environ.get("RAY_USE_TLS") == "1":
+        return True  # nobody says anything before the handshake
+    link.settimeout(CONNECT_SECONDS)
+    try:
+        link.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+        head = b""
+        while len(head) < 4 and (piece := link.recv(9 - len(head))):
+            head += piece
+    except OSError:
+        return False
+    return head[3:4] == b"\x04"
 
 
 def _why_not(address: str, told: str) -> str:

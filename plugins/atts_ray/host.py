@@ -68,6 +68,7 @@ class Host:
 
     def __init__(self) -> None:
         self._jobs: dict[int, _Job] = {}
+        self._closed = threading.Event()
         _tidy_up()
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))
         watch = threading.Thread(target=self._go_with_parent, args=(os.getppid(),), daemon=True)
@@ -146,6 +147,7 @@ class Host:
 
     def close(self) -> None:
         """Stop everything, and leave nothing on the disk."""
+        self._closed.set()
         for job in list(self._jobs):
             self.kill(job)
             self.forget(job)
@@ -158,7 +160,8 @@ class Host:
         started would keep devices.
         """
         while os.getppid() == parent:
-            time.sleep(PARENT_SECONDS)
+            if self._closed.wait(PARENT_SECONDS):
+                return
         for number in list(self._jobs):
             self.wind_down(number)
         deadline = time.monotonic() + GRACE_SECONDS

@@ -11,11 +11,13 @@ from typing import Any
 from atts_harness.journal.keeper import Keeper
 from atts_harness.launcher import Needs
 from atts_ray.cluster import LOCAL, Node, check_versions, join, nodes_of
+from atts_ray.head import PATIENCE_SECONDS, Head
 from atts_ray.paths import Paths
 from atts_ray.place import RayPlace
 from atts_ray.resources import Shape, shape_of
 
 LOOK_SECONDS = 1.0
+WIND_DOWN_SECONDS = 15.0
 
 
 class RayLauncher:
@@ -25,6 +27,8 @@ class RayLauncher:
 
     def __init__(self) -> None:
         self._ray: Any = None
+        self._head: Head | None = None
+        self._gone: float | None = None  # since when
         self._keeper: Keeper | None = None
         self._paths: Paths | None = None
         self._shapes: dict[str, Shape] = {}
@@ -45,7 +49,11 @@ class RayLauncher:
         self._address = address or "auto"
         self._paths = Paths(folder)
         self._ray = join(self._address)
+        self._gone = None
         try:
+            # One that was started here does not come back.
+            patience = 0.0 if self._address == LOCAL else PATIENCE_SECONDS
+            self._head = Head(self._ray.get_runtime_context().gcs_address, patience)
             nodes = nodes_of(self._ray)
             check_versions(self._ray, nodes)
             resources = [node.resources for node in nodes]
@@ -59,17 +67,36 @@ class RayLauncher:
 
     def place(self, needs: Needs) -> RayPlace | None:
         """A placement group; it becomes ready as soon as Ray finds room for it."""
+        assert self._head is not None
         assert self._keeper is not None
         assert self._paths is not None
+        if not self._head.answers():
+            return None
         shape = self._shapes[needs.pair]
-        place = RayPlace(self._ray, shape, self._paths, self._keeper, self._places.remove)
+        place = RayPlace(
+            self._ray, self._head, shape, self._paths, self._keeper, self._places.remove
+        )
         self._places.append(place)
         return place
 
+    def lost(self) -> str | None:
+        """That the cluster's head is gone; places are lost once cells had time to wind down."""
+        why = None if self._head is None else self._head.gone()
+        if why is None:
+            self._gone = None
+            return None
+        self._gone = self._gone or time.monotonic()
+        if time.monotonic() - self._gone > WIND_DOWN_SECONDS:
+            for place in self._places:
+                place.lose(why)
+        return why
+
     def state(self) -> str:
         """Nodes, devices and engine sets."""
-        if self._ray is None:
+        if self._ray is None or self._head is None:
             return ""
+        if not self._head.answers():
+            return "the cluster's head does not answer"
         self._look()
         total = {name: _sum(self._nodes, name) for name in ("GPU", "CPU")}
         with contextlib.suppress(Exception):  # it is for people who watch
@@ -77,11 +104,10 @@ class RayLauncher:
             used = {name: total[name] - free.get(name, 0) for name in total}
             what = "GPU" if total["GPU"] else "CPU"
             sets = sum(place.ready() for place in self._places)
-            return (
-                f"{len(self._nodes)} nodes, {used[what]:g} of {total[what]:g} {what}s in use, "
-                f"{sets} engine sets"
-            )
-        return f"{len(self._nodes)} nodes"
+            parts = [_counted(len(self._nodes), "node")]
+            parts.append(f"{used[what]:g} of {total[what]:g} {what}s in use")
+            return ", ".join([*parts, _counted(sets, "engine set")])
+        return _counted(len(self._nodes), "node")
 
     def end(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -104,3 +130,7 @@ class RayLauncher:
 
 def _sum(nodes: Sequence[Node], name: str) -> float:
     return sum(node.resources.get(name, 0) for node in nodes)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

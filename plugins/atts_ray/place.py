@@ -16,6 +16,7 @@ from atts_harness.journal.mirror import environment
 from atts_harness.launcher import Command
 from atts_harness.settings import ROLES
 from atts_ray.actors import RemoteHost, RemoteJob, RemoteServers
+from atts_ray.head import Head
 from atts_ray.host import PIECE_BYTES, Host, pack
 from atts_ray.paths import Paths
 from atts_ray.resources import Shape
@@ -32,6 +33,7 @@ class RayPlace:
 
     Args:
         ray: the module.
+        head: of the cluster; without it nothing is asked of Ray.
         shape: its bundles.
         paths: where things lie on a node.
         keeper: of the journals.
@@ -41,6 +43,7 @@ class RayPlace:
     def __init__(
         self,
         ray: Any,
+        head: Head,
         shape: Shape,
         paths: Paths,
         keeper: Keeper,
@@ -49,6 +52,7 @@ class RayPlace:
         from ray.util import placement_group
 
         self._ray = ray
+        self._head = head
         self._shape = shape
         self._paths = paths
         self._keeper = keeper
@@ -149,8 +153,9 @@ class RayPlace:
         closing = [h.call("close") for h in self._hosts.values() if h.gone is None]
         with contextlib.suppress(Exception):  # whatever it is: Ray stops them below
             self._ray.wait(closing, num_returns=len(closing), timeout=CLOSE_SECONDS)
-        with contextlib.suppress(Exception):
-            remove_placement_group(self._group)
+        if self._head.answers():
+            with contextlib.suppress(Exception):
+                remove_placement_group(self._group)
         self._given_back(self)
 
     def lose(self, why: str) -> None:
@@ -196,6 +201,7 @@ class RayPlace:
     def _table(self) -> Mapping[str, Any]:
         from ray.util import placement_group_table
 
-        with contextlib.suppress(Exception):
-            return dict(placement_group_table(self._group))
+        if self._head.answers():
+            with contextlib.suppress(Exception):
+                return dict(placement_group_table(self._group))
         return {}

@@ -90,6 +90,7 @@ class Machine:
 
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ["RAY_AUTH_MODE"] = "disabled"  # whatever token this user may have
+        os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # others' memory ends no cell here
         head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
         head |= {"object_store_memory": STORE, "_system_config": CONFIG}
         self.cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))

@@ -12,7 +12,7 @@ import pytest
 
 import atts_harness
 
-from .conftest import WAIT_SECONDS, until
+from .conftest import WAIT_SECONDS, command_of, descendants, until
 
 pytest.importorskip("ray")
 pytest.importorskip("atts_mock_cells")
@@ -176,6 +176,42 @@ def test_ctrl_c_winds_everything_down(comparison, machine):
     comparison.run()
     assert kept(before, comparison.journal(folder)[0])
     assert "goes on elsewhere" not in comparison.said
+
+
+def test_a_local_cluster_that_dies_and_a_signal_to_the_whole_group(comparison):
+    comparison.plan(
+        (INSIDE % 0.4)
+        .replace("- {strategy: atts,", "# ")
+        .replace("- {strategy: random-takeover, settings: {rate_of: atts}}", "")
+    )
+    folder = comparison.out / "cells" / "mock" / "inside" / "draft-only"
+
+    def made(more_than):
+        return lambda: comparison.journal(folder)[1] > more_than
+
+    comparison.start(ray="local")
+    until(made(0), lambda: comparison.said)
+    (head,) = [pid for pid in descendants(comparison.driver.pid) if "gcs_server" in command_of(pid)]
+    os.kill(head, signal.SIGKILL)
+    comparison.end(1)
+    (told,) = [line for line in comparison.said.splitlines() if line.startswith("atts: error: ")]
+    assert " is gone; to continue: " in told
+    comparison.nothing_is_left()
+    assert comparison.cells["draft-only"]["state"] == "interrupted"
+    before, samples = comparison.journal(folder)
+    assert samples < 12
+    comparison.start(ray="local")
+    until(made(samples), lambda: comparison.said)
+    os.killpg(comparison.driver.pid, signal.SIGTERM)
+    comparison.end(128 + signal.SIGTERM)
+    comparison.nothing_is_left()
+    assert comparison.cells["draft-only"]["state"] == "interrupted"
+    assert "SIGINT: no new calls" in (folder / "log.txt").read_text()  # it wound down by itself
+    after, samples = comparison.journal(folder)
+    assert kept(before, after)
+    comparison.run(ray=False)
+    assert kept(after, comparison.journal(folder)[0])
+    assert comparison.journal(folder)[1] == 12
 
 
 def refused(comparison, *arguments, ray=True):

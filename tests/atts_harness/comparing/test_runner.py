@@ -480,6 +480,23 @@ pairs: {one: {preset: pair}, two: {preset: pair}, three: {preset: pair}}
 """
 
 
+def test_a_cluster_that_is_gone_ends_the_comparison_and_it_goes_on(
+    compare, status, place, fake, monkeypatch
+):
+    (place / "plan.yaml").write_text(PAIRS + PLAN)
+    gone = "fake: the cluster is gone"
+    monkeypatch.setattr(fake, "lost", lambda: gone if len(fake.jobs) >= 2 else None)
+    with pytest.raises(RunInterruptedError, match=f"^{gone}; to continue: ") as caught:
+        compare()
+    assert caught.value.exit_status == 1
+    assert len(fake.jobs) == 2  # nothing new was started
+    states = sorted(cell["state"] for cell in status()["cells"])
+    assert states == ["interrupted"] * 2 + ["pending"] * 10
+    monkeypatch.setattr(fake, "lost", lambda: None)
+    assert compare().exit_code == 0
+    assert {cell["state"] for cell in status()["cells"]} == {"done"}
+
+
 def test_a_launcher_of_a_plugin_runs_several_pairs(compare, cells, place, fake):
     (place / "plan.yaml").write_text(PAIRS + PLAN)
     assert compare("--launcher", "fake=there:1").exit_code == 0

@@ -1,5 +1,7 @@
 """What needs no cluster: where things lie, what a set asks for, a host, and refusals."""
 
+import contextlib
+import http.server
 import importlib.util
 import io
 import os
@@ -8,11 +10,12 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import pytest
-from atts_ray import cluster, host
+from atts_ray import cluster, head, host
 from atts_ray.paths import Paths
 from atts_ray.resources import shape_of
 
@@ -234,6 +237,76 @@ def test_an_address_at_which_nobody_is():
         address = f"127.0.0.1:{probe.getsockname()[1]}"
         with pytest.raises(SettingError, match=rf"^ray: nothing answers at {address} \("):
             cluster._check_address(address)
+
+
+@pytest.mark.parametrize(
+    ("answer", "speaks"),
+    [
+        (b"\0\0\x06\x04\0\0\0\0\0\0\x05\0\0\x40\0", True),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", False),
+        (b"", False),
+    ],
+)
+def test_an_address_at_which_something_else_is(answer, speaks):
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(answer)
+        theirs.shutdown(socket.SHUT_WR)
+        assert cluster._speaks_http2(ours) is speaks
+
+
+def test_something_else_is_refused_in_a_line():
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as other:
+        threading.Thread(target=other.serve_forever, args=(0.05,), daemon=True).start()
+        address = f"127.0.0.1:{other.server_port}"
+        with pytest.raises(SettingError, match=rf"^ray: what answers at {address} is no head of"):
+            cluster._check_address(address)
+        other.shutdown()
+
+
+def test_a_head_that_is_away_for_too_long_is_gone():
+    now = [0.0]
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port = there.getsockname()[1]
+        watched = head.Head(f"127.0.0.1:{port}", 30.0, lambda: now[0])
+        assert watched.answers()
+        assert watched.gone() is None
+    now[0] = 10.0
+    assert not watched.answers()
+    now[0] = 39.0
+    assert watched.gone() is None
+    with socket.create_server(("127.0.0.1", port)):
+        now[0] = 45.0
+        assert watched.gone() is None  # it came back
+        assert watched.answers()
+    for now[0] in (50.0, 70.0):
+        assert watched.gone() is None
+    now[0] = 80.0
+    assert watched.gone() == f"ray: the cluster's head at 127.0.0.1:{port} is gone"
+
+
+def test_a_signal_to_the_group_does_not_reach_what_is_started_apart():
+    def group(apart):
+        with apart:
+            process = subprocess.Popen(["sleep", "60"], preexec_fn=lambda: None)
+        found = os.getpgid(process.pid)
+        process.kill()
+        process.wait()
+        return found == os.getpgid(0)
+
+    assert group(contextlib.nullcontext())
+    assert not group(cluster._apart())
+    assert group(contextlib.nullcontext())
+
+
+def test_a_closed_host_leaves_no_thread(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(threading.enumerate())
+    made = host.Host()
+    (watch,) = set(threading.enumerate()) - before
+    made.close()
+    watch.join(30)
+    assert not watch.is_alive()
 
 
 def test_what_ray_says_becomes_one_line():

@@ -1,0 +1,44 @@
+"""A cell that runs: where, how far it is, and what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+
+from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.sets import EngineSet
+from atts_harness.comparing.watch import Watch
+from atts_harness.launcher import Job
+
+Steps = Generator[None, None, int]
+"""The steps of a cell: yields whenever it has to wait, returns the exit status."""
+
+
+@dataclass(eq=False)
+class RunningCell:
+    """A cell that runs.
+
+    Attributes:
+        cell: which.
+        set: on which engines.
+        steps: what it does; set once it was started.
+        job: the command that it waits for; None: it waits for something else.
+        seconds: of its evaluation, in this start.
+        watched: what of it can be watched: a word for it, and the run.
+    """
+
+    cell: Cell
+    set: EngineSet
+    steps: Steps = field(init=False)
+    job: Job | None = None
+    seconds: float = 0.0
+    watched: list[tuple[str, Watch]] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """How far it is, in a line for each run of which something is known."""
+        where = f" on {name}" if (name := self.set.place.name) else ""
+        return [
+            f"{self.cell.name}{where}: {what}{told}"
+            for what, watch in self.watched
+            if (told := watch.line())
+        ]
