@@ -20,6 +20,8 @@ CONFIG = {
     "health_check_period_ms": 1000,
     "health_check_timeout_ms": 10000,
     "health_check_failure_threshold": 3,
+    "memory_monitor_refresh_ms": 0,  # what others use of the memory ends no cell here
+    "prestart_worker_first_driver": False,  # a worker for each processor that no test needs
 }
 WAIT_SECONDS = 600
 
@@ -90,7 +92,6 @@ class Machine:
 
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ["RAY_AUTH_MODE"] = "disabled"  # whatever token this user may have
-        os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # others' memory ends no cell here
         head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
         head |= {"object_store_memory": STORE, "_system_config": CONFIG}
         self.cluster = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))

@@ -1,4 +1,4 @@
-"""A cluster that `ray start` made, with a token: who has it may use it, and all others get a line."""
+"""A cluster with a token, made by `ray start`: who has it may use it, others get a line."""
 
 import contextlib
 import os
