@@ -56,7 +56,7 @@ bench-engines: $(STAMP)  ## what calls cost on real engines, on the processor
 
 bench-ray:            ## 40 cells on four engine sets of a Ray cluster, over the packing bound
 	PYTHON=$(PYTHON) bash scripts/test-ray.sh --collect-only
-	.venv-ray/bin/python -m benchmarks.cluster.packing
+	$${ATTS_RAY_PYTHON:-.venv-ray/bin/python} -m benchmarks.cluster.packing
 
 bench-tail: $(STAMP)  ## vLLM scores with and without the engine plugin, on a real model
 	PYTHON=$(BIN)/python bash scripts/real-model.sh

@@ -5,6 +5,13 @@ from pathlib import Path
 
 import yaml
 
+# Of what the manifest uses: KubeRay's API v1, RayJobSpec, RayClusterSpec, HeadGroupSpec and
+# WorkerGroupSpec (rayjob_types.go, raycluster_types.go), each with the type of its value.
+JOB = {"entrypoint": str, "shutdownAfterJobFinishes": bool, "backoffLimit": int,
+       "rayClusterSpec": dict}  # fmt: skip
+CLUSTER = {"rayVersion": str, "headGroupSpec": dict, "workerGroupSpecs": list}
+HEAD = {"rayStartParams": dict, "template": dict}
+WORKERS = HEAD | {"groupName": str, "replicas": int, "minReplicas": int, "maxReplicas": int}
 FOLDER = Path(__file__).parents[2] / "examples" / "cluster"
 
 
@@ -25,6 +32,10 @@ def test_the_manifest_says_what_the_page_says():
     head = cluster["headGroupSpec"]
     assert head["rayStartParams"] == {"num-cpus": "0"}  # holds no cells
     groups = [head, *cluster["workerGroupSpecs"]]
+    types = [(job["spec"], JOB), (cluster, CLUSTER), (head, HEAD), (groups[1], WORKERS)]
+    for spec, fields in types:
+        assert {name: type(value) for name, value in spec.items()} == fields
+    assert all(isinstance(v, str) for group in groups for v in group["rayStartParams"].values())
     images = set()
     for group in groups:
         spec = group["template"]["spec"]
