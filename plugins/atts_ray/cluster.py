@@ -18,6 +18,7 @@ CONNECT_SECONDS = 5.0
 PROBE_SECONDS = 120.0
 LOCAL = "local"
 AUTO = "auto"
+SLOW_START = "the cluster did not start within the 30 s that Ray gives this machine"
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
 
 
@@ -56,7 +57,7 @@ def join(address: str) -> Any:
         # How often Ray tries to reach a head, 45 s each time; 20 by itself.
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
     if address != LOCAL and "RAY_AUTH_MODE" not in os.environ and _token_is_there():
-        # `ray start` asks for a token by itself since 2.60, and `ray.init` does not send one.
+        # Where the user has one, `ray start` asks for it since 2.60; `ray.init` does not send it.
         os.environ["RAY_AUTH_MODE"] = "token"
     try:
         import ray
@@ -79,7 +80,8 @@ def join(address: str) -> Any:
     except Exception as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
-        if type(error).__module__.partition(".")[0] != "ray":
+        # Ray raises its own errors, and bare ones.
+        if type(error) is not Exception and type(error).__module__.partition(".")[0] != "ray":
             raise
         raise SettingError(_why_not(address, str(error))) from error
     return ray
@@ -247,6 +249,8 @@ def _why_not(address: str, told: str) -> str:
         )
     if "ersion mismatch" in told:
         return f"ray: {address}: {' '.join(lines)}; install the same Ray and Python on all nodes"
+    if "timed out during startup" in told:
+        return f"ray: {address}: {SLOW_START}; give it fewer things to do beside, and try again"
     if address in ("", AUTO):
         return (
             f"ray: no cluster runs on this machine ({lines[0]}); start one with `ray start "

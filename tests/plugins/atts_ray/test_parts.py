@@ -320,6 +320,9 @@ def test_what_ray_says_becomes_one_line():
     assert "\n" not in told
     assert cluster._why_not("auto", "nobody").startswith("ray: no cluster runs on this machine")
     assert cluster._why_not("h:1", "a\nb") == "ray: h:1: a"
+    slow = "The current node timed out during startup. This could happen because"
+    told = cluster._why_not("local", slow)
+    assert told.startswith("ray: local: the cluster did not start within the 30 s")
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is not None, reason="Ray is installed here")
