@@ -2,10 +2,17 @@
 
 import asyncio
 import contextlib
+import re
+import subprocess
+import sys
 import threading
+import time
+import urllib.request
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout
+
+from atts_harness.testing.scripted import ByteTokenizer
 
 openai = pytest.importorskip("openai")
 SLOW = {
@@ -46,6 +53,48 @@ def test_a_client_that_goes_away_frees_the_engine(serving, stream):
         asked = {**ASKED, "n": 3, "stream": stream}
         asyncio.run(gone(server, asked, lambda s: running(s) == 3))
         server.wait_for(lambda s: running(s) == held(s) == s.works.running == 0)
+
+
+@pytest.fixture(params=["sglang", "vllm"])
+def slow_engine(request, monkeypatch):
+    """Dialect and address of a mock engine behind HTTP that writes two tokens a second."""
+    command = [sys.executable, "-m", "atts_harness.testing.mock_server", "--decode", "0.5"]
+    command += ["--dialect", request.param, "--length", "240"]
+    bytewise = f"atts_{request.param}.backend.open_tokenizer"
+    monkeypatch.setattr(bytewise, lambda spec, served: ByteTokenizer())
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield request.param, server.stdout.readline().split()[-1]
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def running_in(url):
+    """What an engine behind HTTP says of itself: the requests that it has in work."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=20) as reply:
+        told = reply.read().decode()
+    return float(re.search(r"^\w+:num_(?:requests_running|running_reqs)\S* (\S+)", told, re.M)[1])
+
+
+def until(condition):
+    ends = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def test_a_stream_that_the_sdk_closes_frees_an_engine_behind_http(serving, slow_engine):
+    dialect, url = slow_engine
+    args = {"backend": dialect, "draft_url": url}
+    with serving(["draft-only"], args=args) as server:
+        stream = server.client().chat.completions.create(
+            model="draft-only", messages=ASKED["messages"], n=3, stream=True, max_tokens=240
+        )
+        until(lambda: running_in(url) == 3)
+        stream.close()
+        until(lambda: running_in(url) == 0)
+        server.wait_for(lambda s: held(s) == s.works.running == 0)
 
 
 def test_equal_requests_share_a_sample_and_the_last_one_to_leave_ends_it(serving):
