@@ -24,6 +24,8 @@ CONFIG = {
     "prestart_worker_first_driver": False,  # a worker for each processor that no test needs
 }
 WAIT_SECONDS = 600
+# In the environment of everything that these tests start: others may use Ray beside them.
+MARK = f"ATTS_CLUSTER_TESTS={os.getpid()}"
 
 
 def pytest_configure(config):
@@ -39,6 +41,13 @@ def command_of(pid):
 def alive(pid):
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def is_ours(pid):
+    """Whether a process was started by these tests: nodes, drivers, and all that they start."""
+    with contextlib.suppress(OSError):
+        return MARK.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     return False
 
 
@@ -90,6 +99,7 @@ class Machine:
     def __init__(self):
         from ray.cluster_utils import Cluster
 
+        os.environ["ATTS_CLUSTER_TESTS"] = MARK.partition("=")[2]
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ["RAY_AUTH_MODE"] = "disabled"  # whatever token this user may have
         head = {"num_cpus": 0, "num_gpus": 0, "include_dashboard": False}
@@ -151,11 +161,7 @@ def machine():
 
 
 class Comparison:
-    """`atts compare` of a plan in a folder of its own, on the cluster.
-
-    Every process that it starts, wherever, has its mark: Ray's workers do not inherit the
-    driver's environment, so cells are found by their folder as well.
-    """
+    """`atts compare` of a plan in a folder of its own, on the cluster."""
 
     def __init__(self, machine, folder):
         self.machine = machine
@@ -232,17 +238,8 @@ class Comparison:
             for entry in Path("/proc").glob("[0-9]*")
             if "atts_harness" in (command := command_of(entry.name))
             and all(word in command for word in words)
-            and self._is_ours(int(entry.name))
+            and is_ours(entry.name)
         }
-
-    def _is_ours(self, pid):
-        """Whether a process, or one above it, runs for this cluster."""
-        with contextlib.suppress(OSError):
-            told = Path(f"/proc/{pid}/environ").read_bytes()
-            return f"RAY_ADDRESS={self.machine.address}".encode() in told or (
-                b"ATTS_JOURNAL_MIRROR" in told or b"RAY_JOB_ID" in told or b"RAY_" in told
-            )
-        return False
 
     def kill_driver(self):
         os.kill(self.driver.pid, signal.SIGKILL)
@@ -253,7 +250,7 @@ class Comparison:
         actors = {
             int(entry.name)
             for entry in Path("/proc").glob("[0-9]*")
-            if command_of(entry.name).startswith("ray::Host")
+            if command_of(entry.name).startswith("ray::Host") and is_ours(entry.name)
         }
         return [command for pid in self.below() | actors if (command := command_of(pid))]
 
