@@ -4,7 +4,7 @@ Several nodes on this machine, GPUs as declared resources, one engine set on eac
 runs whose time is that of a mock engine. The bound is what no schedule can be below: the cells'
 own durations over the sets, or the longest cell. All of it is of one run.
 
-    .venv-ray/bin/python -m benchmarks.cluster.packing [--cells 40] [--sets 4] [--seconds 0.25]
+    .venv-ray/bin/python -m benchmarks.cluster.packing [--cells 40] [--sets 4] [--seconds 1.5]
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cells", type=int, default=40)
     parser.add_argument("--sets", type=int, default=4)
-    parser.add_argument("--seconds", type=float, default=0.25, help="of a request to the engine")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of a request to the engine")
     given = parser.parse_args()
     from ray.cluster_utils import Cluster
 

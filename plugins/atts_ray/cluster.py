@@ -56,6 +56,8 @@ def join(address: str) -> Any:
     if address != LOCAL:
         # How often Ray tries to reach a head, 45 s each time; 20 by itself.
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
+        # What it says while it tries stands in our line, too.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     if address != LOCAL and "RAY_AUTH_MODE" not in os.environ and _token_is_there():
         # Where the user has one, `ray start` asks for it since 2.60; `ray.init` does not send it.
         os.environ["RAY_AUTH_MODE"] = "token"

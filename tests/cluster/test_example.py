@@ -16,11 +16,12 @@ pytest.importorskip("ray")
 pytest.importorskip("atts_mock_cells")
 
 PLAN = Path(__file__).parents[2] / "examples" / "compare" / "plan.yaml"
+# First drafts alone: a run that takes over while it makes its bank ranks in the order of arrival.
 BANKED = {
     "strategy": "atts",
     "name": "atts-banked",
-    "settings": {"on_reject": "replace", "rate": 0.2},
-    "calibrate": {"metadata": {"split": "validation"}, "questions": 6, "repeats": 1},
+    "settings": {"on_reject": "replace", "rate": 0.2, "coverage": "marginal"},
+    "calibrate": {"metadata": {"split": "validation"}, "questions": 6, "repeats": 1, "turns": 1},
 }
 
 
