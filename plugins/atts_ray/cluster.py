@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import socket
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,6 @@ def join(address: str) -> Any:
     if address != LOCAL:
         # How often Ray tries to reach a head, 45 s each time; 20 by itself.
         os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")
-        # What it says while it tries stands in our line, too.
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     if address != LOCAL and "RAY_AUTH_MODE" not in os.environ and _token_is_there():
         # Where the user has one, `ray start` asks for it since 2.60; `ray.init` does not send it.
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -72,20 +71,21 @@ def join(address: str) -> Any:
         given |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     else:
         _check_address(address)
+    said: list[str] = []
     try:
-        with _apart():
+        with _apart(), _overheard(said):
             ray.init(address=address or AUTO, **given)
     except (ConnectionError, RuntimeError, ValueError, OSError, AssertionError) as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
-        raise SettingError(_why_not(address, str(error))) from error
+        raise SettingError(_why_not(address, "\n".join([str(error), *said]))) from error
     except Exception as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
         # Ray raises its own errors, and bare ones.
         if type(error) is not Exception and type(error).__module__.partition(".")[0] != "ray":
             raise
-        raise SettingError(_why_not(address, str(error))) from error
+        raise SettingError(_why_not(address, "\n".join([str(error), *said]))) from error
     return ray
 
 
@@ -114,6 +114,23 @@ def _apart() -> Iterator[None]:
         yield
     finally:
         _is_apart = False
+
+
+@contextlib.contextmanager
+def _overheard(said: list[str]) -> Iterator[None]:
+    """Take in what is written to standard error inside: Ray's C++ part gives its reasons there."""
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as file:
+            os.dup2(file.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(kept, 2)
+                file.seek(0)
+                said.append(file.read().decode("utf-8", "replace"))
+    finally:
+        os.close(kept)
 
 
 def nodes_of(ray: Any) -> list[Node]:
@@ -244,10 +261,10 @@ def _speaks_http2(link: socket.socket) -> bool:
 
 def _why_not(address: str, told: str) -> str:
     lines = [line.strip() for line in told.splitlines() if line.strip()] or ["it says nothing"]
-    if "oken" in told and "uth" in told:
+    if "Unauthenticated" in told or ("oken" in told and "uth" in told):
         return (
-            f"ray: {address}: {lines[0]}; give the cluster's token by RAY_AUTH_TOKEN or "
-            "RAY_AUTH_TOKEN_PATH"
+            f"ray: {address}: it asks for a token, and the one here is missing or another; "
+            "give it by RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         )
     if "ersion mismatch" in told:
         return f"ray: {address}: {' '.join(lines)}; install the same Ray and Python on all nodes"

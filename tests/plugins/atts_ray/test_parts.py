@@ -320,6 +320,12 @@ def test_what_ray_says_becomes_one_line():
     assert "\n" not in told
     assert cluster._why_not("auto", "nobody").startswith("ray: no cluster runs on this machine")
     assert cluster._why_not("h:1", "a\nb") == "ray: h:1: a"
+    said = []
+    with cluster._overheard(said):
+        os.write(2, b"Unauthenticated: RPC error: InvalidAuthToken\n")
+    assert cluster._why_not("h:1", "\n".join(["Failed to connect", *said])).startswith(
+        "ray: h:1: it asks for a token, and the one here is missing or another; "
+    )
     slow = "The current node timed out during startup. This could happen because"
     told = cluster._why_not("local", slow)
     assert told.startswith("ray: local: the cluster did not start within the 30 s")
