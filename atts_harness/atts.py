@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -253,3 +254,9 @@ def atts_strategies() -> Iterable[type[Strategy]]:
 def atts_presets() -> Iterable[Preset]:
     """The published settings."""
     return [PAPER]
+
+
+@hookimpl
+def atts_references() -> Iterable[Path]:
+    """The paper."""
+    return [Path(__file__).with_name("atts.yml")]

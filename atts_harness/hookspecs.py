@@ -42,6 +42,7 @@ __all__ = [
     "atts_presets",
     "atts_published",
     "atts_read_results",
+    "atts_references",
     "atts_registrations",
     "atts_run_finished",
     "atts_run_started",
@@ -142,6 +143,11 @@ def atts_published() -> Iterable[PublishedFormat]:  # type: ignore[empty-body]
 @hookspec
 def atts_figures() -> Iterable[FigureOf]:  # type: ignore[empty-body]
     """Figures of the report page: functions of a table's rows and of what lies behind each."""
+
+
+@hookspec
+def atts_references() -> Iterable[Path]:  # type: ignore[empty-body]
+    """Files of what to cite for strategies and tasks (`atts_harness.references`)."""
 
 
 @hookspec

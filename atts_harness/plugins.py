@@ -91,6 +91,12 @@ def task_dirs() -> dict[str, Registered[Path]]:
     return _collect("atts_task_dirs", str, _check_folder)
 
 
+def references() -> list[Path]:
+    """Files of what to cite that packages bring."""
+    found = _collect("atts_references", str, _check_file)
+    return [entry.value for entry in found.values()]
+
+
 def plans() -> dict[str, Registered[Path]]:
     """Plan files that packages bring, by name."""
     return _collect("atts_plans", lambda path: str(path.stem), _check_file)
@@ -262,7 +268,7 @@ def _leave_out(entry: Registered[Any], hook: str, other: Registered[Any]) -> Non
 
 
 def _checked_name(name: str, hook: str) -> str:
-    if hook != "atts_task_dirs" and not _NAME.fullmatch(name):
+    if hook not in ("atts_task_dirs", "atts_references") and not _NAME.fullmatch(name):
         raise ValueError(f"{name[:40]!r} is no name: letters, digits, and . _ + - inside")
     return name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atts_harness.hookspecs import hookimpl
@@ -20,3 +21,9 @@ def atts_strategies() -> Iterable[type[Strategy]]:
     from atts_controls.target_only import TargetOnly
 
     return [DraftOnly, TargetOnly, AlwaysTakeover, RandomTakeover, Synchronous, OneModel]
+
+
+@hookimpl
+def atts_references() -> Iterable[Path]:
+    """The paper whose controls these are."""
+    return [Path(__file__).with_name("references.yml")]

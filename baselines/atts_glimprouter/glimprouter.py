@@ -11,6 +11,7 @@ Step by step, while the models think:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -173,3 +174,9 @@ def atts_presets() -> Iterable[Preset]:
             },
         )
     ]
+
+
+@hookimpl
+def atts_references() -> Iterable[Path]:
+    """The paper."""
+    return [Path(__file__).with_name("references.yml")]

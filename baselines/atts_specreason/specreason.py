@@ -17,6 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -326,3 +327,9 @@ def atts_published() -> Iterable[PublishedFormat]:
     from atts_specreason.published import FORMAT
 
     return [FORMAT]
+
+
+@hookimpl
+def atts_references() -> Iterable[Path]:
+    """The paper."""
+    return [Path(__file__).with_name("references.yml")]

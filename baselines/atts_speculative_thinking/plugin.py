@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atts_harness.hookspecs import Preset, hookimpl
@@ -46,3 +47,9 @@ def atts_published() -> Iterable[PublishedFormat]:
     from atts_speculative_thinking.published import FORMAT
 
     return [FORMAT]
+
+
+@hookimpl
+def atts_references() -> Iterable[Path]:
+    """The paper."""
+    return [Path(__file__).with_name("references.yml")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from atts_harness.hookspecs import Preset, hookimpl
@@ -64,3 +65,9 @@ def atts_presets() -> Iterable[Preset]:
             settings=DEEPCONF | {"mode": "offline", "keep": 10.0},
         ),
     ]
+
+
+@hookimpl
+def atts_references() -> Iterable[Path]:
+    """The papers."""
+    return [Path(__file__).with_name("references.yml")]

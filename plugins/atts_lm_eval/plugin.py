@@ -60,3 +60,9 @@ def atts_registrations() -> tuple[str, Iterable[tuple[str, str, str]]]:
     from atts_lm_eval import commands
 
     return commands.registrations()
+
+
+@hookimpl
+def atts_references() -> Iterable[Path]:
+    """lm-eval itself."""
+    return [Path(__file__).with_name("references.yml")]

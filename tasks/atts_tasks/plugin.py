@@ -12,3 +12,9 @@ from atts_harness.hookspecs import hookimpl
 def atts_task_dirs() -> Iterable[Path]:
     """Every YAML below this package."""
     return [Path(__file__).parent]
+
+
+@hookimpl
+def atts_references() -> Iterable[Path]:
+    """The data sets."""
+    return [Path(__file__).with_name("references.yml")]

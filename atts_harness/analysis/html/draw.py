@@ -32,6 +32,9 @@ SVG = "http://www.w3.org/2000/svg"
 XLINK = "http://www.w3.org/1999/xlink"
 HREF = f"{{{XLINK}}}href"
 
+COLUMNS = {"1col": 3.25, "2col": 6.75}
+"""Widths in inches of one column of a paper and of both."""
+
 # Colours that stand for a CSS variable until the SVG is there; no figure uses them otherwise.
 _MARKS = {name: f"#fe01{number:02x}" for number, name in enumerate(LIGHT)}
 
@@ -69,6 +72,13 @@ _COLOURED: dict[Any, str] = {
     "figure.facecolor": PAPER,
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
+}
+
+
+_IN_A_COLUMN: dict[Any, Any] = {
+    **{"font.size": 8.0, "axes.titlesize": 8.0, "axes.labelsize": 8.0},
+    **{"xtick.labelsize": 7.0, "ytick.labelsize": 7.0, "lines.linewidth": 1.2},
+    "pdf.fonttype": 42,  # fonts that can be searched and copied, as publishers ask
 }
 
 
@@ -156,7 +166,10 @@ def themed_svg(
 
 
 def save(paint: Painter, stem: Path, *, width: int = WIDTH, height: int = HEIGHT) -> list[Path]:
-    """The figure for a paper: `stem`.svg and `stem`.png (300 dpi), in the light theme.
+    """The figure for a paper, in the light theme.
+
+    `stem`.svg and `stem`.png (300 dpi) at its natural size; `stem`-1col.pdf and `stem`-2col.pdf as
+    wide as one column and as two columns of a paper, with text of the size that captions have.
 
     Returns:
         The files.
@@ -170,7 +183,20 @@ def save(paint: Painter, stem: Path, *, width: int = WIDTH, height: int = HEIGHT
         paint(drawing)
         drawing.canvas.savefig(files[0], metadata={"Date": None}, facecolor=LIGHT[PAPER])
         drawing.canvas.savefig(files[1], dpi=300, facecolor=LIGHT[PAPER])
+    for name, inches in COLUMNS.items():
+        files.append(stem.with_name(f"{stem.name}-{name}.pdf"))
+        _save_pdf(paint, files[-1], round(inches * DPI), height / width)
     return files
+
+
+def _save_pdf(paint: Painter, file: Path, width: int, ratio: float) -> None:
+    """As wide as a column; no higher than at its natural size, for two columns are wide enough."""
+    height = min(round(width * ratio), HEIGHT)
+    style = _STYLE | {key: LIGHT.get(c, c) for key, c in _COLOURED.items()} | _IN_A_COLUMN
+    with rc_context(style):
+        drawing = Drawing(_canvas(width, height), LIGHT)
+        paint(drawing)
+        drawing.canvas.savefig(file, format="pdf", metadata={"CreationDate": None})
 
 
 def _canvas(width: int, height: int) -> Canvas:

@@ -11,6 +11,32 @@ from atts_harness.analysis.html.figures_lines import accuracy_by_turns, latency
 from atts_harness.analysis.html.figures_points import pareto, realised
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.view import View
+from atts_harness.errors import UnknownSettingError
+
+ALL = "all"
+NAMES = (
+    *("pareto-tokens", "pareto-latency", "pareto-flops", "turns", "realised", "latency"),
+    *("waiting", "cost", "rate", "pit", "memory", "slots"),
+)
+"""Our own figures: first those of a table, then those of a run."""
+
+
+def wanted(name: str, asked: Sequence[str]) -> bool:
+    """Whether a figure is among those that are asked for: `all`, its name, or its first word."""
+    return any(one in (ALL, name) or name.startswith(f"{one}-") for one in asked)
+
+
+def check_names(asked: Sequence[str]) -> None:
+    """Refuse names of figures that there are not.
+
+    Raises:
+        UnknownSettingError: names the nearest.
+    """
+    known = [*NAMES, *plugins.figures()]
+    for one in asked:
+        if one != ALL and not any(wanted(name, [one]) for name in known):
+            words = dict.fromkeys(name.partition("-")[0] for name in known)
+            raise UnknownSettingError(one, [ALL, *known, *words], where="--figures")
 
 
 def comparing(points: Sequence[Point], views: Mapping[str, View]) -> list[Figure]:

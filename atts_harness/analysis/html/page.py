@@ -24,7 +24,7 @@ from markupsafe import Markup
 from atts_harness.analysis.html import MOST_SAMPLES
 from atts_harness.analysis.html.draw import save, themed_svg
 from atts_harness.analysis.html.figure import Figure
-from atts_harness.analysis.html.figures import comparing
+from atts_harness.analysis.html.figures import ALL, comparing, wanted
 from atts_harness.analysis.html.figures_run import of_run
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import Point, points_of
@@ -90,6 +90,7 @@ def write_page(
     out_path: Path,
     *,
     figures_dir: Path | None = None,
+    figures: Sequence[str] = (ALL,),
     options: PageOptions | None = None,
 ) -> list[Path]:
     """Write the page, and the figures for papers if a folder is named.
@@ -98,7 +99,8 @@ def write_page(
         leaderboard: its rows may come from runs of this project and from other lm-eval models.
         samples: the samples behind each row, by row id; rows made from others have none.
         out_path: the page.
-        figures_dir: where every figure goes as SVG and PNG.
+        figures_dir: where figures go as SVG, PNG and PDF.
+        figures: which of them; `all`, names, or the beginnings of names such as `pareto`.
         options: settings.
 
     Returns:
@@ -136,7 +138,7 @@ def write_page(
         if figures_dir is not None:
             figures_dir.mkdir(parents=True, exist_ok=True)
             for stem, figure in _all_figures(parts, runs):
-                if figure.paint is not None:
+                if figure.paint is not None and wanted(figure.name, figures):
                     size = {"width": figure.width, "height": figure.height}
                     written += save(figure.paint, figures_dir / stem, **size)
     except OSError as error:

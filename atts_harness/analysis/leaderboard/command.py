@@ -14,12 +14,17 @@ from atts_harness.errors import MissingExtraError, SettingError
 from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
     from atts_harness.analysis.leaderboard.build import Report
     from atts_harness.analysis.leaderboard.rows import Leaderboard
     from atts_harness.ledger.prices import Price
     from atts_harness.results.golds import Documents
 
 WIDTH = 120
+FIGURES = "figures"
 PAGE_NEEDS = ("jinja2", "matplotlib")
 
 
@@ -33,7 +38,9 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
     """
 
     @app.command(
-        "report", rich_help_panel=Stage.REPORT, epilog="Example: atts report runs --out report"
+        "report",
+        rich_help_panel=Stage.REPORT,
+        epilog="Example: atts report runs --figures pareto,rate --cite",
     )
     def report(
         paths: Annotated[
@@ -65,8 +72,16 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         ] = 0.02,
         html: Annotated[bool, typer.Option(help="write report.html too")] = True,
         figures: Annotated[
-            Path | None, typer.Option(help="write the page's figures here, as SVG and PNG")
+            str | None,
+            typer.Option(
+                help="write figures of the page to OUT/figures, as PDF, SVG and PNG: all, or names "
+                "such as pareto,rate"
+            ),
         ] = None,
+        cite: Annotated[
+            bool,
+            typer.Option("--cite", help="BibTeX of methods and data sets, here and in OUT"),
+        ] = False,
         samples: Annotated[
             int,
             typer.Option(
@@ -74,7 +89,7 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
             ),
         ] = MOST_SAMPLES,
     ) -> None:
-        """Make a leaderboard of runs: tables here, and Markdown, CSV, JSON and a page in OUT."""
+        """Make a leaderboard of runs: tables here; Markdown, CSV, LaTeX, JSON and a page in OUT."""
         from atts_harness.analysis.leaderboard import build as leaderboard
         from atts_harness.analysis.leaderboard.comparisons import named
         from atts_harness.analysis.leaderboard.flops import parse_parameters
@@ -85,6 +100,10 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
             raise SettingError(f"--level {level}: must lie between 0 and 1, such as 0.95")
         if not 0 < margin < 1:
             raise SettingError(f"--margin {margin:g}: must lie between 0 and 1, such as 0.02")
+        names = [name.strip() for name in (figures or "").split(",") if name.strip()]
+        if figures is not None:
+            check_page()
+            check_figures(names)
         options = Options(
             level=level,
             force=force,
@@ -105,10 +124,14 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         if not console.is_terminal:
             console = terminal.console(width=WIDTH)
         console.print(render(found), highlight=False)
-        written = write(made, out, html=html, figures=figures, samples=samples)
-        drawn = [] if figures is None else [path for path in written if path.parent == figures]
+        written = write(made, out, html=html, figures=names, samples=samples)
+        if cite:
+            written.append(write_references(found, out, console))
+        drawn = [path for path in written if path.parent == out / FIGURES]
         files = [str(path) for path in written if path not in drawn]
-        more = [f"{len(drawn)} figures in {figures}"] if drawn else []
+        more = [f"{len(drawn)} files of figures in {out / FIGURES}"] if drawn else []
+        if names and not drawn:
+            console.print(f"--figures {figures}: the rows have nothing to draw there")
         console.print(f"written: {', '.join(files + more)}", highlight=False, soft_wrap=True)
 
 
@@ -117,7 +140,7 @@ def write(
     out: Path,
     *,
     html: bool = True,
-    figures: Path | None = None,
+    figures: Sequence[str] = (),
     samples: int = MOST_SAMPLES,
 ) -> list[Path]:
     """Write a report's files.
@@ -126,7 +149,7 @@ def write(
         made: the report.
         out: their folder; made if it is not there.
         html: write `report.html` too.
-        figures: folder for the page's figures as files.
+        figures: names of figures of the page that are written as files, too; none.
         samples: samples whose texts are in the page, at most.
 
     Returns:
@@ -138,25 +161,63 @@ def write(
     """
     from atts_harness.analysis.leaderboard.outputs.csv_file import csv_text
     from atts_harness.analysis.leaderboard.outputs.json_file import write_json
+    from atts_harness.analysis.leaderboard.outputs.latex import latex
     from atts_harness.analysis.leaderboard.outputs.markdown import markdown
 
     found = made.leaderboard
-    paths = {name: out / f"leaderboard.{name}" for name in ("md", "csv", "json")}
+    paths = {name: out / f"leaderboard.{name}" for name in ("md", "csv", "tex", "json")}
     try:
         out.mkdir(parents=True, exist_ok=True)
         paths["md"].write_text(markdown(found), encoding="utf-8")
         paths["csv"].write_text(csv_text(found), encoding="utf-8")
+        paths["tex"].write_text(latex(found, made.samples), encoding="utf-8")
         write_json(found, paths["json"])
     except OSError as error:
         raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error
     written = list(paths.values())
-    if html or figures is not None:
+    if html or figures:
         check_page()
         from atts_harness.analysis.html.page import PageOptions, write_page
 
         page, options = out / "report.html", PageOptions(most_samples=samples)
-        written += write_page(found, made.samples, page, figures_dir=figures, options=options)
+        folder = out / FIGURES if figures else None
+        written += write_page(
+            found, made.samples, page, figures_dir=folder, figures=figures, options=options
+        )
     return written
+
+
+def write_references(found: Leaderboard, out: Path, console: Console) -> Path:
+    """Print what a report has to cite, and write it to `references.bib`.
+
+    Raises:
+        SettingError: the file cannot be written, or a package's references cannot be read.
+    """
+    from atts_harness.references import bibtex, cited
+
+    rows = [row for row in found.rows if not row.oracle]
+    inner = [str(row.options["inner"]) for row in rows if "inner" in row.options]
+    text = bibtex(cited([*(row.strategy for row in rows), *inner], [row.task for row in rows]))
+    console.print(text, highlight=False, soft_wrap=True)
+    path = out / "references.bib"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error
+    return path
+
+
+def check_figures(names: Sequence[str]) -> None:
+    """Refuse names of figures that there are not, and no name at all.
+
+    Raises:
+        SettingError: names what there is.
+    """
+    from atts_harness.analysis.html.figures import ALL, NAMES, check_names
+
+    if not names:
+        raise SettingError(f"--figures: give {ALL}, or names of {', '.join(NAMES)}")
+    check_names(names)
 
 
 def check_page() -> None:

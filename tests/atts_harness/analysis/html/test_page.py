@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import themed_svg
-from atts_harness.analysis.html.figures_run import memory, rate_by_turn, slots
+from atts_harness.analysis.html.figures import NAMES, comparing
+from atts_harness.analysis.html.figures_run import memory, of_run, rate_by_turn, slots
 from atts_harness.analysis.html.page import script_json, write_page
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import points_of
@@ -219,8 +220,23 @@ def test_figures_for_papers(made, tmp_path):
         if path.suffix == ".svg":
             assert "var(--" not in path.read_text()
             ElementTree.parse(path)
+        elif path.suffix == ".pdf":
+            # 3.25 and 6.75 inches, in points.
+            box = re.search(rb"/MediaBox \[ 0 0 (\d+) \d+ \]", path.read_bytes())
+            assert int(box[1]) == (234 if "1col" in path.name else 486)
         else:
             assert path.read_bytes().startswith(b"\x89PNG")
+    stems = {path.name.removesuffix("-1col.pdf") for path in files if "1col" in path.name}
+    assert stems == {path.stem for path in files if path.suffix == ".svg"}
+
+
+def test_every_figure_of_ours_can_be_asked_for_by_its_name(made, tmp_path):
+    leaderboard, entries, _ = made
+    points = points_of(leaderboard.rows)
+    views = {row.id: read_row(row, entries.get(row.id)) for row in leaderboard.rows}
+    names = [figure.name for figure in comparing(points, views)]
+    names += [figure.name for figure in of_run(views["atts-0.3"])]
+    assert names == list(NAMES)
 
 
 def test_a_page_that_cannot_be_written_is_one_clear_line(tmp_path):

@@ -37,6 +37,7 @@ def test_it_writes_every_file(make_run, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "leaderboard.md",
         "leaderboard.csv",
+        "leaderboard.tex",
         "leaderboard.json",
     }
     assert all(path.stat().st_size for path in (tmp_path / "out").iterdir())
@@ -66,6 +67,28 @@ def test_it_writes_the_page(make_run, tmp_path):
     page = (tmp_path / "none" / "report.html").read_text()
     assert "0 samples are in this page" in page
     assert str(folder) in page
+
+
+def test_figures_by_their_names_and_what_to_cite(make_run, tmp_path):
+    out = tmp_path / "out"
+    result = invoke(make_run("atts"), "--out", out, "--figures", "cost, pareto", "--cite")
+    assert result.exit_code == 0, result.exception
+    drawn = {path.name.partition("-")[2] for path in (out / "figures").iterdir()}
+    kinds = ("1col.pdf", "2col.pdf")
+    assert {f"cost-{kind}" for kind in kinds} | {"cost.svg", "cost.png"} <= drawn
+    assert {f"pareto-tokens-{kind}" for kind in kinds} <= drawn
+    assert not [name for name in drawn if name.startswith(("rate", "slots", "waiting"))]
+    assert "@misc{xiong2025atts," in result.output
+    assert "@misc{xiong2025atts," in (out / "references.bib").read_text()
+
+
+def test_a_figure_that_there_is_not_is_one_line_before_anything_is_read(make_run, tmp_path):
+    out = tmp_path / "out"
+    words = said(invoke(tmp_path / "no", "--out", out, "--figures", "pareto,rat"))
+    assert "--figures" in words
+    assert "did you mean rate" in words
+    assert "give all, or names of pareto-tokens" in said(invoke(tmp_path, "--figures", ","))
+    assert not out.exists()
 
 
 def test_without_the_extra_the_other_files_are_there(make_run, tmp_path, monkeypatch):

@@ -1,0 +1,105 @@
+"""What to cite: BibTeX entries of methods and data sets, each with the place it was looked up in.
+
+Packages bring them as YAML files by the hook `atts_references`: a list of entries with `key`,
+`kind`, `source`, `fields`, and the `strategies` and `tasks` that they are to be cited for. An
+entry of a key that another file describes may leave `kind`, `source` and `fields` out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from atts_harness import plugins
+from atts_harness.errors import SettingError
+
+__all__ = ["Cited", "Reference", "bibtex", "cited", "read_references"]
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry.
+
+    Attributes:
+        key: what a text cites it by.
+        kind: `article`, `inproceedings`, `misc`, ...
+        source: the page on which its fields were looked up.
+        fields: of BibTeX, such as `title` and `author`; what was not looked up is left out.
+        strategies: names of the strategies that it is to be cited for.
+        tasks: names of the tasks that it is to be cited for.
+        everywhere: whether every report cites it.
+    """
+
+    key: str
+    kind: str = "misc"
+    source: str = ""
+    fields: dict[str, str] = {}
+    strategies: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    everywhere: bool = False
+
+
+@dataclass(frozen=True)
+class Cited:
+    """What a report cites.
+
+    Attributes:
+        references: in order of their keys.
+        without: strategies and tasks for which no package names a reference.
+    """
+
+    references: tuple[Reference, ...]
+    without: tuple[str, ...]
+
+
+def read_references(path: Path) -> list[Reference]:
+    """The entries of one file.
+
+    Raises:
+        SettingError: it cannot be read, or is no list of entries; names the file.
+    """
+    try:
+        text = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return msgspec.convert(text, list[Reference])
+    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+        raise SettingError(f"{path}: no file of references: {error}") from error
+
+
+def cited(strategies: Iterable[str], tasks: Iterable[str]) -> Cited:
+    """What to cite for some strategies and tasks, by the files of all installed packages.
+
+    Raises:
+        SettingError: a package's file cannot be read.
+    """
+    every = [one for path in plugins.references() for one in read_references(path)]
+    described = {one.key: one for one in every if one.fields}
+    used: set[str] = {one.key for one in every if one.everywhere}
+    without: list[str] = []
+    for names, of in ((strategies, "strategies"), (tasks, "tasks")):
+        for name in dict.fromkeys(names):
+            keys = {one.key for one in every if name in getattr(one, of)}
+            used |= keys
+            if not keys & described.keys():
+                without.append(name)
+    found = [described[key] for key in sorted(used & described.keys())]
+    return Cited(tuple(found), tuple(without))
+
+
+def bibtex(found: Cited) -> str:
+    """A `.bib` file: the entries with their sources as comments, and what has none."""
+    parts = [_entry(one) for one in found.references]
+    if found.without:
+        parts.append(f"% No reference is registered for: {', '.join(found.without)}.\n")
+    return "\n".join(parts)
+
+
+def _entry(one: Reference) -> str:
+    lines = [f"  {name} = {{{value}}}," for name, value in _fields(one)]
+    return "\n".join([f"% Source: {one.source}", f"@{one.kind}{{{one.key},", *lines, "}\n"])
+
+
+def _fields(one: Reference) -> Sequence[tuple[str, str]]:
+    return [(name, " ".join(value.split())) for name, value in one.fields.items()]
