@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import yaml
+import yaml  # type: ignore[import-untyped]
 
 from atts_harness import plugins
 from atts_harness.errors import SettingError
