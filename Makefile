@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: audit demo test lint bench docs train-tiny eval-tiny bench-engines bench-ray bench-strategies bench-tail \
+.PHONY: audit dist demo test lint bench docs train-tiny eval-tiny bench-engines bench-ray bench-strategies bench-tail \
 	docs-site test-docs test-frameworks test-vllm test-sglang test-ray test-ray-all test-slurm test-real clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
@@ -81,11 +81,14 @@ test-slurm:           ## the SLURM script on one node, as root; Debian: apt-get 
 test-real: $(STAMP)   ## a real language model: every engine, every strategy, whole runs
 	PYTHON=$(BIN)/python bash scripts/test-real.sh
 
+dist:                 ## sdist and wheel, checked as PyPI does, the wheel installed in a fresh environment
+	PYTHON=$(PYTHON) sh scripts/dist.sh .venv-dist
+
 audit: $(STAMP)     ## known vulnerabilities of what is installed; "not run" where nobody can say
 	$(BIN)/python scripts/audit.py .venv-audit
 
 clean:              ## environments and builds
-	rm -rf $(VENV) .venv-audit .venv-frameworks .venv-ray .venv-vllm .venv-sglang build dist
+	rm -rf $(VENV) .venv-audit .venv-dist .venv-dist-wheel .venv-frameworks .venv-ray .venv-vllm .venv-sglang build dist
 
 help:               ## this list
 	@sed -n 's/^\([a-z-]*\):.*## */\1\t/p' Makefile | expand -t 20

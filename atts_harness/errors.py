@@ -90,14 +90,25 @@ class SettingError(AttsError):
     """A setting that cannot be used. The message names the setting and the remedy in one line."""
 
 
+MOST_LISTED = 12
+"""Names that a message lists; more than that are looked up by a command."""
+
+
 class UnknownSettingError(SettingError):
     """A setting nobody knows; the message names the nearest ones that exist."""
 
     def __init__(
         self, name: str, known: Iterable[str], where: str = "model_args", besides: str = ""
     ) -> None:
-        near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else "`atts plugins` lists what exists."
+        every = list(dict.fromkeys(known))
+        near = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
+        if near:
+            hint = f"did you mean {' or '.join(near)}?"
+        elif 0 < len(every) <= MOST_LISTED:
+            hint = f"there are: {', '.join(every)}"
+        else:
+            # A long list is one of settings, or of what plugins bring.
+            hint = f"`atts {'options' if where == 'model_args' else 'plugins'}` lists what exists"
         also = f" ({besides})" if besides else ""
         super().__init__(f"{where}: unknown setting {name!r}; {hint}{also}")
         self.name = name

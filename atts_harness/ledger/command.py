@@ -99,6 +99,7 @@ def _calls(summary: dict[str, Any]) -> Table:
 
 def _facts(run: RecordedRun, summary: dict[str, Any]) -> list[str]:
     from atts_harness.identity import score_routes
+    from atts_harness.ledger.statistics import intensity_in_words
 
     samples, missing = summary["samples"], len(run.missing())
     if run.record.imported:
@@ -118,7 +119,7 @@ def _facts(run: RecordedRun, summary: dict[str, Any]) -> list[str]:
             lines.append(f"{lane}: {use['bound']} slots, {use['idle_share']:.0%} idle")
     ratio = summary["intensity"]["ratio"]
     if ratio is not None:
-        lines.append(f"time in engines over time waiting for others: {ratio:.2f}")
+        lines.append(f"time in engines over time waiting for others: {intensity_in_words(ratio)}")
     for role, dollars in summary["cost"].items():
         lines.append(f"{role}: ${dollars:.2f}")
     return lines

@@ -209,6 +209,17 @@ def tokens_per_sample(
     )
 
 
+def intensity_in_words(ratio: float) -> str:
+    """Time in engines over time waiting for others; waiting may be next to nothing."""
+    if ratio > MOST_TOLD:
+        return f">{MOST_TOLD:,}"
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
+MOST_TOLD = 1000
+"""A ratio above it says that nobody waits; its digits say nothing."""
+
+
 def unjudged_in_words(apart: Mapping[str, int], decided: int) -> str:
     """What is to be said of turns that were taken over without being judged; "" if there are none.
 

@@ -62,6 +62,17 @@ def install() -> None:
             _guarded(extend, sys.modules[name])
 
 
+_LEFT_OUT = {"own tasks": False}
+
+
+def leave_own_tasks_out(leave: bool) -> None:
+    """Whether lm-eval's own task files stay unread in this process: `atts lm-eval` knows its tasks.
+
+    Reading them costs seconds of processor time at every start.
+    """
+    _LEFT_OUT["own tasks"] = leave
+
+
 def start_up_file_ran() -> bool:
     """Whether the finder is on `sys.meta_path`."""
     return any(map(_is_the_finder, sys.meta_path))
@@ -120,6 +131,8 @@ def extend_tasks(module: ModuleType) -> None:
             folders = list(paths)
             if own in folders:
                 _guarded(lambda _: _insert_behind(own, folders), module)
+                if _LEFT_OUT["own tasks"] and len(folders) > 1:
+                    folders.remove(own)
             return known.build(folders, **options)
 
     module.TaskIndex = PluginTaskIndex  # type: ignore[attr-defined]

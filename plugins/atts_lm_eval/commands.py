@@ -26,7 +26,10 @@ def add_to(app: typer.Typer) -> None:
 
 def lm_eval(ctx: typer.Context) -> None:
     """Run lm-eval's own command with the harness's models and tasks; needs no start-up code."""
+    from atts_lm_eval.needs import needs_own_tasks
+
     bridge.install()
+    bridge.leave_own_tasks_out(not needs_own_tasks(ctx.args))
     upstream.run_command(ctx.args)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from atts_harness.analysis.leaderboard import numbers
 from atts_harness.analysis.leaderboard.column import Column
+from atts_harness.ledger.statistics import intensity_in_words
 
 TIME = "time"
 TIMES: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
@@ -28,7 +29,7 @@ TIMES: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
     (
         "computing_over_waiting",
         "computing / waiting",
-        numbers.intensity,
+        intensity_in_words,
         "time in engines over time waiting for slots and siblings",
     ),
 )

@@ -46,11 +46,6 @@ def figure(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def intensity(value: float) -> str:
-    """Time in engines over time waiting; waiting may be next to nothing."""
-    return ">1,000" if value > 1000 else figure(value)
-
-
 def ratio(value: float) -> str:
     """How many times."""
     return f"{value:.2f}×"

@@ -1,6 +1,7 @@
 """What `atts ledger` says beside its table."""
 
 from atts_harness.ledger.command import _facts
+from atts_harness.ledger.statistics import intensity_in_words
 from atts_harness.records import RunRecord
 
 
@@ -33,3 +34,12 @@ def test_the_way_scores_came_is_named_for_roles_that_score():
     run = Run(draft="/a", target="/b")
     assert facts(run, "target/score", "draft/draft")[1:] == ["target: scores by /b"]
     assert facts(run, "draft/draft")[1:] == []
+
+
+def test_a_ratio_says_no_more_than_it_tells():
+    assert intensity_in_words(166718.77) == ">1,000"
+    assert [intensity_in_words(value) for value in (0.512, 12.34, 431.2)] == [
+        "0.512",
+        "12.3",
+        "431",
+    ]
