@@ -37,7 +37,7 @@ from atts_harness.engines.servers import Server
 from atts_harness.errors import BackendError, BadRequestError, MalformedReplyError, SettingError
 from atts_vllm import wire
 from atts_vllm.options import VERSIONS, VLLMOptions
-from atts_vllm.speculation import speculation_flags
+from atts_vllm.speculation import speculation_flags, wrong_draws
 
 # By which way scores come, as `server.score_route` says it.
 WHOLE = "/v1/completions prompt_logprobs"
@@ -55,8 +55,6 @@ CPU_CACHE = re.compile(
 AGREEMENT, MEAN_AGREEMENT = 0.5, 0.05
 # Tokens of the probe's context: some blocks of the cache on every device (16 on a GPU, 128 else).
 PROBE_TOKENS = 300
-
-
 NOT_TRUSTED = "%s: scores do not use the engine's atts_tail plugin: %s"
 logger = neutral.logger("atts_harness.engines")
 
@@ -107,10 +105,13 @@ class VLLMBackend(EngineBackend):
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._priorities = False
         self.score_route = WHOLE
+        self.wrong_draws = ""  # why nothing but the most probable token may be asked for
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """Continue `request.ids`. Cancelling the task frees the engine: it sees the disconnect."""
         self.guard(request)
+        if self.wrong_draws and request.sampling.temperature > 0:
+            raise SettingError(self.wrong_draws)
         payload = wire.generate_payload(
             request, self.served_model, eos_ids=self._eos_ids, priority=self._priorities
         )
@@ -330,6 +331,7 @@ async def connect(
         await backend.find_out()
     except BackendError as error:
         raise unreachable(spec, http, error) from error
+    backend.wrong_draws = wrong_draws(spec) if server is not None and served.speculative else ""
     return backend
 
 

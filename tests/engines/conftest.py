@@ -83,7 +83,7 @@ def openai(loop, backend, folder):
 # more than two at a time.
 ORDER = [
     *("test_conformance", "test_own", "test_death", "test_tail", "test_routers"),
-    *("test_strategies", "test_main_job"),
+    *("test_speculation", "test_strategies", "test_main_job"),
 ]
 
 

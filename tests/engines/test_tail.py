@@ -61,9 +61,11 @@ def the_same_with_everything_at_once(loop, hard, reference):
             request = ScoreRequest(ids=ids, start=start, priority=draw.randrange(3))
             scored.append((request, await hard.score(request)))
             if turn % 2:
-                # No seed: on the processor vLLM draws no seeded token of a prompt in steps.
                 asked = GenerateRequest(
-                    ids=ids, max_tokens=TURN_TOKENS, sampling=Sampling(), priority=draw.randrange(3)
+                    ids=ids,
+                    max_tokens=TURN_TOKENS,
+                    sampling=Sampling(temperature=0.0),
+                    priority=draw.randrange(3),
                 )
                 ids += (await hard.generate(asked)).ids
 

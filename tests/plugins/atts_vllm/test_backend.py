@@ -11,10 +11,11 @@ import pytest
 from aiohttp import web
 from atts_vllm.options import VLLMOptions
 from atts_vllm.plugin import KIND
+from atts_vllm.speculation import wrong_draws
 
 from atts_harness.backend import BackendSpec, GenerateRequest, Sampling, ScoreRequest
 from atts_harness.engines.doctor.examine import examine
-from atts_harness.errors import BackendUnavailableError, EngineGoneError
+from atts_harness.errors import BackendUnavailableError, EngineGoneError, SettingError
 from atts_harness.testing.conformance_folder import train_tokenizer
 
 WINDOW = 512
@@ -293,6 +294,28 @@ def test_seeds_that_change_nothing_are_not_honoured(run):
 
     assert run(use)
     assert not run(use, greedy=True)
+
+
+def test_a_server_that_guesses_ahead_on_the_processor_draws_nothing(run, monkeypatch):
+    monkeypatch.setattr("atts_harness.engines.managed.visible_devices", lambda: ("0",))
+    on_gpu, on_processor = (
+        wrong_draws(BackendSpec("vllm", "m", VLLMOptions(devices=devices), "target"))
+        for devices in ("0", "cpu")
+    )
+
+    async def use(backend, server):
+        hot, cold = (
+            GenerateRequest(ids=(5, 6), max_tokens=4, sampling=Sampling(temperature=temperature))
+            for temperature in (0.8, 0.0)
+        )
+        backend.wrong_draws = on_gpu
+        assert (await backend.generate(hot)).ids
+        backend.wrong_draws = on_processor
+        assert (await backend.generate(cold)).ids
+        with pytest.raises(SettingError, match=r"^target_temperature: .* target_temperature=0,"):
+            await backend.generate(hot)
+
+    run(use)
 
 
 @pytest.mark.parametrize("ask", ["identify", "ping"])

@@ -1,0 +1,173 @@
+"""The engine's own speculative decoding, for real: the embedded target, whose server guesses ahead.
+
+What the processor's builds cannot run is told in docs/engines.md in the engines' own words.
+"""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import atts_tasks
+import pytest
+from atts_tiny.paths import draft_path, target_path
+from lm_eval import simple_evaluate
+from lm_eval.api.registry import get_model
+from lm_eval.tasks import TaskManager
+
+from atts_harness import plugins
+from atts_harness.backend import BackendSpec, GenerateRequest, Sampling, ScoreRequest
+from atts_harness.errors import SettingError
+from atts_harness.testing.conformance_reference import TransformersReference
+from atts_harness.transcript import Message
+
+from .conftest import ENGINE
+from .serving import PATIENCE, command
+
+TASK = "atts_chain_easy"
+WINDOW = 1024
+# By engine: methods that its build for the processor runs, and the model that proposes.
+METHODS = {
+    "vllm": {"ngram": None, "draft_model": str(draft_path())},
+    "sglang": {"NGRAM": None},
+}[ENGINE]
+# float32: other batches, other sums.
+TOLERANCE = 5e-5
+
+
+@pytest.fixture(scope="module", params=METHODS)
+def guessing(request, loop, tmp_path_factory):
+    """A target whose server speculates, as the preset of that method starts it."""
+    preset = plugins.presets()[f"{ENGINE}-{request.param.lower().replace('_', '-')}"].value
+    assert preset.settings["target_speculate"] == request.param
+    kind = plugins.backend(ENGINE)
+    options = kind.options(
+        dtype="float32",
+        max_length=WINDOW,
+        devices="cpu",
+        speculate=request.param,
+        speculate_model=METHODS[request.param],
+    )
+    folder = str(tmp_path_factory.mktemp("run"))
+    spec = BackendSpec(ENGINE, str(target_path()), options, "target", folder)
+    kind.check(spec)
+    opened = loop.run(kind.open(spec))
+    yield opened
+    loop.run(opened.aclose())
+
+
+@pytest.fixture(scope="module")
+def target():
+    return TransformersReference(str(target_path()))
+
+
+def test_texts_and_scores_are_those_of_the_model_alone(loop, guessing, target):
+    prompt = guessing.tokenizer.render([Message("user", "Compute 17 + 5 - 8 * 2.")])
+    asked = GenerateRequest(ids=prompt, max_tokens=60, sampling=Sampling(temperature=0.0))
+    for _ in range(2):  # with an empty cache, and with a full one
+        reply = loop.run(guessing.generate(asked))
+        ids = prompt + reply.ids
+        best = target.best(ids)[len(prompt) - 1 :]
+        expected = target.logprobs(ids)[len(prompt) - 1 :]
+        assert expected == pytest.approx(best, abs=TOLERANCE)  # each is the most probable token
+        assert 0 <= reply.usage.accepted_tokens <= reply.usage.proposed_tokens
+        score = loop.run(guessing.score(ScoreRequest(ids=ids, start=len(prompt))))
+        assert score.logprobs == pytest.approx(expected, abs=TOLERANCE)
+    if ENGINE == "vllm":
+        assert "atts_tail plugin" in guessing.identity.server["score_route"]
+
+
+def evaluate(guessing, strategy, folder, **options):
+    """The statistics of a run whose target is that server; a draft writes in this process."""
+    given = {
+        "target_backend": ENGINE,
+        "target_url": guessing.http.url,
+        "target_temperature": 0,  # vLLM draws wrongly here, see below
+        "run_dir": folder,
+        "progress": "off",
+        **options,
+    }
+    if "draft" in plugins.strategy(strategy).roles:
+        given |= {"draft_backend": "transformers", "draft": draft_path(), "draft_device": "cpu"}
+    tasks = TaskManager(
+        include_defaults=False,
+        include_path=str(Path(atts_tasks.__file__).parent),
+        metadata={"repeats": 2},
+    )
+    arguments = ",".join(f"{name}={value}" for name, value in given.items())
+    model = get_model(strategy).create_from_arg_string(arguments)
+    try:
+        results = simple_evaluate(
+            model=model, tasks=[TASK], task_manager=tasks, limit=2, bootstrap_iters=0
+        )
+    finally:
+        model.close()
+    return results["config"]["atts"]["statistics"][TASK]
+
+
+def reported(run_dir, folder):
+    """The row of a run in the report's JSON."""
+    out = folder / "report"
+    told = ("report", str(run_dir), "--out", str(out), "--no-html")
+    command("atts_harness", *told, folder=folder)
+    (row,) = json.loads((out / "leaderboard.json").read_text())["rows"]
+    return row
+
+
+@pytest.mark.parametrize("strategy", ["target-only", "atts"])
+def test_what_was_accepted_is_in_the_ledger_and_in_the_report(guessing, strategy, tmp_path):
+    options = {"rate": 0.4} if strategy == "atts" else {}
+    told = evaluate(guessing, strategy, tmp_path / "run", **options)
+    assert (told["samples"], told["failed"]) == (4, 0)
+    calls = {kind: totals for kind, totals in told["calls"].items() if totals["calls"]}
+    if strategy == "atts":
+        assert calls["target/score"]["proposed_tokens"] == 0
+    written = {kind: totals for kind, totals in calls.items() if kind.startswith("target/")}
+    proposed, accepted = (
+        sum(totals[f"{name}_tokens"] for totals in written.values())
+        for name in ("proposed", "accepted")
+    )
+    assert 0 <= accepted <= proposed
+    assert proposed > 0
+    assert reported(tmp_path / "run", tmp_path)["accepted"] == {
+        "target": pytest.approx(accepted / proposed)
+    }
+
+
+DRAWS = """
+import torch
+from vllm.platforms import current_platform
+current_platform.import_kernels()
+from vllm.utils.cpu_triton_utils import _expand_kernel_impl
+told = torch.full((3,), -1.0)
+_expand_kernel_impl(told, torch.tensor([0.8, 0.5]), torch.tensor([1, 3]), 0, 1)
+print("temperatures:", told.tolist())
+"""
+
+
+def vllm_is_refused_for_a_reason():
+    """Red where vLLM has mended its kernel: then `wrong_draws` can go."""
+    done = subprocess.run(
+        [os.environ["ATTS_VLLM_PYTHON"], "-c", DRAWS],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "VLLM_PLUGINS": "none"},
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert "temperatures: [-1.0, -1.0, -1.0]" in done.stdout
+
+
+def draws_are_refused(loop, guessing):
+    asked = GenerateRequest(ids=(5, 6), max_tokens=4, sampling=Sampling(temperature=0.8))
+    with pytest.raises(SettingError, match=r"^target_temperature: on the processor"):
+        loop.run(guessing.generate(asked))
+
+
+if ENGINE == "vllm":
+
+    def test_vllm_does_not_copy_a_temperature_on_the_processor():
+        vllm_is_refused_for_a_reason()
+
+    def test_a_temperature_is_refused_on_the_processor(loop, guessing):
+        draws_are_refused(loop, guessing)
