@@ -1,6 +1,7 @@
 """The engine's own speculative decoding, for real: the embedded target, whose server guesses ahead.
 
-What the processor's builds cannot run is told in docs/engines.md in the engines' own words.
+Each engine has the cases that its build for the processor allows (a case that is not there cannot
+be skipped): vLLM runs, SGLang says what it lacks. docs/engines.md tells the same.
 """
 
 import json
@@ -26,31 +27,37 @@ from .serving import PATIENCE, command
 
 TASK = "atts_chain_easy"
 WINDOW = 1024
-# By engine: methods that its build for the processor runs, and the model that proposes.
-METHODS = {
-    "vllm": {"ngram": None, "draft_model": str(draft_path())},
-    "sglang": {"NGRAM": None},
-}[ENGINE]
 # float32: other batches, other sums.
 TOLERANCE = 5e-5
+# What vLLM runs on the processor, and what SGLang does not, with the model that proposes.
+RUNS = {"ngram": None, "draft_model": str(draft_path())}
+LACKS = {
+    "NGRAM": (None, r"No module named 'sgl_kernel.speculative'"),
+    "STANDALONE": (str(draft_path()), r"sgl_kernel"),
+}
 
 
-@pytest.fixture(scope="module", params=METHODS)
-def guessing(request, loop, tmp_path_factory):
-    """A target whose server speculates, as the preset of that method starts it."""
-    preset = plugins.presets()[f"{ENGINE}-{request.param.lower().replace('_', '-')}"].value
-    assert preset.settings["target_speculate"] == request.param
+def speculating(method, model, folder):
+    """The kind of backend and the target's specification, as the method's preset has it."""
+    preset = plugins.presets()[f"{ENGINE}-{method.lower().replace('_', '-')}"].value
+    assert preset.settings == {"target_backend": ENGINE, "target_speculate": method}
     kind = plugins.backend(ENGINE)
     options = kind.options(
         dtype="float32",
         max_length=WINDOW,
         devices="cpu",
-        speculate=request.param,
-        speculate_model=METHODS[request.param],
+        speculate=method,
+        speculate_model=model,
     )
-    folder = str(tmp_path_factory.mktemp("run"))
-    spec = BackendSpec(ENGINE, str(target_path()), options, "target", folder)
+    spec = BackendSpec(ENGINE, str(target_path()), options, "target", str(folder))
     kind.check(spec)
+    return kind, spec
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def guessing(request, loop, tmp_path_factory):
+    """A target whose server guesses ahead."""
+    kind, spec = speculating(request.param, RUNS[request.param], tmp_path_factory.mktemp("run"))
     opened = loop.run(kind.open(spec))
     yield opened
     loop.run(opened.aclose())
@@ -61,20 +68,19 @@ def target():
     return TransformersReference(str(target_path()))
 
 
-def test_texts_and_scores_are_those_of_the_model_alone(loop, guessing, target):
+def same_texts_and_scores(loop, guessing, target):
     prompt = guessing.tokenizer.render([Message("user", "Compute 17 + 5 - 8 * 2.")])
     asked = GenerateRequest(ids=prompt, max_tokens=60, sampling=Sampling(temperature=0.0))
     for _ in range(2):  # with an empty cache, and with a full one
         reply = loop.run(guessing.generate(asked))
         ids = prompt + reply.ids
-        best = target.best(ids)[len(prompt) - 1 :]
         expected = target.logprobs(ids)[len(prompt) - 1 :]
-        assert expected == pytest.approx(best, abs=TOLERANCE)  # each is the most probable token
+        # Each is the most probable token.
+        assert expected == pytest.approx(target.best(ids)[len(prompt) - 1 :], abs=TOLERANCE)
         assert 0 <= reply.usage.accepted_tokens <= reply.usage.proposed_tokens
         score = loop.run(guessing.score(ScoreRequest(ids=ids, start=len(prompt))))
         assert score.logprobs == pytest.approx(expected, abs=TOLERANCE)
-    if ENGINE == "vllm":
-        assert "atts_tail plugin" in guessing.identity.server["score_route"]
+    assert "atts_tail plugin" in guessing.identity.server["score_route"]
 
 
 def evaluate(guessing, strategy, folder, **options):
@@ -82,7 +88,7 @@ def evaluate(guessing, strategy, folder, **options):
     given = {
         "target_backend": ENGINE,
         "target_url": guessing.http.url,
-        "target_temperature": 0,  # vLLM draws wrongly here, see below
+        "target_temperature": 0,  # others are refused, see below
         "run_dir": folder,
         "progress": "off",
         **options,
@@ -108,23 +114,17 @@ def evaluate(guessing, strategy, folder, **options):
 def reported(run_dir, folder):
     """The row of a run in the report's JSON."""
     out = folder / "report"
-    told = ("report", str(run_dir), "--out", str(out), "--no-html")
-    command("atts_harness", *told, folder=folder)
+    command("atts_harness", "report", str(run_dir), "--out", str(out), "--no-html", folder=folder)
     (row,) = json.loads((out / "leaderboard.json").read_text())["rows"]
     return row
 
 
-@pytest.mark.parametrize("strategy", ["target-only", "atts"])
-def test_what_was_accepted_is_in_the_ledger_and_in_the_report(guessing, strategy, tmp_path):
-    options = {"rate": 0.4} if strategy == "atts" else {}
+def accepted_is_told(guessing, strategy, tmp_path, **options):
     told = evaluate(guessing, strategy, tmp_path / "run", **options)
     assert (told["samples"], told["failed"]) == (4, 0)
     calls = {kind: totals for kind, totals in told["calls"].items() if totals["calls"]}
-    if strategy == "atts":
-        assert calls["target/score"]["proposed_tokens"] == 0
-    written = {kind: totals for kind, totals in calls.items() if kind.startswith("target/")}
     proposed, accepted = (
-        sum(totals[f"{name}_tokens"] for totals in written.values())
+        sum(totals[f"{name}_tokens"] for kind, totals in calls.items() if kind[:6] == "target")
         for name in ("proposed", "accepted")
     )
     assert 0 <= accepted <= proposed
@@ -132,6 +132,7 @@ def test_what_was_accepted_is_in_the_ledger_and_in_the_report(guessing, strategy
     assert reported(tmp_path / "run", tmp_path)["accepted"] == {
         "target": pytest.approx(accepted / proposed)
     }
+    return calls
 
 
 DRAWS = """
@@ -145,8 +146,8 @@ print("temperatures:", told.tolist())
 """
 
 
-def vllm_is_refused_for_a_reason():
-    """Red where vLLM has mended its kernel: then `wrong_draws` can go."""
+def the_reason_stands():
+    """Red once vLLM has mended its kernel: then `wrong_draws` can go."""
     done = subprocess.run(
         [os.environ["ATTS_VLLM_PYTHON"], "-c", DRAWS],
         capture_output=True,
@@ -158,16 +159,41 @@ def vllm_is_refused_for_a_reason():
     assert "temperatures: [-1.0, -1.0, -1.0]" in done.stdout
 
 
-def draws_are_refused(loop, guessing):
+def a_draw_is_refused(loop, guessing):
     asked = GenerateRequest(ids=(5, 6), max_tokens=4, sampling=Sampling(temperature=0.8))
     with pytest.raises(SettingError, match=r"^target_temperature: on the processor"):
         loop.run(guessing.generate(asked))
 
 
+def what_is_lacking(loop, method, tmp_path):
+    model, words = LACKS[method]
+    kind, spec = speculating(method, model, tmp_path)
+    with pytest.raises(SettingError, match=words) as caught:
+        loop.run(kind.open(spec))
+    assert "\n" not in str(caught.value)
+
+
 if ENGINE == "vllm":
 
-    def test_vllm_does_not_copy_a_temperature_on_the_processor():
-        vllm_is_refused_for_a_reason()
+    def test_texts_and_scores_are_those_of_the_model_alone(loop, guessing, target):
+        same_texts_and_scores(loop, guessing, target)
 
     def test_a_temperature_is_refused_on_the_processor(loop, guessing):
-        draws_are_refused(loop, guessing)
+        a_draw_is_refused(loop, guessing)
+
+    def test_target_only_tells_what_was_accepted(guessing, tmp_path):
+        accepted_is_told(guessing, "target-only", tmp_path)
+
+    def test_atts_tells_what_was_accepted_of_takeovers(guessing, tmp_path):
+        calls = accepted_is_told(guessing, "atts", tmp_path, rate=0.4)
+        assert calls["target/score"]["proposed_tokens"] == 0
+
+    def test_vllm_does_not_copy_a_temperature_on_the_processor():
+        the_reason_stands()
+
+
+if ENGINE == "sglang":
+
+    @pytest.mark.parametrize("method", LACKS)
+    def test_a_method_that_the_processor_lacks_is_told_in_a_line(loop, method, tmp_path):
+        what_is_lacking(loop, method, tmp_path)
