@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from atts_harness import neutral
@@ -173,6 +173,13 @@ class Harness:
             return run.produce(self._await)
         finally:
             self._hurried = run.hurried
+
+    def call(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Wait for a request to one of `backends`, whose connections belong to this one's loop.
+
+        It is part of no run: not recorded, not limited, not tried again.
+        """
+        return self._await(ask())
 
     def record(self, groups: Sequence[Group]) -> RunRecord:
         """What is being run."""

@@ -33,7 +33,7 @@ TOLERANCE = 5e-5
 RUNS = {"ngram": None, "draft_model": str(draft_path())}
 LACKS = {
     "NGRAM": (None, r"No module named 'sgl_kernel.speculative'"),
-    "STANDALONE": (str(draft_path()), r"sgl_kernel"),
+    "STANDALONE": (str(draft_path()), r"sgl_kernel\.copy_all_layer_kv_cache_cpu"),
 }
 
 

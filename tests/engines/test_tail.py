@@ -7,6 +7,7 @@ and generations and scores have priorities: requests are cut, put off and comput
 import asyncio
 import random
 import re
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from atts_harness.backend import BackendSpec, GenerateRequest, Sampling, ScoreRe
 from .conftest import ENGINE, WINDOW
 
 PLUGIN = "atts_tail plugin"
+INTERPRETED = Path(__file__).resolve().parent / "interpreted"
 SAMPLES = 32
 TURNS = 4
 TURN_TOKENS = 60
@@ -126,6 +128,38 @@ def a_server_told_to_leave_the_plugin_out(loop, folder, reference, monkeypatch, 
         assert reply.usage.computed_tokens == len(request.ids)
 
 
+def the_same_with_the_v2_runner(loop, folder, reference, monkeypatch, tmp_path):
+    monkeypatch.setenv("VLLM_USE_V2_MODEL_RUNNER", "1")
+    monkeypatch.setenv("TRITON_INTERPRET", "1")
+    monkeypatch.setenv("PYTHONPATH", str(INTERPRETED))
+    kind = plugins.backend("vllm")
+    options = kind.options(dtype="float32", max_length=WINDOW, devices="cpu", max_num_seqs=4)
+    spec = BackendSpec("vllm", str(folder), options, "target", str(tmp_path))
+
+    async def scores():
+        backend = await kind.open(spec)
+        try:
+            ids = backend.tokenizer.encode("Compute 17 + 5. " * 60)
+            # The first one alone, and twice; the last two side by side.
+            starts = (len(ids) - 200, len(ids) - 9, len(ids) - 9)
+            asked = [ScoreRequest(ids=ids[: start + 9], start=start) for start in starts]
+            replies = [await backend.score(request) for request in asked]
+            replies += await asyncio.gather(*map(backend.score, asked[:2]))
+            return [*asked, *asked[:2]], replies, backend.identity.server["score_route"]
+        finally:
+            await backend.aclose()
+
+    asked, replies, route = loop.run(scores())
+    assert "Using V2 Model Runner" in (tmp_path / "logs" / "target-vllm.log").read_text()
+    assert PLUGIN in route
+    for request, reply in zip(asked, replies, strict=True):
+        expected = reference.logprobs(request.ids)[request.start - 1 :]
+        assert reply.logprobs == pytest.approx(expected, abs=TOLERANCE)
+    assert all(
+        0 < r.usage.cached_tokens < q.start for q, r in zip(asked[1:], replies[1:], strict=True)
+    )
+
+
 if ENGINE == "vllm":  # a case that is not there cannot be skipped
 
     def test_many_scores_at_once_are_the_same_and_read_the_cache(loop, hard, reference):
@@ -136,3 +170,6 @@ if ENGINE == "vllm":  # a case that is not there cannot be skipped
 
     def test_vllm_plugins_leaves_it_out(loop, folder, reference, monkeypatch, tmp_path):
         a_server_told_to_leave_the_plugin_out(loop, folder, reference, monkeypatch, tmp_path)
+
+    def test_the_v2_runner_returns_the_same_tails(loop, folder, reference, monkeypatch, tmp_path):
+        the_same_with_the_v2_runner(loop, folder, reference, monkeypatch, tmp_path)
