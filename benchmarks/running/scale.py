@@ -61,6 +61,9 @@ class Drafts(Strategy):
     name = "drafts"
     Options = StrategyOptions
 
+    def __init__(self) -> None:
+        """Nothing to choose."""
+
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         transcript = sample.transcript
         for turn in range(TURNS):
