@@ -29,8 +29,8 @@ TASK = "atts_chain_easy"
 WINDOW = 1024
 # float32: other batches, other sums.
 TOLERANCE = 5e-5
-# What vLLM runs on the processor, and what SGLang does not, with the model that proposes. n-grams are
-# guessed on the server of test_tail.py.
+# What vLLM runs on the processor, and what SGLang does not, with the model that proposes. The
+# server of test_tail.py guesses n-grams.
 RUNS = {"draft_model": str(draft_path())}
 LACKS = {
     "NGRAM": (None, r"No module named 'sgl_kernel.speculative'"),
