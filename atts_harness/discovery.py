@@ -94,7 +94,7 @@ class Discovery:
             self._load(name, distribution)
 
     def ask(self, hook: str, arguments: Callable[[], Mapping[str, Any]] = dict) -> Iterator[Answer]:
-        """Every plugin's answer to a hook, without those that raise.
+        """Every plugin's answer to a hook; a plugin that raises an exception is left out.
 
         Args:
             hook: its name.

@@ -72,7 +72,7 @@ class Drafts:
         return reply
 
     def begin_next(self, transcript: Transcript, turn: int) -> None:
-        """Begin the draft of the next turn, behind the text that stands if this one is kept.
+        """Begin the draft of the next turn, for the case that this turn is kept.
 
         Args:
             transcript: with the draft that is not decided on yet.

@@ -95,7 +95,7 @@ MOST_LISTED = 12
 
 
 class UnknownSettingError(SettingError):
-    """A setting nobody knows; the message names the nearest ones that exist."""
+    """An unknown setting; the message names the nearest ones that exist."""
 
     def __init__(
         self, name: str, known: Iterable[str], where: str = "model_args", besides: str = ""

@@ -1,4 +1,4 @@
-"""The eval-framework contract: what plans, calibration and reports ask of whoever holds the tasks.
+"""The contract of an evaluation framework: what plans, calibration and reports ask of it.
 
 An evaluation framework (lm-eval) knows tasks, their documents and their graders, and calls a model.
 The commands of the core need some of that: `atts compare` asks which tasks there are, how large
@@ -235,7 +235,7 @@ class EvalFramework(Protocol):
         ...
 
     def questions(self, evaluation: Evaluation) -> Sequence[Question]:
-        """A task's documents as it asks them, for whoever asks a model in place of the framework.
+        """A task's documents as the task asks them.
 
         Args:
             evaluation: `task`, `limit`, `num_fewshot`, `metadata`, `system_instruction` and

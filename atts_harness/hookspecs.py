@@ -92,7 +92,7 @@ class Preset:
 
 @hookspec
 def atts_strategies() -> Iterable[type[Strategy]]:  # type: ignore[empty-body]
-    """Strategies; each becomes an lm-eval model of its own name."""
+    """Strategies; each becomes an lm-eval model with its name."""
 
 
 @hookspec
@@ -142,7 +142,7 @@ def atts_published() -> Iterable[PublishedFormat]:  # type: ignore[empty-body]
 
 @hookspec
 def atts_figures() -> Iterable[FigureOf]:  # type: ignore[empty-body]
-    """Figures of the report page: functions of a table's rows and of what lies behind each."""
+    """Figures of the report page: functions of a table's rows and the runs behind them."""
 
 
 @hookspec

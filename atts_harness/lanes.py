@@ -21,7 +21,7 @@ def lane_of(role: Asked, kind: str) -> Lane:
 
 
 def priority_of(role: Asked, kind: str) -> int:
-    """What an engine with a queue of its own is told: smaller is more urgent."""
+    """Priority for an engine with a queue of its own; smaller is more urgent."""
     return LANES.index(lane_of(role, kind))
 
 

@@ -168,7 +168,7 @@ class Launcher(Protocol):
         ...
 
     def state(self) -> str:
-        """What there is and what of it is in use, for people; "" if there is nothing to say."""
+        """What the launcher has and how much is in use, as text; may be empty."""
         ...
 
     def end(self) -> None:

@@ -51,7 +51,7 @@ def markdown(text: str) -> str:
 
 
 def logger(name: str) -> logging.Logger:
-    """The logger of that name, whose messages are harmless, whoever shows them."""
+    """The logger of that name; control characters in its messages are made harmless."""
     import logging
 
     found = logging.getLogger(name)

@@ -1,4 +1,4 @@
-"""Files that are the user's alone: prompts, replies and logs are nobody else's business.
+"""Files that only the user may read: prompts, replies and logs.
 
 Folders are made with mode 0700 and files with 0600. A symbolic link in the place of a file is not
 followed: on a shared machine somebody else may have put it there.

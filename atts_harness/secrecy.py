@@ -19,7 +19,7 @@ _forms: dict[str, None] = {}  # in every encoding, the longest first
 
 
 def remember(values: Iterable[str]) -> None:
-    """Hide these values from now on, in whatever encoding a server echoes them.
+    """Hide these values from now on, in every encoding that a server may echo.
 
     Args:
         values: keys or header values; of `Bearer KEY` and `Basic PAIR` the second word counts too.
@@ -87,7 +87,7 @@ _VALUE = re.compile(
 
 
 def find_secret(settings: Mapping[str, object]) -> str | None:
-    """The name of the first setting that holds a secret, in whatever shape; None if none does."""
+    """Name of the first setting that contains a secret; None if none does."""
     for name, value in settings.items():
         if _holds(str(name), value):
             return str(name)

@@ -47,7 +47,7 @@ Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
 
 
 class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What holds for a whole run, whatever the strategy.
+    """Settings of a whole run, the same for every strategy.
 
     Attributes:
         strategy: how samples are produced.

@@ -86,7 +86,7 @@ class TakeoverPolicy(Protocol):
 
 @dataclass(frozen=True)
 class Settled:
-    """A policy with one answer, for a strategy that reaches its verdicts in a way of its own."""
+    """A policy with a given answer, for strategies that decide by another rule."""
 
     verdict: Verdict
     needs_scores = False

@@ -1,4 +1,4 @@
-"""The terminal: what is printed is text, whatever it holds."""
+"""Terminal output, with control characters and markup made harmless."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Tokenizer(Protocol):
 
     @property
     def text_prefix(self) -> Ids:
-        """What stands before a plain text (a beginning-of-text token); often nothing."""
+        """Ids before a plain text (a beginning-of-text token); often none."""
         ...
 
     def encode(self, text: str) -> Ids:
@@ -163,7 +163,7 @@ class HuggingFaceTokenizer:
 
     @functools.cached_property
     def text_prefix(self) -> Ids:
-        """What stands before a plain text (a beginning-of-text token); often nothing."""
+        """Ids before a plain text (a beginning-of-text token); often none."""
         with self._lock:
             return tuple(self._hf.encode("", add_special_tokens=True))
 
@@ -174,7 +174,7 @@ class HuggingFaceTokenizer:
 
     @functools.cached_property
     def moment(self) -> str | None:
-        """The moment a template with a date is told, ISO 8601; None for one without."""
+        """The moment for a template with a date, ISO 8601; None for one without."""
         return self._moment.isoformat() if self._dated else None
 
     @property
@@ -184,7 +184,7 @@ class HuggingFaceTokenizer:
 
     @contextlib.contextmanager
     def _clock(self) -> Iterator[None]:
-        """Meanwhile a template that asks for the date is told this tokenizer's moment."""
+        """While it is entered, a template that asks for the date gets this tokenizer's moment."""
         if not self._dated:
             yield
             return

@@ -200,7 +200,7 @@ def written(
 
 
 def inserted(text: str, *, turn: int = 0, kind: str = "insert") -> Segment:
-    """A segment that a strategy puts in by itself; it costs no generated tokens."""
+    """A segment of the strategy's own words; it costs no generated tokens."""
     pieces = (Piece(text),) if text else ()
     return Segment(author="strategy", pieces=pieces, turn=turn, kind=kind)
 

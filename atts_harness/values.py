@@ -91,12 +91,12 @@ def is_none(name: str, value: Any, kind: Any) -> bool:
 
 
 def _may_be_none(kind: Any) -> bool:
-    """Whether a type has None among its values, wherever it stands in it."""
+    """Whether a type has None among its values, at any depth."""
     return kind is type(None) or any(_may_be_none(part) for part in get_args(kind))
 
 
 def _choices(kind: Any) -> list[str]:
-    """The values of a `Literal` or an enumeration, wherever it stands in a type."""
+    """The values of a `Literal` or an enumeration, at any depth of a type."""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return [str(value.value) for value in kind]
     if get_origin(kind) is Literal:

@@ -16,7 +16,7 @@ def aside(folder: Path) -> Path:
 
 
 def start_afresh(folder: Folder, status: Status | None, patterns: Sequence[str]) -> list[str]:
-    """Forget cells, and those that take their rate from them; their folders are kept aside.
+    """Reset cells, and cells that take their rate from them; their folders are kept aside.
 
     Args:
         folder: the comparison's.

@@ -1,4 +1,4 @@
-"""The cells that a plan stands for: tasks x pairs x strategies x operating points, checked.
+"""The cells of a plan: tasks x pairs x strategies x operating points, checked.
 
 Everything that can be wrong with a cell's settings is found here, by the parser that the cell
 itself will use, before anything is run.
@@ -86,7 +86,7 @@ class Cell:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """What the task is told beside its settings, the number of samples included."""
+        """The task's `--metadata`, with the number of samples."""
         found = dict(self.task.metadata)
         if self.task.repeats is not None:
             found["repeats"] = self.task.repeats
@@ -163,7 +163,7 @@ def expand(file: PlanFile) -> list[Cell]:
 
 
 def _check_number(plan: Plan, source: Source) -> None:
-    """Refuse a product of points that nobody can run, before it is multiplied out."""
+    """Refuse a product of points that is too large, before it is multiplied out."""
     rows = sum(
         math.prod(len(values) for values in point.values())
         for entry in plan.strategies
@@ -215,7 +215,7 @@ def _with_plan(plan: Plan, task: Task) -> Task:
 
 
 def _check_layers(plan: Plan, source: Source) -> None:
-    """Refuse what is not the plan's to say, wherever it stands."""
+    """Refuse settings that a plan must not set, in any of its layers."""
     layers: list[tuple[Place, Mapping[str, Any]]] = [(("settings",), plan.settings)]
     layers += [(("pairs", pair), own) for pair, own in plan.pairs.items()]
     layers += [(("tasks", n, "settings"), t.settings) for n, t in enumerate(plan.tasks)]
@@ -298,7 +298,7 @@ def _idle(settings: Mapping[str, Any], strategy: str) -> set[str]:
 
 
 def _servable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a pair's settings says which servers it needs."""
+    """Those settings of a pair that decide which servers it needs."""
     given = with_presets(settings)
     names = {"draft", "target", "backend", "draft_backend", "target_backend"}
     for role in ROLES:

@@ -103,7 +103,7 @@ class LocalPlace:
 
 
 class Process:
-    """A running command in a session of its own: Ctrl-C reaches it through us, once.
+    """A running command in its own process session, so that Ctrl-C reaches it once, through us.
 
     Args:
         command: what to run.

@@ -158,7 +158,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def address(self) -> str:
-        """What stands behind the launcher's name; "" where nothing does."""
+        """The address behind the launcher's name; "" if there is none."""
         return self.launcher.partition("=")[2]
 
     @property
@@ -175,7 +175,7 @@ class _Version(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class PlanFile:
-    """A plan and where each of its words stands."""
+    """A plan, and the line of each of its keys."""
 
     plan: Plan
     source: Source

@@ -46,7 +46,7 @@ MOST_LOSSES = 5
 
 
 class Runner:
-    """Runs what of a plan is not done.
+    """Runs the cells of a plan that are not done yet.
 
     One thread looks after everything. Every running cell is a generator that is resumed in turn,
     and yields where it has to wait.
@@ -293,7 +293,7 @@ class Runner:
     def _bank(
         self, running: RunningCell, known: CellStatus, servers: Mapping[str, Any]
     ) -> Generator[None, None, Path]:
-        """The cell's bank, made now if nobody has made it."""
+        """The cell's bank; made now if it does not exist yet."""
         cell = running.cell
         made = calibrations.of_cell(cell, self._plan)
         known.calibration = known.calibration or made

@@ -37,7 +37,7 @@ class EngineSet:
 
 
 class EngineSets:
-    """Makes engine sets as there is room, and stops those that nothing is left for.
+    """Starts engine sets when there is room, and stops those that no cell needs any more.
 
     Every pair gets one, in the order of its cells; what room is left goes to the pair with the
     most cells for each of its sets.

@@ -68,7 +68,7 @@ class Show:
         return time.monotonic() - self._shown >= pause
 
     def progress(self, lines: Sequence[str]) -> None:
-        """How far things are that run now, in place of what the last call said."""
+        """Show the progress of what runs now, in place of the last progress line."""
         self._shown = time.monotonic()
         if self._live is not None:
             self._live.update(Group(*(Text(line, style="cyan") for line in lines)), refresh=True)
@@ -77,7 +77,7 @@ class Show:
             self._line(line)
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line."""
         self._line(f"atts: {text}")
 
     def started(self, cell: CellStatus, recorded: str = "") -> None:

@@ -33,7 +33,7 @@ class Source:
     lines: Mapping[Place, int]
 
     def where(self, place: Place) -> str:
-        """The file and the line of a place, or of what it lies in."""
+        """File and line of a place in the plan, or of the mapping that contains it."""
         while place and place not in self.lines:
             place = place[:-1]
         return f"{self.name}, line {self.lines.get(place, 1)}"

@@ -57,7 +57,7 @@ class Calibration(msgspec.Struct, kw_only=True):
 
 
 class CellStatus(msgspec.Struct, kw_only=True):
-    """How a cell stands.
+    """State of a cell.
 
     Attributes:
         name: TASK/PAIR/ROW.
@@ -192,7 +192,7 @@ class Folder:
         return read_status(self.path)
 
     def write(self, status: Status) -> None:
-        """Replace the status as a whole, so that nobody ever reads a part of it.
+        """Replace the status file as a whole, so that a reader never sees a part of it.
 
         Raises:
             RunDirError: it cannot be written.

@@ -1,4 +1,4 @@
-"""Refuses tasks that nobody has, before anything runs."""
+"""Refuses unknown tasks before anything runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from atts_harness.framework import EvalFramework
 
 
 def check_tasks(file: PlanFile, framework: EvalFramework) -> None:
-    """Refuse tasks that nobody has.
+    """Refuse unknown tasks.
 
     Raises:
         UnknownSettingError: names the nearest.

@@ -15,7 +15,7 @@ from atts_harness.conformal import pvalues
 
 
 class Rank(NamedTuple):
-    """Where a score stands in a bank; in scores (`PooledBank`) or questions (`QuestionBank`)."""
+    """Rank of a score in a bank; in scores (`PooledBank`) or questions (`QuestionBank`)."""
 
     above: float
     equal: float

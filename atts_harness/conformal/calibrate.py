@@ -142,6 +142,6 @@ def by_turn(bank: Bank) -> list[TurnRow]:
 
 
 def too_small(rows: Sequence[TurnRow], rate: float) -> list[TurnRow]:
-    """Turns whose bank cannot decide at a rate by itself; they would ask an earlier turn's."""
+    """Turns whose bank is too small for a rate; they use an earlier turn's bank."""
     needed = scores_needed(rate)
     return [row for row in rows if row.scores < needed]

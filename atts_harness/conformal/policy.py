@@ -106,7 +106,7 @@ class ConformalPolicy:
         self._source.offer(task, doc, nonconformities)
 
     def fold(self, record: DecisionRecord) -> None:
-        """Replay a recorded decision. Those that no policy was asked about change nothing."""
+        """Replay a recorded decision. One that no policy made changes nothing."""
         if record.p_value is None or record.nonconformity is None:
             return
         self._controller(record.sample.task, record.bank).update(record.takeover)

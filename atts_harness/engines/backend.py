@@ -112,7 +112,7 @@ class EngineBackend:
             )
 
     async def send(self, path: str, payload: Any, kind: msgspec.json.Decoder[T]) -> T:
-        """POST; where our own server is dead, that is said and no retry can help."""
+        """POST a request; if our own server is dead, the error says so and is not retried."""
         try:
             return await self.http.post(path, payload, kind)
         except BackendUnavailableError as error:
@@ -204,7 +204,7 @@ class EngineBackend:
         )
 
     async def read_weights(self) -> None:
-        """Complete the identity by what stands in every byte of large files of weights."""
+        """Complete the identity with digests of every byte of large weight files."""
         full = await self._full_digest(self._served)
         self.identity = msgspec.structs.replace(self.identity, weights_full=full)
 

@@ -103,7 +103,7 @@ def _fatal(lines: Sequence[str]) -> str | None:
 
 
 def _last_error(lines: Sequence[str]) -> list[str]:
-    """The error that the last traceback began with; where there is none, all that are said."""
+    """The error at the start of the last traceback; without one, all errors in the log."""
     first: list[str] = []
     for chain in _tracebacks(lines):
         said = [line for line in chain if _ERROR.match(line)]

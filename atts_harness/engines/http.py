@@ -207,7 +207,7 @@ def wants_key(error: AttsError) -> bool:
 
 
 def error_message(content: bytes) -> str:
-    """What an error body says, in one line, whatever its shape.
+    """The message of an error body of any shape, in one line.
 
     Seen: `{"error": {"message": m}}`, `{"error": m}`, `{"object": "error", "message": m}`,
     `{"detail": m}`, `{"detail": [{"msg": m}, ...]}`, plain text, HTML, nothing.
@@ -222,7 +222,7 @@ def error_message(content: bytes) -> str:
 
 
 def _codes(content: bytes) -> set[str]:
-    """What an error body says in fields of its own: `code`, `type`, `param`."""
+    """The fields `code`, `type` and `param` of an error body."""
     try:
         body: Any = msgspec.json.decode(content)
     except UNDECODABLE:

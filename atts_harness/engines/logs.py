@@ -1,4 +1,4 @@
-"""Where servers of ours write: the run directory, or a folder that goes when nobody needs it."""
+"""Log files of servers that we start: in the run directory, or in a temporary folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PREFIX = "atts-servers-"
 
 
 def log_of(spec: BackendSpec[BackendOptions], engine: str) -> Path:
-    """File for a server's output: in the run directory, else in a folder of its own.
+    """File for a server's output: in the run directory, else in a temporary folder.
 
     Nobody can foresee that folder's name; it is made when the server starts.
     """
@@ -25,7 +25,7 @@ def log_of(spec: BackendSpec[BackendOptions], engine: str) -> Path:
 
 
 def remove_own(log: Path) -> None:
-    """Remove a log with the folder of its own; one in a run directory is part of the run."""
+    """Remove a log with its temporary folder; a log in a run directory stays."""
     folder = log.parent
     if folder.parent == Path(tempfile.gettempdir()) and folder.name.startswith(_PREFIX):
         with contextlib.suppress(OSError):  # somebody tidied up, or put something beside it

@@ -154,7 +154,7 @@ def window_of(spec: BackendSpec[ManagedOptions], shape: ModelShape) -> int:
 def shares(
     models: Mapping[Role, ModelShape], total: float, devices: int, windows: Mapping[Role, int]
 ) -> dict[Role, Share]:
-    """How servers divide the devices that they share; or what one takes of its own.
+    """How servers divide the devices that they share, or how much one takes alone.
 
     Args:
         models: shapes by role, in the order in which the servers are started.

@@ -123,7 +123,7 @@ def open_tokenizer(spec: BackendSpec[EngineOptions], served: str | None) -> Hugg
 
 
 def _loadable(model: str | None, served: str | None) -> str | None:
-    """Which name to load by: a folder, else a hub id, else whatever there is."""
+    """Name to load a tokenizer by: a folder if there is one, else a hub id, else any name."""
     names = [name for name in (model, served) if name]
     folders = [name for name in names if Path(name).expanduser().is_dir()]
     ids = [name for name in names if name.count("/") == 1]

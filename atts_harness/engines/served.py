@@ -102,7 +102,7 @@ class Listed(Protocol):
 
     @property
     def root(self) -> str | None:
-        """Folder or hub id, where it is told."""
+        """Folder or hub id, if the server says it."""
         ...
 
 

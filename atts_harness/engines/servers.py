@@ -87,7 +87,7 @@ class Server:
 
     @property
     def dead(self) -> bool:
-        """Whether it has ended by itself."""
+        """Whether the server has ended without our doing."""
         return self._process.returncode is not None
 
     def explain(self) -> str:
@@ -123,7 +123,7 @@ class Server:
         raise SettingError(self.explain())
 
     def check(self, error: BackendUnavailableError) -> AttsError:
-        """`error`, or why no retry can help: the server behind it is dead.
+        """`error`, or a final one if the server behind it is dead.
 
         That ends the run as an engine that does not come back: it can be resumed.
         """
@@ -183,7 +183,7 @@ async def start(launch: Launch) -> Server:
 
 
 def check_port(launch: Launch) -> None:
-    """Refuse a port that somebody listens on.
+    """Refuse a port that is in use.
 
     Raises:
         SettingError: names the port's setting.
@@ -210,7 +210,7 @@ _given: set[int] = set()
 
 
 def free_port(host: str) -> int:
-    """A port that nobody listens on now, and that nobody is given before its server is up.
+    """A free port, reserved until its server is up.
 
     Engines take up to a minute until they listen, and meanwhile open ports of their own. So it is
     none of those that the system gives out by itself, where it says which those are, and none that

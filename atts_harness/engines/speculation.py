@@ -1,4 +1,4 @@
-"""The engine's own speculative decoding: which method, which model proposes, how it is told.
+"""The engine's own speculative decoding: methods, draft models, settings.
 
 Something cheap proposes tokens and the model that is served accepts the longest prefix that it
 would have written itself. Texts keep their distribution; what changes is time. How an engine is

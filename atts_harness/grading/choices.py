@@ -147,6 +147,6 @@ def boxed_letter(contents: list[str]) -> tuple[bool, str | None]:
 
 
 def _lists_letters(content: str) -> bool:
-    """`A and C`, `(A), (B)`, `A/B`: letters that are told apart by nothing."""
+    """`A and C`, `(A), (B)`, `A/B`: several letters of which none is preferred."""
     bare = re.sub(r"(?i:\b(?:and|or|option|options|choice|choices|both)\b)", " ", _bare(content))
     return re.fullmatch(r"(?:[\s(\[,;/|&]*[A-D][\s)\],;/|&.]*){2,}", bare) is not None

@@ -162,7 +162,7 @@ _NUMBER = re.compile(r"[-−]?(?:\d+(?:,\d{3})*(?:\.\d+)?|\.\d+)(?:\s*/\s*\d+)?\
 
 
 def _last_maths(text: str) -> str | None:
-    """What stands in the last closed pair of maths delimiters; one pass."""
+    """Content of the last closed pair of maths delimiters, found in one pass."""
     opened: re.Match[str] | None = None
     last = None
     for match in _DELIMITER.finditer(text):

@@ -52,7 +52,7 @@ Expression = Num | Name | Op
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """An expression with what stands around it.
+    """An expression with its unit, scale and other words around it.
 
     Attributes:
         value: the expression.

@@ -182,7 +182,7 @@ def _ended(record: SampleRecord, most_turns: int | None) -> SampleRecord:
 
 
 def _rate(traces: Iterable[Trace]) -> tuple[float | None, str]:
-    """The rate that the decisions are of, and what is to be said of it."""
+    """The rate of the decisions, with a remark if it had to be inferred."""
     kept, taken = 0.0, 1.0
     for trace in traces:
         for turn in trace.turns:

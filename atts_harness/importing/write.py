@@ -78,7 +78,7 @@ def write_run(
 
 
 def question_words(text: str) -> str:
-    """A question's text for comparison: the same words, whatever the white space."""
+    """A question's words, for comparison without regard to white space."""
     return " ".join(text.split())
 
 

@@ -1,4 +1,4 @@
-"""On what kind of file system a folder lies, and what that means for a journal in it.
+"""The file system of a folder, and what it means for a journal in it.
 
 SQLite's write-ahead log needs shared memory and locks that hold between all processes that use the
 file. Network file systems promise neither (sqlite.org/wal.html, section 1; sqlite.org/faq.html,
@@ -49,7 +49,7 @@ REMEDY: dict[Lasting, str] = {
 
 @dataclass(frozen=True)
 class FileSystem:
-    """Where a folder lies.
+    """The file system of a folder.
 
     Attributes:
         kind: what the system calls it, such as `ext4` or `nfs4`; "" where it does not say.
@@ -74,7 +74,7 @@ class FileSystem:
 
 
 def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem:
-    """The file system that a folder lies on, or would lie on once it is made.
+    """The file system of a folder, which need not exist yet.
 
     Args:
         path: of the folder.

@@ -66,7 +66,7 @@ def differences(
 
 
 def warnings(recorded: RunRecord, asked: RunRecord) -> list[str]:
-    """What of the models is worth a word, and no reason to refuse: a newer engine, say."""
+    """Differences between models that deserve a warning only, such as a newer engine."""
     return [
         f"models.{who}.{change}"
         for who, change in _models(recorded, asked)

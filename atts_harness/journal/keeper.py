@@ -84,7 +84,7 @@ class Keeper:
         self._thread.start()
 
     def begin(self, run_dir: Path, there: str) -> Address:
-        """A new attempt at a run: what it is told; what earlier ones write is refused from now on.
+        """Begin a new attempt at a run; from now on, writes of earlier attempts are refused.
 
         Args:
             run_dir: of the copy, on this machine; made if it is not there.

@@ -49,7 +49,7 @@ class Mirror(Protocol):
     """A copy of a journal elsewhere."""
 
     def fetch(self, database: Path) -> None:
-        """Put the copy in the place of a database that nobody has open.
+        """Replace a local database, which must not be open, by the mirror's copy.
 
         Raises:
             MirrorRefusedError: another attempt has taken this one's place.
@@ -72,7 +72,7 @@ class Mirror(Protocol):
 
 
 class Address(msgspec.Struct, kw_only=True):
-    """What a command is told of its mirror.
+    """Address and key of the mirror that a command writes to.
 
     Attributes:
         run_dir: the run directory that is mirrored, from the command's working directory.
@@ -166,7 +166,7 @@ class TcpMirror:
             self._link = None
 
     def _connect(self, *, fetch: bool) -> tuple[socket.socket, int]:
-        """The link, made anew, and the size of the copy that follows on it."""
+        """Connect again, and ask for the size of the copy."""
         self.close()
         told = self._address
         link = socket.create_connection((told.host, told.port), CONNECT_SECONDS)

@@ -101,7 +101,7 @@ class RecordedRun:
         return self._absent()[1]
 
     def _absent(self) -> tuple[list[SampleId], list[SampleId]]:
-        """Samples without a result: those that are wanted, and the others."""
+        """Samples without a result: those that were asked for, and the others."""
         absent = list(self._rows.missing())
         sessions = self.sessions() if absent else []
         if not sessions or sessions[-1].state != "finished" or sessions[-1].summary.get("missing"):
@@ -146,7 +146,7 @@ class RecordedRun:
         return self._rows.records("samples", schema.decode_sample, task=task)
 
     def sample_figures(self, task: str | None = None) -> Iterator[SampleFigures]:
-        """As `samples`, without their texts: for whoever holds many of them."""
+        """As `samples`, without texts, for callers that keep many of them."""
         return self._rows.records("samples", schema.decode_sample_figures, task=task)
 
     def sample(self, sample: SampleId) -> SampleRecord | None:

@@ -1,4 +1,4 @@
-"""What stands in a journal's tables: every query that reads records is here, once.
+"""Every query that reads records from a journal's tables.
 
 A row is checked against its checksum before anybody sees it. Damage is one error that names the
 record.

@@ -1,4 +1,4 @@
-"""The journal of a run directory: SQLite in WAL mode, written by a thread of its own.
+"""The journal of a run directory: SQLite in WAL mode, written by one thread.
 
 The run's loop hands over rows and goes on; the thread commits them together, about every 20 ms.
 Rows are committed in the order in which they were handed over. A commit survives the death of the

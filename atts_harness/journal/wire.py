@@ -72,7 +72,7 @@ class Transaction(msgspec.Struct):
 
 
 def proof(key: str, nonce: bytes, run: str, epoch: int) -> bytes:
-    """What only somebody with the key can make of a nonce."""
+    """Proof of possessing the key: a keyed digest of a nonce."""
     words = msgspec.msgpack.encode((nonce, run, epoch))
     return hmac.new(key.encode(), words, hashlib.sha256).digest()
 

@@ -221,7 +221,7 @@ MOST_TOLD = 1000
 
 
 def unjudged_in_words(apart: Mapping[str, int], decided: int) -> str:
-    """What is to be said of turns that were taken over without being judged; "" if there are none.
+    """A remark on turns that were taken over without a judgement; "" if there are none.
 
     Args:
         apart: such turns by reason.

@@ -103,7 +103,7 @@ def read(path: Path) -> Results:
 
 
 def saved_tasks(path: Path, documents: Documents | None = None) -> list[SavedTask]:
-    """The saved samples of whatever there is at a path.
+    """The saved samples at a path.
 
     Args:
         path: a run directory, a folder with sample logs anywhere below it, one such log, or a file
@@ -132,7 +132,7 @@ def bare(error: AttsError, path: Path) -> str:
 
 
 def _named(tasks: Sequence[tuple[Path, SavedTask]], root: Path) -> list[SavedTask]:
-    """Several runs of one task are told apart by their folders."""
+    """Give several runs of one task different names, by their folders."""
     counts = Counter(saved.task for _, saved in tasks)
     return [
         saved

@@ -58,7 +58,7 @@ class TakeoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def unjudged_rate(self) -> float:
-        """Share of decided turns that nobody judged; 0 without a decision."""
+        """Share of decided turns that were not judged; 0 without a decision."""
         return sum(self.shares_apart.values())
 
     @property

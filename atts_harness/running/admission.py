@@ -43,7 +43,7 @@ class Admission:
             raise
 
     def leave(self, count: int = 1) -> None:
-        """So many samples are done; whoever waits and fits begins."""
+        """Count samples as done, and let waiting ones begin."""
         self._control.live -= count
         while self._waiting:
             turn, wanted = self._waiting[0]
@@ -55,7 +55,7 @@ class Admission:
             self._waiting.popleft()
 
     def close(self, error: Exception) -> None:
-        """Whoever waits, or comes, gets `error`."""
+        """End every wait, now and later, with `error`."""
         self._over = error
         for turn, _ in self._waiting:
             if not turn.done():

@@ -1,4 +1,4 @@
-"""A live session in an event loop and a thread of its own.
+"""A live session in a separate thread with its own event loop.
 
 A framework that has a loop of its own asks it from there: what the session computes does not hold
 that loop up, and what the framework draws on a terminal does not hold up the engines. The session
@@ -35,7 +35,7 @@ class _Running:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def hold(self, settings: Settings) -> None:
-        """Keep the session open until it is told to stop."""
+        """Keep the session open until it has to stop."""
         try:
             async with Harness.live(settings) as live:
                 self.opened.set_result(live)

@@ -1,4 +1,4 @@
-"""What a run keeps while it goes: journal, ledger, log and summary; and who is told."""
+"""The records of a run in progress: journal, ledger, log, summary and observers."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class RunSummary(msgspec.Struct, kw_only=True):
 
 @dataclass
 class Books:
-    """Opens a run's journal and ledger, and closes them whatever happens. Use with `with`.
+    """Opens a run's journal and ledger, and closes them in every case. Use with `with`.
 
     Attributes:
         record: what is being run.

@@ -12,7 +12,7 @@ from atts_harness.running.engine import Engine
 
 @dataclass
 class Control:
-    """Shared by a run and by whoever watches it or stops it.
+    """State that a run shares with the code that watches or stops it.
 
     Attributes:
         engines: once the run has begun.

@@ -133,7 +133,7 @@ class Engine:
         )
 
     def replied(self) -> None:
-        """A call was answered, whatever it said: the engine is there."""
+        """Note that a call was answered, which shows that the engine is there."""
         self._in_a_row = 0
         self._silent_since = self.clock.now()
         if self.gone:
@@ -201,7 +201,7 @@ class Engine:
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     async def aclose(self) -> None:
-        """Stop the watchdog and whatever waits for the engine's return."""
+        """Stop the watchdog, and end all waiting for the engine's return."""
         tasks = [task for task in (self._watching, self._mending) if task is not None]
         for task in tasks:
             task.cancel()

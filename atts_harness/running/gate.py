@@ -34,7 +34,7 @@ class Gate:
         return dict(sorted(given.items()))
 
     def leave(self, repeat: int) -> None:
-        """A sample has ended; nobody waits for it any longer."""
+        """Note that a sample has ended, so that others stop waiting for it."""
         self._live.discard(repeat)
         for key in self._given:
             self._check(key)

@@ -220,7 +220,7 @@ class Harness:
 
 
 async def cancel_all(seconds: float) -> None:
-    """Cancel whatever else runs in this loop, and let it clean up for so many seconds."""
+    """Cancel all other tasks of this loop, and give them some seconds to clean up."""
     tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()

@@ -88,7 +88,7 @@ class House:
             engine.slots.close()
 
     async def models(self, settings: Settings, directory: RunDirectory | None = None) -> Models:
-        """The models of some settings; those that are not open yet are opened.
+        """The models of some settings, opened if they are not open yet.
 
         Args:
             settings: whose.

@@ -1,4 +1,4 @@
-"""Who is told of what happens in a run."""
+"""Calls the hooks that observe a run."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Session:
     async def sample(
         self, problem: Problem, *, repeat: int | None = None, strategy: Strategy | None = None
     ) -> SampleRecord:
-        """Produce one sample, whenever it comes, and whatever else is in progress.
+        """Produce one sample. May be called at any time, beside other samples.
 
         Cancelling the caller cancels the sample and frees what it holds in the engines; it is no
         longer asked for then. One that fails for good has `failed` set, and is returned.
@@ -201,7 +201,7 @@ class Session:
         return await self._produce(problem, repeats, made)
 
     async def run(self, groups: Sequence[Group]) -> list[SampleRecord]:
-        """Produce all samples of a batch; `finished` holds those that are done meanwhile.
+        """Produce all samples of a batch; `finished` has those that are done already.
 
         Args:
             groups: problems with their samples and strategy, noted in the journal already.
@@ -329,7 +329,7 @@ class Session:
                 policy.fold(record)
 
     async def _begin(self, group: Group, tasks: asyncio.TaskGroup) -> None:
-        """Begin a group's samples as the live-sample bound permits; recorded ones are at hand."""
+        """Begin a group's samples as the live-sample bound allows; recorded ones need none."""
         known = {s.id: self._journal.sample(s.id) for s in group.samples}
         whole = group.strategy.grouped
         done: list[SampleRecord] = []
@@ -372,7 +372,7 @@ class Session:
             self._watchers.sample(record)
 
     def _end(self, why: str) -> None:
-        """Whoever waits to begin, or comes, is told that it is over."""
+        """End every wait for a place, now and later, because the session is over."""
         self._over = self._over or RunInterruptedError(why)
         self._admission.close(self._over)
 

@@ -95,7 +95,7 @@ class Slots:
             self._idle.set()
 
     def pause(self) -> None:
-        """Let nobody in; calls in flight go on."""
+        """Let no call in for now; calls in flight go on."""
         self._paused = True
 
     def resume(self) -> None:
@@ -108,16 +108,16 @@ class Slots:
         return self._admit_next()
 
     def close(self) -> None:
-        """Let nobody in any more; calls in flight go on, and whoever waits is left waiting."""
+        """Let no call in any more; calls in flight go on, and waiting calls stay waiting."""
         self._closed = True
 
     def fail(self, error: Exception) -> None:
-        """Nobody will be let in any more; whoever waits or comes gets `error`."""
+        """End every wait for a slot, now and later, with `error`."""
         self._failure = error
         self.dismiss(error)
 
     def dismiss(self, error: Exception) -> None:
-        """Whoever waits gets `error`; those who come later wait as before."""
+        """End the present waits with `error`; later calls wait as before."""
         for queue in self._waiting.values():
             for turn in queue:
                 if not turn.done():

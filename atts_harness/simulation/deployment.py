@@ -1,4 +1,4 @@
-"""Where the models run: GPUs for each, or for both, and what of their memory is left.
+"""Where the models run: on GPUs of their own or shared, and how much memory is left.
 
 deployment = split(draft, target, gpu_of("h100"), draft_devices=1, target_devices=2)
 """
@@ -180,7 +180,7 @@ def deployments(
 
 
 def needs(models: Mapping[Role, ModelShape], gpu: GPU, least_tokens: int) -> str:
-    """How many GPUs each model needs of its own, in words."""
+    """How many GPUs each model needs, in words."""
     told = []
     for role, shape in models.items():
         context = shape.kv_bytes * least_tokens

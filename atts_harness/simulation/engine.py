@@ -214,7 +214,7 @@ class SimulatedEngine:
             budget -= job.size - cached
 
     def _cached(self, job: Job) -> tuple[Node, int]:
-        """What of a request's context is in the prefix cache, in whole blocks."""
+        """Tokens of a request's context that are in the prefix cache, in whole blocks."""
         limits = self.limits
         if not limits.prefix_cache or (job.start is not None and not limits.scores_read_cache):
             return self._tree.root, 0

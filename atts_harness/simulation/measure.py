@@ -111,7 +111,7 @@ async def time_rounds(
     again: Callable[[], bool] = lambda: False,
     seed: int = 0,
 ) -> tuple[list[Round], list[float]]:
-    """Time rounds on an engine that nobody else uses.
+    """Time rounds on an engine without other load.
 
     Args:
         backend: of the engine.

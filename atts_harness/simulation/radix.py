@@ -112,7 +112,7 @@ class PrefixTree:
             step = step.parent
 
     def evict(self, tokens: float) -> int:
-        """Drop what nobody uses, the least recent first, until `tokens` are gone.
+        """Drop unused tokens, the least recently used first, until `tokens` are gone.
 
         Returns:
             Tokens dropped: a few more than asked, or fewer if no more can go.

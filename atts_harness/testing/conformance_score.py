@@ -25,7 +25,7 @@ async def score_equals_reference(bench: Bench) -> None:
 
 
 async def score_first_token(bench: Bench) -> None:
-    """The first token of the segment is scored, whatever stands before it."""
+    """The first token of the segment is scored, after any context."""
     _scores(bench)
     prefix = bench.partial()
     for start in (len(prefix), 1, 2):

@@ -31,7 +31,7 @@ class MockEngineOptions(BackendOptions, frozen=True, kw_only=True):
 
 
 async def open_mock(spec: BackendSpec[MockEngineOptions]) -> Backend:
-    """A backend on an engine of its own."""
+    """A backend with its own mock engine."""
     options = spec.options
     engine = MockEngine(
         slots=options.mock_slots,

@@ -71,7 +71,7 @@ class MockServer:
             await self._runner.cleanup()
 
     async def go_away(self) -> None:
-        """Refuse new connections and break off those that are open."""
+        """Refuse new connections and break open ones off."""
         if self._site is not None:
             await self._site.stop()
             self._site = None

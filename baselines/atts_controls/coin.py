@@ -34,7 +34,7 @@ NOMINAL = 0.4
 
 @dataclass(frozen=True)
 class Coin:
-    """Takes over with a given probability, whatever was written; asks for no score.
+    """Takes over with a given probability, without a score.
 
     Attributes:
         rate: share of turns, in [0, 1].

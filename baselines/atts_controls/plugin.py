@@ -1,4 +1,4 @@
-"""The controls, announced."""
+"""Registers the controls."""
 
 from __future__ import annotations
 

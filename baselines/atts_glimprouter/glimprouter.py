@@ -111,7 +111,7 @@ class GlimpRouter(Strategy):
         room: int,
         entropies: list[float | None],
     ) -> Segment:
-        """The step, by whoever is to write it."""
+        """One step, by the model that has to write it."""
         takeover = True
         if n < self.options.first_n_steps_target:
             entropies.append(None)

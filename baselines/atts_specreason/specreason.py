@@ -133,7 +133,7 @@ class SpecReason(Strategy):
                 return ctx.finish(transcript, reason)
 
     async def _step(self, transcript: Transcript, ctx: Context, n: int, tally: Tally) -> Segment:
-        """The step that is kept, whoever wrote it."""
+        """One kept step, by either model."""
         if n < self.options.first_n_steps_target:
             tally.counts["steps the target was not asked about"] += 1
             return await self._write(ctx.target, "takeover", transcript, ctx, n, tally)
@@ -187,7 +187,7 @@ class SpecReason(Strategy):
         return JUDGING[self.options.judging](reply)
 
     def _joined(self, transcript: Transcript, step: Segment) -> Transcript:
-        """The transcript with a step behind it, and a blank line where the step has none.
+        """The transcript with a step added, and a blank line where the step has none.
 
         Behind a step that closed its turn it is put (`on_eos=continue`), for else the next call
         would begin where this one chose to end; behind a step that was cut only as published.
@@ -248,7 +248,7 @@ class Judgement:
 
 
 def greedy(reply: Generation) -> Judgement:
-    """The generated token as a number; whatever is none is 0, a leading space included."""
+    """The generated token as a number; 0 if it is none, for example because of a leading space."""
     token = reply.segment.text
     return Judgement(float(token) if token.isdecimal() else 0.0, token, _digits(reply))
 

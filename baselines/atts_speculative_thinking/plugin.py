@@ -1,4 +1,4 @@
-"""Speculative thinking, announced."""
+"""Registers speculative thinking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The votes, announced."""
+"""Registers the votes."""
 
 from __future__ import annotations
 

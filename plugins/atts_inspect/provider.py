@@ -109,15 +109,15 @@ class AttsAPI(ModelAPI):  # type: ignore[misc]
         return run.live_samples or slots
 
     def connection_key(self) -> str:
-        """Every session has limits of its own."""
+        """One for each session, because each has its own limits."""
         return f"{self.model_name}-{id(self)}"
 
     def should_retry(self, ex: Exception) -> bool:
-        """Never: the session tries a call again by itself, where that can help."""
+        """Never: the session retries calls itself."""
         return False
 
     async def aclose(self) -> None:
-        """Close the session; the next question opens it anew."""
+        """Close the session; the next question opens a new one."""
         await asyncio.to_thread(self.finish)
 
     def finish(self) -> None:

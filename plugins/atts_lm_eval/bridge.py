@@ -79,7 +79,7 @@ def start_up_file_ran() -> bool:
 
 
 def target_of(strategy: str) -> str:
-    """Where the lm-eval model of a strategy stands, as `module:attribute`."""
+    """Where the lm-eval model of a strategy is, as `module:attribute`."""
     return f"atts_lm_eval.models:{strategy.replace('-', '_')}"
 
 
@@ -187,7 +187,7 @@ def _is_the_finder(finder: object) -> bool:
 
 
 def _guarded(extend: Callable[[ModuleType], None], module: ModuleType) -> None:
-    """A fault of ours must not take `--model hf` away from anybody; it is told, not raised.
+    """Turn an error of ours into a warning, so that `--model hf` works in every case.
 
     A package that ends the process when it is imported is such a fault.
     """

@@ -56,7 +56,7 @@ def of_task(
 
 
 def questions_of(evaluation: Evaluation) -> list[Question]:
-    """A task's documents with the messages that lm-eval makes of them, by a chat template.
+    """A task's documents with the messages that lm-eval makes of them.
 
     Args:
         evaluation: what to ask; see `EvalFramework.questions`.

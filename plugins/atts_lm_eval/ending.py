@@ -55,7 +55,7 @@ def add(records: Sequence[SampleRecord], run_dir: str | None) -> None:
 
 
 def add_unjudged(task: str, takeover: TakeoverStatistics, most: float) -> None:
-    """Warn of turns that nobody judged, and remember them where they are too many.
+    """Warn of turns that were not judged, and remember if they are too many.
 
     Args:
         task: whose.
@@ -71,7 +71,7 @@ def add_unjudged(task: str, takeover: TakeoverStatistics, most: float) -> None:
 
 
 def broke() -> None:
-    """An error ends the process: it has a status of its own."""
+    """Note an error that ends the process and has its own exit status."""
     _lines.clear()
 
 

@@ -80,7 +80,7 @@ class LmEval:
         return [*command, "--output_path", str(folder / "results.json"), "--log_samples"]
 
     def outcome(self, folder: Path) -> Outcome | None:
-        """The results file that lm-eval wrote last, and the figure that stands for it."""
+        """The newest results file that lm-eval wrote, and its main figure."""
         found = sorted(folder.glob("results_*.json"), key=lambda path: path.stat().st_mtime)
         return headline(found[-1]) if found else None
 
@@ -115,7 +115,7 @@ class LmEval:
 
 
 def headline(results: Path) -> Outcome:
-    """The figure that stands for a results file.
+    """The main figure of a results file.
 
     Raises:
         RunDirError: it cannot be read.

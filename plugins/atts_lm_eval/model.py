@@ -134,7 +134,7 @@ class AttsLM(_LM):  # type: ignore[misc]
         return ChatPrompt.of(chat_history)
 
     def chat_template(self, chat_template: bool | str = False) -> str:
-        """Nothing to log: each role renders by a template of its own (see `get_model_info`).
+        """Nothing to log: each role uses its own template (see `get_model_info`).
 
         Raises:
             SettingError: a template was asked for by name.

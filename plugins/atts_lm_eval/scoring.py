@@ -150,7 +150,7 @@ def rolling(harness: Harness, requests: Sequence[Any], *, show: bool = True) -> 
 
 
 def beginning(tokenizer: Tokenizer) -> Ids:
-    """What stands before a plain text: the vocabulary's own beginning, else an end of turn."""
+    """Ids before a plain text: the vocabulary's beginning-of-text, else an end of turn."""
     return tokenizer.text_prefix or (min(tokenizer.eos_ids),)
 
 

@@ -37,7 +37,7 @@ def model_registry() -> Any:
 
 
 def registered_model(name: str) -> Any:
-    """What stands under a name: a class, or `module:attribute` as long as it is not loaded."""
+    """The registered model of a name: a class, or `module:attribute` until it is loaded."""
     return model_registry()._objs[name]
 
 

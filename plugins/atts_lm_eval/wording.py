@@ -93,7 +93,7 @@ def _told(value: Any, seen: set[str]) -> Any:
 
 
 def _function(function: FunctionType, seen: set[str]) -> Any:
-    """A function's source, and what it uses of its own file, by name."""
+    """A function's source, and that of the names it uses from its file."""
     name = f"{function.__module__}.{function.__qualname__}"
     if name in seen:
         return name

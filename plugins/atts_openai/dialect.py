@@ -176,7 +176,7 @@ async def _first_reply(
 async def _find_score(
     tries: Tries, ids: list[int], start: int, reply: wire.Completion
 ) -> tuple[str, tuple[tuple[str, Any], ...] | None]:
-    """The first way whose scores agree with what the server said when it generated."""
+    """The first way to score that agrees with the log-probabilities of a generation."""
     if reply.choice.logprobs is None:
         return "none", None  # nothing to compare with: it may be used as a draft only
     known = reply.choice.logprobs.token_logprobs
@@ -206,7 +206,7 @@ async def _tells_stop(tries: Tries, prompt: Any, asks: dict[str, Any]) -> bool:
 
 
 def named_stop(choice: wire.Choice) -> str | None:
-    """The stop string that ended a text, if it is told."""
+    """The stop string that ended a text, if the server names it."""
     for reason in (choice.stop_reason, choice.matched_stop):
         if isinstance(reason, str):
             return reason

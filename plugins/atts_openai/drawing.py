@@ -1,4 +1,4 @@
-"""What shapes a draw on a server: what it is told, what it takes, what the model's files say."""
+"""Sampling on a server: what is sent, what it accepts, and the model's own defaults."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Drawing:
                 )
 
     def left_to_the_server(self, configured: Mapping[str, Any]) -> str | None:
-        """What the server may do with every draw although nobody asked for it; None: nothing.
+        """A remark on sampling that the server may change unasked; None if there is none.
 
         Args:
             configured: the model's generation configuration, as far as it is known here.

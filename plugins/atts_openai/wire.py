@@ -1,4 +1,4 @@
-"""The completions dialect: what is sent, and what of the many replies to it is read."""
+"""Requests and replies of the completions route, in the many forms that servers use."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ class RemoteJob:
 
 
 class RemoteServers:
-    """The servers of an engine set, each in an actor of its own.
+    """The servers of an engine set, one actor for each.
 
     Args:
         jobs: by role its `atts serve-models`.

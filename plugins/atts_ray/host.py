@@ -52,7 +52,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class Look:
-    """How a command stands.
+    """State of a command on a node.
 
     Attributes:
         logs: by log what is new in it; the name is relative to the command's folder.

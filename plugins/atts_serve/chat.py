@@ -39,7 +39,7 @@ SILENT = frozenset(
 
 
 class StreamOptions(msgspec.Struct):
-    """How a stream is told."""
+    """OpenAI's `stream_options`."""
 
     include_usage: bool = False
 
@@ -100,7 +100,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class How(msgspec.Struct, frozen=True):
-    """How an answer is told, beyond what OpenAI's fields say."""
+    """The form of an answer, beyond OpenAI's fields."""
 
     events: bool = False
     thoughts: Literal["apart", "within"] | None = None
@@ -254,7 +254,7 @@ def _place(values: dict[str, Any]) -> Place | None:
 
 
 def _how(values: dict[str, Any]) -> How:
-    """How the answer is told, taken out of the values."""
+    """The form of the answer, removed from the values."""
     told = {name: values.pop(name) for name in How.__struct_fields__ if name in values}
     how: How = _converted(told, How, "atts")
     return how

@@ -40,7 +40,7 @@ class Claim(NamedTuple):
 
 
 class Claims:
-    """Remembers which request an id stands for. Neither ids nor keys are kept, only digests.
+    """Remembers the request of each id. Only digests of ids and keys are kept.
 
     Args:
         folder: where; None: in memory, the last 10,000.

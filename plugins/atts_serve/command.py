@@ -27,7 +27,7 @@ MOST = 1024
 
 
 class Thoughts(StrEnum):
-    """Where what a model thinks is told."""
+    """Where a model's thoughts go."""
 
     APART = "apart"
     WITHIN = "within"

@@ -1,4 +1,4 @@
-"""What happens to a sample while it is written, for whoever watches it."""
+"""Events of a sample in progress, for clients that watch it."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Door:
         )
 
     def check(self, request: web.Request) -> None:
-        """Refuse what a web page of somebody else's could send.
+        """Refuse requests that a foreign web page could send.
 
         Raises:
             Refusal: the name in `Host` is not this server's, or another site's page asks.
@@ -142,7 +142,7 @@ def door_of(
 
 
 def middleware(door: Door) -> Middleware:
-    """Everything that goes wrong becomes OpenAI's error object; nothing inside is told."""
+    """Turns every error into OpenAI's error object, without details of the server."""
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:

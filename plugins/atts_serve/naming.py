@@ -77,7 +77,7 @@ def number(*parts: object) -> int:
 
 
 def fingerprint(asked: Asked) -> str:
-    """Digest of everything that decides a request's answer; how it is told does not."""
+    """Digest of everything that decides a request's answer; its form is not part of it."""
     told = (
         asked.model,
         [(message.role, message.content) for message in asked.messages],

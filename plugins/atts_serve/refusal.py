@@ -77,7 +77,7 @@ def busy(message: str, retry_after: int) -> Refusal:
 
 
 def conflict(message: str) -> Refusal:
-    """A name that stands for something else already."""
+    """The error for a name that is in use for something else."""
     return Refusal(409, message, code="conflict")
 
 
@@ -87,7 +87,7 @@ def internal() -> Refusal:
 
 
 def refusal_of(error: AttsError) -> Refusal:
-    """What a client is told of an error. Its words stay in the log where they may name a file."""
+    """The refusal for an error; words that may name a file stay in the log."""
     if isinstance(error, ContextLengthError):
         return bad(str(error), "messages", "context_length_exceeded")
     if isinstance(error, JournalMismatchError):

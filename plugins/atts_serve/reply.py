@@ -101,7 +101,7 @@ class Reader:
         }
 
     def usage(self, records: Sequence[SampleRecord]) -> dict[str, Any]:
-        """What the answer amounts to, in tokens; what it cost to make stands in the facts.
+        """Tokens of the answer; the cost of making it is among the facts.
 
         The prompt counts once, as the target has it (a strategy without one: as the draft has it).
         Of its tokens so many count as cached as is the share of all calls' contexts that engines

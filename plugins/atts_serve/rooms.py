@@ -92,7 +92,7 @@ class _Kept:
 
 
 class Rooms:
-    """Opens a session when its first request comes, and closes those that nobody uses.
+    """Opens a session for its first request, and closes sessions that are no longer used.
 
     Args:
         house: whose engines they share.
@@ -124,7 +124,7 @@ class Rooms:
             room.users -= 1
 
     def open(self) -> list[Room]:
-        """Those that are open."""
+        """The open sessions."""
         return [kept.room for kept in self._kept.values()]
 
     async def aclose(self) -> None:
@@ -162,7 +162,7 @@ class Rooms:
         await asyncio.gather(kept.task, return_exceptions=True)
 
     async def _open(self, variation: Variation) -> _Kept:
-        """A session lives in a task of its own: who enters it also leaves it."""
+        """Open a session in a task of its own, which also closes it."""
         leave = asyncio.Event()
         opened: asyncio.Future[Room] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._live(variation, opened, leave))

@@ -26,7 +26,7 @@ KIND = "chat.completion.chunk"
 
 @dataclass
 class Choice:
-    """What of one sample was told already."""
+    """The part of one sample that has been sent already."""
 
     index: int
     thoughts: str = ""

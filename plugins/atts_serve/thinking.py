@@ -61,7 +61,7 @@ def parts_of(text: str, *, opened: Opened) -> Parts:
 
 
 def settled(text: str, stops: tuple[str, ...], *, opened: Opened) -> str:
-    """The part of a beginning that can be told: nothing behind it changes how it is read.
+    """The part of a text that later text cannot change, so that it can be sent.
 
     Args:
         text: the beginning.

@@ -78,7 +78,7 @@ class Works:
     async def samples(
         self, room: Room, wanted: Named, listeners: Sequence[Listener] = ()
     ) -> AsyncIterator[list[Work]]:
-        """A request's samples, begun or joined; on leaving, those that nobody wants are cancelled.
+        """A request's samples, begun or joined; on leaving, unwanted ones are cancelled.
 
         Args:
             room: whose.

@@ -209,7 +209,7 @@ async def answers(http: EngineHttp, spec: BackendSpec[SGLangOptions]) -> object:
 
 
 async def recognise(url: str, headers_env: str | None = None) -> bool:
-    """Whether SGLang answers there: it has routes of its own about its model.
+    """Whether an SGLang server answers, recognised by its routes about the model.
 
     Raises:
         BackendError: nothing answers, or it asks for a key.
@@ -325,7 +325,7 @@ async def _window(spec: BackendSpec[SGLangOptions], http: EngineHttp, info: Serv
 
 
 async def _tokenize(http: EngineHttp) -> list[int]:
-    """Ids that the server makes of the sample text."""
+    """Ids that the server makes of a text."""
     body: dict[str, Any] = {"prompt": SAMPLE_TEXT, "add_special_tokens": False, "model": ""}
     try:
         return (await http.post("/tokenize", body, Tokens)).tokens

@@ -9,7 +9,7 @@ WITH_MODEL = frozenset({"STANDALONE", "EAGLE3"})
 
 
 def speculation_flags(options: SGLangOptions) -> list[str]:
-    """The flags that `speculate` stands for; none without it.
+    """Flags of SGLang for `speculate`; none without it.
 
     A chain of `speculate_tokens` is proposed; SGLang counts the token before it as one of them.
     """

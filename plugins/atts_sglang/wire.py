@@ -1,4 +1,4 @@
-"""What goes to SGLang's `/generate` and what of its reply is read."""
+"""Requests to SGLang's `/generate`, and the parts of its replies that are read."""
 
 from __future__ import annotations
 

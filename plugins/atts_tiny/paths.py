@@ -1,4 +1,4 @@
-"""Where the embedded pair lies on disk."""
+"""Paths of the embedded pair."""
 
 from __future__ import annotations
 

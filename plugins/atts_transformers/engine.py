@@ -1,4 +1,4 @@
-"""The loop that serves requests: one thread, one forward pass a turn, whoever is there shares it.
+"""The loop that serves requests: one thread, and one forward pass for all running requests.
 
 Every turn takes in new requests, gives each a cache row, computes one token of every running
 generation and as much of the waiting contexts as fits, and hands back what is finished.
@@ -66,7 +66,7 @@ class Runner(Protocol):
 
 
 class Engine:
-    """Serves jobs in a thread of its own.
+    """Serves requests in a separate thread.
 
     Args:
         runner: runs the model.

@@ -94,7 +94,7 @@ def deliver(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
 
 
 def wake(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> None:
-    """Run `callback` in `loop`, from any thread; nobody waits for it in a loop that is closed."""
+    """Run `callback` in `loop`, from any thread; does nothing if the loop is closed."""
     try:
         loop.call_soon_threadsafe(callback)
     except RuntimeError:

@@ -78,7 +78,7 @@ class PlainRunner:
         return logits[len(logits) - count :]
 
     def resize(self, rows: int, columns: int) -> None:
-        """Rows grow by themselves; those that are no longer used are let go."""
+        """Drop rows that are no longer used; rows grow without help."""
         self._caches = {row: cache for row, cache in self._caches.items() if row < rows}
 
     def copy(self, source: int, to: int, length: int) -> None:

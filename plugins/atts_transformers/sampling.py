@@ -1,4 +1,4 @@
-"""Drawing tokens for many requests at once, each with a stream of random numbers of its own.
+"""Draws tokens for many requests at once, each from its own stream of random numbers.
 
 A token is the inverse of the cumulative distribution, in the order of ids, at the request's next
 uniform number. So a draw depends on the request's seed and distribution only, and noise in the

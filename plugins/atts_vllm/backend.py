@@ -209,7 +209,7 @@ class VLLMBackend(EngineBackend):
         return cached > 0
 
     async def remarks(self) -> Sequence[Finding]:
-        """Whether this looks like a build for the processor that somebody else started."""
+        """A remark if this looks like a CPU build of vLLM that was started by somebody else."""
         if self.server is not None:
             return ()  # has steps that are long enough
         try:
@@ -376,7 +376,7 @@ def _pick(spec: BackendSpec[VLLMOptions], http: EngineHttp, models: list[Model])
 
 
 async def _tokenize(http: EngineHttp, model: str) -> list[int]:
-    """Ids that the server makes of the sample text."""
+    """Ids that the server makes of a text."""
     body: dict[str, Any] = {"model": model, "prompt": SAMPLE_TEXT, "add_special_tokens": False}
     try:
         return (await http.post("/tokenize", body, Tokens)).tokens

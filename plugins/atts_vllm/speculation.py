@@ -17,7 +17,7 @@ LOOKUP = {"prompt_lookup_min": 2, "prompt_lookup_max": 4}
 
 
 def speculation_flags(options: VLLMOptions) -> list[str]:
-    """The flags that `speculate` stands for; none without it."""
+    """Flags of vLLM for `speculate`; none without it."""
     if options.speculate is None:
         return []
     config: dict[str, Any] = {

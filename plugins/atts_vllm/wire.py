@@ -1,4 +1,4 @@
-"""What goes to vLLM's completions and tail-scoring routes, and what of their replies is read."""
+"""Requests to vLLM's completions and tail-scoring routes, and what is read of replies."""
 
 from __future__ import annotations
 

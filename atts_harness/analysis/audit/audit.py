@@ -245,7 +245,7 @@ def audit(
 
 
 def band_of(estimate: Estimate) -> Band:
-    """The value and interval of a share; what lies outside [0, 1] is cut off."""
+    """The value and interval of a share, limited to [0, 1]."""
     low = None if estimate.low is None else max(0.0, estimate.low)
     high = None if estimate.high is None else min(1.0, estimate.high)
     return Band(value=estimate.value, low=low, high=high)

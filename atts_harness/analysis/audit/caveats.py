@@ -1,4 +1,4 @@
-"""What a reader of an audit's rates has to know of how the run was calibrated."""
+"""Remarks on a run's calibration that a reader of its rates has to know."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def audit_path(
     force: bool = False,
     seed: int = 0,
 ) -> list[Audit]:
-    """Audit what lies at a path, task by task.
+    """Audit a run directory or a trace file, task by task.
 
     Args:
         path: a run directory, or a published trace (`.jsonl`, `.jsonl.gz`).

@@ -59,7 +59,7 @@ def _rates(audit: Audit) -> Table:
 
 
 def _apart_from(groups: Iterable[Rate], turns: Iterable[Rate]) -> list[Rate]:
-    """Groups of turns but those that are one turn, which has a row already."""
+    """Groups of turns, without those that are a single turn and have a row already."""
     shown = {turn.name for turn in turns}
     return [group for group in groups if group.name not in shown]
 

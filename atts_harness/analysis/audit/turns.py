@@ -1,4 +1,4 @@
-"""From sample records to the turns that an audit counts: what was decided, when, and what of it."""
+"""The turns that an audit counts, made from sample records."""
 
 from __future__ import annotations
 

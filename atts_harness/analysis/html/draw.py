@@ -116,7 +116,7 @@ class Drawing:
         )
 
     def place(self, axes: Axes, x: float, y: float) -> tuple[float, float]:
-        """Where a point of the axes lies in the SVG."""
+        """Position of a point of the axes in the SVG."""
         across, up = axes.transData.transform((x, y))
         return float(across), float(self.canvas.get_size_inches()[1] * DPI - up)
 

@@ -1,4 +1,4 @@
-"""`write_page`: a leaderboard and what lies behind it as one HTML file that loads nothing.
+"""`write_page`: a leaderboard and its runs as one HTML file that loads nothing else.
 
 Everything is in the file: styles, scripts, figures as SVG, samples in compressed blocks. A content
 security policy forbids every load and every script but its own, by hash, so that even a text that

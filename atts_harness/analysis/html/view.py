@@ -100,7 +100,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_row(row: Row, samples: RowSamples | None) -> View:
-    """Read what lies behind a row; what cannot be read is told in `lacks`, never raised.
+    """Read the run and the sample log of a row; what cannot be read is named in `lacks`.
 
     Args:
         row: the row.

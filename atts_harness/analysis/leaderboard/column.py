@@ -63,7 +63,7 @@ class Column:
 
 
 def stands(when: Shown, column: Column, rows: Sequence[Row]) -> bool:
-    """Whether a column stands in a table of some rows."""
+    """Whether a table with these rows shows the column."""
     if when == "some":
         return any(column.value(row) for row in rows)
     if when == "differs":

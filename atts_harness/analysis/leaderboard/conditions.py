@@ -92,7 +92,7 @@ def differences(
 
 
 def unknown(conditions: Conditions) -> tuple[str, ...]:
-    """What was not recorded, so that nobody can tell whether it agrees."""
+    """Conditions that were not recorded, so that they cannot be compared."""
     lacking = [
         name.partition(" (")[0]
         for field, name in NAMES.items()

@@ -1,4 +1,4 @@
-"""From what was found to rows that know nothing of each other yet."""
+"""Loads rows from what was given, each by itself."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ GRADED_HERE = "graded for this report by the harness's grader (extractor boxed)"
 
 @dataclass(frozen=True)
 class RowSamples:
-    """The samples behind one row. Their texts stay where they are until somebody wants them.
+    """The samples behind one row. Their texts are read only when they are needed.
 
     Attributes:
         task: their task.

@@ -15,7 +15,7 @@ from atts_harness.analysis.leaderboard.spent import Range
 
 
 def with_timings(loaded: Sequence[Loaded]) -> list[Loaded]:
-    """Rows without those that only ran another one again; the others with all their times.
+    """Merge repeated runs that only measured times into the row that they repeat.
 
     A repeat whose row is not there stays a row.
 

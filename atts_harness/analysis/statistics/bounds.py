@@ -87,7 +87,7 @@ def bound_moments(d: Floats, grain: float) -> tuple[Floats, Floats, Floats]:
 def needed_mean(
     error: float, skew: float, problems: int, grain: float, confidence: float, margin: float
 ) -> float:
-    """The mean difference from which on the lower bound lies above -margin.
+    """The smallest mean difference whose lower bound is above -margin.
 
     Args:
         error: standard error.
@@ -120,7 +120,7 @@ def _least_loss(
 
 
 def _width(error: Floats, skew: Floats, t: float, problems: int) -> Floats:
-    """How far below the mean Student's bound lies, with the correction for skewness."""
+    """Distance of Student's bound below the mean, corrected for skewness."""
     shift = (2 * t * t + 1) / 6 * skew / problems
     # The correction is an expansion: where it is not small it is cut.
     most = error * max(abs(t), 1.0) / 2

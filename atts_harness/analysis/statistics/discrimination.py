@@ -73,7 +73,7 @@ def clustered_auc(
 
 
 def _share_below(these: Floats, those: Floats) -> Floats:
-    """For each of these the share of those that lie below it, ties half."""
+    """For each value the share of the other values below it; ties count half."""
     ordered = np.sort(those)
     low = np.searchsorted(ordered, these, "left")
     high = np.searchsorted(ordered, these, "right")

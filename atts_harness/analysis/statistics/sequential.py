@@ -88,7 +88,7 @@ def known(
 
 
 def widest_floor(problems: int, accuracy: float, *, level: float = 0.95) -> float:
-    """The widest that the half-width over problems drawn like these can stay, whatever the repeats.
+    """Largest half-width over problems drawn like these that no number of repeats can reduce.
 
     That is where every problem is always right or never. `known` measures the real one.
 

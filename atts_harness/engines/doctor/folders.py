@@ -1,4 +1,4 @@
-"""Where a run directory lies: what its file system means for the journal, and how much is free."""
+"""Checks where a run directory is: its file system, its free space, and what they mean."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_folder(given: str) -> bool:
 
 
 def examine_folder(path: Path) -> Iterator[Finding]:
-    """What can be said of a folder that holds a run, or is to hold one.
+    """Findings on a folder that holds a run, or will hold one.
 
     Raises:
         SettingError: it is a file, or nobody may look there.

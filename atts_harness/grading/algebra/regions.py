@@ -63,7 +63,7 @@ def _interval(node: Bracketed) -> Region | None:
 
 
 def is_infinite(expression: Expression) -> bool:
-    """Whether an infinity stands in it."""
+    """Whether an infinity occurs in it."""
     return any(isinstance(part, Name) and part.text == "oo" for part in walk(expression))
 
 
@@ -115,7 +115,7 @@ def _end(expression: Expression) -> _End | None:
 
 
 def _contains(pieces: Sequence[tuple[_End, _End, Piece]], at: _End, between: bool) -> bool:
-    """Whether a point, or what lies directly above it, is inside."""
+    """Whether a point, or the points directly above it, are inside."""
     for low, high, piece in pieces:
         if between:
             if low <= at < high:

@@ -25,7 +25,7 @@ from atts_harness.grading.tree import (
 
 
 def literal(compare: Compares, given: Node, wanted: Node) -> Truth:
-    """A gold that is written in a form of its own."""
+    """A gold in a special form, such as a time or a date."""
     if isinstance(given, Many) and given.items and not isinstance(wanted, Words):
         return all_of(compare.same(item, wanted) for item in given.items)
     if isinstance(wanted, Ratio):

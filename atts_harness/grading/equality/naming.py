@@ -1,4 +1,4 @@
-r"""What stands on the left of an equals sign: a name, a quantity that has a value, or an equation.
+r"""The left side of an equals sign: a name, a quantity with a value, or an equation.
 
 `x=5`, `f(2)=27`, `|AB|=5` and `m+n=33` give a quantity its value; `2x=10` and `x+5=10` ask for one.
 """

@@ -87,7 +87,7 @@ def words(piece: Piece) -> Words:
 
 
 def spoken_set(piece: Piece) -> Node | None:
-    """A set that is said in words."""
+    """A set written in words."""
     said = " ".join(token.text.lower() for token in piece)
     if said in ("all real numbers", "all reals", "real numbers", "all real"):
         return Quantity(Name("\\mathbb R"))

@@ -28,7 +28,7 @@ def split(piece: Piece, *separators: str) -> list[Piece]:
 
 
 def holds(piece: Piece, *signs: str) -> bool:
-    """Whether a sign or word stands outside of all brackets."""
+    """Whether a sign or word occurs outside of all brackets."""
     return len(split(piece, *signs)) > 1
 
 

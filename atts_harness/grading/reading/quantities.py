@@ -1,4 +1,4 @@
-"""A formula with what stands before and behind it: money, units, nouns, scales, bases, times."""
+"""Formulas with the words around them: money, units, nouns, scales, bases, times."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def _degree_at(piece: Piece) -> int | None:
 
 
 def _behind(value: Expression, rest: Piece) -> tuple[Expression, Unit | None, str]:
-    """What stands behind a formula: ordinal, percent, scale, unit, noun."""
+    """The words after a formula: ordinal, percent, scale, unit, noun."""
     rest = list(rest)
     while rest and rest[0].kind == "word" and rest[0].text.lower() in SCALES:
         if not _is_number(value):

@@ -57,7 +57,7 @@ class Token:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What makes two tokens the same whatever stands around them."""
+        """Equal for tokens with the same meaning, in any surroundings."""
         return self.kind, self.text
 
 

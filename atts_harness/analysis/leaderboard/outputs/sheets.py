@@ -45,7 +45,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Section:
-    """A table of the leaderboard: its sheets and what has to be said of them."""
+    """A table of the leaderboard: its sheets and the remarks on it."""
 
     title: str
     differs: tuple[str, ...]
