@@ -43,6 +43,8 @@ class CellFailedError(AttsError):
 
 MOST_LOSSES = 5
 """How often a cell may lose its machine before it counts as failed: it may be what kills them."""
+NOTICE_SECONDS = 60.0
+"""Losses of one machine that follow so closely are one."""
 
 
 class Runner:
@@ -87,6 +89,7 @@ class Runner:
         self._sets = EngineSets(self._needs, launcher, folder.path / "servers", show.say)
         self._running: dict[str, RunningCell] = {}
         self._losses: Counter[str] = Counter()
+        self._lost: dict[str, tuple[str, float]] = {}  # the machine that counted last, and when
         self._banks: dict[str, Job] = {}
         self._bad_banks: dict[str, str] = {}
         self.signals: list[int] = []
@@ -228,8 +231,12 @@ class Runner:
         why = running.set.place.lost()
         if why is None:
             return False
-        name = running.cell.name
-        self._losses[name] += 1
+        name, machine = running.cell.name, running.set.place.name
+        lost, when = self._lost.get(name, ("", 0.0))
+        # A cluster takes a while to notice a dead machine, and may give it out again until then.
+        if not machine or machine != lost or time.monotonic() - when > NOTICE_SECONDS:
+            self._losses[name] += 1
+            self._lost[name] = (machine, time.monotonic())
         if self._losses[name] > MOST_LOSSES:
             known.cause = f"lost its machine {self._losses[name]} times, the last time: {why}"
             return False

@@ -121,7 +121,8 @@ def test_a_node_dies_under_a_calibration_and_its_folder_is_deleted(comparison, m
     assert kept(before, after)
     assert samples == 8
     assert {cell["state"] for cell in comparison.cells.values()} == {"done"}
-    assert comparison.cells["atts"]["starts"] == 2
+    # Ray may give out the dead node's place again before it has noticed.
+    assert comparison.cells["atts"]["starts"] >= 2
 
 
 def test_a_node_dies_while_a_server_starts(comparison, machine):

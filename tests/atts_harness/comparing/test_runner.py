@@ -551,6 +551,24 @@ def test_a_cell_that_loses_every_machine_fails_in_the_end(compare, cells, place,
     assert {cell["state"] for row, cell in cells().items() if row != "draft-only"} == {"done"}
 
 
+def test_a_dead_machine_that_is_given_out_again_is_one_loss(
+    compare, cells, place, fake, monkeypatch
+):
+    (place / "plan.yaml").write_text("launcher: fake\nshuffle: false\n" + PLAN)
+    fake.room, fake.dying = 1, range(8)
+    make = fake.place
+
+    def same(needs):
+        made = make(needs)
+        if made is not None and made.number in fake.dying:
+            made.name = "the dead one"
+        return made
+
+    monkeypatch.setattr(fake, "place", same)
+    assert compare().exit_code == 0
+    assert cells()["draft-only"]["starts"] == 9
+
+
 def test_a_calibration_that_loses_its_machine_is_made_elsewhere(compare, cells, place, fake):
     (place / "plan.yaml").write_text("launcher: fake\n" + CALIBRATED)
     fake.room, fake.dying = 2, (0,)
