@@ -13,7 +13,11 @@ from atts_harness.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     import typer
+    from rich.table import Table
 
+    from atts_harness.comparing.cells import Cell
+    from atts_harness.comparing.plan import Plan
+    from atts_harness.comparing.sizes import Size
     from atts_harness.framework import CalibrationRun
     from atts_harness.launcher import Launcher
     from atts_harness.results.foreign import PublishedFormat
@@ -36,7 +40,7 @@ def atts_cli(app: typer.Typer) -> None:
     from atts_harness.results.command import runs_command
 
     options_command(app)
-    compare_command(app)
+    compare_command(app, _planned)
     runs_command(app)
     report_command(app, _documents)
     gate_command(app, _documents)
@@ -69,6 +73,16 @@ def _calibrate(run: CalibrationRun) -> str:
     from atts_harness import plugins
 
     return plugins.framework(run.framework).calibrate(run)
+
+
+def _planned(
+    gpus: str, plan: Plan, cells: Sequence[Cell], sizes: Mapping[str, Size]
+) -> Sequence[Table | str]:
+    """What a comparison would take on some GPUs, in simulated time."""
+    from atts_harness.simulation.cells import planned
+    from atts_harness.simulation.costs import gpus_of
+
+    return planned(gpus_of(gpus), plan.name, cells, sizes)
 
 
 def _documents(

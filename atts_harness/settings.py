@@ -9,6 +9,7 @@ the task's `generation_kwargs`, then presets, then defaults.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -17,7 +18,7 @@ import msgspec
 
 from atts_harness import plugins
 from atts_harness.backend import BackendKind, BackendOptions, BackendSpec, Role, Sampling
-from atts_harness.errors import SettingError, UnknownSettingError
+from atts_harness.errors import MissingExtraError, SettingError, UnknownSettingError
 from atts_harness.presets import preset_settings, with_presets
 from atts_harness.secrecy import find_secret
 from atts_harness.strategy import Strategy, StrategyOptions
@@ -211,11 +212,13 @@ class Settings:
         return DEFAULT_MAX_GEN_TOKS
 
 
-def parse_settings(args: Mapping[str, Any]) -> Settings:
+def parse_settings(args: Mapping[str, Any], *, installed: bool = True) -> Settings:
     """Check flat settings and sort them out.
 
     Args:
         args: as lm-eval hands over `model_args`; values may be strings.
+        installed: whether the packages of the backends have to be there; a plan for another
+            machine needs none.
 
     Raises:
         SettingError: one line that names the setting and the remedy.
@@ -254,7 +257,8 @@ def parse_settings(args: Mapping[str, Any]) -> Settings:
     for role in roles:
         check = kinds[role].check
         if check is not None:
-            check(specs[role])
+            with contextlib.nullcontext() if installed else contextlib.suppress(MissingExtraError):
+                check(specs[role])
     settings = Settings(
         run=run,
         strategy=strategy,

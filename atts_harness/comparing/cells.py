@@ -54,6 +54,7 @@ class Cell:
         needs: the cell whose realised takeover rate it takes.
         place: where its entry stands in the plan.
         timing: 1 for the cell itself; 2, 3, ... for cells that run it again for its times.
+        installed: whether the packages of its backends have to be here.
     """
 
     task: Task
@@ -67,6 +68,7 @@ class Cell:
     needs: str | None = None
     place: Place = ()
     timing: int = 1
+    installed: bool = True
 
     @property
     def task_name(self) -> str:
@@ -127,14 +129,18 @@ class Cell:
             given["rate_of"] = self.needs
         if self.calibrate is not None:
             given["bank"] = "bank.json"
-        settings = parse_settings(given)
+        settings = parse_settings(given, installed=self.installed)
         # What excludes each other; a run would say so after it has begun.
         settings.options().checked()
         return settings
 
 
-def expand(file: PlanFile) -> list[Cell]:
+def expand(file: PlanFile, *, installed: bool = True) -> list[Cell]:
     """Every cell of a plan, in the order of the file.
+
+    Args:
+        file: the plan.
+        installed: whether the packages of the backends have to be here; nothing runs without.
 
     Raises:
         SettingError: one line that names file, line, key and remedy.
@@ -152,7 +158,8 @@ def expand(file: PlanFile) -> list[Cell]:
         _check_names(source, names)
         cells = []
         for task, (pair, own), row in itertools.product(tasks, plan.pairs.items(), rows):
-            cells.append(_cell(plan, source, task, pair, own, row))
+            cell = _cell(plan, source, task, pair, own, row)
+            cells.append(replace(cell, installed=installed))
         for cell in cells:
             _check(cell, source)
     again = [replace(cell, timing=n) for n in range(2, plan.times + 1) for cell in cells]

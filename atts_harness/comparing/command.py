@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,21 +15,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from atts_harness.comparing.cells import Cell
+    from atts_harness.comparing.dry import Planned
     from atts_harness.comparing.plan import PlanFile
     from atts_harness.comparing.show import Show
     from atts_harness.comparing.status import Status
 
 
-def compare_command(app: typer.Typer) -> None:
-    """Add `atts compare`."""
+def compare_command(app: typer.Typer, planned: Planned | None = None) -> None:
+    """Add `atts compare`.
+
+    Args:
+        app: the `atts` command.
+        planned: says what the cells would take on some GPUs, for `--dry-run --gpus`.
+    """
     app.command(
         "compare",
+        context_settings={"obj": planned},
         rich_help_panel=Stage.RUN,
         epilog="Example: atts compare plan.yaml --dry-run",
     )(compare)
 
 
 def compare(
+    context: typer.Context,
     plan: Annotated[str, typer.Argument(help="a plan file, or the name of one that is included")],
     out: Annotated[
         Path | None, typer.Option(help="folder of the comparison, in place of the plan's")
@@ -44,7 +53,11 @@ def compare(
     ] = False,
     probe: Annotated[
         bool, typer.Option(help="with --dry-run: run two samples of each strategy for the time")
-    ] = True,
+    ] = False,
+    gpus: Annotated[
+        str | None,
+        typer.Option(help="with --dry-run: simulate the time on GPUs, NAME:COUNT, such as h100:3"),
+    ] = None,
     launcher: Annotated[
         str | None, typer.Option(help="where cells run, in place of the plan's: NAME or NAME=WHERE")
     ] = None,
@@ -72,11 +85,13 @@ def compare(
     from atts_harness.errors import SettingError
 
     given = parse_arguments(model_args, "--model-args")
+    if gpus is not None and not dry_run:
+        raise SettingError("--gpus: it is for --dry-run; a run takes the devices of its pairs")
     chosen = launcher if ray is None else f"ray={ray}"
     if ray is not None and launcher is not None:
         raise SettingError("launcher: --ray says where cells run, too; give one of them")
     file = read_plan(plan, pairs=pair or (), model_args=given, launcher=chosen)
-    listed = expand(file)
+    listed = expand(file, installed=probe or not dry_run)
     cells = in_order(listed, file.plan.seed, shuffle=file.plan.shuffle)
     framework = plugins.framework(file.plan.framework)
     plugins.launcher(file.plan.where)  # an unknown one is refused before anything is made
@@ -89,7 +104,10 @@ def compare(
         known = read_status(folder)
         status = known and merged(known, listed, file.plan, file.source.name)
         states = {cell.name: cell.state for cell in status.cells} if status else {}
-        show_cells(file.plan, cells, folder, framework, probe=probe, states=states)
+        planned: Planned | None = context.obj
+        simulate = partial(planned, gpus) if gpus is not None and planned is not None else None
+        shown = partial(show_cells, probe=probe, states=states, simulate=simulate)
+        shown(file.plan, cells, folder, framework)
         return
     wanted = report and file.plan.report
     if wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -19,6 +19,11 @@ from atts_harness.comparing.sizes import Size, sizes_of
 from atts_harness.framework import EvalFramework
 from atts_harness.running.progress import clock
 
+Simulate = Callable[[Plan, Sequence[Cell], Mapping[str, Size]], Sequence[Table | str]]
+"""What cells would take, as tables and lines."""
+Planned = Callable[[str, Plan, Sequence[Cell], Mapping[str, Size]], Sequence[Table | str]]
+"""The same on GPUs named as NAME:COUNT."""
+
 
 def dry_run(
     plan: Plan,
@@ -28,6 +33,7 @@ def dry_run(
     *,
     probe: bool,
     states: Mapping[str, str] | None = None,
+    simulate: Simulate | None = None,
 ) -> None:
     """Show the cells in the order in which they would run; runs none of them.
 
@@ -38,6 +44,7 @@ def dry_run(
         framework: knows the tasks.
         probe: run two samples of each strategy, and say what time and tokens follow.
         states: of the cells by name, where some of them were started before.
+        simulate: says what the cells would take in simulated time.
 
     Raises:
         AttsError: a task's data is not there, or a probe fails.
@@ -62,6 +69,11 @@ def dry_run(
     show.console.print(table)
     for line in [*_notes(cells, sizes, probes), *_rounds(plan, cells, sizes)]:
         show.say(line)
+    if simulate is not None:
+        for part in simulate(plan, cells, sizes):
+            show.console.print(part) if isinstance(part, Table) else show.say(part)
+    elif not probes:
+        show.say("time: --gpus h100:3 simulates it, --probe asks the engines")
 
 
 def _table(

@@ -18,7 +18,7 @@ from atts_harness.launcher import Needs
 
 SAMPLES = 2
 # A probe has no bank and no other cell's rate to take; it ranks as a calibration run does.
-_WITHOUT_BANK = {
+WITHOUT_BANK = {
     "calibration": "online",
     "coverage": "turn",
     "control": "fixed",
@@ -104,7 +104,7 @@ def _probe(
 ) -> Probe:
     further: dict[str, Any] = {**servers.settings(cell.kind.roles), "progress": "off"}
     if cell.calibrate is not None:
-        further |= _WITHOUT_BANK
+        further |= WITHOUT_BANK
     if cell.needs is not None:
         other = next(c for c in cells if c.name == cell.needs)
         if "rate" in other.settings:

@@ -13,9 +13,10 @@ from atts_harness import terminal
 from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from atts_harness.simulation.plans import Plan, PlanRow
+    from atts_harness.comparing.cells import Cell
+    from atts_harness.simulation.cells import Ground
+    from atts_harness.simulation.plans import PlanRow
+    from atts_harness.simulation.tables import Shown
     from atts_harness.simulation.traces import Trace
 
 
@@ -30,6 +31,9 @@ def plan_command(app: typer.Typer) -> None:
 
 def show_plan(
     gpus: Annotated[str, typer.Option(help="GPUs, as NAME:COUNT, such as h100:3")],
+    plan_file: Annotated[
+        str | None, typer.Argument(help="a plan of `atts compare`: a row for each of its cells")
+    ] = None,
     pair: Annotated[str | None, typer.Option(help="preset of a published pair")] = None,
     draft: Annotated[str | None, typer.Option(help="draft model: hub id or folder")] = None,
     target: Annotated[str | None, typer.Option(help="target model: hub id or folder")] = None,
@@ -55,49 +59,92 @@ def show_plan(
         list[str] | None,
         typer.Option(help="measured costs of an engine, ROLE=FILE, by `atts measure`"),
     ] = None,
+    search: Annotated[
+        bool, typer.Option("--search", help="search for the limits with which each row is quickest")
+    ] = False,
     gpu_file: Annotated[Path | None, typer.Option(help="further GPUs, as YAML")] = None,
     json: Annotated[bool, typer.Option("--json", help="plain data instead of a table")] = False,
 ) -> None:
     """How long a run would take on some GPUs, what bounds it, and what it would cost."""
     import msgspec
 
+    from atts_harness.simulation.cells import Ground
     from atts_harness.simulation.costfile import role_costs
-    from atts_harness.simulation.costs import gpu_of
+    from atts_harness.simulation.costs import gpus_of
     from atts_harness.simulation.plans import Plan, plan_rows
+    from atts_harness.simulation.tables import notes, shown_plan, tables
 
-    name, count = _gpus(gpus)
-    models = _models(pair, draft, target)
-    plan = Plan(
-        draft=models[0],
-        target=models[1],
-        gpu=gpu_of(name, gpu_file),
-        devices=count,
-        trace=_trace(trace, task, problems),
-        split=_split(split, count),
-        settings=_settings(set_ or ()),
-        price=price,
-        problems=problems,
-        measured=role_costs(cost or []),
-    )
-    rows = plan_rows(plan, strategy or ["atts"], _sweep(sweep or ()))
+    gpu, count = gpus_of(gpus, gpu_file)
+    at, measured = _split(split, count), role_costs(cost or [])
+    if plan_file is not None:
+        _only_a_file(pair, draft, target, strategy, sweep, set_)
+        ground = Ground(gpu, count, at, price, measured, search=search, problems=problems)
+        shown, rows, further = _of_file(plan_file, ground, trace, task)
+    else:
+        models = _models(pair, draft, target)
+        plan = Plan(
+            draft=models[0],
+            target=models[1],
+            gpu=gpu,
+            devices=count,
+            trace=_trace(trace, task, problems),
+            split=at,
+            settings=_settings(set_ or ()),
+            price=price,
+            problems=problems,
+            measured=measured,
+            search=search,
+        )
+        rows = plan_rows(plan, strategy or ["atts"], _sweep(sweep or ()))
+        shown, further = shown_plan(plan), []
     if json:
         data = msgspec.json.format(msgspec.json.encode(rows), indent=2)
         sys.stdout.write(data.decode() + "\n")
         return
     console = terminal.console()
-    for table in _tables(plan, rows):
+    for table in tables(shown, rows):
         console.print(table)
-    for line in _notes(plan, rows):
+    for line in [*notes(shown, rows), *further]:
         console.print(line, highlight=False, markup=False)
 
 
-def _gpus(text: str) -> tuple[str, int]:
+def _only_a_file(*given: object) -> None:
     from atts_harness.errors import SettingError
 
-    name, colon, count = text.partition(":")
-    if not name or (colon and not (count.isdecimal() and int(count) >= 1)):
-        raise SettingError(f"--gpus {text}: expected NAME:COUNT, such as h100:3")
-    return name, int(count) if colon else 1
+    names = ("pair", "draft", "target", "strategy", "sweep", "set")
+    for name, value in zip(names, given, strict=True):
+        if value:
+            raise SettingError(f"--{name}: the plan file says it; change the file, or leave it out")
+
+
+def _of_file(
+    file: str, ground: Ground, trace: Path | None, task: str | None
+) -> tuple[Shown, list[PlanRow], list[str]]:
+    """The rows of a plan of `atts compare`, what stands above them, and further lines."""
+    from atts_harness import plugins
+    from atts_harness.comparing.cells import expand
+    from atts_harness.comparing.plan import read_plan
+    from atts_harness.comparing.sizes import sizes_of
+    from atts_harness.comparing.tasks import check_tasks
+    from atts_harness.simulation.cells import cell_notes, cell_rows, shown_cells
+
+    read = read_plan(file)
+    cells = expand(read, installed=False)
+    framework = plugins.framework(read.plan.framework)
+    check_tasks(read, framework)
+    sizes = sizes_of(cells, read.plan, framework)
+    traces: dict[str | None, Trace] = {}
+
+    def trace_of(cell: Cell) -> Trace:
+        # A run holds its tasks by name; a published file is of whatever it is said to be of.
+        named = task or (cell.task.task if trace is not None and trace.is_dir() else None)
+        if named not in traces:
+            traces[named] = _trace(trace, named, None)
+        return traces[named]
+
+    rows = cell_rows(cells, sizes, ground, trace_of)
+    shown = shown_cells(read.plan.name, ground, list(traces.values()))
+    return shown, list(rows.values()), cell_notes(cells, sizes, ground, rows)
 
 
 def _models(pair: str | None, draft: str | None, target: str | None) -> tuple[str, str]:
@@ -165,81 +212,3 @@ def _trace(path: Path | None, task: str | None, problems: int | None) -> Trace:
     found = read_trace(path, task)
     found.require_decisions(path)
     return found
-
-
-def _tables(plan: Plan, rows: Sequence[PlanRow]) -> list[Table]:
-    """How long, and what it takes: two tables, so that each fits a terminal of 80 columns."""
-    names = " + ".join(model.rpartition("/")[2] for model in (plan.draft, plan.target))
-    title = f"{names} on {plan.devices} x {plan.gpu.name}, simulated"
-    long = _headed(title, ("GPUs", "makespan", "range", "samples/s", "p50", "p95"))
-    money = ("$",) if plan.price is not None else ()
-    taken = _headed("what it takes", ("GPU h", *money, "takeover", "busy", "KV", "r"))
-    for row in rows:
-        long.add_row(
-            *(row.label, row.split, _clock(row.makespan)),
-            *(f"{_clock(row.low)} to {_clock(row.high)}", f"{row.samples_a_second:.2f}"),
-            *(_clock(row.p50), _clock(row.p95)),
-        )
-        taken.add_row(
-            row.label,
-            f"{row.gpu_hours:.2f}",
-            *(() if row.dollars is None else (f"{row.dollars:.2f}",)),
-            "" if row.takeover_rate is None else f"{row.takeover_rate:.3f}",
-            " / ".join(f"{one.busy:.0%}" for one in row.engines.values()),
-            " / ".join(f"{one.kv_peak:.0%}" for one in row.engines.values()),
-            f"{row.intensity:.2f}",
-        )
-    return [long, taken]
-
-
-def _headed(title: str, headings: Sequence[str]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title)
-    table.add_column("strategy", no_wrap=True)
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    return table
-
-
-def _clock(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _notes(plan: Plan, rows: Sequence[PlanRow]) -> list[str]:
-    notes = [
-        f"{role}: costs measured on {known.engine or 'an engine'}, {known.model or 'its model'}."
-        for role, known in plan.measured.items()
-    ]
-    if len(notes) < 2:
-        notes.append(
-            "Simulated with the built-in roofline; 'range' is over half and twice its overheads."
-        )
-    notes += [
-        "'busy' and 'KV' are by engine: share of the time, and of its KV cache at the peak. "
-        "r = T_c / (T_m + T_s).",
-        f"Lengths, scores and endings are drawn from {plan.trace.task}"
-        + (" (tokens estimated from characters)" if plan.trace.estimated else "")
-        + ". What a takeover changes in what follows is not in a trace.",
-    ]
-    for row in rows:
-        if row.failed:
-            notes.append(
-                f"{row.label}: {row.failed} of {row.samples} samples would FAIL ({row.failure}); "
-                "its figures are of a run that lost them."
-            )
-        if row.bound:
-            notes.append(f"{row.label}: bound by the {row.bound}.")
-        if row.lower_bound:
-            notes.append(
-                f"{row.label}: lower bound. {plan.trace.repeats} recorded samples a question "
-                "cannot tell how long the longest of more of them is."
-            )
-        if row.order_flips:
-            others = ", ".join(row.order_flips)
-            notes.append(f"{row.label}: whether it is quicker than {others} is not known.")
-    return notes

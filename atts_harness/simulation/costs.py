@@ -16,7 +16,7 @@ from atts_harness.errors import SettingError
 from atts_harness.files import load_yaml
 from atts_harness.shapes import ModelShape
 
-__all__ = ["GPU", "CostModel", "Measured", "Roofline", "Step", "StepSeconds", "gpu_of"]
+__all__ = ["GPU", "CostModel", "Measured", "Roofline", "Step", "StepSeconds", "gpu_of", "gpus_of"]
 
 GPUS = Path(__file__).with_name("gpus.yaml")
 GIB = float(1 << 30)
@@ -217,6 +217,22 @@ def fit(steps: Sequence[Step], seconds: Sequence[float]) -> Measured:
     found, _ = nnls(matrix * weights[:, None] / scale, times * weights)
     step, sequence, prompt_token, context_token = (float(v) for v in found / scale)
     return Measured(step, sequence, prompt_token, context_token)
+
+
+def gpus_of(text: str, file: Path | None = None) -> tuple[GPU, int]:
+    """A device and how many, from `NAME:COUNT` or `NAME`.
+
+    Args:
+        text: as given to `--gpus`.
+        file: further GPUs.
+
+    Raises:
+        SettingError: of another form, or no such GPU.
+    """
+    name, colon, count = text.partition(":")
+    if not name or (colon and not (count.isdecimal() and int(count) >= 1)):
+        raise SettingError(f"--gpus {text}: expected NAME:COUNT, such as h100:3")
+    return gpu_of(name, file), int(count) if colon else 1
 
 
 def gpu_of(name: str, file: Path | None = None) -> GPU:

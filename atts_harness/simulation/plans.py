@@ -28,9 +28,10 @@ from atts_harness.simulation.deployment import (
 )
 from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.running import Simulated, simulate
+from atts_harness.simulation.search import best_limits
 from atts_harness.simulation.traces import Trace
 
-__all__ = ["EngineShare", "Plan", "PlanRow", "plan_rows"]
+__all__ = ["EngineShare", "Plan", "PlanRow", "plan_row", "plan_rows", "with_flips"]
 
 REPEATS = "repeats"
 FULL = 0.95
@@ -54,6 +55,7 @@ class Plan:
         price: dollars a GPU and hour; None: no money is shown.
         problems: questions; None: those of the trace.
         measured: costs that were measured on running engines, by role, in place of the roofline's.
+        search: whether the limits are searched for with which each row is quickest.
     """
 
     draft: str
@@ -66,6 +68,7 @@ class Plan:
     price: float | None = None
     problems: int | None = None
     measured: Mapping[Role, Costs] = field(default_factory=dict)
+    search: bool = False
 
 
 class EngineShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +117,9 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
             that does not fit).
         failure: the first one's error.
         lower_bound: whether the longest of the samples cannot be known from so few recorded ones.
+        splits: makespan by every split that was tried.
+        limits: the limits found by search; empty without one.
+        usual: makespan with the limits as they were given; None without a search.
     """
 
     strategy: str
@@ -136,6 +142,9 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     failure: str = ""
     order_flips: tuple[str, ...] = ()
     lower_bound: bool = False
+    splits: dict[str, float] = {}
+    limits: dict[str, int] = {}
+    usual: float | None = None
 
     @property
     def label(self) -> str:
@@ -159,11 +168,11 @@ def plan_rows(
     rows: list[PlanRow] = []
     for name in strategies:
         for point in _points(name, sweep, plan.settings):
-            rows.append(_row(plan, name, point))
-    return [replace_flips(row, rows) for row in rows]
+            rows.append(plan_row(plan, name, point))
+    return [with_flips(row, rows) for row in rows]
 
 
-def replace_flips(row: PlanRow, rows: Sequence[PlanRow]) -> PlanRow:
+def with_flips(row: PlanRow, rows: Sequence[PlanRow]) -> PlanRow:
     """A row with the rows named whose order with it depends on the cost model."""
     others = [
         other.label
@@ -196,16 +205,38 @@ def _run_fields() -> tuple[str, ...]:
     return RunOptions.__struct_fields__
 
 
-def _row(plan: Plan, strategy: str, point: Mapping[str, str]) -> PlanRow:
+def plan_row(plan: Plan, strategy: str, point: Mapping[str, str]) -> PlanRow:
+    """One strategy at one operating point, on the split where it is quickest.
+
+    Args:
+        plan: what it runs on, and what it is told beside its point.
+        strategy: its name.
+        point: settings on top, as text; `repeats` are samples a question.
+
+    Raises:
+        SettingError: a pair that does not fit, or a setting that cannot be.
+    """
     settings = _settings(plan, strategy, point)
     repeats = _repeats(plan, point)
-    best: tuple[Deployment, Simulated] | None = None
-    for deployment in _deployments(plan, settings):
-        made = _simulated(plan, settings, deployment, repeats, 1.0)
-        if best is None or made.makespan < best[1].makespan:
-            best = (deployment, made)
-    assert best is not None
-    deployment, made = best
+    runs = [
+        (deployment, _simulated(plan, settings, deployment, repeats, 1.0))
+        for deployment in _deployments(plan, settings)
+    ]
+    deployment, made = min(runs, key=lambda run: run[1].makespan)
+    splits = {one.name: run.makespan for one, run in runs}
+    limits: dict[str, int] = {}
+    usual = None
+    if plan.search:
+
+        def tried(limits: Mapping[str, int]) -> Simulated:
+            told = {name: str(value) for name, value in limits.items()}
+            chosen = _settings(plan, strategy, {**point, **told})
+            return _simulated(plan, chosen, deployment, repeats, 1.0)
+
+        usual = made.makespan
+        limits, made = best_limits(_limits_of(settings, point), made, tried)
+        told = {name: str(value) for name, value in limits.items()}
+        settings = _settings(plan, strategy, {**point, **told})
     ends = {
         end: _simulated(plan, settings, deployment, repeats, factor).makespan
         for end, factor in OVERHEADS.items()
@@ -233,7 +264,21 @@ def _row(plan: Plan, strategy: str, point: Mapping[str, str]) -> PlanRow:
         failed=len(failures),
         failure=failures[0] if failures else "",
         lower_bound=repeats > plan.trace.repeats,
+        splits=splits,
+        limits=limits,
+        usual=usual,
     )
+
+
+def _limits_of(settings: Settings, point: Mapping[str, str]) -> dict[str, int]:
+    """The limits that a strategy has and that its point leaves open."""
+    names = []
+    if "draft" in settings.roles:
+        names.append("draft_concurrency")
+    if "target" in settings.roles:
+        names += ["score_concurrency"] if settings.strategy.scores else []
+        names.append("takeover_concurrency")
+    return {name: getattr(settings.run, name) for name in names if name not in point}
 
 
 def _settings(plan: Plan, strategy: str, point: Mapping[str, str]) -> Settings:

@@ -7,11 +7,11 @@ from typer.testing import CliRunner
 
 from atts_harness import cli
 from atts_harness.errors import SettingError
-from atts_harness.simulation.command import _notes
 from atts_harness.simulation.costfile import Costs, read_costs, role_costs, write_costs
 from atts_harness.simulation.costs import Measured, gpu_of
 from atts_harness.simulation.plans import Plan, plan_rows
 from atts_harness.simulation.published import published_trace
+from atts_harness.simulation.tables import notes, shown_plan
 
 COSTS = Costs(Measured(0.01, 0.001, 1e-5, 0.0), 0.002, "vllm 0.32.0", "tiny", 0.03)
 PAIR = ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B")
@@ -76,7 +76,7 @@ def test_samples_that_would_fail_are_said_to():
     (made,) = plan_rows(plan, ["target-only"], {})
     assert made.failed == 3
     assert "no reply within 600 s" in made.failure
-    (note,) = [line for line in _notes(plan, [made]) if "FAIL" in line]
+    (note,) = [line for line in notes(shown_plan(plan), [made]) if "FAIL" in line]
     assert "3 of 4 samples would FAIL" in note
 
 

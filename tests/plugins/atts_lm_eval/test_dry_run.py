@@ -12,7 +12,8 @@ from atts_harness.comparing.cells import expand
 from atts_harness.comparing.plan import read_plan
 from atts_harness.comparing.probe import Probe
 from atts_harness.comparing.status import Folder, merged
-from atts_harness.errors import ContextLengthError
+from atts_harness.errors import ContextLengthError, SettingError
+from atts_harness.simulation import plugin as simulation_plugin
 from atts_harness.testing.scripted import Says, ScriptedBackend
 
 YAML = """
@@ -74,7 +75,7 @@ def rows(output):
 
 
 def test_sizes_need_no_model(dry_run, pair):
-    output = dry_run("--no-probe")
+    output = dry_run()
     assert rows(output) == {
         "draft-only": ["4", "12", "768"],
         # Of 5 problems the evaluation has 4, which leaves one to calibrate on.
@@ -83,16 +84,16 @@ def test_sizes_need_no_model(dry_run, pair):
         "random-takeover": ["4", "12", "768"],
     }
     assert "4 cells, 48 requests, 3,072 tokens at most" in output
-    assert "time" not in output
+    assert "time: --gpus h100:3 simulates it, --probe asks the engines" in output
     assert not pair.opened
 
 
 def test_a_plan_until_says_what_it_begins_with_and_its_floor(dry_run, tmp_path):
     (tmp_path / "plan.yaml").write_text(PLAN + "until: {half_width: 0.1, cap: 8}\n")
-    output = " ".join(dry_run("--no-probe").split())
+    output = " ".join(dry_run().split())
     # Not the task's own three repeats: rounds begin with two. A calibration has its own number.
-    assert rows(dry_run("--no-probe"))["draft-only"] == ["4", "8", "512"]
-    assert rows(dry_run("--no-probe"))["atts-rate=0.1"] == ["4", "8 (+2)", "512"]
+    assert rows(dry_run())["draft-only"] == ["4", "8", "512"]
+    assert rows(dry_run())["atts-rate=0.1"] == ["4", "8 (+2)", "512"]
     assert "at the cap they are 128" in output
     assert "from 2 repeats to at most 8" in output
     # Student's t with 3 degrees of freedom is 3.182: times .5 / sqrt 3, and .3 / sqrt 3.
@@ -102,13 +103,13 @@ def test_a_plan_until_says_what_it_begins_with_and_its_floor(dry_run, tmp_path):
 
 def test_no_floor_is_named_where_it_is_no_wider_than_what_was_asked(dry_run, tmp_path):
     (tmp_path / "plan.yaml").write_text(PLAN + "until: {half_width: 0.95}\n")
-    output = dry_run("--no-probe")
+    output = dry_run()
     assert "from 2 repeats to at most 64" in " ".join(output.split())
     assert "floor" not in output
 
 
 def test_two_samples_of_each_strategy(dry_run, pair):
-    found = rows(dry_run())
+    found = rows(dry_run("--probe"))
     asked = [len(served.request.ids) for served in pair.draft.served]
     # First drafts of two samples: of draft-only, of atts once for both points, of the coin.
     assert asked.count(min(asked)) == 3 * 2
@@ -138,7 +139,7 @@ def test_times_lie_between_slots_in_use_and_two_at_once():
 def test_a_probe_that_fails_says_so(dry_run, pair):
     pair.draft.max_length = 70
     with pytest.raises(ContextLengthError, match=r"max_gen_toks=64: with a prompt of \d+ tokens"):
-        dry_run()
+        dry_run("--probe")
 
 
 def test_metadata_reaches_the_task(dry_run, tmp_path):
@@ -148,11 +149,11 @@ def test_metadata_reaches_the_task(dry_run, tmp_path):
     (tmp_path / "tasks" / "sums.yaml").write_text(text)
     plan = PLAN.replace("limit: 4", f"limit: 4, metadata: {json.dumps({'problems': 2})}")
     (tmp_path / "plan.yaml").write_text(plan)
-    assert rows(dry_run("--no-probe"))["draft-only"] == ["2", "6", "384"]
+    assert rows(dry_run())["draft-only"] == ["2", "6", "384"]
 
 
 def test_what_is_done_is_shown(dry_run, tmp_path):
-    given = ("--no-probe", "--out", "earlier")
+    given = ("--out", "earlier")
     assert "state" not in dry_run(*given)
     file = read_plan("plan.yaml")
     listed = expand(file)
@@ -165,3 +166,30 @@ def test_what_is_done_is_shown(dry_run, tmp_path):
     assert rows(output)[listed[0].row][-1] == "done"
     assert rows(output)[listed[1].row][-1] == "pending"
     assert f"1 of {len(listed)} cells are done and do not run again" in output
+
+
+def test_gpus_say_the_time_without_a_model(dry_run, pair, tmp_path):
+    config = {"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4}
+    config |= {"intermediate_size": 128, "vocab_size": 512, "max_position_embeddings": 16384}
+    for role in ("draft", "target"):
+        (tmp_path / role).mkdir()
+        (tmp_path / role / "config.json").write_text(json.dumps(config))
+    plugins.manager().register(simulation_plugin)
+    pairs = "pairs: {small: {backend: scripted, draft: draft, target: target}}\n"
+    (tmp_path / "plan.yaml").write_text(PLAN + pairs)
+    output = dry_run("--gpus", "l40s:2")
+    assert not pair.opened
+    names = ["draft-only", "atts-rate=0.1", "atts-rate=0.2", "random-takeover"]
+    for name in names:
+        assert output.count(f"sums/small/{name} ") >= 2  # in both tables
+    assert "all cells one after the other: " in output
+    told = " ".join(output.split())
+    assert "rank online here" in told
+    assert "sums/small/atts-rate=0.1, sums/small/atts-rate=0.2." in told
+    with pytest.raises(SettingError, match="--gpus h10: not known"):
+        dry_run("--gpus", "h10:1")
+
+
+def test_gpus_without_a_dry_run_are_refused(dry_run):
+    result = CliRunner().invoke(cli.build_app(), ["compare", "plan.yaml", "--gpus", "h100:3"])
+    assert "--gpus: it is for --dry-run" in str(result.exception)

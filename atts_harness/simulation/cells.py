@@ -1,0 +1,254 @@
+"""The cells of a plan file of `atts compare`, in simulated time.
+
+    rows = cell_rows(cells, sizes, Ground(gpu_of("h100"), 3))
+
+A cell keeps its strategy, limits, budget, problems and repeats. Its backends give way to simulated
+ones. A bank is made of real models' scores, so a cell that has one ranks online here, and one that
+takes another cell's rate takes its nominal one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from atts_harness.backend import Role
+from atts_harness.comparing.cells import Cell
+from atts_harness.comparing.probe import WITHOUT_BANK
+from atts_harness.comparing.sizes import Size
+from atts_harness.errors import SettingError
+from atts_harness.presets import with_presets
+from atts_harness.settings import ROLES, RunOptions
+from atts_harness.simulation.costfile import Costs
+from atts_harness.simulation.costs import GPU
+from atts_harness.simulation.plans import REPEATS, Plan, PlanRow, plan_row, with_flips
+from atts_harness.simulation.published import published_trace
+from atts_harness.simulation.tables import Shown, clock, notes, tables
+from atts_harness.simulation.traces import Trace
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["Ground", "cell_notes", "cell_rows", "planned", "ranked_online", "shown_cells"]
+
+DRY_SAMPLES = 1000
+"""Samples of a cell that a dry run simulates at most: seconds, not minutes, a cell."""
+
+NOT_SIMULATED = frozenset(
+    {
+        *("strategy", "preset", "backend", "draft_backend", "target_backend", "draft", "target"),
+        *("run_dir", "resume", "progress", "metrics_interval", "bank", "rate_of"),
+        *("extractor", "extractor_concurrency", "extractor_price"),
+    }
+)
+"""Settings of a cell that say where it runs and what it leaves, not what its models are asked."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What all cells have in common.
+
+    Attributes:
+        gpu: the device.
+        devices: GPUs in all.
+        split: GPUs of draft and target; None: as the pair's `draft_devices` and `target_devices`
+            say, else every split is tried.
+        price: dollars a GPU and hour.
+        measured: costs by role, in place of the roofline's.
+        most_samples: samples of a cell that are simulated at most, whole questions; None: all.
+        search: whether the best limits are searched for.
+        problems: questions of a cell at most; None: as many as it has.
+    """
+
+    gpu: GPU
+    devices: int
+    split: tuple[int, int] | None = None
+    price: float | None = None
+    measured: Mapping[Role, Costs] = field(default_factory=dict)
+    most_samples: int | None = None
+    search: bool = False
+    problems: int | None = None
+
+
+def cell_rows(
+    cells: Sequence[Cell],
+    sizes: Mapping[str, Size],
+    ground: Ground,
+    trace_of: Callable[[Cell], Trace],
+) -> dict[str, PlanRow]:
+    """A row for each cell, by the cell's name; cells that run again for their times have none.
+
+    Args:
+        cells: of the plan.
+        sizes: what each asks for.
+        ground: what they run on.
+        trace_of: what the models write in a cell.
+
+    Raises:
+        SettingError: models that do not fit or have no known shape, or a setting that cannot be.
+    """
+    found: dict[str, PlanRow] = {}
+    for cell in cells:
+        if cell.timing > 1:
+            continue
+        size = sizes[cell.name]
+        repeats = max(1, size.samples // size.problems)
+        problems = min(size.problems, ground.problems or size.problems)
+        if ground.most_samples is not None:
+            problems = max(1, min(problems, ground.most_samples // repeats))
+        try:
+            plan = _plan(cell, cells, size, ground, trace_of(cell), problems)
+            row = plan_row(plan, cell.strategy, {REPEATS: str(repeats)})
+        except SettingError as error:
+            raise SettingError(f"{cell.name}: {error}") from error
+        found[cell.name] = msgspec.structs.replace(row, strategy=cell.name, point={})
+    return _with_flips(found, cells)
+
+
+def ranked_online(cell: Cell) -> bool:
+    """Whether a cell has a bank, which a simulation does without."""
+    return cell.calibrate is not None or "bank" in with_presets(cell.settings)
+
+
+def shown_cells(name: str, ground: Ground, traces: Sequence[Trace]) -> Shown:
+    """What to say above and below the rows of a plan file."""
+    return Shown(
+        models=name,
+        devices=ground.devices,
+        gpu=ground.gpu.name,
+        trace=" and ".join(dict.fromkeys(trace.task for trace in traces)) or "nothing",
+        repeats=min((trace.repeats for trace in traces), default=0),
+        estimated=any(trace.estimated for trace in traces),
+        measured={str(role): costs for role, costs in ground.measured.items()},
+    )
+
+
+def cell_notes(
+    cells: Sequence[Cell], sizes: Mapping[str, Size], ground: Ground, rows: Mapping[str, PlanRow]
+) -> list[str]:
+    """What a simulation of cells leaves out, a line each."""
+    lines = []
+    online = [cell.name for cell in cells if cell.name in rows and ranked_online(cell)]
+    if online:
+        lines.append(
+            "A bank is of real models, so these rank online here, and calibrations are not in "
+            f"the times: {', '.join(online)}."
+        )
+    fewer = [name for name, row in rows.items() if row.samples < sizes[name].samples]
+    if fewer:
+        told = ", ".join(
+            f"{name} {rows[name].samples:,} of {sizes[name].samples:,}" for name in fewer
+        )
+        lines.append(f"Samples simulated, of all that the cell has: {told}.")
+    again = sum(cell.timing > 1 for cell in cells)
+    if again:
+        lines.append(f"{again} cells that are run again for their times are not shown.")
+    return lines
+
+
+def planned(
+    gpus: tuple[GPU, int], name: str, cells: Sequence[Cell], sizes: Mapping[str, Size]
+) -> list[Table | str]:
+    """What `atts compare --dry-run` says of the time: tables and lines.
+
+    Args:
+        gpus: the device, and how many.
+        name: of the plan.
+        cells: its cells.
+        sizes: what each asks for.
+
+    Raises:
+        SettingError: models that do not fit or have no known shape.
+    """
+    ground = Ground(*gpus, most_samples=DRY_SAMPLES)
+    trace = published_trace()
+    rows = cell_rows(cells, sizes, ground, lambda cell: trace)
+    whole = [_extrapolated(row, sizes[name].samples) for name, row in rows.items()]
+    shown = shown_cells(name, ground, [trace])
+    lines = [*notes(shown, whole), *cell_notes(cells, sizes, ground, rows)]
+    if any(row.samples < sizes[name].samples for name, row in rows.items()):
+        lines.append("Their times are in proportion, which is somewhat long: a run ends once only.")
+    total = sum(row.makespan for row in whole)
+    lines.append(f"all cells one after the other: {clock(total)}, and the start of each process")
+    return [*tables(shown, whole), *lines]
+
+
+def _extrapolated(row: PlanRow, samples: int) -> PlanRow:
+    factor = samples / row.samples
+    return msgspec.structs.replace(
+        row,
+        makespan=row.makespan * factor,
+        low=row.low * factor,
+        high=row.high * factor,
+        gpu_hours=row.gpu_hours * factor,
+        dollars=None if row.dollars is None else row.dollars * factor,
+        splits={name: seconds * factor for name, seconds in row.splits.items()},
+    )
+
+
+def _with_flips(rows: Mapping[str, PlanRow], cells: Sequence[Cell]) -> dict[str, PlanRow]:
+    """Rows of one task are those whose order is of interest."""
+    task = {cell.name: cell.task_name for cell in cells}
+    return {
+        name: with_flips(row, [other for at, other in rows.items() if task[at] == task[name]])
+        for name, row in rows.items()
+    }
+
+
+def _plan(
+    cell: Cell, cells: Sequence[Cell], size: Size, ground: Ground, trace: Trace, problems: int
+) -> Plan:
+    given = with_presets(cell.settings)
+    models = {role: given.get(role) for role in ROLES}
+    for role in cell.kind.roles:
+        if models[role] is None:
+            raise SettingError(f"{role}: the pair {cell.pair} does not name its {role} model")
+    return Plan(
+        draft=str(models["draft"] or models["target"]),
+        target=str(models["target"] or models["draft"]),
+        gpu=ground.gpu,
+        devices=ground.devices,
+        trace=trace,
+        split=ground.split or _split(given, ground.devices),
+        settings=_settings(cell, cells, size, given),
+        price=ground.price,
+        problems=problems,
+        measured=ground.measured,
+        search=ground.search,
+    )
+
+
+def _settings(
+    cell: Cell, cells: Sequence[Cell], size: Size, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    own = set(cell.kind.Options.__struct_fields__)
+    kept = ({*RunOptions.__struct_fields__} | own) - NOT_SIMULATED
+    settings = {name: value for name, value in given.items() if name in kept}
+    settings.setdefault("max_gen_toks", max(1, size.most_tokens // max(1, size.samples)))
+    if ranked_online(cell):
+        settings |= {name: value for name, value in WITHOUT_BANK.items() if name in own}
+    if cell.needs is not None:
+        other = next(one for one in cells if one.name == cell.needs)
+        rate = with_presets(other.settings).get("rate")
+        if rate is not None:
+            settings["rate"] = rate
+    return settings
+
+
+def _split(given: Mapping[str, Any], devices: int) -> tuple[int, int] | None:
+    """How many GPUs the pair gives to each model, where it says so of both and shares none."""
+    told = [given.get(f"{role}_devices") for role in ROLES]
+    if None in told:
+        return None
+    named = [str(devices_of).split("+") for devices_of in told]
+    if set(named[0]) & set(named[1]):
+        return None  # on the same ones; among the splits that are tried
+    counts = (len(named[0]), len(named[1]))
+    if sum(counts) > devices:
+        raise SettingError(
+            f"--gpus: the pair asks for {counts[0]} + {counts[1]} GPUs, and {devices} are given"
+        )
+    return counts

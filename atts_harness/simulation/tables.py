@@ -1,0 +1,143 @@
+"""A plan as tables and lines for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rich.table import Table
+
+from atts_harness.simulation.costfile import Costs
+from atts_harness.simulation.plans import Plan, PlanRow
+
+__all__ = ["Shown", "clock", "notes", "shown_plan", "tables"]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What stands above and below the rows.
+
+    Attributes:
+        models: of the plan, in words.
+        devices: GPUs in all.
+        gpu: their name.
+        trace: what lengths and scores are drawn from.
+        repeats: recorded samples a question.
+        estimated: whether the trace's tokens are estimates.
+        measured: costs that were measured, by role.
+    """
+
+    models: str
+    devices: int
+    gpu: str
+    trace: str
+    repeats: int
+    estimated: bool = False
+    measured: Mapping[str, Costs] = field(default_factory=dict)
+
+
+def shown_plan(plan: Plan) -> Shown:
+    """What to say of a plan of one pair."""
+    models = " + ".join(model.rpartition("/")[2] for model in (plan.draft, plan.target))
+    return Shown(
+        models,
+        plan.devices,
+        plan.gpu.name,
+        plan.trace.task,
+        plan.trace.repeats,
+        plan.trace.estimated,
+        {str(role): costs for role, costs in plan.measured.items()},
+    )
+
+
+def tables(plan: Shown, rows: Sequence[PlanRow]) -> list[Table]:
+    """How long, and what it takes: two tables, so that each fits a terminal of 80 columns."""
+    title = f"{plan.models} on {plan.devices} x {plan.gpu}, simulated"
+    long = _headed(title, ("GPUs", "makespan", "range", "samples/s", "p50", "p95"))
+    money = ("$",) if any(row.dollars is not None for row in rows) else ()
+    taken = _headed("what it takes", ("GPU h", *money, "takeover", "busy", "KV", "r"))
+    for row in rows:
+        long.add_row(
+            *(row.label, row.split, clock(row.makespan)),
+            *(f"{clock(row.low)} to {clock(row.high)}", f"{row.samples_a_second:.2f}"),
+            *(clock(row.p50), clock(row.p95)),
+        )
+        taken.add_row(
+            row.label,
+            f"{row.gpu_hours:.2f}",
+            *(() if row.dollars is None else (f"{row.dollars:.2f}",)),
+            "" if row.takeover_rate is None else f"{row.takeover_rate:.3f}",
+            " / ".join(f"{one.busy:.0%}" for one in row.engines.values()),
+            " / ".join(f"{one.kv_peak:.0%}" for one in row.engines.values()),
+            f"{row.intensity:.2f}",
+        )
+    return [long, taken]
+
+
+def _headed(title: str, headings: Sequence[str]) -> Table:
+    table = Table(title=title)
+    table.add_column("strategy", no_wrap=True)
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    return table
+
+
+def clock(seconds: float) -> str:
+    """Seconds as people read them: `12.3 s`, `4:05`, `1:02:03`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def notes(plan: Shown, rows: Sequence[PlanRow]) -> list[str]:
+    """What to say below the tables, a line each."""
+    lines = [
+        f"{role}: costs measured on {known.engine or 'an engine'}, {known.model or 'its model'}."
+        for role, known in plan.measured.items()
+    ]
+    if len(lines) < 2:
+        lines.append(
+            "Simulated with the built-in roofline; 'range' is over half and twice its overheads."
+        )
+    lines += [
+        "'busy' and 'KV' are by engine: share of the time, and of its KV cache at the peak. "
+        "r = T_c / (T_m + T_s).",
+        f"Lengths, scores and endings are drawn from {plan.trace}"
+        + (" (tokens estimated from characters)" if plan.estimated else "")
+        + ". What a takeover changes in what follows is not in a trace.",
+    ]
+    for row in rows:
+        if row.failed:
+            lines.append(
+                f"{row.label}: {row.failed} of {row.samples} samples would FAIL ({row.failure}); "
+                "its figures are of a run that lost them."
+            )
+        if row.bound:
+            lines.append(f"{row.label}: bound by the {row.bound}.")
+        if row.lower_bound:
+            lines.append(
+                f"{row.label}: lower bound. {plan.repeats} recorded samples a question "
+                "cannot tell how long the longest of more of them is."
+            )
+        if len(row.splits) > 1:
+            others = ", ".join(
+                f"{name} {clock(seconds)}"
+                for name, seconds in sorted(row.splits.items(), key=lambda one: one[1])
+            )
+            lines.append(f"{row.label}: splits tried: {others}.")
+        if row.usual is not None:
+            lines.append(_searched(row))
+        if row.order_flips:
+            others = ", ".join(row.order_flips)
+            lines.append(f"{row.label}: whether it is quicker than {others} is not known.")
+    return lines
+
+
+def _searched(row: PlanRow) -> str:
+    assert row.usual is not None
+    limits = ", ".join(f"{name}={value}" for name, value in row.limits.items())
+    if row.usual == row.makespan:
+        return f"{row.label}: no other limits were quicker than those given ({limits})."
+    return f"{row.label}: quickest with {limits}; as given it takes {clock(row.usual)}."

@@ -1,0 +1,112 @@
+"""Plan files of `atts compare` in simulated time."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import typer.testing
+
+from atts_harness.cli import build_app
+from atts_harness.comparing.cells import expand
+from atts_harness.comparing.plan import read_plan
+from atts_harness.comparing.sizes import Size
+from atts_harness.errors import SettingError
+from atts_harness.simulation.cells import Ground, cell_notes, cell_rows, planned
+from atts_harness.simulation.costs import gpu_of
+from atts_harness.simulation.published import published_trace
+
+ROOT = Path(__file__).parents[3]
+PLAN = """
+name: both
+tasks: atts_math500
+limit: 4
+repeats: 2
+times: 2
+pairs: {mine: {preset: r1-llama-8b-qwq-32b, target_devices: 1+2, draft_devices: 0}}
+strategies:
+  - strategy: atts
+    points: {rate: [0.2]}
+    calibrate: {questions: 3, repeats: 2, turns: 1}
+  - target-only
+  - {strategy: random-takeover, settings: {rate_of: atts-rate=0.2}}
+"""
+TRACE = published_trace(questions=4, repeats=4)
+
+
+@pytest.fixture
+def cells(tmp_path):
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    return expand(read_plan(str(tmp_path / "plan.yaml")), installed=False)
+
+
+def sizes(cells, problems=4):
+    return {cell.name: Size(problems, 2 * problems, 2 * problems * 4096) for cell in cells}
+
+
+def test_each_cell_is_a_row_on_the_devices_of_its_pair(cells):
+    rows = cell_rows(cells, sizes(cells), Ground(gpu_of("h100"), 3), lambda cell: TRACE)
+    names = ["atts-rate=0.2", "target-only", "random-takeover"]
+    assert list(rows) == [f"atts_math500/mine/{name}" for name in names]
+    assert [row.samples for row in rows.values()] == [8, 8, 8]
+    assert [row.split for row in rows.values()] == ["1 + 2", "2", "1 + 2"]
+    assert all(len(row.splits) == 1 for row in rows.values())  # no other one was tried
+    coin = rows["atts_math500/mine/random-takeover"]
+    assert 0 < coin.takeover_rate < 0.6  # the nominal rate of the row that it names
+    said = " ".join(cell_notes(cells, sizes(cells), Ground(gpu_of("h100"), 3), rows))
+    assert "rank online here, and calibrations are not in the times: atts_math500/mine/atts" in said
+    assert "3 cells that are run again for their times are not shown" in said
+
+
+def test_a_dry_run_simulates_a_part_and_says_so(cells):
+    whole = sizes(cells, problems=2000)
+    parts = planned((gpu_of("h100"), 3), "both", cells[:1], whole)
+    said = [part for part in parts if isinstance(part, str)]
+    assert any("atts_math500/mine/atts-rate=0.2 1,000 of 4,000" in line for line in said)
+    assert any("in proportion" in line for line in said)
+
+
+def test_too_few_gpus_for_the_pair_are_one_line(cells):
+    with pytest.raises(
+        SettingError, match=r"mine/atts-rate=0\.2: --gpus: the pair asks for 1 \+ 2"
+    ):
+        cell_rows(cells, sizes(cells), Ground(gpu_of("h100"), 2), lambda cell: TRACE)
+
+
+def run(*arguments):
+    result = typer.testing.CliRunner().invoke(build_app(), ["plan", *map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.stdout
+
+
+def test_the_command_takes_a_plan_file(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        "pairs: tiny\ntasks: atts_chain\nlimit: 2\nrepeats: 2\n"
+        "strategies: [draft-only, {strategy: atts, points: {rate: [0.2]}}]\n"
+    )
+    rows = json.loads(run(file, "--gpus", "l40s:2", "--split", "1+1", "--json"))
+    assert [row["strategy"] for row in rows] == [
+        "atts_chain/tiny/draft-only",
+        "atts_chain/tiny/atts-rate=0.2",
+    ]
+    assert [row["samples"] for row in rows] == [4, 4]
+    for given, words in [
+        (("--strategy", "atts"), "--strategy: the plan file says it"),
+        (("--sweep", "rate=.2"), "--sweep: the plan file says it"),
+    ]:
+        with pytest.raises(SettingError, match=words):
+            run(file, "--gpus", "l40s:2", *given)
+
+
+def test_a_trace_of_another_task_is_one_line(tmp_path):
+    shutil.copytree(ROOT / "tests" / "fixtures" / "0.1.0" / "run", tmp_path / "run")
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        "pairs: tiny\ntasks: atts_chain_hard\nlimit: 2\nrepeats: 2\nstrategies: [draft-only]\n"
+    )
+    given = (file, "--gpus", "l40s:2", "--trace", tmp_path / "run")
+    with pytest.raises(SettingError, match=r"has no task 'atts_chain_hard'.*--task: atts_chain"):
+        run(*given)
+    assert "atts_chain_hard/tiny/draft-only" in run(*given, "--task", "atts_chain")
