@@ -9,6 +9,7 @@ takes another cell's rate takes its nominal one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -212,7 +213,7 @@ def _plan(
         gpu=ground.gpu,
         devices=ground.devices,
         trace=trace,
-        split=ground.split or _split(given, ground.devices),
+        split=ground.split or _split(given, cell.kind.roles, ground.devices),
         settings=_settings(cell, cells, size, given),
         price=ground.price,
         problems=problems,
@@ -238,15 +239,14 @@ def _settings(
     return settings
 
 
-def _split(given: Mapping[str, Any], devices: int) -> tuple[int, int] | None:
-    """How many GPUs the pair gives to each model, where it says so of both and shares none."""
-    told = [given.get(f"{role}_devices") for role in ROLES]
-    if None in told:
+def _split(given: Mapping[str, Any], roles: Sequence[Role], devices: int) -> tuple[int, int] | None:
+    """How many GPUs the pair gives to each model, where it says so of all and shares none."""
+    named = {role: str(given.get(f"{role}_devices", "")).split("+") for role in roles}
+    if "" in itertools.chain(*named.values()):
         return None
-    named = [str(devices_of).split("+") for devices_of in told]
-    if set(named[0]) & set(named[1]):
+    if len(roles) > 1 and set(named["draft"]) & set(named["target"]):
         return None  # on the same ones; among the splits that are tried
-    counts = (len(named[0]), len(named[1]))
+    counts = (len(named.get("draft", [])), len(named.get("target", [])))
     if sum(counts) > devices:
         raise SettingError(
             f"--gpus: the pair asks for {counts[0]} + {counts[1]} GPUs, and {devices} are given"
