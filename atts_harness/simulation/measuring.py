@@ -72,15 +72,40 @@ def measure(
     _prepare(out)
     given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length, "model": model}
     given |= {"headers_env": headers_env, "timeout": timeout}
-    timed = asyncio.run(_measured(named, backend, given, seconds, batch))
     arguments = []
-    for role, one in timed.items():
-        costs = one.costs()
+    for role, costs in measured_engines(named, backend, given, seconds, batch).items():
         path = out / f"{role}.json"
         write_costs(costs, path)
-        typer.echo(_told(role, costs, len(one.rounds)))
+        typer.echo(_told(role, costs))
         arguments.append(f"--cost {'ROLE' if role == ALONE else role}={path}")
     typer.echo(f"written; use them by: atts plan ... {' '.join(arguments)}")
+
+
+def measured_engines(
+    servers: Mapping[str, str],
+    backend: str | None,
+    given: Mapping[str, Any],
+    seconds: float,
+    batch: int,
+) -> dict[str, Costs]:
+    """Measure engines at once, for in a run they are busy at once, too.
+
+    Args:
+        servers: addresses by role.
+        backend: as in `backend=NAME`; None: recognised.
+        given: options of the backends by name, `model`, `headers_env` and `timeout` among them.
+        seconds: after so long no further request is sent.
+        batch: most requests at once.
+
+    Returns:
+        Costs by role.
+
+    Raises:
+        SettingError: a server cannot be used, or too little fitted into the time.
+        BackendError: a call failed.
+    """
+    timed = asyncio.run(_measured(servers, backend, given, seconds, batch))
+    return {role: one.costs() for role, one in timed.items()}
 
 
 @dataclass(frozen=True)
@@ -180,7 +205,7 @@ async def _timed(
     return _Timed(done, seconds, engine, model, able.scores_read_cache)
 
 
-def _told(role: str, costs: Costs, rounds: int) -> str:
+def _told(role: str, costs: Costs) -> str:
     from atts_harness.neutral import plain
 
     cost = costs.cost
@@ -193,5 +218,5 @@ def _told(role: str, costs: Costs, rounds: int) -> str:
         f"{role}: {costs.engine}, {costs.model}: a step {1e3 * cost.step:.3g} ms, a sequence "
         f"{1e3 * cost.sequence:.3g} ms, 1000 prompt tokens {1e6 * cost.prompt_token:.3g} ms, 1000 "
         f"tokens of context {1e6 * cost.context_token:.3g} ms, a call {1e3 * costs.latency:.3g} ms "
-        f"({rounds} rounds, mean error of the fit {costs.error:.0%}{poor})"
+        f"(mean error of the fit {costs.error:.0%}{poor})"
     )

@@ -1,8 +1,6 @@
 """Plan files of `atts compare` in simulated time."""
 
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 import typer.testing
@@ -12,11 +10,11 @@ from atts_harness.comparing.cells import expand
 from atts_harness.comparing.plan import read_plan
 from atts_harness.comparing.sizes import Size
 from atts_harness.errors import SettingError
+from atts_harness.simulation import reading
 from atts_harness.simulation.cells import Ground, cell_notes, cell_rows, planned
 from atts_harness.simulation.costs import gpu_of
 from atts_harness.simulation.published import published_trace
 
-ROOT = Path(__file__).parents[3]
 PLAN = """
 name: both
 tasks: atts_math500
@@ -100,13 +98,14 @@ def test_the_command_takes_a_plan_file(tmp_path):
             run(file, "--gpus", "l40s:2", *given)
 
 
-def test_a_trace_of_another_task_is_one_line(tmp_path):
-    shutil.copytree(ROOT / "tests" / "fixtures" / "0.1.0" / "run", tmp_path / "run")
+def test_a_run_gives_each_cell_its_own_task(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(reading, "read_trace", lambda path, task: asked.append(task) or TRACE)
     file = tmp_path / "plan.yaml"
     file.write_text(
-        "pairs: tiny\ntasks: atts_chain_hard\nlimit: 2\nrepeats: 2\nstrategies: [draft-only]\n"
+        "pairs: tiny\ntasks: atts_chain\nlimit: 2\nrepeats: 2\nstrategies: [draft-only]\n"
     )
-    given = (file, "--gpus", "l40s:2", "--trace", tmp_path / "run")
-    with pytest.raises(SettingError, match=r"has no task 'atts_chain_hard'.*--task: atts_chain"):
-        run(*given)
-    assert "atts_chain_hard/tiny/draft-only" in run(*given, "--task", "atts_chain")
+    given = (file, "--gpus", "l40s:1", "--trace", tmp_path)
+    run(*given)
+    run(*given, "--task", "mine")
+    assert asked == ["atts_chain", "mine"]

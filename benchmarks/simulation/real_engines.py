@@ -1,0 +1,326 @@
+"""The simulator against real engines: predicted and measured makespan of the same runs.
+
+    python -m benchmarks.simulation.real_engines draft=URL target=URL --out FILE [--budget SECONDS]
+
+A probe of at most 60 s with both engines busy fits the costs (as `atts measure` does). Then eight
+runs, strategies at different rates and limits, are made three times, interleaved. Each is replayed
+on simulated engines with exactly the lengths, scores and decisions that it had, and the two
+makespans are compared. Every repetition has prompts of its own, so no cache knows them.
+
+What is there is written to FILE after every run; the same command again goes on with what is
+missing. No run is begun that would not end within the budget, as long as earlier ones took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from atts_harness.backend import Backend, GenerateReply, GenerateRequest, Role, ScoreRequest
+from atts_harness.conformal.bank import bank_of
+from atts_harness.conformal.bankfile import write_bank
+from atts_harness.engines.doctor.reach import opened
+from atts_harness.identity import ModelIdentity
+from atts_harness.journal.contract import MemoryJournal
+from atts_harness.records import CallKey, CallRecord, SampleId
+from atts_harness.running.batch import run_groups
+from atts_harness.running.observers import Observers
+from atts_harness.settings import Settings, kind_of, parse_settings
+from atts_harness.simulation.backend import SimulatedBackend
+from atts_harness.simulation.behaviour import Written
+from atts_harness.simulation.clock import run_simulated
+from atts_harness.simulation.costfile import Costs, read_costs, write_costs
+from atts_harness.simulation.engine import SimulatedEngine
+from atts_harness.simulation.jobs import EngineLimits
+from atts_harness.simulation.measuring import measured_engines
+from atts_harness.strategy import Group, Problem, RunInfo, Sample
+from atts_harness.tokenizer import Tokenizer
+from atts_harness.transcript import Message, Prompt
+
+TIMES = 3
+TURNS, CHUNK = 4, 48
+LONGEST = 60.0
+RUNS: Mapping[str, Mapping[str, Any]] = {
+    "draft-only": {"strategy": "draft-only"},
+    "target-only": {"strategy": "target-only"},
+    "atts rate .2": {"strategy": "atts", "rate": 0.2},
+    "atts rate .6": {"strategy": "atts", "rate": 0.6},
+    "atts rate .4, 4 at a time": {"strategy": "atts", "rate": 0.4, "live_samples": 4},
+    "synchronous rate .4": {"strategy": "synchronous", "rate": 0.4},
+    "random-takeover rate .4": {"strategy": "random-takeover", "rate": 0.4},
+    "target-only, 2 at a time": {"strategy": "target-only", "takeover_concurrency": 2},
+}
+"""What is predicted. `atts` ranks against a bank of evenly spaced scores, 0.1 to 8 nats a token."""
+RANKED = {"coverage": "marginal", "ties": "conservative"}
+
+
+class Replay:
+    """What a recorded run wrote and scored, call by call."""
+
+    def __init__(self, calls: Sequence[CallRecord]) -> None:
+        self.replies = {call.key: call.reply for call in calls if call.reply is not None}
+
+    def write(self, call: CallKey, request: GenerateRequest) -> Written:
+        """The recorded reply.
+
+        Raises:
+            LookupError: the recorded run had no such call.
+        """
+        reply = self.replies[call]
+        assert isinstance(reply, GenerateReply)
+        return Written(reply.ids, reply.ending, reply.stop)
+
+    def score(self, call: CallKey, request: ScoreRequest) -> tuple[float, ...]:
+        """The recorded scores."""
+        reply = self.replies[call]
+        assert not isinstance(reply, GenerateReply)
+        return reply.logprobs
+
+
+def settings_of(given: Mapping[str, Any], bank: Path) -> Settings:
+    """A run's settings; the backends are handed over opened, so these name none."""
+    kind = kind_of(given["strategy"], {})
+    fields = kind.Options.__struct_fields__
+    further: dict[str, Any] = {"turns": TURNS, "draft_tokens": CHUNK, "target_tokens": CHUNK}
+    if "bank" in fields:
+        further |= {**RANKED, "bank": str(bank)}
+    return parse_settings(
+        {
+            "backend": "simulated",
+            "draft": "draft",
+            "target": "target",
+            "metrics_interval": 0,
+            "max_gen_toks": 2 * TURNS * CHUNK,
+            "timeout": 600,
+            **{name: value for name, value in further.items() if name in fields},
+            **given,
+        }
+    )
+
+
+def groups_of(
+    settings: Settings, tokenizers: Mapping[Role, Tokenizer], problems: int, repeats: int, mark: str
+) -> list[Group]:
+    """Problems that no cache has seen: `mark` stands at their beginning."""
+    info = RunInfo(seed=settings.run.seed, provenance={}, tokenizers=dict(tokenizers))
+    groups = []
+    strategy = settings.strategy(settings.options(), info)
+    for doc in range(problems):
+        text = f"{mark} {doc}: " + "What is 17 + 4, times 3, minus 8? Think step by step. " * 4
+        problem = Problem(
+            task="real",
+            doc=doc,
+            prompt=Prompt((Message("user", text),)),
+            max_tokens=settings.max_tokens(),
+            prompt_hash=f"{mark}-{doc}",
+            sampling=settings.sampling(),
+        )
+        samples = tuple(Sample(SampleId("real", doc, n), problem) for n in range(repeats))
+        groups.append(Group(problem, samples, strategy))
+    return groups
+
+
+async def measured_run(
+    settings: Settings, backends: Mapping[Role, Backend], groups: Sequence[Group]
+) -> tuple[float, list[CallRecord], int]:
+    """Seconds of a run on real engines, its calls, and how many samples failed."""
+    calls: list[CallRecord] = []
+    own = {role: backends[role] for role in settings.roles}
+    began = time.perf_counter()
+    records = await run_groups(
+        groups, own, settings.run, MemoryJournal(keep=False), Observers(call=[calls.append])
+    )
+    seconds = time.perf_counter() - began
+    return seconds, calls, sum(record.failed is not None for record in records)
+
+
+class Replayed(SimulatedBackend):
+    """A simulated backend with the vocabulary of a real one, which says what that one said."""
+
+    def __init__(
+        self, engine: SimulatedEngine, replay: Replay, real: Backend, latency: float
+    ) -> None:
+        self.engine, self.behaviour, self.latency = engine, replay, latency
+        self.tokenizer = real.tokenizer  # type: ignore[assignment]
+        self.max_length = real.max_length
+        self.capabilities = real.capabilities
+        self.identity = ModelIdentity(engine="simulated", model="replayed")
+
+
+def predicted_run(
+    settings: Settings,
+    backends: Mapping[Role, Backend],
+    groups: Sequence[Group],
+    calls: Sequence[CallRecord],
+    costs: Mapping[Role, Costs],
+    most: int,
+) -> float:
+    """Seconds of the same run on simulated engines."""
+    replay = Replay(calls)
+
+    async def work() -> int:
+        own: dict[Role, Backend] = {}
+        for role in settings.roles:
+            cost = costs[role]
+            limits = EngineLimits(
+                kv_tokens=1 << 30, max_num_seqs=most, scores_read_cache=cost.scores_read_cache
+            )
+            engine = SimulatedEngine(cost.cost, limits)
+            own[role] = Replayed(engine, replay, backends[role], cost.latency)
+        records = await run_groups(
+            groups, own, settings.run, MemoryJournal(keep=False), Observers()
+        )
+        return sum(record.failed is not None for record in records)
+
+    failed, seconds = run_simulated(work())
+    if failed:
+        raise SystemExit(f"{failed} samples failed in the replay: it asked for other calls")
+    return seconds
+
+
+def report(found: Mapping[str, Any]) -> str:
+    """Every run as a line of Markdown, and the errors."""
+    lines = [
+        "| run | measured s | predicted s | error | spread of repeats, s a written token |",
+        "|---|---|---|---|---|",
+    ]
+    errors, spreads = [], []
+    for name in RUNS:
+        own = [run for run in found["runs"] if run["name"] == name]
+        if not own:
+            continue
+        measured = [run["measured"] for run in own]
+        off = [(run["predicted"] - run["measured"]) / run["measured"] for run in own]
+        # Repeats have other prompts, and so other lengths: seconds a written token are compared.
+        paces = [run["measured"] / max(1, run["written"]) for run in own]
+        spread = (max(paces) - min(paces)) / statistics.median(paces)
+        errors.append(statistics.median(map(abs, off)))
+        spreads.append(spread)
+        told = ", ".join(f"{seconds:.2f}" for seconds in measured)
+        guessed = ", ".join(f"{run['predicted']:.2f}" for run in own)
+        signed = ", ".join(f"{error:+.0%}" for error in off)
+        lines.append(f"| {name} | {told} | {guessed} | {signed} | {spread:.0%} |")
+    if errors:
+        lines.append(
+            f"\n{len(errors)} runs, median error {statistics.median(errors):.1%}, worst "
+            f"{max(errors):.1%}; median spread of repeats {statistics.median(spreads):.1%}; load "
+            f"of the machine {found['load'][0]:.1f} at the probe, {found['load'][-1]:.1f} at the "
+            "end"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Probe, run, replay, report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("servers", nargs="*", help="draft=URL target=URL; none: report FILE")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--budget", type=float, default=1200.0, help="seconds for all of it")
+    parser.add_argument("--problems", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--probe", type=float, default=LONGEST, help="seconds of the probe")
+    parser.add_argument("--batch", type=int, default=16, help="most requests of a probe at once")
+    parser.add_argument("--max-num-seqs", type=int, default=256, help="as the engines were started")
+    args = parser.parse_args()
+    began = time.monotonic()
+    found = json.loads(args.out.read_text()) if args.out.exists() else {"runs": [], "load": []}
+    if not args.servers:
+        print(report(found))
+        return
+    given = {"timeout": 60.0, "headers_env": None, "model": None}
+    urls = dict(text.split("=", 1) for text in args.servers)
+    costs = _costs(args, urls, given, found)
+
+    def keep() -> None:
+        found["load"].append(os.getloadavg()[0])
+        args.out.write_text(json.dumps(found, indent=1))
+
+    keep()
+    with tempfile.TemporaryDirectory() as folder:
+        # Evenly spaced: which turns are taken over does not matter, that they are the same does.
+        bank = write_bank(bank_of((0, 0, n / 10) for n in range(1, 81)), Path(folder) / "bank.json")
+        for number in range(TIMES):
+            for name, chosen in RUNS.items():
+                if any(run["name"] == name and run["number"] == number for run in found["runs"]):
+                    continue
+                took = [run["measured"] for run in found["runs"] if run["name"] == name]
+                if time.monotonic() - began + 1.3 * max(took, default=0.0) > args.budget:
+                    print(f"{name}, {number + 1}: no time left")
+                    continue
+                found["runs"].append(_one(name, number, chosen, bank, urls, given, costs, args))
+                keep()
+                print(found["runs"][-1], flush=True)
+    print(report(found))
+
+
+def _costs(
+    args: argparse.Namespace,
+    urls: Mapping[str, str],
+    given: Mapping[str, Any],
+    found: Mapping[str, Any],
+) -> dict[Role, Costs]:
+    """Measured now, or by the earlier call that this one continues."""
+    costs: dict[Role, Costs] = {}
+    roles: tuple[Role, ...] = ("draft", "target")
+    files: dict[Role, Path] = {role: args.out.with_suffix(f".{role}.json") for role in roles}
+    if not (found["runs"] and all(file.exists() for file in files.values())):
+        timed = measured_engines(urls, None, given, args.probe, args.batch)
+        for role in roles:
+            write_costs(timed[role], files[role])
+    for role in roles:
+        costs[role] = read_costs(files[role])
+        print(f"{role}: {costs[role]}", flush=True)
+    return costs
+
+
+def _one(
+    name: str,
+    number: int,
+    chosen: Mapping[str, Any],
+    bank: Path,
+    urls: Mapping[str, str],
+    given: Mapping[str, Any],
+    costs: Mapping[Role, Costs],
+    args: argparse.Namespace,
+) -> dict[str, Any]:
+    """One run, measured and predicted."""
+    settings = settings_of(chosen, bank)
+    mark = f"{name} {number}"
+
+    async def real() -> tuple[float, list[CallRecord], int, dict[Role, Backend]]:
+        async with contextlib.AsyncExitStack() as stack:
+            backends: dict[Role, Backend] = {}
+            for role in settings.roles:
+                server = contextlib.asynccontextmanager(opened)(urls[role], None, given)
+                backends[role], _ = await stack.enter_async_context(server)
+            tokenizers = {role: backend.tokenizer for role, backend in backends.items()}
+            groups = groups_of(settings, tokenizers, args.problems, args.repeats, mark)
+            return *await measured_run(settings, backends, groups), backends
+
+    seconds, calls, failed, backends = asyncio.run(real())
+    tokenizers = {role: backend.tokenizer for role, backend in backends.items()}
+    groups = groups_of(settings, tokenizers, args.problems, args.repeats, mark)
+    predicted = predicted_run(settings, backends, groups, calls, costs, args.max_num_seqs)
+    written = sum(call.usage.completion_tokens for call in calls if call.usage is not None)
+    return {
+        "name": name,
+        "number": number,
+        "measured": seconds,
+        "predicted": predicted,
+        "calls": len(calls),
+        "written": written,
+        "failed": failed,
+    }
+
+
+if __name__ == "__main__":
+    main()
