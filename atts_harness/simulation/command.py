@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -63,6 +64,9 @@ def show_plan(
         bool, typer.Option("--search", help="search for the limits with which each row is quickest")
     ] = False,
     gpu_file: Annotated[Path | None, typer.Option(help="further GPUs, as YAML")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="write a page with the rows and figures of the sweeps")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="plain data instead of a table")] = False,
 ) -> None:
     """How long a run would take on some GPUs, what bounds it, and what it would cost."""
@@ -74,6 +78,8 @@ def show_plan(
     from atts_harness.simulation.plans import Plan, plan_rows
     from atts_harness.simulation.tables import notes, shown_plan, tables
 
+    if out is not None:
+        _check_page(out)
     gpu, count = gpus_of(gpus, gpu_file)
     at, measured = _split(split, count), role_costs(cost or [])
     if plan_file is not None:
@@ -97,6 +103,11 @@ def show_plan(
         )
         rows = plan_rows(plan, strategy or ["atts"], _sweep(sweep or ()))
         shown, further = shown_plan(plan), []
+    if out is not None:
+        from atts_harness.simulation.page import write_plan
+
+        write_plan(shown, rows, further, out)
+        typer.echo(f"written: {out}", err=True)
     if json:
         data = msgspec.json.format(msgspec.json.encode(rows), indent=2)
         sys.stdout.write(data.decode() + "\n")
@@ -106,6 +117,16 @@ def show_plan(
         console.print(table)
     for line in [*notes(shown, rows), *further]:
         console.print(line, highlight=False, markup=False)
+
+
+def _check_page(out: Path) -> None:
+    """See whether the page can be written, before anything is simulated."""
+    from atts_harness.errors import MissingExtraError, SettingError
+
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("--out", "report", "matplotlib")
+    if not out.absolute().parent.is_dir() or out.is_dir():
+        raise SettingError(f"--out {out}: give a file in a folder that is there")
 
 
 def _only_a_file(*given: object) -> None:

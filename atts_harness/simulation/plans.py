@@ -18,7 +18,7 @@ from atts_harness.errors import SettingError
 from atts_harness.settings import Settings, parse_settings
 from atts_harness.shapes import shape_of
 from atts_harness.simulation.costfile import Costs
-from atts_harness.simulation.costs import GPU, CostModel, Roofline
+from atts_harness.simulation.costs import GIB, GPU, CostModel, Roofline
 from atts_harness.simulation.deployment import (
     Deployment,
     Placement,
@@ -82,6 +82,7 @@ class EngineShare(msgspec.Struct, frozen=True, kw_only=True):
         cached: prompt tokens read from the prefix cache.
         written: tokens written.
         preemptions: requests that had to be computed again for want of room.
+        memory: GiB of its weights and of the most KV cache in use at a time, over its GPUs.
     """
 
     busy: float
@@ -91,6 +92,7 @@ class EngineShare(msgspec.Struct, frozen=True, kw_only=True):
     cached: int
     written: int
     preemptions: int
+    memory: float
 
 
 class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -259,7 +261,7 @@ def plan_row(plan: Plan, strategy: str, point: Mapping[str, str]) -> PlanRow:
         dollars=None if plan.price is None else hours * plan.price,
         takeover_rate=taken / judged if judged else None,
         intensity=made.intensity,
-        engines=_engines(made),
+        engines=_engines(made, deployment),
         bound=_bound(made),
         failed=len(failures),
         failure=failures[0] if failures else "",
@@ -350,7 +352,8 @@ def _scaled(usual: Roofline, factor: float) -> Roofline:
     )
 
 
-def _engines(made: Simulated) -> dict[str, EngineShare]:
+def _engines(made: Simulated, deployment: Deployment) -> dict[str, EngineShare]:
+    shapes = {role: one.shape for role, one in deployment.placements.items()}
     return {
         role: EngineShare(
             busy=made.busy(role),
@@ -360,6 +363,7 @@ def _engines(made: Simulated) -> dict[str, EngineShare]:
             cached=figures.cached_tokens,
             written=figures.written_tokens,
             preemptions=figures.preemptions,
+            memory=(shapes[role].weight_bytes + shapes[role].kv_bytes * figures.kv_peak) / GIB,
         )
         for role, figures in made.figures.items()
     }

@@ -46,6 +46,7 @@ def test_json_holds_every_row():
         (("--gpus", "h100:3", "--sweep", "repeats=x"), "whole numbers"),
         (("--gpus", "h100:3", "--set", "ratee=.2"), "did you mean rate"),
         (("--gpus", "h100:3", "--strategy", "attss"), "did you mean atts"),
+        (("--gpus", "h100:3", "--out", "/nowhere/plan.html"), "a file in a folder that is there"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments, words):
