@@ -199,7 +199,7 @@ def _report(status: Status, folder: Path, show: Show) -> None:
     made = leaderboard.report(done)
     show.console.print(render(made.leaderboard), highlight=False)
     try:
-        written = write(made, folder / "report")
+        written = write(made, folder / "report", title=status.name)
     except MissingExtraError as error:  # the other files are there
         show.say(f"report: {error}")
         return

@@ -41,6 +41,12 @@ _MARKS = {name: f"#fe01{number:02x}" for number, name in enumerate(LIGHT)}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1.5, 2)))
 
+
+def marker(number: int) -> str:
+    """The marker of a series; series of one colour have markers of their own."""
+    return MARKERS[(number + number // SERIES) % len(MARKERS)]
+
+
 _STYLE: dict[Any, Any] = {
     "font.size": 11.0,
     "axes.titlesize": 11.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import Drawing, Painter
@@ -14,6 +14,9 @@ from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.style import INK
 from atts_harness.analysis.html.view import View
 from atts_harness.analysis.leaderboard.rows import Row
+
+SEEN = 0.002
+"""Share of the longest bar from which on a part of a bar can be seen."""
 
 
 def waiting(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
@@ -89,7 +92,10 @@ def _bars(
 
     def paint(drawing: Drawing) -> None:
         left = room(point.label for point, _ in parts)
-        drawn = [n for n, name in enumerate(names) if any(own[n] for _, own in parts)]
+        longest = max(sum(own) for _, own in parts)
+        # What is too small to be seen is not in the key either; the table has it.
+        seen = SEEN * longest
+        drawn = [n for n, _ in enumerate(names) if any(own[n] > seen for _, own in parts)]
         lines = _wrapped([names[n] for n in drawn], drawing, left)
         axes = drawing.axes(left=left, top=8 + 14 * (1 + max(line for line, _ in lines)), right=14)
         axes.set_xlabel(unit)
@@ -108,6 +114,9 @@ def _bars(
         axes.tick_params(axis="y", length=0, labelcolor=drawing.colours[INK])
         axes.set_ylim(len(parts) - 0.4, -0.6)
         axes.xaxis.set_major_formatter(FuncFormatter(short))
+        ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, longest)
+        axes.set_xticks([tick for tick in ticks if tick >= 0])
+        axes.set_xlim(0, max(ticks[-1], longest))  # the scale goes as far as the longest bar
         width, height_px = (side * 72 for side in drawing.canvas.get_size_inches())
         for number, (line, at) in zip(drawn, lines, strict=True):
             drawing.canvas.text(

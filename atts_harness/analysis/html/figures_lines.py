@@ -11,6 +11,7 @@ from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import DASHES, Drawing
 from atts_harness.analysis.html.figure import Figure, lacking, room, three
 from atts_harness.analysis.html.series import Point
+from atts_harness.analysis.html.style import SERIES
 from atts_harness.analysis.html.view import View
 
 MOST_STEPS = 200
@@ -108,7 +109,7 @@ def _lines(
             xs,
             ys,
             color=drawing.series(point.series),
-            ls=DASHES[seen[point.series] % len(DASHES)],
+            ls=DASHES[(seen[point.series] + point.series // SERIES) % len(DASHES)],
             **style,
         )
         drawing.mark(line, point.row.id, told)

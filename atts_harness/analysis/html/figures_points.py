@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from atts_harness.analysis.html import labels
-from atts_harness.analysis.html.draw import MARKERS, Drawing
+from atts_harness.analysis.html.draw import Drawing, marker
 from atts_harness.analysis.html.figure import Figure, ends, short, three
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.style import MUTED
@@ -52,7 +52,7 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
             (dot,) = axes.plot(
                 [x],
                 [y.value],
-                MARKERS[point.series % len(MARKERS)],
+                marker(point.series),
                 color=colour,
                 markersize=6.5,
                 markerfacecolor="none" if point.row.oracle else colour,
@@ -143,9 +143,7 @@ def realised(points: Sequence[Point]) -> Figure:
             if y.low is not None and y.high is not None:
                 (bar,) = axes.plot([x, x], [y.low, y.high], color=colour, lw=1, alpha=0.45)
                 drawing.mark(bar, point.row.id)
-            (dot,) = axes.plot(
-                [x], [y.value], MARKERS[point.series % len(MARKERS)], color=colour, markersize=6.5
-            )
+            (dot,) = axes.plot([x], [y.value], marker(point.series), color=colour, markersize=6.5)
             told = f"{point.label}: {y.value:.3f}{ends(y.low, y.high)}, nominal {x:g}"
             drawing.mark(dot, point.row.id, told)
             places.append(drawing.place(axes, x, y.value))

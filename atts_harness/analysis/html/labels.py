@@ -27,13 +27,14 @@ def beside(
     Returns:
         A place for each, in order.
     """
-    taken: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in anchors]
+    marks: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in anchors]
+    taken: list[Box] = []
     places = []
     for (x, y), text in zip(anchors, texts, strict=True):
         width = len(text) * LETTER
         best = min(
             _around(x, y, width),
-            key=lambda at: _cost((at[0], at[1], at[0] + width, at[1] + LINE), taken, bounds),
+            key=lambda at: _cost((at[0], at[1], at[0] + width, at[1] + LINE), marks, taken, bounds),
         )
         places.append(best)
         if text:
@@ -80,10 +81,15 @@ def _around(x: float, y: float, width: float) -> list[tuple[float, float]]:
     return found
 
 
-def _cost(box: Box, taken: Sequence[Box], bounds: Box) -> float:
+ON_A_MARK = 30.0
+"""How much worse it is to lie on a mark, which hides a figure, than as much on another label."""
+
+
+def _cost(box: Box, marks: Sequence[Box], taken: Sequence[Box], bounds: Box) -> float:
     outside = max(0.0, bounds[0] - box[0]) + max(0.0, box[2] - bounds[2])
     outside += max(0.0, bounds[1] - box[1]) + max(0.0, box[3] - bounds[3])
-    return 1e3 * outside + sum(_overlap(box, other) for other in taken)
+    on_marks = ON_A_MARK * sum(_overlap(box, mark) for mark in marks)
+    return 1e3 * outside + on_marks + sum(_overlap(box, other) for other in taken)
 
 
 def _overlap(one: Box, two: Box) -> float:

@@ -36,7 +36,7 @@ from atts_harness.analysis.leaderboard.rows import Leaderboard, Row, Table
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.errors import SettingError
 
-SCRIPTS = ("sort.js", "filter.js", "runs.js", "samples.js", "theme.js")
+SCRIPTS = ("sort.js", "filter.js", "runs.js", "samples.js", "scroll.js", "theme.js")
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,23 @@ one series: one colour, joined by a line, each with its numbers. Words tell seri
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from atts_harness.analysis.html.style import SERIES
 from atts_harness.analysis.leaderboard.rows import Row
 
 REFERENCES = ("draft-only", "target-only", "random-takeover", "synchronous")
 """Rows to compare with: they come last, so that the methods have the first colours."""
 
 
+COLOURED = (
+    *("atts", "random-takeover", "target-only", "draft-only"),
+    *("specreason", "speculative-thinking", "glimprouter", "self-consistency"),
+)
+"""Strategies with a colour to themselves, the same in every report; that of others is by name."""
 LONGEST = 30
 """Letters of a series' name in figures."""
 
@@ -28,7 +35,8 @@ class Point:
 
     Attributes:
         row: the row.
-        series: number of its series; colour and marker.
+        series: number of its series; colour (modulo `SERIES`) and marker. A strategy has one colour
+            in every report; its series have markers and dashes of their own.
         name: of its series.
         value: its operating point, such as `.2`; "" if the series has none.
         order: of the series' points, by operating point.
@@ -52,11 +60,27 @@ def points_of(rows: Sequence[Row]) -> list[Point]:
     ordered = sorted(rows, key=lambda row: (_rank(row), rows.index(row)))
     numbers: dict[str, int] = {}
     for row in ordered:
-        numbers.setdefault(names[row.id], len(numbers))
+        if names[row.id] not in numbers:
+            numbers[names[row.id]] = _free(_colour(row.strategy), numbers.values())
+    places = list(numbers)
     points = [
         Point(row, numbers[names[row.id]], names[row.id], _value(row), _order(row)) for row in rows
     ]
-    return sorted(points, key=lambda point: (point.series, point.order))
+    return sorted(points, key=lambda point: (places.index(point.name), point.order))
+
+
+def _colour(strategy: str) -> int:
+    """The number of a strategy's colour."""
+    if strategy in COLOURED:
+        return COLOURED.index(strategy)
+    return zlib.crc32(strategy.encode()) % SERIES
+
+
+def _free(number: int, taken: Collection[int]) -> int:
+    """The next number of the same colour that no series has."""
+    while number in taken:
+        number += SERIES
+    return number
 
 
 def _rank(row: Row) -> int:

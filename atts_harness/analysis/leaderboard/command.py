@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -78,6 +79,7 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
                 "such as pareto,rate"
             ),
         ] = None,
+        title: Annotated[str, typer.Option(help="heading of report.html")] = "",
         cite: Annotated[
             bool,
             typer.Option("--cite", help="BibTeX of methods and data sets, here and in OUT"),
@@ -124,7 +126,7 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         if not console.is_terminal:
             console = terminal.console(width=WIDTH)
         console.print(render(found), highlight=False)
-        written = write(made, out, html=html, figures=names, samples=samples)
+        written = write(made, out, html=html, figures=names, samples=samples, title=title)
         if cite:
             written.append(write_references(found, out, console))
         drawn = [path for path in written if path.parent == out / FIGURES]
@@ -142,6 +144,7 @@ def write(
     html: bool = True,
     figures: Sequence[str] = (),
     samples: int = MOST_SAMPLES,
+    title: str = "",
 ) -> list[Path]:
     """Write a report's files.
 
@@ -151,6 +154,7 @@ def write(
         html: write `report.html` too.
         figures: names of figures of the page that are written as files, too; none.
         samples: samples whose texts are in the page, at most.
+        title: of the page; "": a general one.
 
     Returns:
         The paths.
@@ -180,6 +184,8 @@ def write(
         from atts_harness.analysis.html.page import PageOptions, write_page
 
         page, options = out / "report.html", PageOptions(most_samples=samples)
+        if title:
+            options = replace(options, title=title)
         folder = out / FIGURES if figures else None
         written += write_page(
             found, made.samples, page, figures_dir=folder, figures=figures, options=options

@@ -145,7 +145,7 @@ const startSamples = () => {
   const segmentOf = (segment) => {
     const block = element("div", null, `segment ${segment.kept ? "" : "dropped"}`);
     block.dataset.author = segment.author;
-    const words = [segment.author, segment.kind === segment.author ? null : segment.kind, `${segment.tokens} tokens`, segment.kept ? null : "thrown away"];
+    const words = [segment.author, segment.kind === segment.author ? null : segment.kind, `${segment.tokens} ${segment.tokens === 1 ? "token" : "tokens"}`, segment.kept ? null : "thrown away"];
     block.append(element("p", words.filter(Boolean).join(" · "), "author"), textBlock(segment.text));
     return block;
   };

@@ -16,13 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from atts_harness.analysis.html import labels
-from atts_harness.analysis.html.draw import themed_svg
+from atts_harness.analysis.html.draw import marker, themed_svg
 from atts_harness.analysis.html.figures import NAMES, comparing
 from atts_harness.analysis.html.figures_run import memory, of_run, rate_by_turn, slots
 from atts_harness.analysis.html.page import script_json, write_page
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
-from atts_harness.analysis.html.series import points_of
-from atts_harness.analysis.html.style import LIGHT
+from atts_harness.analysis.html.series import COLOURED, points_of
+from atts_harness.analysis.html.style import LIGHT, SERIES
 from atts_harness.analysis.html.view import accuracy_within, read_row, timeline
 from atts_harness.analysis.leaderboard.rows import Row, Source
 from atts_harness.backend import Usage
@@ -330,9 +330,24 @@ def test_rows_that_differ_in_numbers_are_points_of_one_series():
     assert found == [
         ("a", 0, "atts replace .1"),
         ("b", 0, "atts replace .4"),
-        ("c", 1, "atts continue .2"),
+        ("c", 8, "atts continue .2"),
         ("target", 2, "target-only"),
     ]
+
+
+def test_a_strategy_has_one_colour_whatever_stands_beside_it():
+    def colours(*strategies):
+        points = points_of([bare(name, name) for name in strategies])
+        return {point.row.strategy: point.series % SERIES for point in points}
+
+    every = (*COLOURED, "esc", "deepconf", "synchronous", "a-stranger")
+    together = colours(*every)
+    assert [together[name] for name in COLOURED] == list(range(SERIES))
+    assert all(colours(name) == {name: together[name]} for name in every)
+    numbers = [point.series for point in points_of([bare(name, name) for name in every])]
+    assert len(set(numbers)) == len(every)
+    shapes = {(number % SERIES, marker(number)) for number in numbers}
+    assert len(shapes) == len(every)
 
 
 def test_the_wheel_would_hold_templates_and_scripts():
