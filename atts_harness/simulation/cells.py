@@ -62,6 +62,7 @@ class Ground:
         most_samples: samples of a cell that are simulated at most, whole questions; None: all.
         search: whether the best limits are searched for.
         problems: questions of a cell at most; None: as many as it has.
+        kernels: whether steps cost what measured kernel tables say.
     """
 
     gpu: GPU
@@ -72,6 +73,7 @@ class Ground:
     most_samples: int | None = None
     search: bool = False
     problems: int | None = None
+    kernels: bool = False
 
 
 def cell_rows(
@@ -124,6 +126,7 @@ def shown_cells(name: str, ground: Ground, traces: Sequence[Trace]) -> Shown:
         repeats=min((trace.repeats for trace in traces), default=0),
         estimated=any(trace.estimated for trace in traces),
         measured={str(role): costs for role, costs in ground.measured.items()},
+        kernels=ground.kernels,
     )
 
 
@@ -219,6 +222,7 @@ def _plan(
         problems=problems,
         measured=ground.measured,
         search=ground.search,
+        kernels=ground.kernels,
     )
 
 

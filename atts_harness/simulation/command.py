@@ -63,6 +63,10 @@ def show_plan(
     search: Annotated[
         bool, typer.Option("--search", help="search for the limits with which each row is quickest")
     ] = False,
+    kernels: Annotated[
+        bool,
+        typer.Option("--kernels", help="step costs from measured kernel tables (extra `plan`)"),
+    ] = False,
     gpu_file: Annotated[Path | None, typer.Option(help="further GPUs, as YAML")] = None,
     out: Annotated[
         Path | None, typer.Option(help="write a page with the rows and figures of the sweeps")
@@ -84,7 +88,9 @@ def show_plan(
     at, measured = _split(split, count), role_costs(cost or [])
     if plan_file is not None:
         _only_a_file(pair, draft, target, strategy, sweep, set_)
-        ground = Ground(gpu, count, at, price, measured, search=search, problems=problems)
+        ground = Ground(
+            gpu, count, at, price, measured, search=search, problems=problems, kernels=kernels
+        )
         shown, rows, further = _of_file(plan_file, ground, trace, task)
     else:
         models = _models(pair, draft, target)
@@ -100,6 +106,7 @@ def show_plan(
             problems=problems,
             measured=measured,
             search=search,
+            kernels=kernels,
         )
         rows = plan_rows(plan, strategy or ["atts"], _sweep(sweep or ()))
         shown, further = shown_plan(plan), []

@@ -27,6 +27,7 @@ from atts_harness.simulation.deployment import (
     roofline,
 )
 from atts_harness.simulation.jobs import EngineLimits
+from atts_harness.simulation.kernels import kernels
 from atts_harness.simulation.running import Simulated, simulate
 from atts_harness.simulation.search import best_limits
 from atts_harness.simulation.traces import Trace
@@ -56,6 +57,8 @@ class Plan:
         problems: questions; None: those of the trace.
         measured: costs that were measured on running engines, by role, in place of the roofline's.
         search: whether the limits are searched for with which each row is quickest.
+        kernels: whether steps cost what measured kernel tables say; the range then spans the
+            roofline, too.
     """
 
     draft: str
@@ -69,6 +72,7 @@ class Plan:
     problems: int | None = None
     measured: Mapping[Role, Costs] = field(default_factory=dict)
     search: bool = False
+    kernels: bool = False
 
 
 class EngineShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,6 +247,9 @@ def plan_row(plan: Plan, strategy: str, point: Mapping[str, str]) -> PlanRow:
         end: _simulated(plan, settings, deployment, repeats, factor).makespan
         for end, factor in OVERHEADS.items()
     }
+    if plan.kernels:
+        other = replace(plan, kernels=False)
+        ends["roofline"] = _simulated(other, settings, deployment, repeats, 1.0).makespan
     judged, taken = made.judged
     failures = [record.failed for record in made.records if record.failed is not None]
     hours = deployment.devices * made.makespan / 3600
@@ -321,7 +328,10 @@ def _simulated(
 
     def pricing(one: Placement) -> CostModel:
         known = plan.measured.get(one.role)
-        return _scaled(roofline(one), factor) if known is None else known.cost
+        if known is not None:
+            return known.cost
+        usual = _scaled(roofline(one), factor)
+        return kernels(usual) if plan.kernels else usual
 
     return simulate(
         settings,

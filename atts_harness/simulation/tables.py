@@ -25,6 +25,7 @@ class Shown:
         repeats: recorded samples a question.
         estimated: whether the trace's tokens are estimates.
         measured: costs that were measured, by role.
+        kernels: whether steps cost what measured kernel tables say.
     """
 
     models: str
@@ -34,6 +35,7 @@ class Shown:
     repeats: int
     estimated: bool = False
     measured: Mapping[str, Costs] = field(default_factory=dict)
+    kernels: bool = False
 
 
 def shown_plan(plan: Plan) -> Shown:
@@ -47,6 +49,7 @@ def shown_plan(plan: Plan) -> Shown:
         plan.trace.repeats,
         plan.trace.estimated,
         {str(role): costs for role, costs in plan.measured.items()},
+        plan.kernels,
     )
 
 
@@ -97,7 +100,13 @@ def notes(plan: Shown, rows: Sequence[PlanRow]) -> list[str]:
         f"{role}: costs measured on {known.engine or 'an engine'}, {known.model or 'its model'}."
         for role, known in plan.measured.items()
     ]
-    if len(lines) < 2:
+    if len(lines) < 2 and plan.kernels:
+        lines.append(
+            "Simulated with kernel tables of aiconfigurator-core, bounded by the peak of the GPU "
+            "and by prompts and decodes apart; 'range' is over half and twice the overheads, and "
+            "the roofline."
+        )
+    elif len(lines) < 2:
         lines.append(
             "Simulated with the built-in roofline; 'range' is over half and twice its overheads."
         )
