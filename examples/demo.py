@@ -4,7 +4,8 @@ Run by `make demo`, offline. Each row is one `lm_eval` command, shown as it star
 it leaves lies under `runs/demo/`. What the table shows is read back from lm-eval's own results.
 
 Half of a row's time is the start of `lm_eval`, which keeps one core busy, so two rows run at a
-time, each on half the cores.
+time, each on half the cores. At the end `atts plan` says what ATTS's run would have cost with a
+published pair on two GPUs, by simulation of its very turns.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ TASK = "atts_chain"
 RATE = 0.2
 CORES = os.cpu_count() or 1
 LANES = min(2, CORES)
+PRICE = 2.5
+"""Dollars a GPU and hour that are assumed."""
 
 Results = dict[str, Any]
 
@@ -46,12 +49,14 @@ class Row:
         args: its model_args.
         rate_of: folder of another row. This row's coin takes over as often as that row's target
             really did, failed scores included.
+        recorded: whether the run keeps a run directory, in which every call is.
     """
 
     title: str
     model: str
     args: dict[str, str | float]
     rate_of: str | None = None
+    recorded: bool = False
 
     @property
     def folder(self) -> str:
@@ -62,7 +67,7 @@ class Row:
 ROWS = (
     Row("draft only", "draft-only", {}),
     Row("target only", "target-only", {}),
-    Row("ATTS (replace)", "atts", {"rate": RATE, "on_reject": "replace"}),
+    Row("ATTS (replace)", "atts", {"rate": RATE, "on_reject": "replace"}, recorded=True),
     Row(
         "random takeover (replace)",
         "random-takeover",
@@ -112,6 +117,35 @@ def main() -> None:
         "lm_eval's own start"
         + (", beside another row on the other half of the cores." if LANES > 1 else ".")
     )
+    for line in elsewhere(args.out):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def elsewhere(out: Path) -> list[str]:
+    """What ATTS's run would have cost with a published pair on GPUs: three lines."""
+    row = next(row for row in ROWS if row.recorded)
+    settings = {**row.args, "turns": 40, "draft_tokens": 96, "target_tokens": 96}
+    command = [
+        *("atts", "plan", "--pair", "r1-qwen-1.5b-qwq-32b", "--gpus", "h100:2", "--split", "1+1"),
+        *("--trace", str(out / row.folder / "run"), "--strategy", row.model),
+        *("--strategy", "target-only", "--price", str(PRICE)),
+    ]
+    for name, value in settings.items():  # swept, because the target alone has none of them
+        command += ["--sweep", f"{name}={value}"]
+    program = str(Path(sys.executable).parent / command[0])
+    done = subprocess.run([program, *command[1:], "--json"], capture_output=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"demo: {shlex.join(command)} failed\n{done.stderr.decode()[-2000:]}")
+    told = {found["strategy"]: found for found in json.loads(done.stdout)}
+    own, alone = told[row.model], told["target-only"]
+    return [
+        f"As R1-1.5B with QwQ-32B on two H100s {row.title} would take {own['makespan']:.0f} s and "
+        f"${own['dollars']:.3f}, QwQ-32B alone on one {alone['makespan']:.0f} s and "
+        f"${alone['dollars']:.3f}:",
+        f"simulated, turn by turn as they were here, at ${PRICE} a GPU hour. These models write "
+        "longer answers, though. By",
+        shlex.join(command),
+    ]
 
 
 def in_order(rows: tuple[Row, ...]) -> list[Row]:
@@ -133,6 +167,8 @@ def run(
     """Run one row by stock `lm_eval`, at a rate of takeover if given, and read its results file."""
     model_args = row.args | ({} if rate is None else {"rate": round(rate, 4)})
     folder = out / row.folder
+    if row.recorded:
+        model_args |= {"run_dir": str(folder / "run")}
     command = [
         *("lm_eval", "--model", row.model),
         *(("--model_args", ",".join(f"{k}={v}" for k, v in model_args.items())) * bool(model_args)),
