@@ -8,6 +8,7 @@ from atts_glimprouter import glimprouter
 from atts_lm_eval import plugin as lm_eval_plugin
 from atts_lm_eval import presets
 from atts_specreason import specreason
+from atts_speculative_thinking import plugin as thinking
 from atts_votes import plugin as votes
 
 from atts_harness import plugins
@@ -129,7 +130,7 @@ def test_errors_name_file_line_and_the_nearest(read, wrong):
 @pytest.fixture
 def suites(pair):
     """The plans that a package brings."""
-    for plugin in (lm_eval_plugin, votes, glimprouter, specreason):
+    for plugin in (lm_eval_plugin, votes, glimprouter, specreason, thinking):
         plugins.manager().register(plugin)
 
 
@@ -204,6 +205,18 @@ def test_the_plan_of_2026_has_every_rival_with_its_control_and_a_ruler(suites, n
             repeats = cells[0].task.repeats
             strategy = made.strategy(made.options().checked(), RunInfo())
             strategy.check(Problem("t", 0, Prompt(()), kind="maths"), repeats)
+
+
+def test_the_plan_of_the_frontier_has_every_method_and_control(suites):
+    cells = expand(read_plan("does-it-pay", pairs=["pair"]))
+    assert {cell.strategy for cell in cells} == {
+        "draft-only", "target-only", "atts", "random-takeover", "synchronous", "always-takeover",
+        "specreason", "speculative-thinking", "glimprouter", "adaptive-consistency", "deepconf",
+    }  # fmt: skip
+    rates = [cell.point["rate"] for cell in cells if cell.row.startswith("atts-replace")]
+    assert len(rates) == len(set(rates)) >= 4
+    places = {cell.parsed().options().on_reject for cell in cells if cell.strategy == "atts"}
+    assert places == {"continue", "replace"}
 
 
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(

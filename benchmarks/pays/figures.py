@@ -1,0 +1,71 @@
+"""The figures of docs/does-it-pay.md, docs/claims.md and the README."""
+
+from __future__ import annotations
+
+from benchmarks.conformal.figure import BLUE, GREEN, GREY, RED, figure
+from benchmarks.pays.frontier import DRAFT, TARGET, accuracy, cost, family, frontier
+from benchmarks.pays.measured import Found as Measured
+from benchmarks.pays.simulated import SAMPLES, SHOWN
+from benchmarks.pays.simulated import Found as Simulated
+from benchmarks.pays.verdicts import relative, settings
+
+ORANGE, PURPLE, TEAL = "#b8860b", "#8e3b8e", "#00738a"
+DRAWN = {
+    "ATTS, in the draft's place": (BLUE, "o-"),
+    "ATTS, behind the draft": (BLUE, "s--"),
+    "random takeover, in its place": (GREY, "o-"),
+    "SpecReason": (RED, "^-"),
+    "GlimpRouter": (PURPLE, "v-"),
+    "speculative thinking": (ORANGE, "D-"),
+}
+
+
+def draw_frontier(run: Measured, made: Simulated) -> None:
+    """Accuracy by cost on the embedded pair; cost by samples on the published ones."""
+    with figure("does-it-pay", columns=2, height=3.6) as axes:
+        left, right = axes
+        for name, (colour, style) in DRAWN.items():
+            own = [one for one in family(run.configs, name) if one.votes == 1]
+            own = sorted(own, key=lambda one: cost(one, "flops"))
+            if own:
+                xs = [cost(one, "flops") / 1e6 for one in own]
+                left.plot(xs, [accuracy(one).value for one in own], style, color=colour, label=name)
+        plain = [one for one in run.configs if one.name in (TARGET, DRAFT)]
+        ends = frontier(plain, "flops")
+        xs = [cost(one, "flops") / 1e6 for one in ends]
+        ys = [accuracy(one).value for one in ends]
+        label = "draft alone, target alone, votes"
+        left.plot(xs, ys, "*-", color=GREEN, label=label, markersize=8)
+        left.set(xscale="log", xlabel="million FLOPs an answer, both models", ylabel="accuracy")
+        left.set_title("embedded pair, measured")
+        left.legend(fontsize=6.5, loc="lower right")
+        colours = dict(zip((pair.title for pair in SHOWN), (BLUE, RED), strict=True))
+        for pair, gpu in settings(made):
+            for kind, line in (("atts .4", "-"), ("atts .4, scores not cached", ":")):
+                ratios = [relative(made, pair, gpu, kind, n) for n in SAMPLES]
+                words = f"{pair}, {gpu}" if line == "-" else None
+                style = ("o" if gpu == "h100" else "s") + line
+                right.plot(SAMPLES, ratios, style, color=colours[pair], label=words)
+        right.axhline(1, color=GREEN)
+        right.annotate("the target alone", (SAMPLES[0], 1.02), color=GREEN)
+        right.set(
+            xscale="log",
+            xticks=SAMPLES,
+            xticklabels=[str(n) for n in SAMPLES],
+            xlabel="samples a question",
+            ylabel="GPU seconds by the target alone",
+        )
+        right.set_title("ATTS at .4, simulated (dotted: uncached)")
+        right.legend(fontsize=6.5)
+
+
+def draw_waiting(made: Simulated) -> None:
+    """What samples wait at barriers, by turns."""
+    turns = [one.turns for one in made.waiting]
+    with figure("waiting", height=2.6) as axes:
+        axes.plot(turns, [one.waited for one in made.waiting], "o-", color=RED, label="waited")
+        first = made.waiting[0]
+        linear = [first.waited * n / first.turns for n in turns]
+        axes.plot(turns, linear, "--", color=GREY, label="in proportion to turns")
+        axes.set(xlabel="turns", ylabel="seconds a sample", xticks=turns)
+        axes.legend()
