@@ -45,5 +45,10 @@ filters.addEventListener("submit", (event) => event.preventDefault());
 filters.addEventListener("reset", () => setTimeout(() => { showColumns(); applyFilter(); }));
 
 const columns = document.getElementById("columns");
-const showColumns = () => document.body.classList.toggle("all-columns", columns.checked);
+const showColumns = () => {
+  document.body.classList.toggle("all-columns", columns.checked);
+  // A heading of a group spans the columns that are shown.
+  for (const group of document.querySelectorAll("th[data-all]"))
+    group.colSpan = columns.checked ? group.dataset.all : group.dataset.some;
+};
 columns.addEventListener("change", showColumns);

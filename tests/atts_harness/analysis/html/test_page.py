@@ -207,6 +207,18 @@ def test_a_run_directory_that_is_gone_is_told_and_the_rest_is_shown(made, tmp_pa
     assert "moved: not a run directory" in page.read_text()
 
 
+def test_a_heading_of_a_group_spans_the_columns_that_are_shown(made):
+    _, _, page = made
+    (table,) = re.findall(r'<table class="board sortable">.*?</table>', page.read_text(), re.DOTALL)
+    groups, heads = re.findall(r"<tr.*?</tr>", table, re.DOTALL)[:2]
+    kinds = re.findall(r'<th scope="col" class="([^"]*)"', heads)
+    shown = [kind for kind in kinds if "extra" not in kind]
+    spans = re.findall(r'colspan="(\d+)" data-some="\d+" data-all="(\d+)" class="([^"]*)"', groups)
+    assert sum(int(some) for some, _, kind in spans if kind != "extra") == len(shown) - 1
+    assert sum(int(every) for _, every, _ in spans) == len(kinds) - 1
+    assert any(some != every for some, every, _ in spans)
+
+
 def test_figures_for_papers(made, tmp_path):
     leaderboard, entries, _ = made
     few = [leaderboard.row("atts-0.3"), leaderboard.row("hf")]
