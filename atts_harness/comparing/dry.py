@@ -70,6 +70,7 @@ def dry_run(
     for line in [*_notes(cells, sizes, probes), *_rounds(plan, cells, sizes)]:
         show.say(line)
     if simulate is not None:
+        show.say(f"simulating {len(cells)} cells: some seconds each")
         for part in simulate(plan, cells, sizes):
             show.console.print(part) if isinstance(part, Table) else show.say(part)
     elif not probes:
