@@ -1,0 +1,60 @@
+"""The tutorial's commands run in order, and show what the page says that they show."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import shell
+
+PAGE = "docs/tutorial.md"
+TIMES = re.compile(r"&[^&\n]*&[^&\n]*\\\\$", re.MULTILINE)  # the last two columns are times
+
+
+def words(text):
+    return " ".join(text.split())
+
+
+@pytest.mark.skipif(os.environ.get("ATTS_TEST_DOCS") != "1", reason="make test-docs runs it")
+def test_every_block_is_what_its_commands_show(tmp_path):
+    (tmp_path / "examples").symlink_to(shell.ROOT / "examples")
+    folder = Path(sys.executable).parent
+    env = {**os.environ, "COLUMNS": "120", "PATH": f"{folder}:{os.environ['PATH']}"}
+    shown = ""
+    for command in shell.commands():
+        if command.page == PAGE and command.text.startswith("atts "):
+            done = subprocess.run(
+                ["bash", "-euc", command.text],
+                cwd=tmp_path,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=280,
+            )
+            assert done.returncode == 0, done.stderr
+            shown += done.stdout
+    shown = words(shown)
+    latex = words(TIMES.sub("", (tmp_path / "paper" / "leaderboard.tex").read_text()))
+    compared = 0
+    for page, line, language, text in shell.blocks():
+        if page == PAGE and language in ("text", "latex"):
+            for said in filter(None, map(words, TIMES.sub("", text).splitlines())):
+                there = shown if language == "text" else latex
+                # Rules of tables are as wide as their cells.
+                assert "──" in said or said in there, f"{PAGE}:{line}: {said}"
+                compared += 1
+    assert compared > 10
+    for name in re.findall(r"`paper/([\w./]+?)/?`", (shell.ROOT / PAGE).read_text()):
+        assert (tmp_path / "paper" / name).exists(), name
+
+
+def test_the_plan_on_the_page_is_the_plan_that_is_run():
+    (shown,) = [
+        text
+        for page, _, language, text in shell.blocks()
+        if page == PAGE and language == "yaml" and "name: tutorial" in text
+    ]
+    run = (shell.ROOT / "examples" / "tutorial" / "plan.yaml").read_text()
+    assert shown == "".join(line for line in run.splitlines(True) if not line.startswith("#"))
