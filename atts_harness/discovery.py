@@ -50,7 +50,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HookAnswer:
     """What a plugin answered to a hook.
 
     Attributes:
@@ -93,7 +93,9 @@ class Discovery:
         for name, distribution in sorted(found, key=lambda named: named[0] != OURS):
             self._load(name, distribution)
 
-    def ask(self, hook: str, arguments: Callable[[], Mapping[str, Any]] = dict) -> Iterator[Answer]:
+    def ask(
+        self, hook: str, arguments: Callable[[], Mapping[str, Any]] = dict
+    ) -> Iterator[HookAnswer]:
         """Every plugin's answer to a hook; a plugin that raises an exception is left out.
 
         Args:
@@ -110,7 +112,7 @@ class Discovery:
             except FAULTS as error:
                 self.leave_out(name, hook, error)
             else:
-                yield Answer(name, self.distribution_of(name), given, value)
+                yield HookAnswer(name, self.distribution_of(name), given, value)
 
     def observers(self, hook: str) -> list[Callable[[Any], None]]:
         """The plugins that listen to a record, each left out for good once it raises.

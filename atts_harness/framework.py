@@ -20,7 +20,7 @@ __all__ = [
     "CalibrationRun",
     "EvalFramework",
     "Evaluation",
-    "Outcome",
+    "EvaluationOutcome",
     "ProbeFigures",
     "Question",
     "TaskSize",
@@ -89,7 +89,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class EvaluationOutcome:
     """What an evaluation left behind.
 
     Attributes:
@@ -193,7 +193,7 @@ class EvalFramework(Protocol):
         """
         ...
 
-    def outcome(self, folder: Path) -> Outcome | None:
+    def outcome(self, folder: Path) -> EvaluationOutcome | None:
         """What an ended evaluation left in its folder; None: no results.
 
         Raises:

@@ -17,10 +17,10 @@ import yaml  # type: ignore[import-untyped]
 from atts_harness import plugins
 from atts_harness.errors import SettingError
 
-__all__ = ["Cited", "Reference", "bibtex", "cited", "read_references"]
+__all__ = ["Citation", "Cited", "bibtex", "cited", "read_references"]
 
 
-class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Citation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One entry.
 
     Attributes:
@@ -51,11 +51,11 @@ class Cited:
         without: strategies and tasks for which no package names a reference.
     """
 
-    references: tuple[Reference, ...]
+    references: tuple[Citation, ...]
     without: tuple[str, ...]
 
 
-def read_references(path: Path) -> list[Reference]:
+def read_references(path: Path) -> list[Citation]:
     """The entries of one file.
 
     Raises:
@@ -63,7 +63,7 @@ def read_references(path: Path) -> list[Reference]:
     """
     try:
         text = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return msgspec.convert(text, list[Reference])
+        return msgspec.convert(text, list[Citation])
     except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
         raise SettingError(f"{path}: no file of references: {error}") from error
 
@@ -96,10 +96,10 @@ def bibtex(found: Cited) -> str:
     return "\n".join(parts)
 
 
-def _entry(one: Reference) -> str:
+def _entry(one: Citation) -> str:
     lines = [f"  {name} = {{{value}}}," for name, value in _fields(one)]
     return "\n".join([f"% Source: {one.source}", f"@{one.kind}{{{one.key},", *lines, "}\n"])
 
 
-def _fields(one: Reference) -> Sequence[tuple[str, str]]:
+def _fields(one: Citation) -> Sequence[tuple[str, str]]:
     return [(name, " ".join(value.split())) for name, value in one.fields.items()]

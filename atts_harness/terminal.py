@@ -23,7 +23,7 @@ def console(**options: Any) -> Console:
     return made
 
 
-class Fitted:
+class FittedTable:
     """A table that a narrow terminal shows in pieces, each with the column that names the rows.
 
     Args:

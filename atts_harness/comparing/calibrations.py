@@ -13,7 +13,7 @@ from atts_harness.arguments import format_arguments
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import Calibrate, Plan
 from atts_harness.comparing.reaching import reaching
-from atts_harness.comparing.status import Calibration
+from atts_harness.comparing.status import CalibrationStatus
 
 
 def place_of(cell: Cell, plan: Plan) -> str:
@@ -26,11 +26,11 @@ def place_of(cell: Cell, plan: Plan) -> str:
     return f"calibrations/{cell.task_name}-{cell.pair}-{digest}"
 
 
-def of_cell(cell: Cell, plan: Plan, seconds: float = 0.0) -> Calibration:
+def of_cell(cell: Cell, plan: Plan, seconds: float = 0.0) -> CalibrationStatus:
     """Where a cell's bank is or will be."""
     place = place_of(cell, plan)
     bank = f"{place}/bank.json"
-    return Calibration(bank=bank, run_dir=f"{bank}.run", seconds=seconds)
+    return CalibrationStatus(bank=bank, run_dir=f"{bank}.run", seconds=seconds)
 
 
 def calibrate_command(cell: Cell, plan: Plan, bank: Path, further: Mapping[str, Any]) -> list[str]:

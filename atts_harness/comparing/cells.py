@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 
 from atts_harness import plugins
-from atts_harness.comparing.plan import Calibrate, Entry, Plan, PlanFile, Task
+from atts_harness.comparing.plan import Calibrate, Plan, PlanEntry, PlanFile, Task
 from atts_harness.comparing.reaching import backend_of, reaching
-from atts_harness.comparing.source import Place, Source
+from atts_harness.comparing.source import Place, PlanSource
 from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.framework import Evaluation
 from atts_harness.presets import with_presets
@@ -169,7 +169,7 @@ def expand(file: PlanFile, *, installed: bool = True) -> list[Cell]:
     return [_needing(cell, beside[cell.task_name, cell.pair], source) for cell in (*cells, *again)]
 
 
-def _check_number(plan: Plan, source: Source) -> None:
+def _check_number(plan: Plan, source: PlanSource) -> None:
     """Refuse a product of points that is too large, before it is multiplied out."""
     rows = sum(
         math.prod(len(values) for values in point.values())
@@ -188,12 +188,12 @@ def _check_number(plan: Plan, source: Source) -> None:
 @dataclass(frozen=True)
 class _Row:
     row: str
-    entry: Entry
+    entry: PlanEntry
     point: Mapping[str, Any]
     place: Place
 
 
-def _rows(source: Source, number: int, entry: Entry) -> Iterator[_Row]:
+def _rows(source: PlanSource, number: int, entry: PlanEntry) -> Iterator[_Row]:
     place: Place = ("strategies", number)
     known = plugins.strategies()
     if entry.strategy not in known:
@@ -205,7 +205,7 @@ def _rows(source: Source, number: int, entry: Entry) -> Iterator[_Row]:
             yield _Row(_row_name(entry, point), entry, point, place)
 
 
-def _row_name(entry: Entry, point: Mapping[str, Any]) -> str:
+def _row_name(entry: PlanEntry, point: Mapping[str, Any]) -> str:
     parts = [entry.name or entry.strategy]
     for key, value in point.items():
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
@@ -221,7 +221,7 @@ def _with_plan(plan: Plan, task: Task) -> Task:
     )
 
 
-def _check_layers(plan: Plan, source: Source) -> None:
+def _check_layers(plan: Plan, source: PlanSource) -> None:
     """Refuse settings that a plan must not set, in any of its layers."""
     layers: list[tuple[Place, Mapping[str, Any]]] = [(("settings",), plan.settings)]
     layers += [(("pairs", pair), own) for pair, own in plan.pairs.items()]
@@ -242,7 +242,7 @@ def _check_layers(plan: Plan, source: Source) -> None:
         raise source.error(place, f"include_path: there is no folder {plan.include_path!r}")
 
 
-def _check_names(source: Source, named: Sequence[tuple[str, Place]]) -> None:
+def _check_names(source: PlanSource, named: Sequence[tuple[str, Place]]) -> None:
     seen: dict[str, Place] = {}
     for name, place in named:
         if len(name) > LONGEST_NAME:
@@ -258,7 +258,7 @@ def _check_names(source: Source, named: Sequence[tuple[str, Place]]) -> None:
 
 
 def _cell(
-    plan: Plan, source: Source, task: Task, pair: str, own: Mapping[str, Any], row: _Row
+    plan: Plan, source: PlanSource, task: Task, pair: str, own: Mapping[str, Any], row: _Row
 ) -> Cell:
     entry = row.entry
     layers = [plan.settings, own, task.settings, entry.settings, row.point]
@@ -314,7 +314,7 @@ def _servable(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key in names and value is not None}
 
 
-def _check(cell: Cell, source: Source) -> None:
+def _check(cell: Cell, source: PlanSource) -> None:
     """Refuse settings that the cell itself would refuse."""
     if cell.calibrate is not None:
         _check_calibrate(cell, source)
@@ -325,7 +325,7 @@ def _check(cell: Cell, source: Source) -> None:
 
 
 def _located(
-    error: SettingError, source: Source, place: Place, cell: Cell | None = None
+    error: SettingError, source: PlanSource, place: Place, cell: Cell | None = None
 ) -> SettingError:
     """An error of the settings parser, at the line that sets what it names."""
     named = error.name if isinstance(error, UnknownSettingError) else str(error)
@@ -347,7 +347,7 @@ def _located(
     return source.error(place, f"{row}{error}")
 
 
-def _check_calibrate(cell: Cell, source: Source) -> None:
+def _check_calibrate(cell: Cell, source: PlanSource) -> None:
     place = (*cell.place, "calibrate")
     if "bank" not in cell.kind.Options.__struct_fields__ or set(cell.kind.roles) != set(ROLES):
         raise source.error(
@@ -369,7 +369,7 @@ def _check_calibrate(cell: Cell, source: Source) -> None:
             )
 
 
-def _needing(cell: Cell, beside: Mapping[str, Cell], source: Source) -> Cell:
+def _needing(cell: Cell, beside: Mapping[str, Cell], source: PlanSource) -> Cell:
     """The cell, with the name of a row as `rate_of` turned into the cell that it means.
 
     Args:

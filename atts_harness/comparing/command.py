@@ -144,7 +144,7 @@ def _run(
     """Run a plan: `listed` are its cells as it has them, `cells` in the order to run in."""
     from atts_harness import plugins
     from atts_harness.comparing.afresh import aside, start_afresh
-    from atts_harness.comparing.runner import Runner
+    from atts_harness.comparing.runner import PlanRunner
     from atts_harness.comparing.show import Show, counted
     from atts_harness.comparing.status import Folder, merged
     from atts_harness.errors import SAMPLES_FAILED, RunInterruptedError
@@ -163,7 +163,7 @@ def _run(
         if again:
             show.say(f"afresh, the old ones kept in {aside(folder)}: {', '.join(again)}")
         held.write(status)
-        runner = Runner(file.plan, cells, held, status, show, framework, launcher)
+        runner = PlanRunner(file.plan, cells, held, status, show, framework, launcher)
         runner.run()
     finally:
         held.close()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.sets import EngineSet
-from atts_harness.comparing.watch import Watch
+from atts_harness.comparing.watch import RunWatch
 from atts_harness.launcher import Job
 
 Steps = Generator[None, None, int]
@@ -32,7 +32,7 @@ class RunningCell:
     steps: Steps = field(init=False)
     job: Job | None = None
     seconds: float = 0.0
-    watched: list[tuple[str, Watch]] = field(default_factory=list)
+    watched: list[tuple[str, RunWatch]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """How far it is, in a line for each run of which something is known."""

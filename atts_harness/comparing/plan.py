@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import msgspec
 
 from atts_harness import plugins
-from atts_harness.comparing.source import Place, Source, read_yaml
+from atts_harness.comparing.source import Place, PlanSource, read_yaml
 from atts_harness.errors import SettingError, UnknownSettingError
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
@@ -79,7 +79,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class PlanEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A strategy of the plan, with its operating points.
 
     Attributes:
@@ -138,7 +138,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any] = msgspec.field(default_factory=dict)
     pairs: dict[str, dict[str, Any]]
     tasks: list[Task]
-    strategies: list[Entry]
+    strategies: list[PlanEntry]
     apply_chat_template: bool = True
     system_instruction: str | None = None
     include_path: str | None = None
@@ -178,7 +178,7 @@ class PlanFile:
     """A plan, and the line of each of its keys."""
 
     plan: Plan
-    source: Source
+    source: PlanSource
 
 
 def read_plan(
@@ -220,7 +220,7 @@ def read_plan(
     return PlanFile(source.struct(Plan, (), data, **done), source)
 
 
-def _check_version(source: Source, data: Mapping[str, Any]) -> None:
+def _check_version(source: PlanSource, data: Mapping[str, Any]) -> None:
     """Refuse a newer file before its keys are looked at: they may be unknown here."""
     given = {key: value for key, value in data.items() if key == "version"}
     version = source.struct(_Version, (), given).version
@@ -249,7 +249,7 @@ def _find(given: str) -> tuple[Path, str]:
     return known[given], given
 
 
-def _pairs(source: Source, given: Any) -> dict[str, dict[str, Any]]:
+def _pairs(source: PlanSource, given: Any) -> dict[str, dict[str, Any]]:
     """Settings by pair; a text is a preset, nothing at all is the default one."""
     known = plugins.presets()
     if given is None:
@@ -273,14 +273,14 @@ def _pairs(source: Source, given: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _task(source: Source, place: Place, item: Any) -> Task:
+def _task(source: PlanSource, place: Place, item: Any) -> Task:
     values = {"task": item} if isinstance(item, str) else item
     task = source.struct(Task, place, values)
     _check_name(source, (*place, "name"), task.name or task.task)
     return task
 
 
-def _entry(source: Source, place: Place, item: Any) -> Entry:
+def _entry(source: PlanSource, place: Place, item: Any) -> PlanEntry:
     values = {"strategy": item} if isinstance(item, str) else item
     done: dict[str, Any] = {}
     if isinstance(values, dict):
@@ -291,12 +291,12 @@ def _entry(source: Source, place: Place, item: Any) -> Entry:
             done["calibrate"] = Calibrate() if wanted else None
         elif wanted is not None:
             done["calibrate"] = source.struct(Calibrate, (*place, "calibrate"), wanted)
-    entry = source.struct(Entry, place, values, **done)
+    entry = source.struct(PlanEntry, place, values, **done)
     _check_name(source, (*place, "name"), entry.name or entry.strategy)
     return entry
 
 
-def _points(source: Source, place: Place, given: Any) -> list[dict[str, list[Any]]]:
+def _points(source: PlanSource, place: Place, given: Any) -> list[dict[str, list[Any]]]:
     points = []
     for inner, item in source.items(place, given):
         if not isinstance(item, dict) or not item:
@@ -311,7 +311,7 @@ def _points(source: Source, place: Place, given: Any) -> list[dict[str, list[Any
     return points
 
 
-def _check_name(source: Source, place: Place, name: str) -> None:
+def _check_name(source: PlanSource, place: Place, name: str) -> None:
     if NAME.fullmatch(name) is None:
         raise source.error(
             place, f"name {name!r}: becomes a folder; use letters, digits and . _ - + = only"

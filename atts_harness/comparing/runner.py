@@ -30,7 +30,7 @@ from atts_harness.comparing.servers import POLL_SECONDS
 from atts_harness.comparing.sets import EngineSet, EngineSets
 from atts_harness.comparing.show import Show
 from atts_harness.comparing.status import CELL, CellStatus, Folder, State, Status
-from atts_harness.comparing.watch import Watch
+from atts_harness.comparing.watch import RunWatch
 from atts_harness.errors import SAMPLES_FAILED, AttsError
 from atts_harness.framework import EvalFramework
 from atts_harness.launcher import Command, Job, Launcher
@@ -47,7 +47,7 @@ NOTICE_SECONDS = 60.0
 """Losses of one machine that follow so closely are one."""
 
 
-class Runner:
+class PlanRunner:
     """Runs the cells of a plan that are not done yet.
 
     One thread looks after everything. Every running cell is a generator that is resumed in turn,
@@ -195,7 +195,7 @@ class Runner:
         known.timing = self._plan.timing
         known.machine = where.place.name
         known.warm_up = not where.used
-        self._show.started(known, Watch(self._path(known.folder)).line())
+        self._show.started(known, RunWatch(self._path(known.folder)).line())
         self._save(known)
         running = RunningCell(cell, where)
         running.steps = self._steps(running, known)
@@ -284,7 +284,7 @@ class Runner:
             known.command = shlex.join(["atts", *arguments])
             self._folder.write(self._status)
             job = self._launch(running, known, arguments, folder, folder, reads)
-            running.watched = [("", Watch(folder))]
+            running.watched = [("", RunWatch(folder))]
             began = time.monotonic()
             status = yield from self._ended(running, job)
             running.watched = []
@@ -321,7 +321,7 @@ class Runner:
         run_dir = self._path(made.run_dir)
         job = self._launch(running, known, arguments, bank.parent, run_dir)
         self._banks[made.bank] = job
-        running.watched = [("calibration: ", Watch(run_dir))]
+        running.watched = [("calibration: ", RunWatch(run_dir))]
         status = yield from self._ended(running, job)
         running.watched = []
         known.calibration.seconds += time.monotonic() - began

@@ -19,7 +19,7 @@ Place = tuple[str | int, ...]
 
 
 @dataclass(frozen=True)
-class Source:
+class PlanSource:
     """A parsed file.
 
     Attributes:
@@ -93,7 +93,7 @@ class Source:
             yield ((*place, number) if listed is value else place), item
 
 
-def read_yaml(path: Path, name: str | None = None) -> Source:
+def read_yaml(path: Path, name: str | None = None) -> PlanSource:
     """Read a YAML file.
 
     Args:
@@ -106,7 +106,7 @@ def read_yaml(path: Path, name: str | None = None) -> Source:
     shown = name or str(path)
     lines: dict[Place, int] = {}
     data = load_yaml(path, shown, lambda tree: _note_lines(tree, (), lines, shown))
-    return Source(shown, data, lines)
+    return PlanSource(shown, data, lines)
 
 
 def _note_lines(node: Any, place: Place, lines: dict[Place, int], shown: str) -> None:

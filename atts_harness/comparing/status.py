@@ -42,7 +42,7 @@ FREE |= {"progress", "metrics_interval"}
 FREE_OF_A_ROLE = frozenset({"url", "host", "port", "timeout", "start_timeout", "engine_python"})
 
 
-class Calibration(msgspec.Struct, kw_only=True):
+class CalibrationStatus(msgspec.Struct, kw_only=True):
     """How a cell's bank was made.
 
     Attributes:
@@ -116,7 +116,7 @@ class CellStatus(msgspec.Struct, kw_only=True):
     cause: str = ""
     caches: dict[str, str] = msgspec.field(default_factory=dict)
     needs: str | None = None
-    calibration: Calibration | None = None
+    calibration: CalibrationStatus | None = None
     harness: str = ""
     parallel: int = 1
     timing: bool = True

@@ -12,7 +12,7 @@ from atts_harness.running.progress import clock
 
 
 @dataclass
-class Watch:
+class RunWatch:
     """Watches one run.
 
     Attributes:

@@ -25,11 +25,11 @@ from atts_harness.conformal.policy import (
 )
 from atts_harness.conformal.pvalues import scores_needed
 from atts_harness.conformal.sources import (
+    BankSource,
     FileSource,
     FrozenBanks,
     OnlineSource,
     PresampleSource,
-    Source,
 )
 from atts_harness.errors import SettingError
 from atts_harness.strategy import RunInfo
@@ -67,7 +67,7 @@ def make_policy(
     return ConformalPolicy(_source(options, run or RunInfo(), bank), rule, partial(control, rate))
 
 
-def _source(options: CalibrationOptions, run: RunInfo, bank: Bank | None) -> Source:
+def _source(options: CalibrationOptions, run: RunInfo, bank: Bank | None) -> BankSource:
     new_bank = QuestionBank if options.pvalue == "hierarchical" else PooledBank
     match options.source:
         case "online":

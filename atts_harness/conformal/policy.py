@@ -9,7 +9,7 @@ from typing import Protocol
 from atts_harness.conformal import pvalues
 from atts_harness.conformal.banks import RankingBank
 from atts_harness.conformal.control import Controller
-from atts_harness.conformal.sources import Source
+from atts_harness.conformal.sources import BankSource
 from atts_harness.errors import MalformedReplyError, SettingError
 from atts_harness.records import DecisionRecord, SampleId
 from atts_harness.strategy import Verdict
@@ -72,7 +72,7 @@ class ConformalPolicy:
     needs_scores = True
 
     def __init__(
-        self, source: Source, rule: Rule, new_controller: Callable[[], Controller]
+        self, source: BankSource, rule: Rule, new_controller: Callable[[], Controller]
     ) -> None:
         """Put together what `make_policy` chose."""
         self.presamples = source.presamples

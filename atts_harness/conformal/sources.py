@@ -21,7 +21,7 @@ logger = neutral.logger("atts_harness.conformal")
 NewBank = Callable[[], RankingBank]
 
 
-class Place(NamedTuple):
+class BankPlace(NamedTuple):
     """A bank to ask, and under which name.
 
     Attributes:
@@ -35,12 +35,12 @@ class Place(NamedTuple):
     own: float | None = None
 
 
-class Source(Protocol):
+class BankSource(Protocol):
     """A source of banks."""
 
     presamples: bool
 
-    def place(self, sample: SampleId, turn: int) -> Place:
+    def place(self, sample: SampleId, turn: int) -> BankPlace:
         """The bank for a turn."""
         ...
 
@@ -64,14 +64,14 @@ class OnlineSource:
         self._new_bank = new_bank
         self._banks: dict[tuple[str, str], RankingBank] = {}
 
-    def place(self, sample: SampleId, turn: int) -> Place:
+    def place(self, sample: SampleId, turn: int) -> BankPlace:
         """The bank of the turn's stratum."""
         name = self._coverage.bank(sample.doc, turn)
         key = (sample.task, name)
         bank = self._banks.get(key)
         if bank is None:
             bank = self._banks[key] = self._new_bank()
-        return Place(name, bank)
+        return BankPlace(name, bank)
 
     def learn(self, sample: SampleId, turn: int, score: float) -> None:
         """Add the score to the bank that it was ranked in."""
@@ -100,7 +100,7 @@ class PresampleSource:
         self._later = OnlineSource(coverage, new_bank)
         self._warn_below = warn_below
 
-    def place(self, sample: SampleId, turn: int) -> Place:
+    def place(self, sample: SampleId, turn: int) -> BankPlace:
         """The first drafts' bank; for later turns with coverage by turn, the online one."""
         if turn and self._coverage.by_turn:
             return self._later.place(sample, turn)
@@ -108,7 +108,7 @@ class PresampleSource:
         if turn == 0:
             own = self._first.get((sample.task, sample.doc), {}).get(sample.repeat)
         name, bank = self._bank(sample.task, sample.doc)
-        return Place(name, bank, own)
+        return BankPlace(name, bank, own)
 
     def learn(self, sample: SampleId, turn: int, score: float) -> None:
         """Later turns learn online; a replayed first turn was a first draft."""
@@ -166,7 +166,7 @@ class FrozenBanks:
         self._banks = banks
         self._turns = turns
 
-    def place(self, doc: int, turn: int) -> Place:
+    def place(self, doc: int, turn: int) -> BankPlace:
         """The bank for a turn; the name says so if it is another turn's.
 
         Raises:
@@ -182,7 +182,7 @@ class FrozenBanks:
                 f"bank: no scores for {key!r}, which coverage={self._coverage} asks for: use "
                 "calibration=presample or online, or coverage=turn"
             )
-        return Place(name if key == name else f"{name} by {key}", bank)
+        return BankPlace(name if key == name else f"{name} by {key}", bank)
 
 
 class FileSource:
@@ -195,7 +195,7 @@ class FileSource:
         self._load = load
         self._tasks = {task: load(task) for task in tasks}
 
-    def place(self, sample: SampleId, turn: int) -> Place:
+    def place(self, sample: SampleId, turn: int) -> BankPlace:
         """The bank for a turn, from the file of the sample's task."""
         banks = self._tasks.get(sample.task)
         if banks is None:

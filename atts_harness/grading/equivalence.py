@@ -15,7 +15,7 @@ import msgspec
 
 from atts_harness.grading.choices import letter_of
 from atts_harness.grading.equality.amounts import PERCENT
-from atts_harness.grading.equality.comparison import Algebra, Comparison
+from atts_harness.grading.equality.comparison import Algebra, AnswerComparison
 from atts_harness.grading.extraction import Kind
 from atts_harness.grading.reading.answers import plain_letters, read
 from atts_harness.grading.reading.tokens import LONGEST, UnreadableError, tokens
@@ -41,7 +41,7 @@ class Gold(msgspec.Struct, frozen=True):
     unit: str | None = None
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class GradingVerdict(msgspec.Struct, frozen=True):
     """What grading found.
 
     Attributes:
@@ -57,11 +57,11 @@ class Verdict(msgspec.Struct, frozen=True):
     undecided: str | None = None
 
 
-RIGHT = Verdict(True)
-WRONG = Verdict(False)
+RIGHT = GradingVerdict(True)
+WRONG = GradingVerdict(False)
 
 
-def fast(answer: str, gold: Gold) -> Verdict | None:
+def fast(answer: str, gold: Gold) -> GradingVerdict | None:
     """Decide without computer algebra.
 
     Args:
@@ -74,7 +74,7 @@ def fast(answer: str, gold: Gold) -> Verdict | None:
     return _compare(answer, gold, None)
 
 
-def decide(answer: str, gold: Gold) -> Verdict:
+def decide(answer: str, gold: Gold) -> GradingVerdict:
     """Decide, with computer algebra where values are not enough; may run without bound.
 
     Args:
@@ -92,7 +92,7 @@ def decide(answer: str, gold: Gold) -> Verdict:
     try:
         verdict = _compare(answer, gold, SYMPY)
     except Exception as error:  # anything at all can come out of algebra fed by a model
-        return Verdict(False, f"exception: {type(error).__name__}")
+        return GradingVerdict(False, f"exception: {type(error).__name__}")
     return verdict or WRONG
 
 
@@ -103,19 +103,19 @@ def unreadable(gold: Gold) -> str | None:
     return unread(read(gold.text, several=gold.several, unit=gold.unit))
 
 
-def _compare(answer: str, gold: Gold, algebra: Algebra | None) -> Verdict | None:
+def _compare(answer: str, gold: Gold, algebra: Algebra | None) -> GradingVerdict | None:
     if gold.kind == "choice":
         letter = letter_of(answer)
-        return Verdict(letter is not None and letter == letter_of(gold.text))
+        return GradingVerdict(letter is not None and letter == letter_of(gold.text))
     if len(answer) > LONGEST:
-        return Verdict(False, "too long")
+        return GradingVerdict(False, "too long")
     try:
         given, wanted = (tokens(text, several=gold.several) for text in (answer, gold.text))
     except UnreadableError as error:
-        return Verdict(False, undecided=str(error))
+        return GradingVerdict(False, undecided=str(error))
     if given and [token.key for token in given] == [token.key for token in wanted]:
         return RIGHT
-    comparison = Comparison(
+    comparison = AnswerComparison(
         tolerance=gold.tolerance,
         unit=parse_unit(gold.unit) if gold.unit else None,
         percent=gold.unit in PERCENT,
@@ -125,12 +125,14 @@ def _compare(answer: str, gold: Gold, algebra: Algebra | None) -> Verdict | None
     right = read(gold.text, several=gold.several, unit=gold.unit, plain=plain_letters(answer))
     reason = unread(right)
     if reason is not None:
-        return Verdict(False, f"gold: {reason}")
+        return GradingVerdict(False, f"gold: {reason}")
     truth = comparison.same(
         read(answer, several=gold.several, unit=gold.unit, plain=plain_letters(gold.text)), right
     )
     if truth is None:
         if comparison.hard and algebra is None:
             return None
-        return Verdict(False, undecided=comparison.doubts[-1] if comparison.doubts else "no rule")
-    return Verdict(truth)
+        return GradingVerdict(
+            False, undecided=comparison.doubts[-1] if comparison.doubts else "no rule"
+        )
+    return GradingVerdict(truth)

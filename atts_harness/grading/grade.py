@@ -13,7 +13,7 @@ import msgspec
 
 from atts_harness import neutral
 from atts_harness.analysis.statistics import maj_at_k, pass_at_k, vote_share
-from atts_harness.grading.equivalence import Gold, Verdict
+from atts_harness.grading.equivalence import Gold, GradingVerdict
 from atts_harness.grading.extraction import EXTRACTORS, LLM, extract
 from atts_harness.grading.workers import Grader, candidates, default
 
@@ -111,7 +111,7 @@ def grade_question(
     verdicts = iter(pool.grade([(answer, gold) for answer in given if answer is not None]))
     grades = []
     for sample, answers, answer in zip(samples, found, given, strict=True):
-        verdict = next(verdicts) if answer is not None else Verdict(False)
+        verdict = next(verdicts) if answer is not None else GradingVerdict(False)
         error = verdict.error
         if extractor not in answers and not sample.failed and not sample.absent:
             error = "not extracted"

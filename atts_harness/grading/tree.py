@@ -104,7 +104,7 @@ class Matrix:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class IntervalPiece:
     """A stretch of the real line, or a point where both ends are the same."""
 
     low: Expression
@@ -122,7 +122,7 @@ class Region:
         name: the variable that lies in it, "" where none is named or it is bound.
     """
 
-    pieces: tuple[Piece, ...]
+    pieces: tuple[IntervalPiece, ...]
     name: str = ""
 
 
@@ -157,7 +157,7 @@ class Based:
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class TimeOfDay:
     """A time of day; `half` is `am`, `pm` or ""."""
 
     hours: int
@@ -210,7 +210,7 @@ Node = (
     | Relation
     | Ratio
     | Based
-    | Clock
+    | TimeOfDay
     | Date
     | Modular
     | Words

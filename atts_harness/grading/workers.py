@@ -27,7 +27,7 @@ from pathlib import Path
 
 import msgspec
 
-from atts_harness.grading.equivalence import Gold, Verdict, decide, fast
+from atts_harness.grading.equivalence import Gold, GradingVerdict, decide, fast
 
 SECONDS = 3.0
 """Default limit of one comparison, in seconds of the worker's processor time: a machine that is
@@ -123,12 +123,12 @@ class Grader:
         self._most = workers or min(4, processors())
         self._seconds = seconds
         self._workers: list[_Worker] = []
-        self._known: OrderedDict[tuple[str, Gold], Verdict] = OrderedDict()
+        self._known: OrderedDict[tuple[str, Gold], GradingVerdict] = OrderedDict()
         self._lock = threading.Lock()
         self.killed = 0
         atexit.register(self.close)
 
-    def grade(self, pairs: Sequence[tuple[str, Gold]]) -> list[Verdict]:
+    def grade(self, pairs: Sequence[tuple[str, Gold]]) -> list[GradingVerdict]:
         """Grade extracted answers.
 
         Args:
@@ -158,7 +158,7 @@ class Grader:
             worker.kill()
         self._workers.clear()
 
-    def _remember(self, pair: tuple[str, Gold], verdict: Verdict) -> None:
+    def _remember(self, pair: tuple[str, Gold], verdict: GradingVerdict) -> None:
         self._known[pair] = verdict
         self._known.move_to_end(pair)
 
@@ -193,7 +193,7 @@ class Grader:
                 if not worker.ready:
                     worker.ready = True
                 elif worker.busy is not None:
-                    verdict = msgspec.json.decode(line, type=Verdict)
+                    verdict = msgspec.json.decode(line, type=GradingVerdict)
                     self._remember(worker.busy, verdict)
                     worker.busy = None
                     if verdict.error == "exception: MemoryError":
@@ -216,11 +216,11 @@ class Grader:
         worker.kill()
         self.killed += 1
         if worker.busy is not None:
-            self._remember(worker.busy, Verdict(False, error))
+            self._remember(worker.busy, GradingVerdict(False, error))
         elif not worker.ready:
             # It never came up, so none will: say so once for all that wait.
             for pair in waiting:
-                self._remember(pair, Verdict(False, "no grading process could be started"))
+                self._remember(pair, GradingVerdict(False, "no grading process could be started"))
             waiting.clear()
 
 
@@ -230,7 +230,7 @@ def default() -> Grader:
     return Grader()
 
 
-def grade(pairs: Iterable[tuple[str, Gold]]) -> list[Verdict]:
+def grade(pairs: Iterable[tuple[str, Gold]]) -> list[GradingVerdict]:
     """Grade with the process-wide pool; see `Grader.grade`."""
     return default().grade(list(pairs))
 

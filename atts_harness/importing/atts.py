@@ -22,7 +22,7 @@ from atts_harness.files import decode, read_file
 from atts_harness.grading.extraction import boxed
 from atts_harness.records import SampleRecord
 from atts_harness.results.foreign import ForeignQuestion, ForeignRun, PublishedFormat
-from atts_harness.results.published import RATE, Trace, TraceTurn, record_of
+from atts_harness.results.published import RATE, PublishedTrace, TraceTurn, record_of
 
 _FILE = re.compile(r"problem_([0-9]{1,9})\.json")
 _SETTINGS = re.compile(
@@ -74,7 +74,7 @@ def read(folder: Path, task: str) -> ForeignRun:
         for path in folder.glob("problem_*.json")
         if (named := _FILE.fullmatch(path.name))
     }
-    traces: dict[int, Trace] = {}
+    traces: dict[int, PublishedTrace] = {}
     alone = False
     for number, path in sorted(files.items()):
         loaded: _File = decode(read_file(path), _File, f"{path}: not a sample of published ATTS")
@@ -107,7 +107,7 @@ def _options(name: str, rate: float | None) -> dict[str, Any]:
     return found
 
 
-def _trace(loaded: _File, path: Path) -> Trace:
+def _trace(loaded: _File, path: Path) -> PublishedTrace:
     turns: dict[int, TraceTurn] = {}
     for item in loaded.full_history:
         if item.event is not None or item.attempt is not None:
@@ -132,7 +132,7 @@ def _trace(loaded: _File, path: Path) -> Trace:
     if sorted(turns) != list(range(len(turns))):
         raise SettingError(f"{path}: its turns are {sorted(turns)}, not counted from 0")
     again = loaded.final_answer_regex is not None or loaded.final_answer_llm is not None
-    return Trace(
+    return PublishedTrace(
         question_index=0,
         repeat=0,
         turns=[turns[number] for number in sorted(turns)],
@@ -151,7 +151,7 @@ def _text(question: str | Sequence[Any]) -> str:
 
 
 def _questions(
-    traces: dict[int, Trace], task: str, rate: float | None, most_turns: int | None
+    traces: dict[int, PublishedTrace], task: str, rate: float | None, most_turns: int | None
 ) -> Iterator[ForeignQuestion]:
     """Samples by question, in the order of their numbers.
 
@@ -181,7 +181,7 @@ def _ended(record: SampleRecord, most_turns: int | None) -> SampleRecord:
     return msgspec.structs.replace(record, finish="turns", truncated=True)
 
 
-def _rate(traces: Iterable[Trace]) -> tuple[float | None, str]:
+def _rate(traces: Iterable[PublishedTrace]) -> tuple[float | None, str]:
     """The rate of the decisions, with a remark if it had to be inferred."""
     kept, taken = 0.0, 1.0
     for trace in traces:

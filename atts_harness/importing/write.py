@@ -23,7 +23,7 @@ from atts_harness.results.runs import DOCUMENTS
 
 
 @dataclass(frozen=True)
-class Written:
+class ImportResult:
     """What an import wrote.
 
     Attributes:
@@ -43,7 +43,7 @@ class Written:
 
 def write_run(
     run: ForeignRun, out: Path, *, task: str, program: str, golds: Mapping[str, str] | None = None
-) -> Written:
+) -> ImportResult:
     """Write a published run into a new run directory; on failure nothing of it is left.
 
     Args:
@@ -108,7 +108,7 @@ def _prompt(question: ForeignQuestion) -> str:
 
 async def _journal(
     run: ForeignRun, questions: list[ForeignQuestion], folder: Path, task: str, program: str
-) -> Written:
+) -> ImportResult:
     plan = {
         SampleId(task, doc, repeat): Planned(_prompt(one))
         for doc, one in enumerate(questions)
@@ -149,7 +149,7 @@ async def _journal(
         directory.ended("finished", {"samples": samples, "missing": missing})
     finally:
         directory.close()
-    return Written(len(questions), samples, missing, decisions, 0)
+    return ImportResult(len(questions), samples, missing, decisions, 0)
 
 
 def _numbered(sample: SampleRecord, before: int) -> SampleRecord:

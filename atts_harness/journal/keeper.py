@@ -142,7 +142,7 @@ class Keeper:
         hello = wire.receive(link, wire.Hello)
         expected = wire.proof(self._key, nonce, hello.run, hello.epoch)
         if not hmac.compare_digest(expected, hello.proof):
-            wire.send(link, wire.Answer("the keeper of its journal knows another key"))
+            wire.send(link, wire.KeeperAnswer("the keeper of its journal knows another key"))
             return
         link.settimeout(None)
         link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -150,10 +150,10 @@ class Keeper:
         if hello.fetch:
             self._send_copy(link, hello)
         else:
-            wire.send(link, wire.Answer(self._stale(hello, None)))
+            wire.send(link, wire.KeeperAnswer(self._stale(hello, None)))
         while True:
             transaction = wire.receive(link, wire.Transaction)
-            answer = wire.Answer(self._apply(hello, transaction))
+            answer = wire.KeeperAnswer(self._apply(hello, transaction))
             wire.send(link, answer)
             if answer.refused is not None:
                 return
@@ -162,17 +162,17 @@ class Keeper:
         attempt = self._attempts.get(hello.run)
         refused = self._stale(hello, attempt)
         if attempt is None or refused is not None:
-            wire.send(link, wire.Answer(refused))
+            wire.send(link, wire.KeeperAnswer(refused))
             return
         with tempfile.TemporaryDirectory(prefix="atts-keeper-") as folder:
             path = Path(folder) / schema.JOURNAL
             with attempt.lock:
                 if attempt.over:
-                    wire.send(link, wire.Answer(self._stale(hello, None)))
+                    wire.send(link, wire.KeeperAnswer(self._stale(hello, None)))
                     return
                 with contextlib.closing(sqlite3.connect(path)) as copy:
                     attempt.connection.backup(copy)
-            wire.send(link, wire.Answer(size=path.stat().st_size))
+            wire.send(link, wire.KeeperAnswer(size=path.stat().st_size))
             with path.open("rb") as file:
                 while piece := file.read(wire.PIECE_BYTES):
                     wire.send(link, piece)

@@ -155,7 +155,7 @@ class TcpMirror:
         def send() -> None:
             link = self._link or self._connect(fetch=False)[0]
             wire.send(link, body)
-            self._heed(wire.receive(link, wire.Answer))
+            self._heed(wire.receive(link, wire.KeeperAnswer))
 
         self._patiently(send)
 
@@ -181,11 +181,11 @@ class TcpMirror:
             )
         proof = wire.proof(told.key, nonce.nonce, told.run, told.epoch)
         wire.send(link, wire.Hello(told.run, told.epoch, proof, fetch))
-        answer = wire.receive(link, wire.Answer)
+        answer = wire.receive(link, wire.KeeperAnswer)
         self._heed(answer)
         return link, answer.size
 
-    def _heed(self, answer: wire.Answer) -> None:
+    def _heed(self, answer: wire.KeeperAnswer) -> None:
         if answer.refused is not None:
             raise MirrorRefusedError(f"run_dir: {answer.refused}")
 

@@ -32,7 +32,7 @@ CHECKED_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
-class Session:
+class RecordedSession:
     """One time the run was going.
 
     Attributes:
@@ -67,10 +67,10 @@ class RecordedRun:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[RecordedSession]:
         """When the run was going, in order."""
         return [
-            Session(
+            RecordedSession(
                 row[1],
                 row[2],
                 row[3],

@@ -47,7 +47,7 @@ class Hello(msgspec.Struct):
     fetch: bool
 
 
-class Answer(msgspec.Struct):
+class KeeperAnswer(msgspec.Struct):
     """What the keeper says to a hello and to a transaction.
 
     Attributes:

@@ -40,7 +40,7 @@ class _Kept(msgspec.Struct, kw_only=True):
 
 
 @dataclass
-class Calls:
+class JudgeCalls:
     """Calls to one model.
 
     Attributes:

@@ -57,7 +57,7 @@ def show_ledger(
             return
         console = terminal.console()
         if summary["calls"]:
-            console.print(terminal.Fitted(_calls(summary)))
+            console.print(terminal.FittedTable(_calls(summary)))
         for line in _facts(opened, summary):
             console.print(line, highlight=False)
 

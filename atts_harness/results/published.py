@@ -15,7 +15,7 @@ from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Sampled
 from atts_harness.records import DecisionRecord, SampleId, SampleRecord, SegmentRecord
 from atts_harness.results.golds import question_key, readable
-from atts_harness.results.values import Question, SavedQuestion, SavedTask
+from atts_harness.results.values import AskedQuestion, SavedQuestion, SavedTask
 
 PUBLISHED = "published"
 PUBLISHED_REGEX = "published_regex"
@@ -36,7 +36,7 @@ class TraceTurn(msgspec.Struct, kw_only=True):
     target: str | None = None
 
 
-class Trace(msgspec.Struct, kw_only=True):
+class PublishedTrace(msgspec.Struct, kw_only=True):
     """One published sample."""
 
     question_index: int
@@ -55,13 +55,13 @@ def is_trace(row: Mapping[str, Any]) -> bool:
     return "turns" in row and "question_id" in row
 
 
-def read_traces(path: Path | str) -> Iterator[Trace]:
+def read_traces(path: Path | str) -> Iterator[PublishedTrace]:
     """The samples of a trace file.
 
     Raises:
         SettingError: missing, or not such a file; names the line.
     """
-    decoder = msgspec.json.Decoder(Trace)
+    decoder = msgspec.json.Decoder(PublishedTrace)
     for number, line in read_lines(Path(path), f"{path}: not a published trace"):
         try:
             trace = decoder.decode(line)
@@ -78,7 +78,7 @@ def trace_text(turns: Iterable[TraceTurn]) -> str:
     return JOIN.join(chunks)
 
 
-def record_of(trace: Trace, task: str, rate: float | None = RATE) -> SampleRecord:
+def record_of(trace: PublishedTrace, task: str, rate: float | None = RATE) -> SampleRecord:
     """A published sample as a record of ours.
 
     The recorded p-value is 1 - percentile (what `rule=reference` records), the threshold the rate;
@@ -142,7 +142,7 @@ def saved(path: Path) -> SavedTask:
 
 
 def _questions(path: Path) -> Iterator[SavedQuestion]:
-    questions: dict[str, Question] = {}
+    questions: dict[str, AskedQuestion] = {}
     samples: dict[str, dict[int, Sampled]] = {}
     for trace in read_traces(path):
         id_ = str(trace.question_index if trace.question_id is None else trace.question_id)
@@ -151,7 +151,7 @@ def _questions(path: Path) -> Iterator[SavedQuestion]:
         gold = str(trace.gold)
         known = questions.setdefault(
             id_,
-            Question(
+            AskedQuestion(
                 len(questions),
                 question_key({"question": trace.question}, gold),
                 trace.question,

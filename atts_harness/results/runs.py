@@ -12,7 +12,7 @@ from atts_harness.grading.grade import Sampled
 from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.records import ABSENT, SampleRecord
 from atts_harness.results.golds import Documents, golds_of, matched, question_key, question_text
-from atts_harness.results.values import Question, SavedQuestion, SavedTask
+from atts_harness.results.values import AskedQuestion, SavedQuestion, SavedTask
 
 DOCUMENTS = "documents.jsonl"
 """In an imported run: its questions with their golds, a line each, in the form of a task's."""
@@ -68,7 +68,7 @@ def task_of(path: Path, task: str, documents: Documents) -> SavedTask:
     return SavedTask(task, read)
 
 
-def question_of(doc: Mapping[str, Any], number: int, target: Any = None) -> Question:
+def question_of(doc: Mapping[str, Any], number: int, target: Any = None) -> AskedQuestion:
     """The question that a document is.
 
     Args:
@@ -85,7 +85,7 @@ def question_of(doc: Mapping[str, Any], number: int, target: Any = None) -> Ques
         raise SettingError(f"document {number}: {error}") from error
     text = golds[0].text if golds else ""
     id_ = doc.get("id")
-    return Question(
+    return AskedQuestion(
         number,
         question_key(doc, text),
         question_text(doc),

@@ -46,7 +46,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class Question:
+class AskedQuestion:
     """A question as it was asked.
 
     Attributes:
@@ -84,7 +84,7 @@ class SavedQuestion:
         expected: repeats that should be there; 0 where the source does not say.
     """
 
-    question: Question
+    question: AskedQuestion
     samples: Mapping[int, Sampled]
     grades: Mapping[int, Grade] = field(default_factory=dict)
     figures: Mapping[str, float | None] = field(default_factory=dict)

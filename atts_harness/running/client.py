@@ -34,7 +34,7 @@ CURRENT_CALL: ContextVar[CallKey] = ContextVar("CURRENT_CALL")
 
 
 @dataclass(frozen=True)
-class Calls:
+class RunCalls:
     """What all calls of a run share.
 
     Attributes:

@@ -29,7 +29,7 @@ from atts_harness.records import (
     SampleId,
     SampleRecord,
 )
-from atts_harness.running.client import Calls, failure_of
+from atts_harness.running.client import RunCalls, failure_of
 from atts_harness.running.engine import Engine
 from atts_harness.running.gate import Gate
 from atts_harness.running.seeds import call_seed, uniform
@@ -54,7 +54,7 @@ class RunState:
     """What the contexts of a run share."""
 
     seed: int
-    calls: Calls
+    calls: RunCalls
     engines: Mapping[Role, Engine]
     decided: Callable[[DecisionRecord], None]
     stands: Callable[[SampleId, Transcript], None]

@@ -16,7 +16,7 @@ from atts_harness.errors import AttsError, BackendError, EngineGoneError
 from atts_harness.grading.extraction import LLM, Kind, extractors_of
 from atts_harness.judging.llm import MOST_REPLY_TOKENS, endpoint, extract_answer, extract_request
 from atts_harness.records import EXTRACTOR, NOT_EXTRACTED, CallKey, SampleRecord
-from atts_harness.running.client import Calls, failure_of
+from atts_harness.running.client import RunCalls, failure_of
 from atts_harness.running.engine import Engine
 from atts_harness.settings import RunOptions
 
@@ -52,7 +52,7 @@ class Extraction:
     """
 
     engine: Engine
-    calls: Calls
+    calls: RunCalls
 
     async def extract(self, record: SampleRecord, kind: Kind) -> None:
         """Put the model's answer into a finished sample's record, or a note that says why not.

@@ -21,7 +21,7 @@ from atts_harness.running.books import RunSummary
 from atts_harness.running.extraction import open_extractor
 from atts_harness.running.live import Open, directory_of, live_session
 from atts_harness.running.observers import Observers
-from atts_harness.running.opening import Models, check_contexts, open_models
+from atts_harness.running.opening import RunModels, check_contexts, open_models
 from atts_harness.running.run import Run
 from atts_harness.running.session import Session
 from atts_harness.settings import Settings
@@ -57,7 +57,7 @@ class Harness:
         self._thread = threading.Thread(target=self._loop.run_forever, name="atts", daemon=True)
         self._thread.start()
         try:
-            self._models: Models = self._await(open_models(settings, extractor, self._directory))
+            self._models: RunModels = self._await(open_models(settings, extractor, self._directory))
         except BaseException:
             self._stop_loop()
             self._release_directory()
@@ -134,7 +134,7 @@ class Harness:
         return self._models.extractor
 
     def strategy(self, task: Mapping[str, Any], provenance: Mapping[str, Any]) -> Strategy:
-        """An instance of the strategy for a task; see `Models.strategy`."""
+        """An instance of the strategy for a task; see `RunModels.strategy`."""
         return self._models.strategy(task, provenance)
 
     def run(

@@ -29,7 +29,7 @@ from atts_harness.running.engine import Engine
 from atts_harness.running.live import Open, directory_of, live_session
 from atts_harness.running.logs import logged
 from atts_harness.running.observers import Observers
-from atts_harness.running.opening import Models, engines_of, open_models
+from atts_harness.running.opening import RunModels, engines_of, open_models
 from atts_harness.settings import Settings
 
 logger = neutral.logger("atts_harness.running")
@@ -87,7 +87,7 @@ class House:
         for engine in self._engines.values():
             engine.slots.close()
 
-    async def models(self, settings: Settings, directory: RunDirectory | None = None) -> Models:
+    async def models(self, settings: Settings, directory: RunDirectory | None = None) -> RunModels:
         """The models of some settings, opened if they are not open yet.
 
         Args:

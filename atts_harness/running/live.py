@@ -14,7 +14,7 @@ from atts_harness.journal.identity import defaults_of
 from atts_harness.running.books import Books
 from atts_harness.running.engine import Engine
 from atts_harness.running.observers import Observers
-from atts_harness.running.opening import Models
+from atts_harness.running.opening import RunModels
 from atts_harness.running.session import Session
 from atts_harness.settings import Settings
 
@@ -26,7 +26,7 @@ class Open(NamedTuple):
     """A session, and the models that it asks."""
 
     session: Session
-    models: Models
+    models: RunModels
 
 
 def directory_of(settings: Settings) -> RunDirectory | None:
@@ -41,7 +41,7 @@ def directory_of(settings: Settings) -> RunDirectory | None:
 
 @contextlib.asynccontextmanager
 async def live_session(
-    models: Models,
+    models: RunModels,
     directory: RunDirectory | None,
     observers: Observers | None = None,
     *,

@@ -34,7 +34,7 @@ logger = neutral.logger("atts_harness.running")
 
 
 @dataclass
-class Models:
+class RunModels:
     """What is open for a run.
 
     Attributes:
@@ -120,7 +120,7 @@ async def open_models(
     extractor: Backend | None = None,
     directory: RunDirectory | None = None,
     opened: dict[BackendSpec[BackendOptions], Backend] | None = None,
-) -> Models:
+) -> RunModels:
     """Open the models of a run; roles with equal specifications share one.
 
     Args:
@@ -150,7 +150,7 @@ async def open_models(
             await backend.aclose()
         raise
     known |= new
-    return Models(settings, backends, extractor)
+    return RunModels(settings, backends, extractor)
 
 
 def check_contexts(groups: Iterable[Group], backends: Mapping[Role, Backend]) -> None:

@@ -31,7 +31,7 @@ LINE_SECONDS = 30.0
 FIRST_LINE_SECONDS = 5.0
 
 
-class Tally:
+class ProgressTally:
     """Counts what happens. Written in the run's loop and read by the display's thread.
 
     Args:
@@ -140,7 +140,9 @@ def chosen(mode: Mode, stream: TextIO) -> Mode:
 
 
 @contextlib.contextmanager
-def shown(tally: Tally, mode: Mode = "auto", stream: TextIO | None = None) -> Iterator[None]:
+def shown(
+    tally: ProgressTally, mode: Mode = "auto", stream: TextIO | None = None
+) -> Iterator[None]:
     """Show a tally until the block ends, and once more then.
 
     Args:
@@ -161,7 +163,7 @@ def shown(tally: Tally, mode: Mode = "auto", stream: TextIO | None = None) -> It
 
 
 @contextlib.contextmanager
-def _lines(tally: Tally, out: TextIO) -> Iterator[None]:
+def _lines(tally: ProgressTally, out: TextIO) -> Iterator[None]:
     ended = threading.Event()
 
     def tell() -> None:
@@ -183,7 +185,7 @@ def _lines(tally: Tally, out: TextIO) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _live(tally: Tally, out: TextIO) -> Iterator[None]:
+def _live(tally: ProgressTally, out: TextIO) -> Iterator[None]:
     display = _display(out)
     task = display.add_task("samples", total=tally.total, details="")
     ended = threading.Event()

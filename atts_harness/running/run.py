@@ -19,7 +19,7 @@ from atts_harness.running.batch import run_groups
 from atts_harness.running.books import Books, RunSummary
 from atts_harness.running.interrupts import handled, resume_hint
 from atts_harness.running.observers import Observers
-from atts_harness.running.progress import Tally, shown
+from atts_harness.running.progress import ProgressTally, shown
 from atts_harness.running.session import name_of
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Group, StrategyOptions
@@ -67,7 +67,9 @@ class Run:
         """
         options = self.options
         self.summary.total = sum(len(group.samples) for group in self.groups)
-        tally = Tally(self.summary.total, _nominal(self.groups), lambda: books.control.engines)
+        tally = ProgressTally(
+            self.summary.total, _nominal(self.groups), lambda: books.control.engines
+        )
         wanted = {sample.id for group in self.groups for sample in group.samples}
 
         def recorded(record: SampleRecord) -> None:

@@ -31,7 +31,7 @@ from atts_harness.journal.plan import planned, task_entry
 from atts_harness.lanes import lanes_of
 from atts_harness.records import EXTRACTOR, SampleId, SampleRecord
 from atts_harness.running.admission import Admission
-from atts_harness.running.client import Calls
+from atts_harness.running.client import RunCalls
 from atts_harness.running.clock import Clock
 from atts_harness.running.context import RunState
 from atts_harness.running.control import Control
@@ -110,7 +110,7 @@ class Session:
         by_role = self._shared or engines_of(self._backends, options, clock)
         engines = list({id(engine): engine for engine in by_role.values()}.values())
         self._own = [] if self._shared else list(engines)
-        calls = Calls(self._journal, clock, options.retries, self._watchers.call)
+        calls = RunCalls(self._journal, clock, options.retries, self._watchers.call)
         extraction: Extraction | None = None
         if self._extractor is not None:
             slots = Slots({**lanes_of(options), "takeover": options.extractor_concurrency})

@@ -20,7 +20,7 @@ from atts_harness.identity import ModelIdentity
 from atts_harness.running.client import CURRENT_CALL
 from atts_harness.simulation.behaviour import Behaviour
 from atts_harness.simulation.engine import SimulatedEngine
-from atts_harness.simulation.jobs import Job
+from atts_harness.simulation.jobs import SimulatedJob
 from atts_harness.simulation.words import WordTokenizer
 
 __all__ = ["SimulatedBackend"]
@@ -107,7 +107,9 @@ class SimulatedBackend:
         if self.latency:
             await asyncio.sleep(self.latency / 2)
 
-    def _usage(self, job: Job, completion_tokens: int = 0, scored_tokens: int = 0) -> Usage:
+    def _usage(
+        self, job: SimulatedJob, completion_tokens: int = 0, scored_tokens: int = 0
+    ) -> Usage:
         return Usage(
             prompt_tokens=len(job.ids),
             cached_tokens=job.cached or 0,

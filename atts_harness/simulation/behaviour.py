@@ -16,12 +16,12 @@ from typing import Protocol
 
 from atts_harness.backend import GenerateRequest, ScoreRequest
 from atts_harness.records import CallKey
-from atts_harness.simulation.traces import SampleTrace, Trace, TurnTrace
+from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
 from atts_harness.simulation.words import WordTokenizer
 from atts_harness.tokenizer import Ids
 from atts_harness.transcript import Ending
 
-__all__ = ["Behaviour", "TraceBehaviour", "Written"]
+__all__ = ["Behaviour", "TraceBehaviour", "WrittenText"]
 
 BLANK = "\n\n"
 CLOSING = 4
@@ -29,7 +29,7 @@ CLOSING = 4
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenText:
     """What a simulated model writes: ids, why it ends, and the stop string that ended it."""
 
     ids: Ids
@@ -40,7 +40,7 @@ class Written:
 class Behaviour(Protocol):
     """What simulated models do. A call says which sample, kind and turn it is for."""
 
-    def write(self, call: CallKey, request: GenerateRequest) -> Written:
+    def write(self, call: CallKey, request: GenerateRequest) -> WrittenText:
         """What is generated, at most `request.max_tokens` ids."""
         ...
 
@@ -59,7 +59,7 @@ class TraceBehaviour:
         seed: of every draw; two runs with the same seed write the same texts.
     """
 
-    trace: Trace
+    trace: RunTrace
     tokenizer: WordTokenizer
     seed: int = 0
 
@@ -82,7 +82,7 @@ class TraceBehaviour:
             return own[repeat]
         return own[self._rng("sample", doc, repeat).randrange(len(own))]
 
-    def write(self, call: CallKey, request: GenerateRequest) -> Written:
+    def write(self, call: CallKey, request: GenerateRequest) -> WrittenText:
         """A turn's text; for a call with room for more than a turn, all that is left."""
         kind = "draft" if call.kind == "ahead" else call.kind
         rng = self._rng(kind, call.sample.doc, call.sample.repeat, call.turn, call.attempt)
@@ -129,19 +129,21 @@ class TraceBehaviour:
 
     def _text(
         self, tokens: int, ends: bool, request: GenerateRequest, rng: random.Random
-    ) -> Written:
+    ) -> WrittenText:
         most = request.max_tokens
         if tokens == 0:
-            return Written((min(self.tokenizer.eos_ids),), "eos")
+            return WrittenText((min(self.tokenizer.eos_ids),), "eos")
         if tokens > most or (tokens == most and not ends):
-            return Written(self.tokenizer.filler(most, rng), "length")
+            return WrittenText(self.tokenizer.filler(most, rng), "length")
         if ends:
             closing = self.tokenizer.answer()[-min(CLOSING, tokens) :]
-            return Written((*self.tokenizer.filler(tokens - len(closing), rng), *closing), "eos")
+            return WrittenText(
+                (*self.tokenizer.filler(tokens - len(closing), rng), *closing), "eos"
+            )
         if BLANK in request.stop:
             ids = (*self.tokenizer.filler(tokens - 1, rng), *self.tokenizer.encode(BLANK))
-            return Written(ids, "stop", BLANK)
-        return Written(self.tokenizer.filler(tokens, rng), "length")
+            return WrittenText(ids, "stop", BLANK)
+        return WrittenText(self.tokenizer.filler(tokens, rng), "length")
 
     def _rng(self, *parts: object) -> random.Random:
         return random.Random(f"{self.seed}/{'/'.join(map(str, parts))}")

@@ -23,12 +23,12 @@ from atts_harness.comparing.sizes import Size
 from atts_harness.errors import SettingError
 from atts_harness.presets import with_presets
 from atts_harness.settings import ROLES, RunOptions
-from atts_harness.simulation.costfile import Costs
+from atts_harness.simulation.costfile import EngineCosts
 from atts_harness.simulation.costs import GPU
-from atts_harness.simulation.plans import REPEATS, Plan, PlanRow, plan_row, with_flips
+from atts_harness.simulation.plans import REPEATS, PlanRow, SimulationPlan, plan_row, with_flips
 from atts_harness.simulation.published import published_trace
-from atts_harness.simulation.tables import Shown, clock, notes, tables
-from atts_harness.simulation.traces import Trace
+from atts_harness.simulation.tables import TableRemarks, clock, notes, tables
+from atts_harness.simulation.traces import RunTrace
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +69,7 @@ class Ground:
     devices: int
     split: tuple[int, int] | None = None
     price: float | None = None
-    measured: Mapping[Role, Costs] = field(default_factory=dict)
+    measured: Mapping[Role, EngineCosts] = field(default_factory=dict)
     most_samples: int | None = None
     search: bool = False
     problems: int | None = None
@@ -80,7 +80,7 @@ def cell_rows(
     cells: Sequence[Cell],
     sizes: Mapping[str, Size],
     ground: Ground,
-    trace_of: Callable[[Cell], Trace],
+    trace_of: Callable[[Cell], RunTrace],
 ) -> dict[str, PlanRow]:
     """A row for each cell, by the cell's name; cells that run again for their times have none.
 
@@ -116,9 +116,9 @@ def ranked_online(cell: Cell) -> bool:
     return cell.calibrate is not None or "bank" in with_presets(cell.settings)
 
 
-def shown_cells(name: str, ground: Ground, traces: Sequence[Trace]) -> Shown:
+def shown_cells(name: str, ground: Ground, traces: Sequence[RunTrace]) -> TableRemarks:
     """What to say above and below the rows of a plan file."""
-    return Shown(
+    return TableRemarks(
         models=name,
         devices=ground.devices,
         gpu=ground.gpu.name,
@@ -203,14 +203,14 @@ def _with_flips(rows: Mapping[str, PlanRow], cells: Sequence[Cell]) -> dict[str,
 
 
 def _plan(
-    cell: Cell, cells: Sequence[Cell], size: Size, ground: Ground, trace: Trace, problems: int
-) -> Plan:
+    cell: Cell, cells: Sequence[Cell], size: Size, ground: Ground, trace: RunTrace, problems: int
+) -> SimulationPlan:
     given = with_presets(cell.settings)
     models = {role: given.get(role) for role in ROLES}
     for role in cell.kind.roles:
         if models[role] is None:
             raise SettingError(f"{role}: the pair {cell.pair} does not name its {role} model")
-    return Plan(
+    return SimulationPlan(
         draft=str(models["draft"] or models["target"]),
         target=str(models["target"] or models["draft"]),
         gpu=ground.gpu,

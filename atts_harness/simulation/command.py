@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from atts_harness.comparing.cells import Cell
     from atts_harness.simulation.cells import Ground
     from atts_harness.simulation.plans import PlanRow
-    from atts_harness.simulation.tables import Shown
-    from atts_harness.simulation.traces import Trace
+    from atts_harness.simulation.tables import TableRemarks
+    from atts_harness.simulation.traces import RunTrace
 
 
 def plan_command(app: typer.Typer) -> None:
@@ -79,7 +79,7 @@ def show_plan(
     from atts_harness.simulation.cells import Ground
     from atts_harness.simulation.costfile import role_costs
     from atts_harness.simulation.costs import gpus_of
-    from atts_harness.simulation.plans import Plan, plan_rows
+    from atts_harness.simulation.plans import SimulationPlan, plan_rows
     from atts_harness.simulation.tables import notes, shown_plan, tables
 
     if out is not None:
@@ -94,7 +94,7 @@ def show_plan(
         shown, rows, further = _of_file(plan_file, ground, trace, task)
     else:
         models = _models(pair, draft, target)
-        plan = Plan(
+        plan = SimulationPlan(
             draft=models[0],
             target=models[1],
             gpu=gpu,
@@ -147,7 +147,7 @@ def _only_a_file(*given: object) -> None:
 
 def _of_file(
     file: str, ground: Ground, trace: Path | None, task: str | None
-) -> tuple[Shown, list[PlanRow], list[str]]:
+) -> tuple[TableRemarks, list[PlanRow], list[str]]:
     """The rows of a plan of `atts compare`, what stands above them, and further lines."""
     from atts_harness import plugins
     from atts_harness.comparing.cells import expand
@@ -161,9 +161,9 @@ def _of_file(
     framework = plugins.framework(read.plan.framework)
     check_tasks(read, framework)
     sizes = sizes_of(cells, read.plan, framework)
-    traces: dict[str | None, Trace] = {}
+    traces: dict[str | None, RunTrace] = {}
 
-    def trace_of(cell: Cell) -> Trace:
+    def trace_of(cell: Cell) -> RunTrace:
         # A run holds its tasks by name; a published file is of whatever it is said to be of.
         named = task or (cell.task.task if trace is not None and trace.is_dir() else None)
         if named not in traces:
@@ -231,7 +231,7 @@ def _sweep(texts: Sequence[str]) -> dict[str, list[str]]:
     return found
 
 
-def _trace(path: Path | None, task: str | None, problems: int | None) -> Trace:
+def _trace(path: Path | None, task: str | None, problems: int | None) -> RunTrace:
     from atts_harness.simulation.published import published_trace
     from atts_harness.simulation.reading import read_trace
 

@@ -13,14 +13,14 @@ from atts_harness.errors import SettingError
 from atts_harness.files import decode, read_file
 from atts_harness.simulation.costs import Measured
 
-__all__ = ["Costs", "read_costs", "role_costs", "write_costs"]
+__all__ = ["EngineCosts", "read_costs", "role_costs", "write_costs"]
 
 VERSION = 1
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
 @dataclass(frozen=True)
-class Costs:
+class EngineCosts:
     """What calls of one engine cost.
 
     Attributes:
@@ -54,7 +54,7 @@ class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     scores_read_cache: bool = True
 
 
-def write_costs(costs: Costs, path: Path) -> None:
+def write_costs(costs: EngineCosts, path: Path) -> None:
     """Write a file of costs.
 
     Raises:
@@ -78,7 +78,7 @@ def write_costs(costs: Costs, path: Path) -> None:
         raise SettingError(f"--out {path}: cannot be written: {error.strerror}") from error
 
 
-def read_costs(path: Path) -> Costs:
+def read_costs(path: Path) -> EngineCosts:
     """Read a file of costs.
 
     Raises:
@@ -92,16 +92,16 @@ def read_costs(path: Path) -> Costs:
     if cost.step + cost.sequence <= 0:
         raise SettingError(f"{what}: a step costs nothing, so a run would never take any time")
     told = (found.latency, found.engine, found.model, found.error, found.scores_read_cache)
-    return Costs(cost, *told)
+    return EngineCosts(cost, *told)
 
 
-def role_costs(texts: list[str]) -> dict[Role, Costs]:
+def role_costs(texts: list[str]) -> dict[Role, EngineCosts]:
     """From `draft=FILE` and `target=FILE` to costs by role.
 
     Raises:
         SettingError: of another form, or a file that cannot be read.
     """
-    found: dict[Role, Costs] = {}
+    found: dict[Role, EngineCosts] = {}
     for text in texts:
         role, equals, path = text.partition("=")
         if not equals or role not in ("draft", "target"):

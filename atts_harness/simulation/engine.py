@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 
 from atts_harness.errors import ContextLengthError
 from atts_harness.simulation.costs import CostModel, Step, StepSeconds
-from atts_harness.simulation.jobs import EngineFigures, EngineLimits, Job
-from atts_harness.simulation.radix import Node, PrefixTree
+from atts_harness.simulation.jobs import EngineFigures, EngineLimits, SimulatedJob
+from atts_harness.simulation.radix import PrefixTree, RadixNode
 
 __all__ = ["SimulatedEngine"]
 
@@ -44,14 +44,16 @@ class SimulatedEngine:
     device: asyncio.Lock | None = None
     figures: EngineFigures = field(default_factory=EngineFigures)
     _tree: PrefixTree = field(default_factory=PrefixTree)
-    _queue: list[tuple[int, float, int, Job]] = field(default_factory=list)
-    _running: list[Job] = field(default_factory=list)
+    _queue: list[tuple[int, float, int, SimulatedJob]] = field(default_factory=list)
+    _running: list[SimulatedJob] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
     _held: int = 0
     _task: asyncio.Task[None] | None = None
     _news: asyncio.Future[bool] | None = None
 
-    async def generate(self, ids: Sequence[int], writes: tuple[int, ...], priority: int = 0) -> Job:
+    async def generate(
+        self, ids: Sequence[int], writes: tuple[int, ...], priority: int = 0
+    ) -> SimulatedJob:
         """Write `writes` behind `ids`; returns when the last token is there.
 
         Raises:
@@ -59,7 +61,7 @@ class SimulatedEngine:
         """
         return await self._serve(ids, writes, None, priority)
 
-    async def score(self, ids: Sequence[int], start: int, priority: int = 0) -> Job:
+    async def score(self, ids: Sequence[int], start: int, priority: int = 0) -> SimulatedJob:
         """Score `ids` from position `start` on.
 
         Raises:
@@ -93,7 +95,7 @@ class SimulatedEngine:
 
     async def _serve(
         self, ids: Sequence[int], writes: tuple[int, ...], start: int | None, priority: int
-    ) -> Job:
+    ) -> SimulatedJob:
         most = len(ids) + len(writes)
         if self._blocks(most) > self.limits.kv_tokens:
             raise ContextLengthError(
@@ -101,7 +103,7 @@ class SimulatedEngine:
             )
         loop = asyncio.get_running_loop()
         done = loop.create_future()
-        job = Job(ids, writes, start, priority, loop.time(), next(self._order), done)
+        job = SimulatedJob(ids, writes, start, priority, loop.time(), next(self._order), done)
         self.figures.prompt_tokens += len(ids)
         self._enqueue(job)
         if self._task is None or self._task.done():
@@ -213,7 +215,7 @@ class SimulatedEngine:
             self._running.append(job)
             budget -= job.size - cached
 
-    def _cached(self, job: Job) -> tuple[Node, int]:
+    def _cached(self, job: SimulatedJob) -> tuple[RadixNode, int]:
         """Tokens of a request's context that are in the prefix cache, in whole blocks."""
         limits = self.limits
         if not limits.prefix_cache or (job.start is not None and not limits.scores_read_cache):
@@ -224,17 +226,17 @@ class SimulatedEngine:
         _, length = self._tree.match(context, most)
         return self._tree.match(context, length - length % limits.block)
 
-    def _chunks(self, decoding: int) -> dict[Job, int]:
+    def _chunks(self, decoding: int) -> dict[SimulatedJob, int]:
         """How many prompt tokens of which request the next step computes."""
         budget = self.limits.max_num_batched_tokens - decoding
-        chunks: dict[Job, int] = {}
+        chunks: dict[SimulatedJob, int] = {}
         for job in self._running:
             if not job.decoding and budget > 0:
                 chunks[job] = min(budget, job.size - job.computed)
                 budget -= chunks[job]
         return chunks
 
-    def _stride(self, decodes: Sequence[Job]) -> int:
+    def _stride(self, decodes: Sequence[SimulatedJob]) -> int:
         """Steps until the batch changes by itself, as far as all of them find room."""
         most = SHARED_STRIDE if self.device is not None else LONGEST_STRIDE
         stride = min([most, *[len(job.writes) - job.written for job in decodes]])
@@ -242,7 +244,7 @@ class SimulatedEngine:
             return stride
         return 1
 
-    def _make_room(self, decodes: list[Job]) -> list[Job]:
+    def _make_room(self, decodes: list[SimulatedJob]) -> list[SimulatedJob]:
         """Room for one token each; where there is none the least urgent request is preempted."""
         if self._surely(len(decodes), 1):
             return decodes
@@ -261,7 +263,7 @@ class SimulatedEngine:
         free = self.limits.kv_tokens - self._tree.tokens - self._held
         return jobs * self._blocks(tokens) <= free
 
-    def _growth(self, jobs: Sequence[Job], tokens: int) -> int:
+    def _growth(self, jobs: Sequence[SimulatedJob], tokens: int) -> int:
         """Further tokens of KV cache, in whole blocks, that `tokens` more of each need."""
         block, found = self.limits.block, 0
         for job in jobs:
@@ -279,7 +281,7 @@ class SimulatedEngine:
             self._tree.evict(tokens - free)
         return True
 
-    def _computed(self, job: Job, size: int, now: float) -> None:
+    def _computed(self, job: SimulatedJob, size: int, now: float) -> None:
         """A chunk of a prompt is done; behind its last one comes the first token."""
         job.computed += size
         self.figures.computed_tokens += size
@@ -295,7 +297,7 @@ class SimulatedEngine:
         if job.complete:
             self._finish(job)
 
-    def _decoded(self, jobs: Sequence[Job], tokens: int) -> None:
+    def _decoded(self, jobs: Sequence[SimulatedJob], tokens: int) -> None:
         """Each has written so many tokens."""
         block = self.limits.block
         for job in jobs:
@@ -310,7 +312,7 @@ class SimulatedEngine:
         for job in [job for job in jobs if job.written >= len(job.writes)]:
             self._finish(job)
 
-    def _publish(self, job: Job) -> None:
+    def _publish(self, job: SimulatedJob) -> None:
         """Share what is computed, in whole blocks, with requests that come later."""
         assert job.node is not None
         whole = job.computed - job.computed % self.limits.block
@@ -323,13 +325,13 @@ class SimulatedEngine:
         self._tree.unpin(job.node)
         job.node, job.shared = node, whole
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, job: SimulatedJob) -> None:
         self._running.remove(job)
         self._release(job)
         if not job.done.done():
             job.done.set_result(None)
 
-    def _release(self, job: Job) -> None:
+    def _release(self, job: SimulatedJob) -> None:
         """Give the KV cache back; what was computed stays cached while there is room."""
         assert job.node is not None
         self._publish(job)
@@ -337,7 +339,7 @@ class SimulatedEngine:
         self._tree.unpin(job.node)
         job.node, job.shared, job.held = None, 0, 0
 
-    def _abort(self, job: Job) -> None:
+    def _abort(self, job: SimulatedJob) -> None:
         if job.node is not None:
             self._running.remove(job)
             self._release(job)
@@ -348,10 +350,12 @@ class SimulatedEngine:
             self._queue.remove(entry)
             heapq.heapify(self._queue)
 
-    def _enqueue(self, job: Job) -> None:
+    def _enqueue(self, job: SimulatedJob) -> None:
         heapq.heappush(self._queue, (job.priority, job.arrived, job.order, job))
 
-    def _step(self, decodes: Sequence[Job], chunks: Mapping[Job, int], stride: int) -> Step:
+    def _step(
+        self, decodes: Sequence[SimulatedJob], chunks: Mapping[SimulatedJob, int], stride: int
+    ) -> Step:
         """What a step computes; of several steps their mean."""
         read: float = sum([job.computed for job in decodes]) + len(decodes)
         read += (stride - 1) / 2.0 * len(decodes)

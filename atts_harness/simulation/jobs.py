@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from atts_harness.simulation.radix import Node
+from atts_harness.simulation.radix import RadixNode
 
-__all__ = ["EngineFigures", "EngineLimits", "Job"]
+__all__ = ["EngineFigures", "EngineLimits", "SimulatedJob"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class EngineFigures:
 
 
 @dataclass(eq=False, slots=True)
-class Job:
+class SimulatedJob:
     """One request in an engine.
 
     Attributes:
@@ -104,7 +104,7 @@ class Job:
     first_token: float | None = None
     computed: int = 0
     written: int = 0
-    node: Node | None = None
+    node: RadixNode | None = None
     shared: int = 0
     held: int = 0
     decoding: bool = False

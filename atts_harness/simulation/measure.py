@@ -21,7 +21,7 @@ from atts_harness.simulation.costs import Measured, Step, StepSeconds
 from atts_harness.simulation.engine import SimulatedEngine
 from atts_harness.simulation.jobs import EngineFigures, EngineLimits
 
-__all__ = ["Fitted", "Round", "features", "fit_rounds", "rounds_for", "time_rounds"]
+__all__ = ["FittedCosts", "Round", "features", "fit_rounds", "rounds_for", "time_rounds"]
 
 LONGEST = 60.0
 """Seconds that a measurement takes at most."""
@@ -51,7 +51,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedCosts:
     """What was measured.
 
     Attributes:
@@ -217,7 +217,7 @@ def features(one: Round, limits: EngineLimits) -> tuple[float, float, float, flo
 
 def fit_rounds(
     rounds: Sequence[Round], seconds: Sequence[float], *, scores_read_cache: bool = True
-) -> Fitted:
+) -> FittedCosts:
     """The costs that explain the seconds of rounds best, none of them negative.
 
     Call it outside of an event loop: it simulates the rounds.
@@ -247,7 +247,7 @@ def fit_rounds(
     found, _ = nnls(weighted / scale, np.ones(len(times)))
     costs = found / scale
     step, sequence, prompt_token, context_token, latency = (float(value) for value in costs)
-    return Fitted(
+    return FittedCosts(
         cost=Measured(step, sequence, prompt_token, context_token),
         latency=latency,
         rounds=list(rounds),

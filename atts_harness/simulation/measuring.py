@@ -15,7 +15,7 @@ from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
     from atts_harness.engines.backend import EngineBackend
-    from atts_harness.simulation.costfile import Costs
+    from atts_harness.simulation.costfile import EngineCosts
     from atts_harness.simulation.measure import Round
 
 POOR = 0.25
@@ -87,7 +87,7 @@ def measured_engines(
     given: Mapping[str, Any],
     seconds: float,
     batch: int,
-) -> dict[str, Costs]:
+) -> dict[str, EngineCosts]:
     """Measure engines at once, for in a run they are busy at once, too.
 
     Args:
@@ -118,13 +118,13 @@ class _Timed:
     model: str
     scores_read_cache: bool
 
-    def costs(self) -> Costs:
-        from atts_harness.simulation.costfile import Costs
+    def costs(self) -> EngineCosts:
+        from atts_harness.simulation.costfile import EngineCosts
         from atts_harness.simulation.measure import fit_rounds
 
         fitted = fit_rounds(self.rounds, self.seconds, scores_read_cache=self.scores_read_cache)
         told = (fitted.latency, self.engine, self.model, fitted.error, self.scores_read_cache)
-        return Costs(fitted.cost, *told)
+        return EngineCosts(fitted.cost, *told)
 
 
 def _named(servers: Sequence[str]) -> dict[str, str]:
@@ -205,7 +205,7 @@ async def _timed(
     return _Timed(done, seconds, engine, model, able.scores_read_cache)
 
 
-def _told(role: str, costs: Costs) -> str:
+def _told(role: str, costs: EngineCosts) -> str:
     from atts_harness.neutral import plain
 
     cost = costs.cost

@@ -13,12 +13,12 @@ from pathlib import Path
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from atts_harness.analysis.html.draw import DASHES, MARKERS, Drawing, themed_svg
+from atts_harness.analysis.html.draw import DASHES, MARKERS, FigureDrawing, themed_svg
 from atts_harness.analysis.html.figure import Figure, room, short
 from atts_harness.analysis.html.style import stylesheet
 from atts_harness.errors import SettingError
 from atts_harness.simulation.plans import PlanRow
-from atts_harness.simulation.tables import Shown, notes, tables
+from atts_harness.simulation.tables import TableRemarks, notes, tables
 
 __all__ = ["figures_of", "write_plan"]
 
@@ -48,7 +48,9 @@ class _Curve:
     rows: Mapping[float, PlanRow]
 
 
-def write_plan(plan: Shown, rows: Sequence[PlanRow], further: Sequence[str], path: Path) -> None:
+def write_plan(
+    plan: TableRemarks, rows: Sequence[PlanRow], further: Sequence[str], path: Path
+) -> None:
     """Write the page.
 
     Args:
@@ -181,7 +183,7 @@ def _figure(
 ) -> Figure:
     said = NAMES.get(setting, setting)
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes(left=56, right=room(curve.label for curve in curves))
         axes.set_xlabel(said)
         axes.set_ylabel(unit)

@@ -17,7 +17,7 @@ from atts_harness.backend import Role
 from atts_harness.errors import SettingError
 from atts_harness.settings import Settings, parse_settings
 from atts_harness.shapes import shape_of
-from atts_harness.simulation.costfile import Costs
+from atts_harness.simulation.costfile import EngineCosts
 from atts_harness.simulation.costs import GIB, GPU, CostModel, Roofline
 from atts_harness.simulation.deployment import (
     Deployment,
@@ -30,9 +30,9 @@ from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.kernels import kernels
 from atts_harness.simulation.running import Simulated, simulate
 from atts_harness.simulation.search import best_limits
-from atts_harness.simulation.traces import Trace
+from atts_harness.simulation.traces import RunTrace
 
-__all__ = ["EngineShare", "Plan", "PlanRow", "plan_row", "plan_rows", "with_flips"]
+__all__ = ["EngineShare", "PlanRow", "SimulationPlan", "plan_row", "plan_rows", "with_flips"]
 
 REPEATS = "repeats"
 FULL = 0.95
@@ -42,7 +42,7 @@ OVERHEADS = {"low": 0.5, "high": 2.0}
 
 
 @dataclass(frozen=True)
-class Plan:
+class SimulationPlan:
     """What all rows have in common.
 
     Attributes:
@@ -65,12 +65,12 @@ class Plan:
     target: str
     gpu: GPU
     devices: int
-    trace: Trace
+    trace: RunTrace
     split: tuple[int, int] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     price: float | None = None
     problems: int | None = None
-    measured: Mapping[Role, Costs] = field(default_factory=dict)
+    measured: Mapping[Role, EngineCosts] = field(default_factory=dict)
     search: bool = False
     kernels: bool = False
 
@@ -159,7 +159,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def plan_rows(
-    plan: Plan, strategies: Sequence[str], sweep: Mapping[str, Sequence[str]]
+    plan: SimulationPlan, strategies: Sequence[str], sweep: Mapping[str, Sequence[str]]
 ) -> list[PlanRow]:
     """Every strategy at every operating point that it has.
 
@@ -211,7 +211,7 @@ def _run_fields() -> tuple[str, ...]:
     return RunOptions.__struct_fields__
 
 
-def plan_row(plan: Plan, strategy: str, point: Mapping[str, str]) -> PlanRow:
+def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> PlanRow:
     """One strategy at one operating point, on the split where it is quickest.
 
     Args:
@@ -290,7 +290,7 @@ def _limits_of(settings: Settings, point: Mapping[str, str]) -> dict[str, int]:
     return {name: getattr(settings.run, name) for name in names if name not in point}
 
 
-def _settings(plan: Plan, strategy: str, point: Mapping[str, str]) -> Settings:
+def _settings(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> Settings:
     return parse_settings(
         {
             **plan.settings,
@@ -304,14 +304,14 @@ def _settings(plan: Plan, strategy: str, point: Mapping[str, str]) -> Settings:
     )
 
 
-def _repeats(plan: Plan, point: Mapping[str, str]) -> int:
+def _repeats(plan: SimulationPlan, point: Mapping[str, str]) -> int:
     given = point.get(REPEATS, str(plan.trace.repeats))
     if not given.isdecimal() or int(given) < 1:
         raise SettingError(f"--sweep {REPEATS}={given}: expected whole numbers from 1 on")
     return int(given)
 
 
-def _deployments(plan: Plan, settings: Settings) -> list[Deployment]:
+def _deployments(plan: SimulationPlan, settings: Settings) -> list[Deployment]:
     names: dict[Role, str] = {"draft": plan.draft, "target": plan.target}
     models = {role: shape_of(name) for role, name in names.items() if role in settings.roles}
     least = min(settings.max_tokens(), *(shape.window for shape in models.values()))
@@ -322,7 +322,7 @@ def _deployments(plan: Plan, settings: Settings) -> list[Deployment]:
 
 
 def _simulated(
-    plan: Plan, settings: Settings, deployment: Deployment, repeats: int, factor: float
+    plan: SimulationPlan, settings: Settings, deployment: Deployment, repeats: int, factor: float
 ) -> Simulated:
     """A run; a roofline's overheads are taken times `factor`, what was measured is as it is."""
 
@@ -345,7 +345,7 @@ def _simulated(
     )
 
 
-def _limits(known: Costs | None) -> EngineLimits:
+def _limits(known: EngineCosts | None) -> EngineLimits:
     usual = EngineLimits(kv_tokens=0)
     if known is None:
         return usual

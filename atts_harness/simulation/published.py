@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from atts_harness.simulation.traces import SampleTrace, Trace, TurnTrace
+from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
 
 __all__ = ["published_trace"]
 
@@ -29,7 +29,7 @@ DRAFT_ENDS = 0.80
 RATE = 0.4
 
 
-def published_trace(questions: int = 30, repeats: int = 16, seed: int = 0) -> Trace:
+def published_trace(questions: int = 30, repeats: int = 16, seed: int = 0) -> RunTrace:
     """A trace drawn from the summary.
 
     Args:
@@ -45,7 +45,7 @@ def published_trace(questions: int = 30, repeats: int = 16, seed: int = 0) -> Tr
         samples[doc] = tuple(
             SampleTrace(doc, repeat, _turns(rng, ending, level)) for repeat in range(repeats)
         )
-    return Trace("published-math500", samples, {}, CHUNK, RATE)
+    return RunTrace("published-math500", samples, {}, CHUNK, RATE)
 
 
 def _turns(rng: random.Random, ending: float, level: float) -> tuple[TurnTrace, ...]:

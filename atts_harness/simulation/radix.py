@@ -10,11 +10,11 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Node", "PrefixTree"]
+__all__ = ["PrefixTree", "RadixNode"]
 
 
 @dataclass(eq=False)
-class Node:
+class RadixNode:
     """A run of ids behind its parent's.
 
     Attributes:
@@ -28,11 +28,11 @@ class Node:
     """
 
     ids: tuple[int, ...]
-    parent: Node | None
+    parent: RadixNode | None
     number: int
     used: int = 0
     pins: int = 0
-    children: dict[int, Node] = field(default_factory=dict)
+    children: dict[int, RadixNode] = field(default_factory=dict)
     listed: bool = False
 
 
@@ -45,14 +45,14 @@ class PrefixTree:
     """
 
     def __init__(self) -> None:
-        self.root = Node((), None, 0)
+        self.root = RadixNode((), None, 0)
         self.tokens = 0
         self.pinned = 0
         self._uses = 0
         self._made = 0
-        self._candidates: list[tuple[int, int, Node]] = []
+        self._candidates: list[tuple[int, int, RadixNode]] = []
 
-    def match(self, ids: Sequence[int], most: int) -> tuple[Node, int]:
+    def match(self, ids: Sequence[int], most: int) -> tuple[RadixNode, int]:
         """The longest cached prefix of `ids`, of at most `most` tokens.
 
         Returns:
@@ -73,7 +73,7 @@ class PrefixTree:
                 break
         return node, at
 
-    def insert(self, node: Node, ids: tuple[int, ...]) -> Node:
+    def insert(self, node: RadixNode, ids: tuple[int, ...]) -> RadixNode:
         """Put `ids` behind `node`, as far as they are not there; returns the node they end with."""
         at = 0
         self._uses += 1
@@ -92,18 +92,18 @@ class PrefixTree:
             node, at = child, at + length
         return node
 
-    def pin(self, node: Node) -> None:
+    def pin(self, node: RadixNode) -> None:
         """Keep the path to `node`."""
-        step: Node | None = node
+        step: RadixNode | None = node
         while step is not None:
             if not step.pins:
                 self.pinned += len(step.ids)
             step.pins += 1
             step = step.parent
 
-    def unpin(self, node: Node) -> None:
+    def unpin(self, node: RadixNode) -> None:
         """Let go of the path to `node`."""
-        step: Node | None = node
+        step: RadixNode | None = node
         while step is not None:
             step.pins -= 1
             if not step.pins:
@@ -132,13 +132,13 @@ class PrefixTree:
         self.tokens -= dropped
         return dropped
 
-    def _new(self, ids: tuple[int, ...], parent: Node) -> Node:
+    def _new(self, ids: tuple[int, ...], parent: RadixNode) -> RadixNode:
         self._made += 1
-        node = Node(ids, parent, self._made, used=self._uses)
+        node = RadixNode(ids, parent, self._made, used=self._uses)
         parent.children[ids[0]] = node
         return node
 
-    def _divide(self, node: Node, length: int) -> Node:
+    def _divide(self, node: RadixNode, length: int) -> RadixNode:
         """Cut a node in two; returns the first part."""
         assert node.parent is not None
         first = self._new(node.ids[:length], node.parent)
@@ -147,7 +147,7 @@ class PrefixTree:
         first.children[node.ids[0]] = node
         return first
 
-    def _list(self, node: Node) -> None:
+    def _list(self, node: RadixNode) -> None:
         """Make a node a candidate for eviction, if it is one."""
         if node.listed or node.pins or node.children or node.parent is None:
             return

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from atts_harness.errors import SettingError
-from atts_harness.simulation.traces import Trace, trace_of_samples
+from atts_harness.simulation.traces import RunTrace, trace_of_samples
 
 __all__ = ["read_trace"]
 
 
-def read_trace(path: Path, task: str | None = None) -> Trace:
+def read_trace(path: Path, task: str | None = None) -> RunTrace:
     """The trace at `path`.
 
     Args:

@@ -18,7 +18,7 @@ from atts_harness.simulation.clock import run_simulated
 from atts_harness.simulation.deployment import Deployment, Pricing, roofline
 from atts_harness.simulation.engine import SimulatedEngine
 from atts_harness.simulation.jobs import EngineFigures, EngineLimits
-from atts_harness.simulation.traces import Trace
+from atts_harness.simulation.traces import RunTrace
 from atts_harness.simulation.words import WordTokenizer
 from atts_harness.strategy import Group, Problem, RunInfo, Sample
 from atts_harness.transcript import Message, Prompt
@@ -82,7 +82,7 @@ class Simulated:
 
 def simulate(
     settings: Settings,
-    trace: Trace,
+    trace: RunTrace,
     deployment: Deployment,
     *,
     repeats: int,
@@ -145,7 +145,7 @@ def simulate(
 
 def groups_of(
     settings: Settings,
-    trace: Trace,
+    trace: RunTrace,
     tokenizer: WordTokenizer,
     repeats: int,
     problems: int | None = None,

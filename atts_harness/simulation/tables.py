@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from atts_harness.simulation.costfile import Costs
-from atts_harness.simulation.plans import Plan, PlanRow
+from atts_harness.simulation.costfile import EngineCosts
+from atts_harness.simulation.plans import PlanRow, SimulationPlan
 
-__all__ = ["Shown", "clock", "notes", "shown_plan", "tables"]
+__all__ = ["TableRemarks", "clock", "notes", "shown_plan", "tables"]
 
 
 @dataclass(frozen=True)
-class Shown:
+class TableRemarks:
     """What stands above and below the rows.
 
     Attributes:
@@ -34,14 +34,14 @@ class Shown:
     trace: str
     repeats: int
     estimated: bool = False
-    measured: Mapping[str, Costs] = field(default_factory=dict)
+    measured: Mapping[str, EngineCosts] = field(default_factory=dict)
     kernels: bool = False
 
 
-def shown_plan(plan: Plan) -> Shown:
+def shown_plan(plan: SimulationPlan) -> TableRemarks:
     """What to say of a plan of one pair."""
     models = " + ".join(model.rpartition("/")[2] for model in (plan.draft, plan.target))
-    return Shown(
+    return TableRemarks(
         models,
         plan.devices,
         plan.gpu.name,
@@ -53,7 +53,7 @@ def shown_plan(plan: Plan) -> Shown:
     )
 
 
-def tables(plan: Shown, rows: Sequence[PlanRow]) -> list[Table]:
+def tables(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[Table]:
     """How long, and what it takes: two tables, so that each fits a terminal of 80 columns."""
     title = f"{plan.models} on {plan.devices} x {plan.gpu}, simulated"
     long = _headed(title, ("GPUs", "makespan", "range", "samples/s", "p50", "p95"))
@@ -94,7 +94,7 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def notes(plan: Shown, rows: Sequence[PlanRow]) -> list[str]:
+def notes(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[str]:
     """What to say below the tables, a line each."""
     lines = [
         f"{role}: costs measured on {known.engine or 'an engine'}, {known.model or 'its model'}."

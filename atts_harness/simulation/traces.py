@@ -18,7 +18,7 @@ from atts_harness.records import SampleRecord
 USUAL_CHARACTERS = 3.6
 """Characters a token of English mathematics, where a trace tells nothing of it."""
 
-__all__ = ["SampleTrace", "Trace", "TurnTrace", "trace_of_samples"]
+__all__ = ["RunTrace", "SampleTrace", "TurnTrace", "trace_of_samples"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SampleTrace:
 
 
 @dataclass(frozen=True)
-class Trace:
+class RunTrace:
     """A run as a simulation needs it.
 
     Attributes:
@@ -106,7 +106,7 @@ def trace_of_samples(
     prompts: Mapping[int, int] | None = None,
     chunk: int = 500,
     rate: float | None = None,
-) -> Trace:
+) -> RunTrace:
     """The trace of a finished run of turns.
 
     Args:
@@ -136,7 +136,7 @@ def trace_of_samples(
     ordered = {
         doc: tuple(sorted(own, key=lambda one: one.repeat)) for doc, own in sorted(found.items())
     }
-    return Trace(task, ordered, dict(prompts or {}), chunk, rate, estimated)
+    return RunTrace(task, ordered, dict(prompts or {}), chunk, rate, estimated)
 
 
 def _characters(records: Sequence[SampleRecord], chunk: int) -> float:

@@ -32,7 +32,7 @@ class WireError(Exception):
 
 
 @dataclass(frozen=True)
-class Dialect:
+class MockDialect:
     """One engine's way of speaking.
 
     Attributes:
@@ -246,7 +246,7 @@ def _spoil_vllm(body: dict[str, Any], fault: Fault) -> None:
         choice["token_ids"] = list(choice["token_ids"])[:-1]
 
 
-SGLANG = Dialect(
+SGLANG = MockDialect(
     name="sglang",
     route="/generate",
     parse=_parse_sglang,
@@ -262,7 +262,7 @@ SGLANG = Dialect(
         "generation_tokens": "sglang:generation_tokens_total",
     },
 )
-VLLM = Dialect(
+VLLM = MockDialect(
     name="vllm",
     route="/v1/completions",
     parse=_parse_vllm,
@@ -280,5 +280,5 @@ VLLM = Dialect(
         "accepted_tokens": "vllm:spec_decode_num_accepted_tokens_total",
     },
 )
-DIALECTS: Mapping[str, Dialect] = {"sglang": SGLANG, "vllm": VLLM}
+DIALECTS: Mapping[str, MockDialect] = {"sglang": SGLANG, "vllm": VLLM}
 encode = msgspec.json.Encoder().encode

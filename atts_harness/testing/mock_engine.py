@@ -26,8 +26,8 @@ from atts_harness.backend import (
 from atts_harness.errors import BackendUnavailableError, MalformedReplyError
 from atts_harness.identity import ModelIdentity
 from atts_harness.journal.hashing import request_hash
-from atts_harness.testing.mock_faults import Entry, Fault, FaultPlan, request_key
-from atts_harness.testing.mock_latency import Law, Work, fixed
+from atts_harness.testing.mock_faults import Fault, FaultPlan, ServedTry, request_key
+from atts_harness.testing.mock_latency import Law, RequestWork, fixed
 from atts_harness.testing.scripted import ByteTokenizer
 from atts_harness.tokenizer import Ids, Tokenizer
 from atts_harness.transcript import Ending
@@ -127,7 +127,7 @@ class MockEngine:
     cache: bool = True
     proposes: int = 0
     keep_log: bool = True
-    log: list[Entry] = field(default_factory=list)
+    log: list[ServedTry] = field(default_factory=list)
     gone: bool = False
     stalled: bool = False
     running: int = 0
@@ -151,7 +151,7 @@ class MockEngine:
             self._tries[key] += 1
         loop = asyncio.get_running_loop()
         if self.keep_log:
-            self.log.append(Entry(key, fault, loop.time(), len(request.ids)))
+            self.log.append(ServedTry(key, fault, loop.time(), len(request.ids)))
         if self.stalled or fault == "timeout":
             await asyncio.sleep(FOREVER)
         if fault in ("500", "429", "reset"):
@@ -234,7 +234,7 @@ class MockEngine:
         self._kv += size
         began = asyncio.get_running_loop().time()
         try:
-            work = Work(
+            work = RequestWork(
                 sort="score" if isinstance(request, ScoreRequest) else "generate",
                 prompt=usage.prompt_tokens,
                 cached=usage.cached_tokens or 0,

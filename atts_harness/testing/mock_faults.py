@@ -96,7 +96,7 @@ class FaultPlan:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ServedTry:
     """One try as the engine saw it.
 
     Attributes:

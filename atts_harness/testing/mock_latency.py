@@ -11,7 +11,7 @@ Sort = Literal["generate", "score"]
 
 
 @dataclass(frozen=True)
-class Work:
+class RequestWork:
     """What a request asks of an engine, in tokens.
 
     Attributes:
@@ -29,7 +29,7 @@ class Work:
     batch: int
 
 
-Law = Callable[[Work, random.Random], float]
+Law = Callable[[RequestWork, random.Random], float]
 """Seconds that a request takes once it has a slot; the generator is the request's own."""
 
 
@@ -48,7 +48,7 @@ def per_token(base: float, prefill: float, decode: float, batching: float = 0.0)
         batching: relative slowdown for each further running request.
     """
 
-    def law(work: Work, rng: random.Random) -> float:
+    def law(work: RequestWork, rng: random.Random) -> float:
         alone = base + prefill * (work.prompt - work.cached) + decode * work.written
         return alone * (1 + batching * (work.batch - 1))
 

@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import web
 
 from atts_harness.testing import mock_hostile
-from atts_harness.testing.mock_dialects import DIALECTS, Dialect, DialectName, WireError, encode
+from atts_harness.testing.mock_dialects import DIALECTS, DialectName, MockDialect, WireError, encode
 from atts_harness.testing.mock_engine import EngineFaultError, MockEngine, random_text
 from atts_harness.testing.mock_faults import FAULTS, HOSTILE, Fault, FaultPlan
 from atts_harness.testing.mock_latency import per_token
@@ -51,7 +51,7 @@ class MockServer:
     ) -> None:
         self.host = host
         self.engine = engine
-        self.dialect: Dialect = DIALECTS[dialect]
+        self.dialect: MockDialect = DIALECTS[dialect]
         self.model = model
         self.port = port
         self.url = ""

@@ -6,8 +6,8 @@ stop strings, the token limit and the end of the turn are then applied as an eng
     draft = ScriptedBackend(["17 + 5 = 22.", Says("So 22", ending="length")], role="draft")
     target = ScriptedBackend(["Wait, no."], scores=[0.31, 2.4], role="target")
 
-A function in place of a list answers by what is asked (`Asked`). `ByteTokenizer` is a real
-tokenizer in the sense of the contract, small enough to count its tokens by hand.
+A function in place of a list answers by what is asked (`ScriptedRequest`). `ByteTokenizer` is a
+real tokenizer in the sense of the contract, small enough to count its tokens by hand.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Says:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ScriptedRequest:
     """A request as a reply function sees it.
 
     Attributes:
@@ -164,14 +164,14 @@ class Asked:
 
 
 Reply = str | Says | Exception
-Replies = Sequence[Reply] | Callable[[Asked], Reply]
+Replies = Sequence[Reply] | Callable[[ScriptedRequest], Reply]
 Scoring = float | Sequence[float] | Exception
 """A mean negative log-probability in nats, the same for every token; or each log-probability."""
-Scores = float | Sequence[Scoring] | Callable[[Asked], Scoring]
+Scores = float | Sequence[Scoring] | Callable[[ScriptedRequest], Scoring]
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedRequest:
     """One request that was served, in order; `error` instead of a reply if one was scripted."""
 
     request: GenerateRequest | ScoreRequest
@@ -197,7 +197,7 @@ class ScriptedBackend(InProcess):
     tokenizer: ByteTokenizer = field(default_factory=ByteTokenizer)
     max_length: int = 1 << 20
     capabilities: Capabilities = field(default_factory=Capabilities)
-    served: list[Served] = field(default_factory=list)
+    served: list[ServedRequest] = field(default_factory=list)
     closed: bool = False
     _asked: dict[str, int] = field(default_factory=lambda: {"generate": 0, "score": 0})
     _cached: set[int] = field(default_factory=set)
@@ -230,7 +230,7 @@ class ScriptedBackend(InProcess):
         if says.delay:
             await asyncio.sleep(says.delay)
         reply = self._cut(says, request)
-        self.served.append(Served(request, asked.text, reply))
+        self.served.append(ServedRequest(request, asked.text, reply))
         self._remember((*request.ids, *reply.ids))
         return reply
 
@@ -258,7 +258,7 @@ class ScriptedBackend(InProcess):
             scored_tokens=count,
         )
         reply = ScoreReply(logprobs=tuple(item), usage=usage)
-        self.served.append(Served(request, asked.text, reply))
+        self.served.append(ServedRequest(request, asked.text, reply))
         self._remember(request.ids)
         return reply
 
@@ -266,13 +266,13 @@ class ScriptedBackend(InProcess):
         """Mark it closed."""
         self.closed = True
 
-    def _next(self, sort: str, request: GenerateRequest | ScoreRequest) -> Asked:
+    def _next(self, sort: str, request: GenerateRequest | ScoreRequest) -> ScriptedRequest:
         number = self._asked[sort]
         self._asked[sort] += 1
-        return Asked(self.role, request, self.tokenizer.decode(request.ids), number)
+        return ScriptedRequest(self.role, request, self.tokenizer.decode(request.ids), number)
 
-    def _failed(self, asked: Asked, error: Exception) -> Exception:
-        self.served.append(Served(asked.request, asked.text, error=error))
+    def _failed(self, asked: ScriptedRequest, error: Exception) -> Exception:
+        self.served.append(ServedRequest(asked.request, asked.text, error=error))
         return error
 
     def _cut(self, says: Says, request: GenerateRequest) -> GenerateReply:
@@ -350,7 +350,7 @@ def _blocks(ids: Ids) -> list[int]:
     return digests
 
 
-def _item(script: Sequence[Any], asked: Asked) -> Any:
+def _item(script: Sequence[Any], asked: ScriptedRequest) -> Any:
     if asked.number >= len(script):
         raise ScriptError(
             f"{asked.role}: request {asked.number + 1} of a script of {len(script)}; "

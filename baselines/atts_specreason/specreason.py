@@ -121,7 +121,7 @@ class SpecReason(Strategy):
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
         """Produce one sample."""
         transcript = sample.transcript
-        tally = Tally([], Counter())
+        tally = StepTally([], Counter())
         ctx.note("judged", tally.judged)
         ctx.note("counts", tally.counts)
         steps: list[str] = []
@@ -132,7 +132,9 @@ class SpecReason(Strategy):
             if reason := self._over(transcript, step, steps, ctx, tally):
                 return ctx.finish(transcript, reason)
 
-    async def _step(self, transcript: Transcript, ctx: Context, n: int, tally: Tally) -> Segment:
+    async def _step(
+        self, transcript: Transcript, ctx: Context, n: int, tally: StepTally
+    ) -> Segment:
         """One kept step, by either model."""
         if n < self.options.first_n_steps_target:
             tally.counts["steps the target was not asked about"] += 1
@@ -160,7 +162,7 @@ class SpecReason(Strategy):
         transcript: Transcript,
         ctx: Context,
         n: int,
-        tally: Tally,
+        tally: StepTally,
     ) -> Segment:
         reply = await author.generate(
             transcript,
@@ -201,7 +203,12 @@ class SpecReason(Strategy):
         return longer
 
     def _over(
-        self, transcript: Transcript, step: Segment, steps: list[str], ctx: Context, tally: Tally
+        self,
+        transcript: Transcript,
+        step: Segment,
+        steps: list[str],
+        ctx: Context,
+        tally: StepTally,
     ) -> Finish | None:
         if reason := ctx.ended(transcript):
             return reason
@@ -219,7 +226,7 @@ class SpecReason(Strategy):
 
 
 @dataclass(frozen=True)
-class Tally:
+class StepTally:
     """Facts for the sample's record; what the published artefacts lack."""
 
     judged: list[dict[str, Any]]

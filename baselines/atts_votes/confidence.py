@@ -73,7 +73,7 @@ class Stopped(Exception):
         self.transcript = transcript
 
 
-class Watch:
+class ConfidenceWatch:
     """Sees the candidates of every token that an inner strategy has generated.
 
     What counts is what stands: segments of the transcript, by either role, judging turns left out.
@@ -128,7 +128,7 @@ class Watch:
 class _Watched:
     """A role whose generations bring their candidates."""
 
-    def __init__(self, role: RoleClient, watch: Watch) -> None:
+    def __init__(self, role: RoleClient, watch: ConfidenceWatch) -> None:
         self._role = role
         self._watch = watch
 

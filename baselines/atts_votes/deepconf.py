@@ -14,7 +14,7 @@ import msgspec
 
 from atts_harness.errors import SettingError
 from atts_harness.strategy import Context, Outcome, Problem, Sample, StrategyOptions
-from atts_votes.confidence import CANDIDATES, Stopped, Watch, score
+from atts_votes.confidence import CANDIDATES, ConfidenceWatch, Stopped, score
 from atts_votes.vote import Ballot, Ballots, Vote, VoteOptions
 
 
@@ -76,7 +76,7 @@ class DeepConf(Vote):
     ) -> tuple[Outcome, Ballot | None]:
         """A trace, which is given up once a full group is below the bar of the warm-up."""
         size = self.options.group_tokens
-        watch = Watch(ctx, size, self.bar(cast))
+        watch = ConfidenceWatch(ctx, size, self.bar(cast))
         try:
             outcome = await self.inner.run(sample, watch)
         except Stopped as stopped:

@@ -23,7 +23,7 @@ from atts_harness.simulation.breakeven import Course, Prices, break_even_rate, p
 from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.running import simulate
-from atts_harness.simulation.traces import SampleTrace, Trace, TurnTrace
+from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
 from benchmarks.conformal.figure import BLUE, GREEN, RED, figure
 from benchmarks.pays.marked import DOCS, put, table
 from benchmarks.pays.pairs import GPUS, PAIRS, Pair
@@ -145,10 +145,10 @@ def pairs_table(found: list[Entry], course: str) -> str:
     return table(heads, rows, left=2)
 
 
-def even_trace(draft: int, takeover: int, turns: int, samples: int) -> Trace:
+def even_trace(draft: int, takeover: int, turns: int, samples: int) -> RunTrace:
     """Turns of one length; scores at random."""
     rng = random.Random(1)
-    return Trace(
+    return RunTrace(
         "even",
         {
             doc: (
@@ -178,7 +178,7 @@ class Check:
 
 
 def check(
-    pair: Pair, gpu: str, trace: Trace, *, live: int = 1, cached: bool = True, **options: object
+    pair: Pair, gpu: str, trace: RunTrace, *, live: int = 1, cached: bool = True, **options: object
 ) -> Check:
     """One run: a sample at a time, or `live` of them on engines that then share their steps."""
     models = pair.models

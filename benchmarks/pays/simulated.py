@@ -29,7 +29,7 @@ from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.reading import read_trace
 from atts_harness.simulation.running import Simulated, simulate
-from atts_harness.simulation.traces import SampleTrace, Trace, TurnTrace
+from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
 from benchmarks.pays.pairs import GPUS, PAIRS, Pair
 
 FILE = Path(__file__).with_name("simulated.json")
@@ -175,7 +175,7 @@ def load() -> Found:
     return msgspec.json.decode(FILE.read_bytes(), type=Found)
 
 
-def some(trace: Trace, questions: int) -> Trace:
+def some(trace: RunTrace, questions: int) -> RunTrace:
     """Questions spread evenly over the mean length of their samples."""
     order = sorted(
         trace.samples, key=lambda doc: statistics.fmean(s.tokens for s in trace.samples[doc])
@@ -185,7 +185,7 @@ def some(trace: Trace, questions: int) -> Trace:
 
 
 def run(
-    pair: Pair, gpu: str, kind: Kind, samples: int, trace: Trace, overheads: float = 1.0
+    pair: Pair, gpu: str, kind: Kind, samples: int, trace: RunTrace, overheads: float = 1.0
 ) -> Simulated:
     """One simulated run."""
     roles = kind_of(kind.strategy, dict(kind.options)).roles
@@ -209,7 +209,7 @@ def run(
     )
 
 
-def rows(trace: Trace, known: Sequence[Row], kinds: Sequence[Kind]) -> Iterator[Row]:
+def rows(trace: RunTrace, known: Sequence[Row], kinds: Sequence[Kind]) -> Iterator[Row]:
     """Every pair, GPU type, strategy and number of samples; those that are known as they are."""
     there = {(one.pair, one.gpu, one.kind, one.samples): one for one in known}
     for pair, gpu, kind in itertools.product(SHOWN, GPUS, kinds):
@@ -249,7 +249,7 @@ def _row(pair: Pair, gpu: str, kind: Kind, samples: int, made: Simulated, ends: 
     )
 
 
-def endless(trace: Trace, turns: int) -> Trace:
+def endless(trace: RunTrace, turns: int) -> RunTrace:
     """Samples that end at no answer: recorded turns one after the other, `turns` of them."""
     found = {}
     for doc, own in trace.samples.items():
@@ -269,7 +269,7 @@ def _open(turn: TurnTrace) -> TurnTrace:
     return replace(turn, draft=max(1, turn.draft), draft_ends=False, takeover_ends=False)
 
 
-def waiting(trace: Trace) -> Iterator[Waiting]:
+def waiting(trace: RunTrace) -> Iterator[Waiting]:
     """What samples wait for each other at barriers, by number of turns."""
     pair = SHOWN[1]
     for turns in TURNS:

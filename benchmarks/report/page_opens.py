@@ -23,11 +23,18 @@ from pathlib import Path
 from typing import Any
 
 from atts_harness.analysis.html.page import PageOptions, write_page
-from atts_harness.analysis.leaderboard.rows import Interval, Leaderboard, Pair, Row, Source, Table
+from atts_harness.analysis.leaderboard.rows import (
+    Interval,
+    Leaderboard,
+    Pair,
+    Row,
+    RowSource,
+    Table,
+)
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.grading.grade import Grade, Sampled
 from atts_harness.records import SampleId
-from atts_harness.results.values import Question, SavedQuestion, SavedTask
+from atts_harness.results.values import AskedQuestion, SavedQuestion, SavedTask
 
 TASK = "made-up"
 PER_ROW, REPEATS = 500, 4
@@ -70,7 +77,7 @@ def saved(texts: dict[SampleId, str]) -> SavedTask:
     for sample, text in texts.items():
         by_doc.setdefault(sample.doc, {})[sample.repeat] = Sampled(text)
     questions = [
-        SavedQuestion(Question(doc, str(doc), f"Problem {doc}?", str(doc)), own)
+        SavedQuestion(AskedQuestion(doc, str(doc), f"Problem {doc}?", str(doc)), own)
         for doc, own in by_doc.items()
     ]
     return SavedTask(TASK, lambda: iter(questions))
@@ -87,7 +94,7 @@ def material(samples: int, size: int) -> tuple[Leaderboard, dict[str, RowSamples
         docs = sorted({sample.doc for sample in ids})
         entries[id_] = RowSamples(
             task=TASK,
-            questions={d: Question(d, str(d), f"Problem {d}?", str(d)) for d in docs},
+            questions={d: AskedQuestion(d, str(d), f"Problem {d}?", str(d)) for d in docs},
             grades={
                 s: Grade(right=s.repeat == 0, answer=str(s.doc), answers={"boxed": str(s.doc)})
                 for s in ids
@@ -105,7 +112,7 @@ def material(samples: int, size: int) -> tuple[Leaderboard, dict[str, RowSamples
                 repeats=REPEATS,
                 samples=count,
                 pass_at={"1": Interval(value=0.25, low=0.2, high=0.3, clusters=len(docs))},
-                source=Source(kind="results"),
+                source=RowSource(kind="results"),
             )
         )
     table = Table(id=TASK, task=TASK, title=TASK, rows=tuple(row.id for row in rows))

@@ -25,7 +25,7 @@ from atts_harness.comparing.plan import read_plan
 from atts_harness.comparing.status import Folder, merged, read_status
 from atts_harness.conformal import Provenance, bank_of, read_bank, write_bank
 from atts_harness.journal.reader import open_run
-from atts_harness.judging.calls import Calls
+from atts_harness.judging.calls import JudgeCalls
 from atts_harness.judging.llm import ChatReply
 from atts_harness.results.find import find, read, saved_tasks
 from atts_harness.results.published import read_traces
@@ -207,14 +207,14 @@ def _status_read(path: Path) -> Any:
 
 def _calls(folder: Path) -> Path:
     path = folder / "llm-extractions.jsonl"
-    calls = Calls(lambda request: ChatReply(f"ANSWER: {request}", False, 3, 4), path, "m")
+    calls = JudgeCalls(lambda request: ChatReply(f"ANSWER: {request}", False, 3, 4), path, "m")
     for number in range(6):
         calls.read(str(number), lambda reply: reply.text)
     return path
 
 
 def _calls_read(path: Path) -> Any:
-    calls = Calls(lambda request: ChatReply(f"ANSWER: {request}", False, 3, 4), path, "m")
+    calls = JudgeCalls(lambda request: ChatReply(f"ANSWER: {request}", False, 3, 4), path, "m")
     return [calls.read(str(number), lambda reply: reply.text) for number in range(6)]
 
 

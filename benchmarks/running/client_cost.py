@@ -147,7 +147,7 @@ async def bare(
     else:
         from atts_vllm import wire
 
-        route, kind = "/v1/completions", wire.ScoredCompletion if scores else wire.Completion
+        route, kind = "/v1/completions", wire.ScoredCompletion if scores else wire.VllmCompletion
         encode = (
             (lambda r: wire.score_payload(r, "mock", priority=False))
             if scores

@@ -20,7 +20,7 @@ from pathlib import Path
 import aiohttp
 from atts_serve.app import service
 from atts_serve.catalogue import catalogue
-from atts_serve.chat import Asked
+from atts_serve.chat import ChatRequest
 from atts_serve.guard import Door
 from atts_serve.server import listening
 
@@ -65,7 +65,7 @@ async def measure(requests: int, folder: Path | None) -> list[float]:
         service(catalogue(["mock-turns"], args), Door(), most=AT_ONCE) as work,
         listening(work.application(), "127.0.0.1", 0) as port,
     ):
-        async with work.rooms.room(work.catalogue.variation(Asked("mock-turns", ()))) as room:
+        async with work.rooms.room(work.catalogue.variation(ChatRequest("mock-turns", ()))) as room:
             for backend in room.models.backends.values():
                 backend.engine.keep_log = False  # the mock's own, of every request
         for step in range(STEPS):

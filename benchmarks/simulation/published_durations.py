@@ -31,7 +31,7 @@ from atts_harness.simulation.costs import Measured, gpu_of
 from atts_harness.simulation.deployment import Placement, place
 from atts_harness.simulation.reading import read_trace
 from atts_harness.simulation.running import simulate
-from atts_harness.simulation.traces import SampleTrace, Trace
+from atts_harness.simulation.traces import RunTrace, SampleTrace
 
 MODELS = {"draft": "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "target": "Qwen/QwQ-32B"}
 TARGET_STEP = (1.5, 2.5, 4.0)
@@ -49,7 +49,7 @@ Durations = Mapping[int, Sequence[float]]
 
 
 def simulated(
-    trace: Trace, bank: Path, point: tuple[float, float, float]
+    trace: RunTrace, bank: Path, point: tuple[float, float, float]
 ) -> dict[int, list[float]]:
     """The durations of every question at a point of the grid."""
     slower, prompt, sequence = point
@@ -73,7 +73,7 @@ def simulated(
     deployment = place(pair, gpu_of("h100"), {"draft": 1, "target": 2})
     found = {}
     for doc, samples in trace.samples.items():
-        one = Trace(trace.task, {doc: samples}, {}, trace.chunk, trace.rate)
+        one = RunTrace(trace.task, {doc: samples}, {}, trace.chunk, trace.rate)
         made = simulate(settings, one, deployment, repeats=len(samples), pricing=pricing)
         found[doc] = [record.ended - record.started for record in made.records]
     return found
@@ -120,7 +120,7 @@ def features(sample: SampleTrace) -> list[float]:
     return [drafts, takeovers, len(sample.turns), 1.0]
 
 
-def regression(trace: Trace, real: Durations, docs: Sequence[int]) -> dict[int, list[float]]:
+def regression(trace: RunTrace, real: Durations, docs: Sequence[int]) -> dict[int, list[float]]:
     """Seconds by tokens of draft and target and turns, fitted on some questions."""
     rows = [features(sample) for doc in docs for sample in trace.samples[doc]]
     seconds = [one for doc in docs for one in real[doc]]
@@ -141,7 +141,7 @@ def main() -> None:
     args = parser.parse_args()
     whole = read_trace(args.traces)
     docs = list(whole.samples)[: args.questions]
-    trace = Trace(whole.task, {d: whole.samples[d] for d in docs}, {}, whole.chunk, whole.rate)
+    trace = RunTrace(whole.task, {d: whole.samples[d] for d in docs}, {}, whole.chunk, whole.rate)
     seconds = _seconds(args.traces)
     real = {doc: [seconds[doc, sample.repeat] for sample in trace.samples[doc]] for doc in docs}
     points = list(itertools.product(TARGET_STEP, PROMPT_TOKEN, SEQUENCE))

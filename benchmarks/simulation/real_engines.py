@@ -36,9 +36,9 @@ from atts_harness.running.batch import run_groups
 from atts_harness.running.observers import Observers
 from atts_harness.settings import Settings, kind_of, parse_settings
 from atts_harness.simulation.backend import SimulatedBackend
-from atts_harness.simulation.behaviour import Written
+from atts_harness.simulation.behaviour import WrittenText
 from atts_harness.simulation.clock import run_simulated
-from atts_harness.simulation.costfile import Costs, read_costs, write_costs
+from atts_harness.simulation.costfile import EngineCosts, read_costs, write_costs
 from atts_harness.simulation.engine import SimulatedEngine
 from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.measuring import measured_engines
@@ -69,7 +69,7 @@ class Replay:
     def __init__(self, calls: Sequence[CallRecord]) -> None:
         self.replies = {call.key: call.reply for call in calls if call.reply is not None}
 
-    def write(self, call: CallKey, request: GenerateRequest) -> Written:
+    def write(self, call: CallKey, request: GenerateRequest) -> WrittenText:
         """The recorded reply.
 
         Raises:
@@ -77,7 +77,7 @@ class Replay:
         """
         reply = self.replies[call]
         assert isinstance(reply, GenerateReply)
-        return Written(reply.ids, reply.ending, reply.stop)
+        return WrittenText(reply.ids, reply.ending, reply.stop)
 
     def score(self, call: CallKey, request: ScoreRequest) -> tuple[float, ...]:
         """The recorded scores."""
@@ -161,7 +161,7 @@ def predicted_run(
     backends: Mapping[Role, Backend],
     groups: Sequence[Group],
     calls: Sequence[CallRecord],
-    costs: Mapping[Role, Costs],
+    costs: Mapping[Role, EngineCosts],
     most: int,
 ) -> float:
     """Seconds of the same run on simulated engines."""
@@ -267,9 +267,9 @@ def _costs(
     urls: Mapping[str, str],
     given: Mapping[str, Any],
     found: Mapping[str, Any],
-) -> dict[Role, Costs]:
+) -> dict[Role, EngineCosts]:
     """Measured now, or by the earlier call that this one continues."""
-    costs: dict[Role, Costs] = {}
+    costs: dict[Role, EngineCosts] = {}
     roles: tuple[Role, ...] = ("draft", "target")
     files: dict[Role, Path] = {role: args.out.with_suffix(f".{role}.json") for role in roles}
     if not (found["runs"] and all(file.exists() for file in files.values())):
@@ -289,7 +289,7 @@ def _one(
     bank: Path,
     urls: Mapping[str, str],
     given: Mapping[str, Any],
-    costs: Mapping[Role, Costs],
+    costs: Mapping[Role, EngineCosts],
     args: argparse.Namespace,
 ) -> dict[str, Any]:
     """One run, measured and predicted."""

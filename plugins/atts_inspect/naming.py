@@ -35,7 +35,7 @@ FIELDS = ("task", "doc", "kind", "wording", "generation")
 
 
 @dataclass(frozen=True)
-class Asked:
+class SampleRequest:
     """Whose call it is.
 
     Attributes:
@@ -61,7 +61,7 @@ class Names:
     def __init__(self) -> None:
         self._asked: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()
 
-    def name(self, running: Any, messages: Sequence[Message]) -> Asked:
+    def name(self, running: Any, messages: Sequence[Message]) -> SampleRequest:
         """The name of a call.
 
         Args:
@@ -73,12 +73,12 @@ class Names:
         """
         prompt = prompt_hash(messages)
         if running is None:
-            return Asked(ALONE, digest(prompt))
+            return SampleRequest(ALONE, digest(prompt))
         said = told(running.sample.metadata or {})
         task = str(said.get("task") or running.task)
         doc = said.get("doc", running.sample.id)
         number = doc if type(doc) is int and doc >= 0 else digest(str(doc))
-        first = Asked(
+        first = SampleRequest(
             task,
             number,
             repeat=int(running.epoch) - 1,

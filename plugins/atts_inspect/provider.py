@@ -25,7 +25,7 @@ from atts_harness.running.problems import Terms, framing, make_problem
 from atts_harness.settings import Settings, parse_settings
 from atts_harness.strategy import Strategy
 from atts_inspect import upstream
-from atts_inspect.naming import Asked, Names, digest
+from atts_inspect.naming import Names, SampleRequest, digest
 from atts_inspect.replies import log_turns, output_of
 from atts_inspect.requests import messages_of, terms
 
@@ -133,7 +133,7 @@ class AttsAPI(ModelAPI):  # type: ignore[misc]
             self._failed.clear()
 
     async def _sample(
-        self, live: Open, *, asked: Asked, messages: Sequence[Message], terms: Terms
+        self, live: Open, *, asked: SampleRequest, messages: Sequence[Message], terms: Terms
     ) -> SampleRecord:
         kind: Any = "choice" if asked.kind == "choice" else "maths"
         problem = make_problem(asked.task, asked.doc, messages, terms, self.settings, kind)

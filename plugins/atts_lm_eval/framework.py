@@ -13,7 +13,7 @@ from atts_harness.errors import RunDirError, SettingError
 from atts_harness.framework import (
     CalibrationRun,
     Evaluation,
-    Outcome,
+    EvaluationOutcome,
     ProbeFigures,
     Question,
     TaskSize,
@@ -79,7 +79,7 @@ class LmEval:
         # With a file's name lm-eval makes up no folder of its own.
         return [*command, "--output_path", str(folder / "results.json"), "--log_samples"]
 
-    def outcome(self, folder: Path) -> Outcome | None:
+    def outcome(self, folder: Path) -> EvaluationOutcome | None:
         """The newest results file that lm-eval wrote, and its main figure."""
         found = sorted(folder.glob("results_*.json"), key=lambda path: path.stat().st_mtime)
         return headline(found[-1]) if found else None
@@ -114,7 +114,7 @@ class LmEval:
         return questions_of(evaluation)
 
 
-def headline(results: Path) -> Outcome:
+def headline(results: Path) -> EvaluationOutcome:
     """The main figure of a results file.
 
     Raises:
@@ -132,5 +132,5 @@ def headline(results: Path) -> Outcome:
             if name.partition(",")[0] == metric and (value := plain_json.number(told)) is not None
         ]
         if values:
-            return Outcome(results, metric, sum(values) / len(values))
-    return Outcome(results)
+            return EvaluationOutcome(results, metric, sum(values) / len(values))
+    return EvaluationOutcome(results)

@@ -25,7 +25,7 @@ log = logger("lm_eval.atts")
 
 
 @dataclass(frozen=True)
-class Plan:
+class RequestPlan:
     """What to run for a list of requests.
 
     Attributes:
@@ -37,7 +37,9 @@ class Plan:
     order: tuple[SampleId, ...]
 
 
-def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeStrategy) -> Plan:
+def make_plan(
+    requests: Sequence[Any], settings: Settings, make_strategy: MakeStrategy
+) -> RequestPlan:
     """Problems, samples and strategies for lm-eval's requests.
 
     Args:
@@ -81,7 +83,7 @@ def make_plan(requests: Sequence[Any], settings: Settings, make_strategy: MakeSt
         problem = make_problem(task, doc, messages, checked[task], settings, kind)
         samples = tuple(Sample(id_, problem) for id_ in by_problem[task, doc])
         groups.append(Group(problem, samples, strategies[task]))
-    return Plan(tuple(groups), tuple(order))
+    return RequestPlan(tuple(groups), tuple(order))
 
 
 def document_ids(requests: Sequence[Any]) -> dict[tuple[str, int], int]:

@@ -19,7 +19,7 @@ from atts_harness.files import read_lines
 from atts_harness.grading.grade import Grade, Sampled
 from atts_harness.results import plain_json
 from atts_harness.results.runs import question_of
-from atts_harness.results.values import Question, SavedQuestion, SavedTask
+from atts_harness.results.values import AskedQuestion, SavedQuestion, SavedTask
 
 NAME = re.compile(r"samples_(?P<task>.+)_(?P<date>\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+)\.jsonl$")
 ENOUGH = 3
@@ -219,11 +219,11 @@ def _numbers(own: Mapping[int, Any]) -> dict[int, int]:
     return {doc: n if usable else doc for doc, n in own.items()}
 
 
-def _asked(question: Question, line: _Line) -> Question:
+def _asked(question: AskedQuestion, line: _Line) -> AskedQuestion:
     """The question with the prompt that the model got, for documents without a text to show."""
     asked: Sequence[Any] | Mapping[str, Any] = line.arguments or {}
     first = asked.get("gen_args_0") if isinstance(asked, Mapping) else None
     prompt = first.get("arg_0", "") if isinstance(first, Mapping) else ""
-    return Question(
+    return AskedQuestion(
         question.doc, question.key, str(prompt), question.gold, question.golds, question.id
     )

@@ -44,7 +44,7 @@ logger = neutral.logger("atts_harness.engines")
 LEAST_ALTERNATIVES = 5  # what OpenAI's own API allows
 
 
-class Models(msgspec.Struct):
+class ModelList(msgspec.Struct):
     """What `/models` says."""
 
     class Model(msgspec.Struct):
@@ -200,7 +200,7 @@ async def recognise(url: str, headers_env: str | None = None) -> bool:
     try:
         headers = request_headers(OpenAIOptions(url=url, headers_env=headers_env))
         async with contextlib.aclosing(EngineHttp(url, headers=headers)) as http:
-            await http.get("/v1/models", Models)
+            await http.get("/v1/models", ModelList)
     except (BadRequestError, MalformedReplyError) as error:
         if wants_key(error):
             raise
@@ -258,14 +258,14 @@ async def connect(
     return backend
 
 
-async def _list(http: EngineHttp) -> list[Models.Model]:
+async def _list(http: EngineHttp) -> list[ModelList.Model]:
     """The models that the server lists; not every server does.
 
     Raises:
         BackendError: it cannot be reached.
     """
     try:
-        return (await http.get("/v1/models", Models)).data
+        return (await http.get("/v1/models", ModelList)).data
     except RefusedError as error:
         if error.status not in (404, 405):
             raise
@@ -273,7 +273,7 @@ async def _list(http: EngineHttp) -> list[Models.Model]:
 
 
 def _served(
-    spec: BackendSpec[OpenAIOptions], http: EngineHttp, models: list[Models.Model]
+    spec: BackendSpec[OpenAIOptions], http: EngineHttp, models: list[ModelList.Model]
 ) -> Served:
     """What the server says of the model to ask for.
 

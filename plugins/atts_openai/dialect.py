@@ -14,7 +14,7 @@ from atts_harness.engines.served import SAMPLE_TEXT
 from atts_harness.errors import AttsError, BadRequestError, MalformedReplyError, SettingError
 from atts_harness.tokenizer import Tokenizer
 from atts_openai import wire
-from atts_openai.drawing import NOTHING_KNOWN, Draw, Drawing, find_drawing
+from atts_openai.drawing import NOTHING_KNOWN, Draw, ServerSampling, find_drawing
 
 T = TypeVar("T")
 COMPLETION: msgspec.json.Decoder[wire.Completion] = decoder(wire.Completion)
@@ -47,7 +47,7 @@ class Dialect:
 
     takes_ids: bool = True
     adds_first: bool = False
-    drawing: Drawing = NOTHING_KNOWN
+    drawing: ServerSampling = NOTHING_KNOWN
     asks_ids: tuple[tuple[str, Any], ...] = ()
     tells_ids: bool = False
     tells_stop: bool = False

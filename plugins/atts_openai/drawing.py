@@ -36,7 +36,7 @@ Draw = Callable[[dict[str, Any]], Awaitable[str]]
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ServerSampling:
     """How a server draws.
 
     Attributes:
@@ -78,10 +78,10 @@ class Drawing:
         return f"the server does not take {', '.join(silent)}: its defaults shape every draw, {own}"
 
 
-NOTHING_KNOWN = Drawing()
+NOTHING_KNOWN = ServerSampling()
 
 
-async def find_drawing(draw: Draw) -> Drawing:
+async def find_drawing(draw: Draw) -> ServerSampling:
     """Try out what a server takes, with draws of a few tokens.
 
     A filter is taken if it leaves a single token: then hot draws of different seeds are alike.
@@ -106,7 +106,7 @@ async def find_drawing(draw: Draw) -> Drawing:
             continue
         if len(texts) == 1:
             filters.append(field)
-    return Drawing(tuple(neutral.items()), tuple(filters))
+    return ServerSampling(tuple(neutral.items()), tuple(filters))
 
 
 def generation_config(folder: Path | None) -> dict[str, Any]:

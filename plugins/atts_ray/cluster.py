@@ -24,7 +24,7 @@ OBJECT_STORE_BYTES = 200 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """A node that is alive.
 
     Attributes:
@@ -133,10 +133,10 @@ def _overheard(said: list[str]) -> Iterator[None]:
         os.close(kept)
 
 
-def nodes_of(ray: Any) -> list[Node]:
+def nodes_of(ray: Any) -> list[ClusterNode]:
     """The nodes that are alive."""
     return [
-        Node(
+        ClusterNode(
             node["NodeID"],
             f"{node['NodeManagerHostname']} ({node['NodeID'][:8]})",
             node["NodeManagerAddress"],
@@ -147,7 +147,7 @@ def nodes_of(ray: Any) -> list[Node]:
     ]
 
 
-def check_versions(ray: Any, nodes: Sequence[Node]) -> None:
+def check_versions(ray: Any, nodes: Sequence[ClusterNode]) -> None:
     """Ask every node which packages it has.
 
     Raises:

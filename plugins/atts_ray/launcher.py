@@ -10,7 +10,7 @@ from typing import Any
 
 from atts_harness.journal.keeper import Keeper
 from atts_harness.launcher import Needs
-from atts_ray.cluster import LOCAL, Node, check_versions, join, nodes_of
+from atts_ray.cluster import LOCAL, ClusterNode, check_versions, join, nodes_of
 from atts_ray.head import PATIENCE_SECONDS, Head
 from atts_ray.paths import Paths
 from atts_ray.place import RayPlace
@@ -34,7 +34,7 @@ class RayLauncher:
         self._shapes: dict[str, Shape] = {}
         self._places: list[RayPlace] = []
         self._address = LOCAL
-        self._nodes: list[Node] = []
+        self._nodes: list[ClusterNode] = []
         self._looked = 0.0
 
     def begin(
@@ -128,7 +128,7 @@ class RayLauncher:
                 self._nodes = nodes_of(self._ray)
 
 
-def _sum(nodes: Sequence[Node], name: str) -> float:
+def _sum(nodes: Sequence[ClusterNode], name: str) -> float:
     return sum(node.resources.get(name, 0) for node in nodes)
 
 

@@ -22,7 +22,7 @@ from atts_serve.metrics import Metrics
 from atts_serve.naming import Named, fingerprint, named
 from atts_serve.pages import add_page
 from atts_serve.refusal import failed
-from atts_serve.reply import Heading, Reader, encode
+from atts_serve.reply import Heading, RecordReader, encode
 from atts_serve.rooms import Room, Rooms
 from atts_serve.stream import Stream
 from atts_serve.works import Works
@@ -78,7 +78,7 @@ class Service:
             async with self.rooms.room(variation) as room:
                 wanted = named(asked, room, self.catalogue.task, name)
                 apart = (asked.thoughts or self.thoughts) == "apart"
-                reader = Reader.of(wanted.problem, room, apart=apart)
+                reader = RecordReader.of(wanted.problem, room, apart=apart)
                 if asked.stream:
                     stream = Stream(heading, reader, asked.include_usage, asked.events)
                     reply = await self._streamed(request, room, wanted, stream)
@@ -88,7 +88,7 @@ class Service:
                 return reply
 
     async def _whole(
-        self, room: Room, wanted: Named, heading: Heading, reader: Reader
+        self, room: Room, wanted: Named, heading: Heading, reader: RecordReader
     ) -> web.StreamResponse:
         async with self.works.samples(room, wanted) as works:
             made = await asyncio.gather(*(asyncio.shield(work.task) for work in works))
@@ -212,7 +212,7 @@ async def service(
         try:
             # Whatever cannot be opened is told now, and not to the first client.
             for name in catalogue.models:
-                async with rooms.room(catalogue.variation(chat.Asked(name, ()))) as room:
+                async with rooms.room(catalogue.variation(chat.ChatRequest(name, ()))) as room:
                     _check_bank(room, catalogue.task)
             works = Works(most, live)
             yield Service(catalogue, door, house, rooms, works, claims, problems, thoughts)

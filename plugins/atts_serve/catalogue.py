@@ -18,7 +18,7 @@ from atts_harness.presets import with_presets
 from atts_harness.settings import RunOptions, Settings, kind_of, parse_settings
 from atts_harness.strategy import Strategy
 from atts_harness.values import convert, hints_of
-from atts_serve.chat import Asked
+from atts_serve.chat import ChatRequest
 from atts_serve.refusal import Refusal, bad
 
 logger = neutral.logger("atts_serve")
@@ -46,7 +46,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """A model by name.
 
     Attributes:
@@ -76,7 +76,7 @@ class Variation:
         key: the same for equal variations; of characters that a folder's name may have.
     """
 
-    served: Served
+    served: ServedModel
     settings: Settings
     task: Mapping[str, Any]
     key: str
@@ -86,13 +86,13 @@ class Variation:
 class Catalogue:
     """The served models, by name, and the task that requests count to which name none."""
 
-    models: Mapping[str, Served]
+    models: Mapping[str, ServedModel]
     task: str = CHAT
     allowed: frozenset[str] = ALLOWED
     run_dir: Path | None = None
     _known: dict[Any, Variation] = field(default_factory=dict, repr=False, compare=False)
 
-    def variation(self, asked: Asked) -> Variation:
+    def variation(self, asked: ChatRequest) -> Variation:
         """The model that a request wants.
 
         Raises:
@@ -117,7 +117,7 @@ class Catalogue:
                 self._known[key] = known
         return known
 
-    def _variation(self, served: Served, asked: Asked) -> Variation:
+    def _variation(self, served: ServedModel, asked: ChatRequest) -> Variation:
         settings = served.settings
         values = _checked(served, asked.values, self.allowed)
         if values:
@@ -205,7 +205,7 @@ def catalogue(
     )
 
 
-def _served(name: str, base: Mapping[str, Any], own: Mapping[str, Any]) -> Served:
+def _served(name: str, base: Mapping[str, Any], own: Mapping[str, Any]) -> ServedModel:
     if not NAME.match(name):
         raise SettingError(
             f"--model {name!r}: a name of letters, digits, '.', '_', '+' and '-' is needed"
@@ -231,7 +231,7 @@ def _served(name: str, base: Mapping[str, Any], own: Mapping[str, Any]) -> Serve
         )
     args |= own
     args = _fitting(args, kind_of(str(with_presets(args).get("strategy", "atts")), args), own)
-    return Served(name, args, parse_settings(args))
+    return ServedModel(name, args, parse_settings(args))
 
 
 def _options_of_strategies() -> set[str]:
@@ -247,7 +247,9 @@ def _fitting(
     return {name: value for name, value in args.items() if name not in foreign}
 
 
-def _checked(served: Served, values: Mapping[str, Any], allowed: frozenset[str]) -> dict[str, Any]:
+def _checked(
+    served: ServedModel, values: Mapping[str, Any], allowed: frozenset[str]
+) -> dict[str, Any]:
     """A request's values, typed.
 
     Raises:

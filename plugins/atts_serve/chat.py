@@ -58,7 +58,7 @@ class Turn(msgspec.Struct):
     tool_calls: Any = None
 
 
-class Sampling(msgspec.Struct):
+class RequestSampling(msgspec.Struct):
     """How tokens are drawn, where the request says so."""
 
     temperature: Temperature | None = None
@@ -68,13 +68,13 @@ class Sampling(msgspec.Struct):
 
     def values(self) -> dict[str, Any]:
         """As a task's generation settings have them; a `top_k` of -1 is no bound, as 0 is."""
-        told = {name: getattr(self, name) for name in Sampling.__struct_fields__}
+        told = {name: getattr(self, name) for name in RequestSampling.__struct_fields__}
         if told["top_k"] == -1:
             told["top_k"] = 0
         return {name: value for name, value in told.items() if value is not None}
 
 
-class Body(Sampling, kw_only=True):
+class Body(RequestSampling, kw_only=True):
     """The fields that are read."""
 
     model: str
@@ -91,7 +91,7 @@ class Body(Sampling, kw_only=True):
     atts: dict[str, Any] | None = None
 
 
-class Place(msgspec.Struct, frozen=True):
+class EvaluationPlace(msgspec.Struct, frozen=True):
     """A sample's name in an evaluation, which its seeds are made of."""
 
     task: Annotated[str, msgspec.Meta(min_length=1, max_length=MOST_TASK_NAME)]
@@ -107,7 +107,7 @@ class How(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Asked:
+class ChatRequest:
     """What a request asks for.
 
     Attributes:
@@ -136,12 +136,12 @@ class Asked:
     stream: bool = False
     include_usage: bool = False
     values: Mapping[str, Any] = field(default_factory=dict)
-    place: Place | None = None
+    place: EvaluationPlace | None = None
     events: bool = False
     thoughts: str | None = None
 
 
-def read(raw: bytes) -> Asked:
+def read(raw: bytes) -> ChatRequest:
     """What a body asks for.
 
     Raises:
@@ -172,7 +172,7 @@ def read(raw: bytes) -> Asked:
     messages = tuple(_message(turn, at) for at, turn in enumerate(body.messages))
     if not any(message.content.strip() for message in messages if message.role != "system"):
         raise bad("messages: they say nothing", "messages")
-    return Asked(
+    return ChatRequest(
         model=body.model,
         messages=messages,
         n=body.n or 1,
@@ -236,18 +236,18 @@ def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in stops if text))
 
 
-def _place(values: dict[str, Any]) -> Place | None:
+def _place(values: dict[str, Any]) -> EvaluationPlace | None:
     """The sample's name, taken out of the values.
 
     Raises:
         Refusal: a part of it is missing or wrong.
     """
-    told = {name: values.pop(name) for name in Place.__struct_fields__ if name in values}
+    told = {name: values.pop(name) for name in EvaluationPlace.__struct_fields__ if name in values}
     if not told:
         return None
     if "task" not in told or "doc" not in told:
         raise bad("atts: task and doc belong together; repeat is 0 by default", "atts")
-    place: Place = _converted(told, Place, "atts")
+    place: EvaluationPlace = _converted(told, EvaluationPlace, "atts")
     if not place.task.isprintable():
         raise bad("atts.task: a name of printable characters is needed", "atts")
     return place

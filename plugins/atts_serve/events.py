@@ -7,12 +7,12 @@ from typing import Any
 
 from atts_harness.backend import GenerateReply, ScoreReply
 from atts_harness.records import EXTRACTOR, CallRecord, DecisionRecord
-from atts_harness.running.opening import Models
+from atts_harness.running.opening import RunModels
 from atts_harness.transcript import written
 from atts_serve.reply import decided, finite
 
 
-def told(event: CallRecord | DecisionRecord, models: Models) -> dict[str, Any]:
+def told(event: CallRecord | DecisionRecord, models: RunModels) -> dict[str, Any]:
     """A call or a decision, as plain data.
 
     Args:

@@ -13,7 +13,7 @@ from atts_harness.journal.hashing import prompt_hash
 from atts_harness.settings import DEFAULT_MAX_GEN_TOKS
 from atts_harness.strategy import Problem
 from atts_harness.transcript import Prompt
-from atts_serve.chat import Asked
+from atts_serve.chat import ChatRequest
 from atts_serve.rooms import Room
 
 BITS = 53
@@ -33,7 +33,7 @@ class Named:
     repeats: tuple[int, ...]
 
 
-def named(asked: Asked, room: Room, task: str, request: str | None = None) -> Named:
+def named(asked: ChatRequest, room: Room, task: str, request: str | None = None) -> Named:
     """The problem that a request poses, and the repeats that it wants.
 
     A request that names a task, a document and a repeat has the seeds that `lm_eval` gives to that
@@ -76,7 +76,7 @@ def number(*parts: object) -> int:
     return int.from_bytes(digest) >> (64 - BITS)
 
 
-def fingerprint(asked: Asked) -> str:
+def fingerprint(asked: ChatRequest) -> str:
     """Digest of everything that decides a request's answer; its form is not part of it."""
     told = (
         asked.model,
@@ -88,7 +88,7 @@ def fingerprint(asked: Asked) -> str:
     return hashlib.blake2b(msgspec.json.encode(told), digest_size=16).hexdigest()
 
 
-def _budget(asked: Asked, room: Room, prompt: Prompt) -> int:
+def _budget(asked: ChatRequest, room: Room, prompt: Prompt) -> int:
     """Most kept tokens of a sample: what is asked for, else what there is room for.
 
     Raises:

@@ -11,7 +11,7 @@ import msgspec
 from atts_harness._version import __version__
 from atts_harness.backend import Role
 from atts_harness.records import DecisionRecord, SampleRecord
-from atts_harness.running.opening import Models
+from atts_harness.running.opening import RunModels
 from atts_harness.strategy import Problem
 from atts_serve.rooms import Room
 from atts_serve.thinking import Opened, Parts, opens_thinking, parts_of
@@ -59,7 +59,7 @@ class Heading:
 
 
 @dataclass(frozen=True)
-class Reader:
+class RecordReader:
     """Reads the records of a request's samples.
 
     Attributes:
@@ -70,11 +70,11 @@ class Reader:
     """
 
     problem: Problem
-    models: Models
+    models: RunModels
     thinks: Opened
 
     @classmethod
-    def of(cls, problem: Problem, room: Room, *, apart: bool) -> Reader:
+    def of(cls, problem: Problem, room: Room, *, apart: bool) -> RecordReader:
         """For a problem that is asked now, with thoughts apart from the answer or within it."""
         opened: Opened = None
         if apart:

@@ -13,7 +13,7 @@ from atts_harness.records import CallRecord, DecisionRecord, SampleId
 from atts_harness.running.books import plugin_observers
 from atts_harness.running.house import House
 from atts_harness.running.observers import Observers
-from atts_harness.running.opening import Models
+from atts_harness.running.opening import RunModels
 from atts_harness.running.problems import Terms, framing, make_problem
 from atts_harness.running.session import Session
 from atts_harness.strategy import Problem, Strategy
@@ -51,7 +51,7 @@ class Room:
 
     variation: Variation
     session: Session
-    models: Models
+    models: RunModels
     base: Problem
     opens: bool
     from_file: bool
@@ -202,7 +202,7 @@ class Rooms:
 def room_of(
     variation: Variation,
     session: Session,
-    models: Models,
+    models: RunModels,
     listeners: dict[SampleId, list[Listener]],
 ) -> Room:
     """The room of a session that is open."""

@@ -13,10 +13,10 @@ from atts_harness.records import SampleId, SampleRecord
 from atts_harness.transcript import Transcript
 from atts_serve.events import told
 from atts_serve.refusal import Refusal, failed, internal, refusal_of
-from atts_serve.reply import FINISH, Heading, Reader, encode, facts
+from atts_serve.reply import FINISH, Heading, RecordReader, encode, facts
 from atts_serve.rooms import Event
 from atts_serve.thinking import settled
-from atts_serve.works import Work
+from atts_serve.works import SampleWork
 
 logger = neutral.logger("atts_serve")
 
@@ -25,14 +25,14 @@ KIND = "chat.completion.chunk"
 
 
 @dataclass
-class Choice:
+class StreamedChoice:
     """The part of one sample that has been sent already."""
 
     index: int
     thoughts: str = ""
     answer: str = ""
 
-    def delta(self, reader: Reader, text: str) -> dict[str, str]:
+    def delta(self, reader: RecordReader, text: str) -> dict[str, str]:
         """What a longer beginning adds.
 
         Raises:
@@ -64,7 +64,7 @@ class Stream:
     """
 
     heading: Heading
-    reader: Reader
+    reader: RecordReader
     include_usage: bool
     events: bool
     records: list[SampleRecord] = field(default_factory=list)
@@ -78,13 +78,13 @@ class Stream:
 
         return listen
 
-    async def parts(self, works: Sequence[Work]) -> AsyncIterator[bytes]:
+    async def parts(self, works: Sequence[SampleWork]) -> AsyncIterator[bytes]:
         """Every event, as it is sent; an error ends it, as OpenAI's do.
 
         Args:
             works: the samples, begun.
         """
-        choices = [Choice(index) for index in range(sum(len(work.ids) for work in works))]
+        choices = [StreamedChoice(index) for index in range(sum(len(work.ids) for work in works))]
         waiting = [
             asyncio.create_task(self._wait(work, first))
             for first, work in zip(_firsts(works), works, strict=True)
@@ -122,7 +122,7 @@ class Stream:
             for task in waiting:
                 task.cancel()
 
-    async def _wait(self, work: Work, first: int) -> None:
+    async def _wait(self, work: SampleWork, first: int) -> None:
         """Queue a work's records behind what was told of them."""
         try:
             for at, record in enumerate(await asyncio.shield(work.task)):
@@ -132,7 +132,7 @@ class Stream:
         except BaseException as error:
             self._queue.put_nowait((first, error))
 
-    def _of(self, choice: Choice, event: Any) -> list[bytes]:
+    def _of(self, choice: StreamedChoice, event: Any) -> list[bytes]:
         """The parts that an event makes; an error is raised."""
         if isinstance(event, BaseException):
             raise event
@@ -148,7 +148,7 @@ class Stream:
             return [self._part(choice, {}, atts={"event": told(event, self.reader.models)})]
         return []
 
-    def _ended(self, choice: Choice, record: SampleRecord) -> list[bytes]:
+    def _ended(self, choice: StreamedChoice, record: SampleRecord) -> list[bytes]:
         if record.failed is not None:
             raise failed()
         delta = choice.delta(self.reader, record.text)
@@ -159,14 +159,14 @@ class Stream:
         return [*parts, last]
 
     def _part(
-        self, choice: Choice, delta: dict[str, Any], reason: str | None = None, **more: Any
+        self, choice: StreamedChoice, delta: dict[str, Any], reason: str | None = None, **more: Any
     ) -> bytes:
         told = {"index": choice.index, "delta": delta, "finish_reason": reason, "logprobs": None}
         usage = {"usage": None} if self.include_usage else {}
         return _event(self.heading.object(KIND, [{**told, **more}], **usage))
 
 
-def _firsts(works: Sequence[Work]) -> list[int]:
+def _firsts(works: Sequence[SampleWork]) -> list[int]:
     """For each work the index of its first choice."""
     firsts, at = [], 0
     for work in works:

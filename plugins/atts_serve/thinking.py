@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from atts_harness.backend import Role
 from atts_harness.grading.extraction import THINK_END
-from atts_harness.running.opening import Models
+from atts_harness.running.opening import RunModels
 from atts_harness.transcript import Prompt
 
 THINK_BEGIN = "<think>"
@@ -26,7 +26,7 @@ class Parts(NamedTuple):
     answer: str
 
 
-def opens_thinking(models: Models, prompt: Prompt) -> bool:
+def opens_thinking(models: RunModels, prompt: Prompt) -> bool:
     """Whether a prompt, as the template of who writes first renders it, ends within thoughts."""
     role: Role = "draft" if "draft" in models.backends else "target"
     tokenizer = models.backends[role].tokenizer

@@ -20,7 +20,7 @@ Key = tuple[str, SampleId]
 
 
 @dataclass
-class Work:
+class SampleWork:
     """One sample that is being produced, or the samples of a problem that share what they find.
 
     Attributes:
@@ -47,7 +47,7 @@ class Works:
     def __init__(self, most: int, live: int = 0) -> None:
         self.most = most
         self._place = asyncio.Semaphore(live) if live else contextlib.nullcontext()
-        self._by_sample: dict[Key, Work] = {}
+        self._by_sample: dict[Key, SampleWork] = {}
         self._promised = 0
         self._seconds = 1.0
 
@@ -77,7 +77,7 @@ class Works:
     @contextlib.asynccontextmanager
     async def samples(
         self, room: Room, wanted: Named, listeners: Sequence[Listener] = ()
-    ) -> AsyncIterator[list[Work]]:
+    ) -> AsyncIterator[list[SampleWork]]:
         """A request's samples, begun or joined; on leaving, unwanted ones are cancelled.
 
         Args:
@@ -97,7 +97,7 @@ class Works:
         heard = dict(zip(ids, listeners, strict=False))
         for id_, listener in heard.items():
             room.listeners.setdefault(id_, []).append(listener)
-        joined: list[Work] = []
+        joined: list[SampleWork] = []
         try:
             for unit in units:
                 work = self._shared(room, unit, question)
@@ -121,7 +121,7 @@ class Works:
                 if not work.waiting and not work.task.done():
                     work.task.cancel()
 
-    def _shared(self, room: Room, unit: tuple[SampleId, ...], question: str) -> Work | None:
+    def _shared(self, room: Room, unit: tuple[SampleId, ...], question: str) -> SampleWork | None:
         keys = [(room.variation.key, id_) for id_ in unit]
         running = {id(w): w for key in keys if (w := self._by_sample.get(key)) is not None}
         if not running:
@@ -137,9 +137,9 @@ class Works:
         unit: tuple[SampleId, ...],
         question: str,
         making: Coroutine[Any, Any, list[SampleRecord]],
-    ) -> Work:
+    ) -> SampleWork:
         task = asyncio.create_task(self._made(room, making))
-        work = Work(unit, question, task)
+        work = SampleWork(unit, question, task)
         keys = [(room.variation.key, id_) for id_ in unit]
         self._by_sample.update(dict.fromkeys(keys, work))
 

@@ -76,7 +76,7 @@ class ServerInfo(msgspec.Struct):
     schedule_low_priority_values_first: bool = False
 
 
-class Models(msgspec.Struct):
+class SglangModels(msgspec.Struct):
     """What `/v1/models` says."""
 
     class Model(msgspec.Struct):
@@ -88,7 +88,7 @@ class Models(msgspec.Struct):
     data: list[Model]
 
 
-class Tokens(msgspec.Struct):
+class SglangTokens(msgspec.Struct):
     """What `/tokenize` says."""
 
     tokens: list[int]
@@ -311,7 +311,7 @@ async def _get(http: EngineHttp, paths: tuple[str, ...], kind: type[T]) -> T:
 async def _window(spec: BackendSpec[SGLangOptions], http: EngineHttp, info: ServerInfo) -> int:
     if info.max_req_input_len is not None:
         return info.max_req_input_len - 1  # the scheduler refuses this length itself
-    models = await http.get("/v1/models", Models)
+    models = await http.get("/v1/models", SglangModels)
     length = models.data[0].max_model_len if models.data else None
     if length is not None:
         return length - RESERVED_POSITIONS
@@ -328,7 +328,7 @@ async def _tokenize(http: EngineHttp) -> list[int]:
     """Ids that the server makes of a text."""
     body: dict[str, Any] = {"prompt": SAMPLE_TEXT, "add_special_tokens": False, "model": ""}
     try:
-        return (await http.post("/tokenize", body, Tokens)).tokens
+        return (await http.post("/tokenize", body, SglangTokens)).tokens
     except BadRequestError:
         # An older server: let it say what it scored.
         body = {

@@ -16,9 +16,9 @@ from atts_harness.backend import (
 from atts_harness.guards import check_generate, check_score
 from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import HuggingFaceTokenizer
-from atts_transformers.engine import Engine
-from atts_transformers.jobs import Job, wake
-from atts_transformers.load import Loaded, load
+from atts_transformers.engine import LocalEngine
+from atts_transformers.jobs import LocalJob, wake
+from atts_transformers.load import LoadedModel, load
 from atts_transformers.options import TransformersOptions
 
 
@@ -35,9 +35,9 @@ async def open_backend(spec: BackendSpec[TransformersOptions]) -> TransformersBa
 class TransformersBackend(InProcess):
     """A model in this process."""
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: LoadedModel) -> None:
         self._loaded = loaded
-        self._engine = Engine(
+        self._engine = LocalEngine(
             loaded.runner,
             loaded.tokenizer,
             max_rows=loaded.max_rows,
@@ -112,7 +112,7 @@ class TransformersBackend(InProcess):
 
     async def _run(self, request: GenerateRequest | ScoreRequest) -> GenerateReply | ScoreReply:
         loop = asyncio.get_running_loop()
-        job = Job(request, loop.create_future(), loop)
+        job = LocalJob(request, loop.create_future(), loop)
         self._engine.submit(job)
         try:
             return await job.future

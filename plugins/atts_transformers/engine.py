@@ -30,8 +30,8 @@ from atts_harness.errors import (
     MalformedReplyError,
 )
 from atts_harness.tokenizer import Tokenizer
-from atts_transformers.jobs import Job, Outcome, deliver, generation, row_of
-from atts_transformers.packed import KEY_BLOCK, Work
+from atts_transformers.jobs import LocalJob, Outcome, deliver, generation, row_of
+from atts_transformers.packed import KEY_BLOCK, PassPart
 from atts_transformers.rows import RowTable
 from atts_transformers.sampling import draw, uniform
 from atts_transformers.stops import StopFinder
@@ -39,7 +39,7 @@ from atts_transformers.stops import StopFinder
 log = neutral.logger(__name__)
 
 
-class Runner(Protocol):
+class ModelRunner(Protocol):
     """What runs the model over cache rows.
 
     Attributes:
@@ -48,7 +48,7 @@ class Runner(Protocol):
 
     divisible: bool
 
-    def forward(self, works: Sequence[Work]) -> Tensor:
+    def forward(self, works: Sequence[PassPart]) -> Tensor:
         """Logits of the wanted positions, (positions, vocabulary)."""
         ...
 
@@ -65,7 +65,7 @@ class Runner(Protocol):
         ...
 
 
-class Engine:
+class LocalEngine:
     """Serves requests in a separate thread.
 
     Args:
@@ -80,7 +80,7 @@ class Engine:
 
     def __init__(
         self,
-        runner: Runner,
+        runner: ModelRunner,
         tokenizer: Tokenizer,
         *,
         max_rows: int,
@@ -100,17 +100,17 @@ class Engine:
         self._threads = threads
         self._columns, self._allocated = KEY_BLOCK, 0
         self._table = RowTable(max_rows, divisible=runner.divisible)
-        self._inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-        self._waiting: list[Job] = []
-        self._running: list[Job] = []
-        self._replies: list[tuple[Job, Outcome]] = []
+        self._inbox: queue.SimpleQueue[LocalJob | None] = queue.SimpleQueue()
+        self._waiting: list[LocalJob] = []
+        self._running: list[LocalJob] = []
+        self._replies: list[tuple[LocalJob, Outcome]] = []
         self._closed = self._over = False
         self._ending = threading.Lock()
         self._on_end: list[Callable[[], object]] = []
         self._thread = threading.Thread(target=self._serve, name="atts-transformers", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: LocalJob) -> None:
         """Take in a job; called from any thread."""
         if self._closed:
             raise BackendError("backend=transformers: the backend is closed")
@@ -177,12 +177,12 @@ class Engine:
         self._drop_cancelled()
         self._admit()
         # One token of each generation first, then contexts in order of arrival.
-        steps: list[Job] = []
-        contexts: list[Job] = []
+        steps: list[LocalJob] = []
+        contexts: list[LocalJob] = []
         for job in self._running:
             late = job.scoring or len(job.ids) - len(row_of(job).ids) > 1
             (contexts if late else steps).append(job)
-        works = [Work(row_of(job).index, len(job.ids) - 1, job.ids[-1:], 0) for job in steps]
+        works = [PassPart(row_of(job).index, len(job.ids) - 1, job.ids[-1:], 0) for job in steps]
         room = self._max_batch_tokens - len(works)
         for job in contexts:
             done = len(row_of(job).ids)
@@ -193,7 +193,9 @@ class Engine:
             end = done + take
             first = job.reusable if job.scoring else len(job.ids) - 1
             works.append(
-                Work(row_of(job).index, done, job.ids[done:end], min(max(first - done, 0), take))
+                PassPart(
+                    row_of(job).index, done, job.ids[done:end], min(max(first - done, 0), take)
+                )
             )
             steps.append(job)
         if works:
@@ -208,7 +210,7 @@ class Engine:
     def _admit(self) -> None:
         if not self._waiting:
             return
-        left: list[Job] = []
+        left: list[LocalJob] = []
         for number, job in enumerate(self._waiting):
             # A job too long for the rows is not overtaken, or it might wait for ever.
             if len(self._running) >= self._max_running or not self._fits(job.reserve):
@@ -246,11 +248,11 @@ class Engine:
         self._runner.resize(self._allocated, columns)
         return True
 
-    def _compute(self, works: list[Work], jobs: list[Job]) -> None:
+    def _compute(self, works: list[PassPart], jobs: list[LocalJob]) -> None:
         logits = self._runner.forward(works)
         if logits.dtype not in (torch.float32, torch.float64):
             logits = logits.float()
-        spans: list[tuple[Job, int, int]] = []
+        spans: list[tuple[LocalJob, int, int]] = []
         at = 0
         for work, job in zip(works, jobs, strict=True):
             row_of(job).ids.extend(work.ids)
@@ -271,7 +273,7 @@ class Engine:
         self._score([s for s in spans if s[0].scoring], logits, norm)
         self._extend([s for s in spans if not s[0].scoring], logits, norm)
 
-    def _score(self, spans: list[tuple[Job, int, int]], logits: Tensor, norm: Tensor) -> None:
+    def _score(self, spans: list[tuple[LocalJob, int, int]], logits: Tensor, norm: Tensor) -> None:
         if not spans:
             return
         places: list[int] = []
@@ -290,14 +292,14 @@ class Engine:
             if len(row_of(job).ids) == job.target:
                 self._finish_score(job)
 
-    def _finish_score(self, job: Job) -> None:
+    def _finish_score(self, job: LocalJob) -> None:
         usage = Usage(
             prompt_tokens=job.length, cached_tokens=job.cached, scored_tokens=len(job.logprobs)
         )
         self._replies.append((job, ScoreReply(logprobs=tuple(job.logprobs), usage=usage)))
         self._release(job)
 
-    def _extend(self, spans: list[tuple[Job, int, int]], logits: Tensor, norm: Tensor) -> None:
+    def _extend(self, spans: list[tuple[LocalJob, int, int]], logits: Tensor, norm: Tensor) -> None:
         if not spans:
             return
         place = torch.tensor([low for _, low, _ in spans], device=logits.device)
@@ -326,7 +328,7 @@ class Engine:
                 job.first_token = now - job.arrived
             self._finish_generation(job, requests[n])
 
-    def _finish_generation(self, job: Job, request: GenerateRequest) -> None:
+    def _finish_generation(self, job: LocalJob, request: GenerateRequest) -> None:
         """Answer the job if its last token ended it."""
         count = len(job.ids) - job.length
         stop = None
@@ -354,14 +356,14 @@ class Engine:
         self._replies.append((job, reply))
         self._release(job)
 
-    def _reject_broken(self, jobs: list[Job]) -> None:
+    def _reject_broken(self, jobs: list[LocalJob]) -> None:
         for job in jobs:
             error = MalformedReplyError("backend=transformers: the model's logits are not finite")
             self._replies.append((job, error))
             self._runner.clear(row_of(job).index)
             self._release(job, keep=False)
 
-    def _release(self, job: Job, *, keep: bool = True) -> None:
+    def _release(self, job: LocalJob, *, keep: bool = True) -> None:
         self._table.release(row_of(job), keep=keep)
         job.row = None
         self._running.remove(job)

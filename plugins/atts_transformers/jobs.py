@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 from atts_harness import neutral
 from atts_harness.backend import GenerateReply, GenerateRequest, ScoreReply, ScoreRequest
-from atts_transformers.rows import Row
+from atts_transformers.rows import CacheRow
 
 log = neutral.logger(__name__)
 Outcome = GenerateReply | ScoreReply | BaseException
 
 
 @dataclass(eq=False)
-class Job:
+class LocalJob:
     """One request on its way.
 
     Attributes:
@@ -37,7 +37,7 @@ class Job:
     loop: asyncio.AbstractEventLoop
     arrived: float = field(default_factory=time.perf_counter)
     ids: list[int] = field(default_factory=list)
-    row: Row | None = None
+    row: CacheRow | None = None
     cached: int = 0
     cancelled: bool = False
     stream: random.Random = field(default_factory=random.Random)
@@ -72,21 +72,21 @@ class Job:
         return self.request.start - 1 if isinstance(self.request, ScoreRequest) else self.length - 1
 
 
-def row_of(job: Job) -> Row:
+def row_of(job: LocalJob) -> CacheRow:
     """The row of a job that runs."""
     assert job.row is not None
     return job.row
 
 
-def generation(job: Job) -> GenerateRequest:
+def generation(job: LocalJob) -> GenerateRequest:
     """The request of a job that is no score."""
     assert isinstance(job.request, GenerateRequest)
     return job.request
 
 
-def deliver(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
+def deliver(outcomes: Sequence[tuple[LocalJob, Outcome]]) -> None:
     """Give replies to their event loops, with one wake-up for each loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Outcome]]] = {}
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[LocalJob, Outcome]]] = {}
     for job, outcome in outcomes:
         by_loop.setdefault(job.loop, []).append((job, outcome))
     for loop, mine in by_loop.items():
@@ -101,7 +101,7 @@ def wake(loop: asyncio.AbstractEventLoop, callback: Callable[[], object]) -> Non
         log.debug("an event loop was closed before its replies came")
 
 
-def _settle(outcomes: Sequence[tuple[Job, Outcome]]) -> None:
+def _settle(outcomes: Sequence[tuple[LocalJob, Outcome]]) -> None:
     for job, outcome in outcomes:
         if job.future.done():
             continue

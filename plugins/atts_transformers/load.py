@@ -15,7 +15,7 @@ from atts_harness.errors import SettingError
 from atts_harness.identity import ModelIdentity
 from atts_harness.tokenizer import HuggingFaceTokenizer, load_tokenizer
 from atts_harness.weights import full_weights_digest, model_config, model_folder, weights_digest
-from atts_transformers.engine import Runner
+from atts_transformers.engine import ModelRunner
 from atts_transformers.options import TransformersOptions
 from atts_transformers.packed import KEY_BLOCK
 from atts_transformers.pick import pick_runner
@@ -27,7 +27,7 @@ ROWS_PER_RUNNING = 2
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedModel:
     """A model, its tokenizer and what fits.
 
     Attributes:
@@ -41,7 +41,7 @@ class Loaded:
 
     name: str
     options: TransformersOptions
-    runner: Runner
+    runner: ModelRunner
     tokenizer: HuggingFaceTokenizer
     max_length: int
     cache_tokens: int
@@ -50,7 +50,7 @@ class Loaded:
     output_ids: int
 
 
-def load(spec: BackendSpec[TransformersOptions]) -> Loaded:
+def load(spec: BackendSpec[TransformersOptions]) -> LoadedModel:
     """Load model and tokenizer, pick how to run it, and size the cache.
 
     Raises:
@@ -106,7 +106,7 @@ def load(spec: BackendSpec[TransformersOptions]) -> Loaded:
         },
     )
     size = getattr(model.config.get_text_config(), "vocab_size", 0)
-    return Loaded(
+    return LoadedModel(
         name,
         options,
         runner,

@@ -30,7 +30,7 @@ MIN_QUERIES = 8  # on a CPU; elsewhere nothing is promised, and nothing is paid
 KEY_BLOCK = 16
 
 
-class Work(NamedTuple):
+class PassPart(NamedTuple):
     """Part of one request in a pass.
 
     Attributes:
@@ -58,7 +58,9 @@ class _Group:
         padded: queries a row as the kernel sees them.
     """
 
-    def __init__(self, members: list[tuple[Work, int]], queries: int, device: torch.device) -> None:
+    def __init__(
+        self, members: list[tuple[PassPart, int]], queries: int, device: torch.device
+    ) -> None:
         self.padded = max(queries, MIN_QUERIES) if device.type == "cpu" else queries
         indices = [work.row for work, _ in members]
         low, high = min(indices), max(indices) + 1
@@ -282,13 +284,13 @@ class PackedRunner:
         """Bytes of one token's keys and values."""
         return self.store.bytes_per_token
 
-    def forward(self, works: Sequence[Work]) -> Tensor:
+    def forward(self, works: Sequence[PassPart]) -> Tensor:
         """Logits of the wanted positions, in order: (positions, vocabulary)."""
         ids: list[int] = []
         rows: list[int] = []
         position: list[int] = []
         wanted: list[int] = []
-        classes: defaultdict[int, list[tuple[Work, int]]] = defaultdict(list)
+        classes: defaultdict[int, list[tuple[PassPart, int]]] = defaultdict(list)
         for work in works:
             size = len(work.ids)
             wanted += range(len(ids) + work.logits_from, len(ids) + size)

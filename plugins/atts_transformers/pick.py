@@ -12,7 +12,7 @@ from torch import Tensor
 
 from atts_harness import neutral
 from atts_harness.errors import SettingError
-from atts_transformers.packed import PackedRunner, Work
+from atts_transformers.packed import PackedRunner, PassPart
 from atts_transformers.plain import CACHE_NAMES, PlainRunner
 
 log = neutral.logger(__name__)
@@ -64,8 +64,8 @@ def _packed(model: Any, plain: list[Tensor], ids: list[list[int]]) -> PackedRunn
         runner = PackedRunner(model)
         cut = len(ids[0]) // 3
         # Two requests at once, one of them in two pieces: what breaks a model shows here.
-        first = runner.forward([Work(1, 0, ids[1], 0), Work(0, 0, ids[0][:cut], 0)])
-        rest = runner.forward([Work(0, cut, ids[0][cut:], 0)])
+        first = runner.forward([PassPart(1, 0, ids[1], 0), PassPart(0, 0, ids[0][:cut], 0)])
+        rest = runner.forward([PassPart(0, cut, ids[0][cut:], 0)])
     except Exception as error:  # any model code may run here
         reason = f"packing failed ({type(error).__name__}: {error})"
     else:
@@ -80,8 +80,8 @@ def _packed(model: Any, plain: list[Tensor], ids: list[list[int]]) -> PackedRunn
 
 def _in_two_pieces(runner: PlainRunner, ids: list[int]) -> Tensor:
     cut = len(ids) // 3
-    first = runner.forward([Work(0, 0, ids[:cut], 0)])
-    return torch.cat([first, runner.forward([Work(0, cut, ids[cut:], 0)])])
+    first = runner.forward([PassPart(0, 0, ids[:cut], 0)])
+    return torch.cat([first, runner.forward([PassPart(0, cut, ids[cut:], 0)])])
 
 
 def _gap(got: Tensor, expected: Tensor) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from atts_transformers.packed import Work
+from atts_transformers.packed import PassPart
 
 # The first from transformers 5.24 on; outputs answer to the older names too, but models ignore them
 # as arguments. Before that, attention layers kept the second and state-space models the third.
@@ -51,7 +51,7 @@ class PlainRunner:
             return sum(t.shape[1] * t.shape[-1] * t.element_size() for t in tensors)
         return 0
 
-    def forward(self, works: Sequence[Work]) -> Tensor:
+    def forward(self, works: Sequence[PassPart]) -> Tensor:
         """Logits of the wanted positions, in order: (positions, vocabulary)."""
         parts: list[Tensor] = []
         for work in works:

@@ -33,7 +33,7 @@ def common_prefix(a: Sequence[int], b: Sequence[int], limit: int) -> int:
 
 
 @dataclass(eq=False)
-class Row:
+class CacheRow:
     """One row of the cache.
 
     Attributes:
@@ -51,12 +51,12 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Placement:
+class RowPlacement:
     """Where a request goes: `row` holds its first `reused` ids once `copy_from` is copied."""
 
-    row: Row
+    row: CacheRow
     reused: int
-    copy_from: Row | None = None
+    copy_from: CacheRow | None = None
 
 
 class RowTable:
@@ -70,17 +70,17 @@ class RowTable:
     def __init__(self, limit: int, *, divisible: bool = True) -> None:
         self.limit = limit
         self._divisible = divisible
-        self.rows: list[Row] = []
-        self._by_key: defaultdict[tuple[int, ...], set[Row]] = defaultdict(set)
+        self.rows: list[CacheRow] = []
+        self._by_key: defaultdict[tuple[int, ...], set[CacheRow]] = defaultdict(set)
         self._clock = 0
 
-    def place(self, ids: list[int], limit: int) -> Placement | None:
+    def place(self, ids: list[int], limit: int) -> RowPlacement | None:
         """A row for a request over `ids` of which at most `limit` may come from the cache.
 
         None: no row is free, or a running request is just computing a longer common prefix than
         is there, so that waiting is cheaper.
         """
-        best: Row | None = None
+        best: CacheRow | None = None
         reused = coming = 0
         if limit >= KEY:
             for row in self._by_key.get(tuple(ids[:KEY]), ()):
@@ -105,7 +105,7 @@ class RowTable:
             return None
         return self._take(free, ids, reused, None if free is best else best)
 
-    def release(self, row: Row, *, keep: bool = True) -> None:
+    def release(self, row: CacheRow, *, keep: bool = True) -> None:
         """The request of `row` is over; `keep=False` forgets what it holds."""
         self._clock += 1
         row.plan, row.used = None, self._clock
@@ -122,24 +122,26 @@ class RowTable:
         del self.rows[count:]
         return True
 
-    def _take(self, row: Row, ids: list[int], reused: int, copy_from: Row | None) -> Placement:
+    def _take(
+        self, row: CacheRow, ids: list[int], reused: int, copy_from: CacheRow | None
+    ) -> RowPlacement:
         row.ids = ids[:reused]
         row.plan = ids
         self._index(row, tuple(ids[:KEY]) if len(ids) >= KEY else None)
-        return Placement(row, reused, copy_from if reused else None)
+        return RowPlacement(row, reused, copy_from if reused else None)
 
-    def _free_row(self) -> Row | None:
+    def _free_row(self) -> CacheRow | None:
         """An empty row, a new one, or the one idle for longest."""
         idle = [row for row in self.rows if row.plan is None]
         empty = next((row for row in idle if not row.ids), None)
         if empty is not None:
             return empty
         if len(self.rows) < self.limit:
-            self.rows.append(Row(len(self.rows)))
+            self.rows.append(CacheRow(len(self.rows)))
             return self.rows[-1]
         return min(idle, key=lambda row: row.used, default=None)
 
-    def _index(self, row: Row, key: tuple[int, ...] | None) -> None:
+    def _index(self, row: CacheRow, key: tuple[int, ...] | None) -> None:
         if row.key == key:
             return
         if row.key is not None:

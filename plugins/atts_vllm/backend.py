@@ -69,7 +69,7 @@ class Model(msgspec.Struct):
     max_model_len: int | None = None
 
 
-class Models(msgspec.Struct):
+class VllmModels(msgspec.Struct):
     """What `/v1/models` says."""
 
     data: list[Model]
@@ -81,7 +81,7 @@ class Version(msgspec.Struct):
     version: str
 
 
-class Tokens(msgspec.Struct):
+class VllmTokens(msgspec.Struct):
     """What `/tokenize` says."""
 
     tokens: list[int]
@@ -296,7 +296,7 @@ async def recognise(url: str, headers_env: str | None = None) -> bool:
     try:
         headers = request_headers(VLLMOptions(url=url, headers_env=headers_env))
         async with contextlib.aclosing(EngineHttp(url, headers=headers)) as http:
-            listed = await http.get("/v1/models", Models)
+            listed = await http.get("/v1/models", VllmModels)
         return any(model.owned_by == "vllm" for model in listed.data)
     except (BadRequestError, MalformedReplyError) as error:
         if wants_key(error):
@@ -346,7 +346,7 @@ async def _ask(spec: BackendSpec[VLLMOptions], http: EngineHttp, *, managed: boo
         version: str | None = (await http.get("/version", Version)).version
     except BadRequestError:
         version = None  # a router does not pass this route on
-    model = _pick(spec, http, (await http.get("/v1/models", Models)).data)
+    model = _pick(spec, http, (await http.get("/v1/models", VllmModels)).data)
     options = spec.options
     flags = given_flags(options) if managed else {}
     return Served(
@@ -379,7 +379,7 @@ async def _tokenize(http: EngineHttp, model: str) -> list[int]:
     """Ids that the server makes of a text."""
     body: dict[str, Any] = {"model": model, "prompt": SAMPLE_TEXT, "add_special_tokens": False}
     try:
-        return (await http.post("/tokenize", body, Tokens)).tokens
+        return (await http.post("/tokenize", body, VllmTokens)).tokens
     except BadRequestError:
         # Behind a router: a completion tells its prompt's ids too.
         body |= {"max_tokens": 1, "temperature": 0.0, "return_token_ids": True}

@@ -20,18 +20,18 @@ TOKEN_ID = "token_id:"
 SCORE_FROM = "atts_score_from"
 
 
-class PromptTokensDetails(msgspec.Struct):
+class VllmPromptTokensDetails(msgspec.Struct):
     """Present with `--enable-prompt-tokens-details`."""
 
     cached_tokens: int | None = None
 
 
-class WireUsage(msgspec.Struct):
+class VllmUsage(msgspec.Struct):
     """`usage` of a reply."""
 
     prompt_tokens: int
     completion_tokens: int = 0
-    prompt_tokens_details: PromptTokensDetails | None = None
+    prompt_tokens_details: VllmPromptTokensDetails | None = None
 
     @property
     def cached_tokens(self) -> int | None:
@@ -40,7 +40,7 @@ class WireUsage(msgspec.Struct):
         return None if details is None else details.cached_tokens
 
 
-class Logprobs(msgspec.Struct):
+class VllmLogprobs(msgspec.Struct):
     """Log-probabilities of generated tokens; tokens are written `token_id:N`."""
 
     tokens: list[str]
@@ -48,13 +48,13 @@ class Logprobs(msgspec.Struct):
     top_logprobs: list[dict[str, float] | None] | None = None
 
 
-class Choice(msgspec.Struct):
+class VllmChoice(msgspec.Struct):
     """One completion."""
 
     finish_reason: str | None
     token_ids: list[int] | None = None
     stop_reason: int | str | None = None
-    logprobs: Logprobs | None = None
+    logprobs: VllmLogprobs | None = None
 
 
 class Speculation(msgspec.Struct):
@@ -64,18 +64,18 @@ class Speculation(msgspec.Struct):
     num_accepted_draft_tokens: int | None = None
 
 
-class Metrics(msgspec.Struct):
+class VllmRequestMetrics(msgspec.Struct):
     """A request's own figures."""
 
     speculative_decoding: Speculation | None = None
 
 
-class Completion(msgspec.Struct):
+class VllmCompletion(msgspec.Struct):
     """A reply to a generation."""
 
-    choices: list[Choice]
-    usage: WireUsage
-    metrics: Metrics | None = None
+    choices: list[VllmChoice]
+    usage: VllmUsage
+    metrics: VllmRequestMetrics | None = None
 
 
 class ScoredChoice(msgspec.Struct):
@@ -88,10 +88,10 @@ class ScoredCompletion(msgspec.Struct):
     """A reply to a score."""
 
     choices: list[ScoredChoice]
-    usage: WireUsage
+    usage: VllmUsage
 
 
-class PromptLogprob(msgspec.Struct):
+class VllmPromptLogprob(msgspec.Struct):
     """One entry of `prompt_logprobs`."""
 
     logprob: float
@@ -100,14 +100,14 @@ class PromptLogprob(msgspec.Struct):
 class TailScore(msgspec.Struct):
     """A reply of the tail-scoring route; the array comes as a base64 `.npy` file."""
 
-    usage: WireUsage
+    usage: VllmUsage
     prompt_token_id_logprobs: str | None = None
 
 
-COMPLETION = decoder(Completion)
+COMPLETION = decoder(VllmCompletion)
 SCORED = decoder(ScoredCompletion)
 TAIL = decoder(TailScore)
-ENTRY = decoder(dict[int, PromptLogprob])
+ENTRY = decoder(dict[int, VllmPromptLogprob])
 
 
 def generate_payload(
@@ -204,7 +204,7 @@ def tail_payload(
     }
 
 
-def read_generate(reply: Completion, request: GenerateRequest) -> GenerateReply:
+def read_generate(reply: VllmCompletion, request: GenerateRequest) -> GenerateReply:
     """A generation from its reply.
 
     Raises:
@@ -309,7 +309,7 @@ def read_tail(reply: TailScore, request: ScoreRequest) -> ScoreReply | None:
     )
 
 
-def _ending(choice: Choice) -> tuple[Ending, str | None]:
+def _ending(choice: VllmChoice) -> tuple[Ending, str | None]:
     if choice.finish_reason == "length":
         return "length", None
     if choice.finish_reason == "stop":
@@ -322,7 +322,7 @@ def _ending(choice: Choice) -> tuple[Ending, str | None]:
 
 
 def _output_logprobs(
-    choice: Choice, ids: Sequence[int], wanted: int
+    choice: VllmChoice, ids: Sequence[int], wanted: int
 ) -> tuple[tuple[float, ...], tuple[dict[int, float], ...]]:
     told = choice.logprobs
     if told is None or told.top_logprobs is None or len(told.top_logprobs) != len(ids):

@@ -101,7 +101,7 @@ def wide(columns, rows=3):
 def test_a_table_too_wide_is_shown_in_pieces_with_the_names_of_its_rows(columns):
     console = Console(width=80)
     with console.capture() as capture:
-        console.print(terminal.Fitted(wide(columns)))
+        console.print(terminal.FittedTable(wide(columns)))
     shown = capture.get()
     assert max(map(len, shown.splitlines())) <= 80
     pieces = shown.count("strategy")

@@ -26,13 +26,13 @@ def render(audit: Audit) -> RenderableType:
     ]
     if audit.unfinished:
         parts.append(Text(f"NOT FINISHED: {audit.unfinished}", style="bold red"))
-    parts.append(terminal.Fitted(_rates(audit)))
+    parts.append(terminal.FittedTable(_rates(audit)))
     if audit.uniformity:
-        parts.append(terminal.Fitted(_uniformity(audit.uniformity)))
+        parts.append(terminal.FittedTable(_uniformity(audit.uniformity)))
     parts.extend(Text(line) for line in _facts(audit))
     parts.extend(Text(f"note: {line}") for line in audit.caveats)
     if audit.signal:
-        parts.append(terminal.Fitted(_signal(audit)))
+        parts.append(terminal.FittedTable(_signal(audit)))
     return Group(*parts)
 
 

@@ -98,7 +98,7 @@ class Mark:
 
 
 @dataclass
-class Drawing:
+class FigureDrawing:
     """A figure that is being drawn.
 
     Attributes:
@@ -137,7 +137,7 @@ class Drawing:
         return self.colours[f"s{number % SERIES}"]
 
 
-Painter = Callable[[Drawing], None]
+Painter = Callable[[FigureDrawing], None]
 """Draws a figure."""
 
 
@@ -163,7 +163,7 @@ def themed_svg(
         were marked have `data-row` and a `<title>`.
     """
     with rc_context(_STYLE | {key: _MARKS.get(c, c) for key, c in _COLOURED.items()}):
-        drawing = Drawing(_canvas(width, height), _MARKS)
+        drawing = FigureDrawing(_canvas(width, height), _MARKS)
         paint(drawing)
         stream = io.StringIO()
         # Without metadata the same data gives the same bytes.
@@ -185,7 +185,7 @@ def save(paint: Painter, stem: Path, *, width: int = WIDTH, height: int = HEIGHT
     """
     files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
     with rc_context(_STYLE | {key: LIGHT.get(c, c) for key, c in _COLOURED.items()}):
-        drawing = Drawing(_canvas(width, height), LIGHT)
+        drawing = FigureDrawing(_canvas(width, height), LIGHT)
         paint(drawing)
         drawing.canvas.savefig(files[0], metadata={"Date": None}, facecolor=LIGHT[PAPER])
         drawing.canvas.savefig(files[1], dpi=300, facecolor=LIGHT[PAPER])
@@ -200,7 +200,7 @@ def _save_pdf(paint: Painter, file: Path, width: int, ratio: float) -> None:
     height = min(round(width * ratio), HEIGHT)
     style = _STYLE | {key: LIGHT.get(c, c) for key, c in _COLOURED.items()} | _IN_A_COLUMN
     with rc_context(style):
-        drawing = Drawing(_canvas(width, height), LIGHT)
+        drawing = FigureDrawing(_canvas(width, height), LIGHT)
         paint(drawing)
         drawing.canvas.savefig(file, format="pdf", metadata={"CreationDate": None})
 

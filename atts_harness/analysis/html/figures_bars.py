@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from atts_harness.analysis.html import labels
-from atts_harness.analysis.html.draw import Drawing, Painter
+from atts_harness.analysis.html.draw import FigureDrawing, Painter
 from atts_harness.analysis.html.figure import Figure, lacking, room, short
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.style import INK
@@ -90,7 +90,7 @@ def _bars(
 ) -> Painter:
     """Stacked bars, a row each, the first on top; the names stand above, in their colours."""
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         left = room(point.label for point, _ in parts)
         longest = max(sum(own) for _, own in parts)
         # What is too small to be seen is not in the key either; the table has it.
@@ -130,7 +130,7 @@ def _bars(
     return paint
 
 
-def _wrapped(names: Sequence[str], drawing: Drawing, left: float) -> list[tuple[int, float]]:
+def _wrapped(names: Sequence[str], drawing: FigureDrawing, left: float) -> list[tuple[int, float]]:
     """Line and left edge of each name of a key."""
     width = drawing.canvas.get_size_inches()[0] * 72
     placed, line, at = [], 0, 8.0

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from atts_harness.analysis.html import labels
-from atts_harness.analysis.html.draw import DASHES, Drawing
+from atts_harness.analysis.html.draw import DASHES, FigureDrawing
 from atts_harness.analysis.html.figure import Figure, lacking, room, three
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.style import SERIES
@@ -27,7 +27,7 @@ def accuracy_by_turns(points: Sequence[Point], views: Mapping[str, View]) -> Fig
         return Figure("turns", title, missing=missing)
     most = max(within[-1].turns for _, within in shown)
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes(right=room(p.label for p, _ in shown))
         axes.set_xlabel("turns allowed")
         axes.set_ylabel("answered right")
@@ -65,7 +65,7 @@ def latency(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
     if not shown:
         return Figure("latency", title, missing=missing)
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes(right=room(p.label for p, _ in shown))
         axes.set_xlabel("seconds from admission to the end")
         axes.set_ylabel("share of samples")
@@ -99,7 +99,7 @@ Line = tuple[Point, Sequence[float], Sequence[float], str]
 
 
 def _lines(
-    drawing: Drawing, axes: Axes, lines: Sequence[Line], *, at_top: bool = False, **style: Any
+    drawing: FigureDrawing, axes: Axes, lines: Sequence[Line], *, at_top: bool = False, **style: Any
 ) -> None:
     """Curves, named at their right ends (or, where all end at 1, in order of their medians)."""
     seen: dict[int, int] = {}

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from atts_harness.analysis.html import labels
-from atts_harness.analysis.html.draw import Drawing, marker
+from atts_harness.analysis.html.draw import FigureDrawing, marker
 from atts_harness.analysis.html.figure import Figure, ends, short, three
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.style import MUTED
@@ -28,7 +28,7 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
     if not shown:
         return Figure(name, title, missing=(f"No row has both pass@1 and {unit}.",))
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes()
         axes.set_xlabel(unit)
         axes.set_ylabel("pass@1")
@@ -82,7 +82,7 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
     )
 
 
-def _frontier(drawing: Drawing, axes: Axes, points: Sequence[tuple[float, float]]) -> None:
+def _frontier(drawing: FigureDrawing, axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     best, line = -1.0, []
     for x, y in sorted(points, key=lambda point: (point[0], -point[1])):
         if y > best:
@@ -100,7 +100,10 @@ def _frontier(drawing: Drawing, axes: Axes, points: Sequence[tuple[float, float]
 
 
 def _label_points(
-    drawing: Drawing, axes: Axes, points: Sequence[Point], places: Sequence[tuple[float, float]]
+    drawing: FigureDrawing,
+    axes: Axes,
+    points: Sequence[Point],
+    places: Sequence[tuple[float, float]],
 ) -> None:
     """A series is named once, at its last point; the others get their operating point."""
     last = {point.series: number for number, point in enumerate(points)}
@@ -129,7 +132,7 @@ def realised(points: Sequence[Point]) -> Figure:
     if not shown:
         return Figure("realised", title, missing=("No row has a nominal rate and p-values.",))
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes()
         axes.set_xlabel("nominal rate")
         axes.set_ylabel("realised rate")

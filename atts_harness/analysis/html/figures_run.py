@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matplotlib.ticker import MaxNLocator
 
-from atts_harness.analysis.html.draw import Drawing
+from atts_harness.analysis.html.draw import FigureDrawing
 from atts_harness.analysis.html.figure import Figure, short
 from atts_harness.analysis.html.style import INK, MUTED, PAPER
 from atts_harness.analysis.html.view import Memory, View
@@ -29,7 +29,7 @@ def rate_by_turn(view: View) -> Figure:
         return Figure("rate", title, missing=(_why(view, "audit"),))
     rates = [(int(rate.name.rpartition(" ")[2]), rate) for rate in audit.turns]
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes()
         axes.set_xlabel("turn")
         axes.set_ylabel("share taken over")
@@ -95,7 +95,7 @@ def pit(view: View) -> Figure:
     every = audit.uniformity[0]
     count = len(every.bins)
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes()
         axes.set_xlabel("p-value")
         axes.set_ylabel("share of turns")
@@ -133,7 +133,7 @@ def memory(view: View) -> Figure:
     told = view.memory[0].told
     unit = "share of the KV cache" if told else "tokens in flight"
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes(top=24)
         axes.set_xlabel("samples in flight in the engine")
         axes.set_ylabel(unit)
@@ -193,7 +193,7 @@ def slots(view: View) -> Figure:
     rows = sum(sizes.values()) + 2 * (len(used) - 1)
     height = min(560, max(170, 66 + 7 * rows))
 
-    def paint(drawing: Drawing) -> None:
+    def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes(left=66)
         axes.set_xlabel("seconds")
         axes.grid(visible=False, axis="y")

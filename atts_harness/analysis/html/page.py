@@ -53,7 +53,7 @@ class PageOptions:
 
 
 @dataclass(frozen=True)
-class Shown:
+class PageFigure:
     """A figure as the page has it."""
 
     figure: Figure
@@ -68,7 +68,7 @@ class Part:
     rows: list[Row]
     columns: list[Column]
     points: dict[str, Point]
-    figures: list[Shown]
+    figures: list[PageFigure]
     low: float
     high: float
     disagree: dict[str, dict[str, float]]
@@ -234,9 +234,9 @@ def _file_name(*parts: str) -> str:
     return re.sub(r"[^\w.=-]+", "-", "-".join(parts)).strip("-")
 
 
-def _shown(figure: Figure, place: str) -> Shown:
+def _shown(figure: Figure, place: str) -> PageFigure:
     if figure.paint is None:
-        return Shown(figure, None)
+        return PageFigure(figure, None)
     svg = themed_svg(
         figure.paint,
         label=f"{figure.title}. {figure.caption} The figures are in the table below.",
@@ -244,7 +244,7 @@ def _shown(figure: Figure, place: str) -> Shown:
         height=figure.height,
         prefix=f"{place}-{figure.name}",
     )
-    return Shown(figure, Markup(svg))
+    return PageFigure(figure, Markup(svg))
 
 
 def _data(leaderboard: Leaderboard, browser: Browser) -> dict[str, Any]:

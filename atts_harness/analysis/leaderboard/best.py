@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from atts_harness.analysis.leaderboard.comparisons import comparisons
-from atts_harness.analysis.leaderboard.loading import Loaded
+from atts_harness.analysis.leaderboard.loading import LoadedRow
 from atts_harness.analysis.leaderboard.rows import Row
 from atts_harness.analysis.leaderboard.samples import RowSamples
 
@@ -32,6 +32,6 @@ def indistinct(
     best = best_of(rows)
     if best is None:
         return frozenset()
-    loaded = [Loaded(row, samples.get(row.id)) for row in rows]
+    loaded = [LoadedRow(row, samples.get(row.id)) for row in rows]
     made = comparisons(loaded, level, reference=best.id)
     return frozenset(one.row for one in made if one.distinguishable is False)

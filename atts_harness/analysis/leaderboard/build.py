@@ -15,10 +15,10 @@ import msgspec
 from atts_harness._version import __version__
 from atts_harness.analysis.leaderboard.comparisons import comparisons
 from atts_harness.analysis.leaderboard.conditions import MODEL, differences, unknown
-from atts_harness.analysis.leaderboard.loading import Loaded, load, tasks_of
+from atts_harness.analysis.leaderboard.loading import LoadedRow, load, tasks_of
 from atts_harness.analysis.leaderboard.oracle import oracles
 from atts_harness.analysis.leaderboard.references import with_speedups
-from atts_harness.analysis.leaderboard.rows import Leaderboard, Refusal, Row, Table
+from atts_harness.analysis.leaderboard.rows import Leaderboard, RefusedSource, Row, Table
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.analysis.leaderboard.sources import Options
 from atts_harness.analysis.leaderboard.timings import with_timings
@@ -98,7 +98,7 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
             tables=tuple(tables),
             rows=tuple(rows),
             refused=(
-                *(Refusal(path=str(one.path), reason=one.reason) for one in refused),
+                *(RefusedSource(path=str(one.path), reason=one.reason) for one in refused),
                 *more,
             ),
             warnings=tuple(_warnings(named)),
@@ -107,13 +107,13 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
     )
 
 
-def grouped(rows: Sequence[Loaded]) -> list[tuple[list[Loaded], tuple[str, ...]]]:
+def grouped(rows: Sequence[LoadedRow]) -> list[tuple[list[LoadedRow], tuple[str, ...]]]:
     """Rows of one task in groups that may stand side by side, the largest first.
 
     Returns:
         Each group with what tells it from the first.
     """
-    groups: list[list[Loaded]] = []
+    groups: list[list[LoadedRow]] = []
     # Rows that recorded most come first: one that recorded little must not bring two together.
     for one in sorted(rows, key=lambda one: len(unknown(one.row.conditions))):
         for group in groups:
@@ -129,11 +129,11 @@ def grouped(rows: Sequence[Loaded]) -> list[tuple[list[Loaded], tuple[str, ...]]
     return [(group, _against(group[0], groups[0])) for group in groups]
 
 
-def _between(one: Loaded, other: Loaded) -> tuple[str, ...]:
+def _between(one: LoadedRow, other: LoadedRow) -> tuple[str, ...]:
     return differences(one.row.conditions, other.row.conditions, one.samples, other.samples)
 
 
-def _against(one: Loaded, group: Sequence[Loaded]) -> tuple[str, ...]:
+def _against(one: LoadedRow, group: Sequence[LoadedRow]) -> tuple[str, ...]:
     """What tells a row from a group; the same difference from several rows is one."""
     if any(one is other for other in group):
         return ()
@@ -141,8 +141,8 @@ def _against(one: Loaded, group: Sequence[Loaded]) -> tuple[str, ...]:
 
 
 def _complete(
-    group: list[Loaded], level: float, marks: Mapping[str, tuple[str, ...]]
-) -> list[Loaded]:
+    group: list[LoadedRow], level: float, marks: Mapping[str, tuple[str, ...]]
+) -> list[LoadedRow]:
     """A table's rows with oracles and speed-ups, in the order in which they are shown."""
     made = oracles(group, level, marks)
     made = [
@@ -154,16 +154,16 @@ def _complete(
     return [*sorted(rows, key=_rank), *sorted(made, key=_rank)]
 
 
-def _rank(one: Loaded) -> tuple[float, float, str]:
+def _rank(one: LoadedRow) -> tuple[float, float, str]:
     score = one.row.accuracy
     tokens = one.row.tokens.target_computed
     return (-score.value if score else 1.0, tokens if tokens is not None else 0.0, one.row.label)
 
 
-def _named(loaded: Sequence[Loaded]) -> list[Loaded]:
+def _named(loaded: Sequence[LoadedRow]) -> list[LoadedRow]:
     """Rows with their operating points, labels and ids."""
-    named: list[Loaded] = []
-    same: dict[tuple[str, str, str], list[Loaded]] = {}
+    named: list[LoadedRow] = []
+    same: dict[tuple[str, str, str], list[LoadedRow]] = {}
     for one in loaded:
         same.setdefault((one.row.task, one.row.strategy, one.row.pair.name), []).append(one)
     points = {
@@ -228,7 +228,7 @@ def _apart(row: Row, alike: Sequence[Row]) -> str:
     return "/".join(own) or place
 
 
-def _title(group: Sequence[Loaded], number: int, count: int) -> str:
+def _title(group: Sequence[LoadedRow], number: int, count: int) -> str:
     first = group[0].row
     budgets = {one.row.conditions.budget for one in group} - {None}
     repeats = sorted({one.row.repeats for one in group})
@@ -252,7 +252,7 @@ def _title(group: Sequence[Loaded], number: int, count: int) -> str:
     return f"{first.task}{table}: {', '.join(parts)}"
 
 
-def _warnings(rows: Sequence[Loaded]) -> Iterator[str]:
+def _warnings(rows: Sequence[LoadedRow]) -> Iterator[str]:
     seeds = {one.row.source.seed for one in rows if one.row.source.seed is not None}
     if len(seeds) > 1:
         shown = ", ".join(map(str, sorted(seeds)))

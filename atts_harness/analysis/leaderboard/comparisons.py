@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 
-from atts_harness.analysis.leaderboard.loading import Loaded
+from atts_harness.analysis.leaderboard.loading import LoadedRow
 from atts_harness.analysis.leaderboard.paired import (
     Marks,
     Paired,
@@ -24,7 +24,7 @@ MARGIN = 0.02
 
 
 def comparisons(
-    rows: Sequence[Loaded], level: float, *, margin: float = MARGIN, reference: str | None = None
+    rows: Sequence[LoadedRow], level: float, *, margin: float = MARGIN, reference: str | None = None
 ) -> tuple[Comparison, ...]:
     """Paired comparisons of a table's rows; oracles and rows without samples are left out.
 
@@ -38,7 +38,7 @@ def comparisons(
         reference: id, label or strategy of the row that all others are held against instead.
     """
     able = [one for one in rows if one.samples is not None and not one.row.oracle]
-    found: list[tuple[Loaded, Loaded, Reference, Paired]] = []
+    found: list[tuple[LoadedRow, LoadedRow, Reference, Paired]] = []
     for one, other, kind in _pairs(able, reference):
         if one.row.vote is not None or other.row.vote is not None:
             paired = compare_questions(votes(one.samples), votes(other.samples), level=level)
@@ -82,8 +82,8 @@ def votes(samples: RowSamples | None) -> Votes:
 
 
 def _pairs(
-    able: Sequence[Loaded], reference: str | None
-) -> Iterator[tuple[Loaded, Loaded, Reference]]:
+    able: Sequence[LoadedRow], reference: str | None
+) -> Iterator[tuple[LoadedRow, LoadedRow, Reference]]:
     by_id = {one.row.id: one for one in able}
     seen: set[frozenset[str]] = set()
     kinds: Sequence[Reference] = REFERENCES if reference is None else ("named",)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Sequence
 
 from atts_harness.analysis.leaderboard.samples import RowSamples, add_missing
-from atts_harness.analysis.leaderboard.sources import Source
+from atts_harness.analysis.leaderboard.sources import TaskSource
 from atts_harness.errors import SettingError
 from atts_harness.journal.reader import RecordedRun
 from atts_harness.records import SampleId
@@ -14,7 +14,7 @@ from atts_harness.results.values import MISSING, TaskResults
 
 
 def complete(
-    source: Source, samples: RowSamples | None, force: bool
+    source: TaskSource, samples: RowSamples | None, force: bool
 ) -> tuple[int, set[SampleId] | None]:
     """Hold a row's samples against what was asked for.
 

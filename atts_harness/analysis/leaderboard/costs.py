@@ -12,7 +12,7 @@ import msgspec
 
 from atts_harness.analysis.leaderboard.flops import attend
 from atts_harness.analysis.leaderboard.rows import Interval, Takeover
-from atts_harness.analysis.leaderboard.spent import Calibration, Calls, Speed
+from atts_harness.analysis.leaderboard.spent import CalibrationCost, CallSums, Speed
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.journal.reader import RecordedRun, nominal_rate, open_run
 from atts_harness.ledger.prices import Price
@@ -36,7 +36,7 @@ CONCURRENCY = (
 
 
 @dataclass(frozen=True)
-class Costs:
+class RowCosts:
     """What is known of a row's cost.
 
     Attributes:
@@ -85,10 +85,10 @@ class Costs:
             self.totals, self.answers, None if kept is None else kept * self.answers
         )
 
-    def calls(self) -> dict[str, Calls]:
+    def calls(self) -> dict[str, CallSums]:
         """By "role/kind"."""
         return {
-            name: Calls(per_sample=t.calls / self.answers, **msgspec.to_builtins(t))
+            name: CallSums(per_sample=t.calls / self.answers, **msgspec.to_builtins(t))
             for name, t in sorted(self.totals.items())
         }
 
@@ -101,7 +101,7 @@ class Costs:
         }
 
 
-def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Costs:
+def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> RowCosts:
     """Costs of a task from its run directory. Neither texts nor calls are held.
 
     Args:
@@ -143,7 +143,7 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Cos
         speed = msgspec.structs.replace(speed, makespan=None, samples_per_second=None)
         ordered = ordered if any(ordered) else []
     rates = found.takeover
-    return Costs(
+    return RowCosts(
         statistics=found,
         takeover=_rates(rates) if rates.decided_turns else None,
         speed=msgspec.structs.replace(
@@ -158,7 +158,7 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Cos
     )
 
 
-def of_results(results: Results, task: str) -> Costs:
+def of_results(results: Results, task: str) -> RowCosts:
     """Costs of a task from what our model put into lm-eval's results.
 
     Raises:
@@ -175,7 +175,7 @@ def of_results(results: Results, task: str) -> Costs:
     intensity = {} if shared else _mapping(results.ledger.get("intensity"))
     engines = _mapping(results.ledger.get("engines"))
     usage = {name: _mapping(_mapping(told).get("kv_usage")) for name, told in engines.items()}
-    return Costs(
+    return RowCosts(
         statistics=found,
         takeover=_rates(rates) if rates.decided_turns else None,
         speed=msgspec.structs.replace(
@@ -193,7 +193,7 @@ def _percentile(ordered: Sequence[float], percent: int) -> float | None:
     return nearest_rank(ordered, percent) if ordered else None
 
 
-def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibration | None:
+def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> CalibrationCost | None:
     """What calibrating cost a row.
 
     Args:
@@ -208,20 +208,20 @@ def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibra
     if source == "auto":
         source = "file" if bank else "online"
     if source != "file" or not bank:
-        return Calibration(source=source)
+        return CalibrationCost(source=source)
     folder = _calibration_run(Path(str(bank)), near)
     if folder is None:
-        return Calibration(source=source, bank=str(bank))
+        return CalibrationCost(source=source, bank=str(bank))
     try:
         with open_run(folder) as run:
             ledger = ledger_of(run)
     except AttsError:  # the bank outlives its run; what that cost is then not known
-        return Calibration(source=source, bank=str(bank))
+        return CalibrationCost(source=source, bank=str(bank))
     computed = dict.fromkeys(("draft", "target"), 0)
     for name, account in ledger.accounts.items():
         role = name.partition("/")[0]
         computed[role] = computed.get(role, 0) + account.totals.computed_tokens
-    return Calibration(
+    return CalibrationCost(
         source=source,
         bank=str(bank),
         run_dir=str(folder),

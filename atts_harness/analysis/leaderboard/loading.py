@@ -13,10 +13,10 @@ import msgspec
 
 from atts_harness.analysis.leaderboard import conditions, costs, parts
 from atts_harness.analysis.leaderboard.complete import complete
-from atts_harness.analysis.leaderboard.rows import Interval, Refusal, Row
+from atts_harness.analysis.leaderboard.rows import Interval, RefusedSource, Row
 from atts_harness.analysis.leaderboard.samples import RowSamples, graded
 from atts_harness.analysis.leaderboard.scores import counts, maj_at, pass_at, vote
-from atts_harness.analysis.leaderboard.sources import Options, Source, sources_of
+from atts_harness.analysis.leaderboard.sources import Options, TaskSource, sources_of
 from atts_harness.analysis.leaderboard.spent import Speed
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.files import decode, read_file
@@ -31,7 +31,7 @@ from atts_harness.results.runs import own_documents, task_of
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadedRow:
     """A row, and the samples behind it.
 
     Attributes:
@@ -47,10 +47,10 @@ class Loaded:
     times_of: Path | None = None
 
 
-def load(found: Iterable[Found], options: Options) -> tuple[list[Loaded], list[Refusal]]:
+def load(found: Iterable[Found], options: Options) -> tuple[list[LoadedRow], list[RefusedSource]]:
     """Rows of everything that was found, a task at a time; and what could not be used, and why."""
-    loaded: list[Loaded] = []
-    refused: list[Refusal] = []
+    loaded: list[LoadedRow] = []
+    refused: list[RefusedSource] = []
     for one in found:
         with ExitStack() as stack:
             try:
@@ -59,23 +59,23 @@ def load(found: Iterable[Found], options: Options) -> tuple[list[Loaded], list[R
                     run.require_complete()
                 sources = list(sources_of(one, run))
             except AttsError as error:
-                refused.append(Refusal(path=str(one.path), reason=bare(error, one.path)))
+                refused.append(RefusedSource(path=str(one.path), reason=bare(error, one.path)))
                 continue
             for source in sources:
                 try:
                     loaded.append(_load(source, options))
                 except AttsError as error:
                     reason = f"{source.task}: {bare(error, one.path)}"
-                    refused.append(Refusal(path=str(one.path), reason=reason))
+                    refused.append(RefusedSource(path=str(one.path), reason=reason))
     return loaded, refused
 
 
-def tasks_of(loaded: Sequence[Loaded]) -> list[str]:
+def tasks_of(loaded: Sequence[LoadedRow]) -> list[str]:
     """Tasks, in order of appearance."""
     return list(dict.fromkeys(one.row.task for one in loaded))
 
 
-def _load(source: Source, options: Options) -> Loaded:
+def _load(source: TaskSource, options: Options) -> LoadedRow:
     samples = _samples(source, options)
     missing, ids = complete(source, samples, options.force)
     _say(source)
@@ -129,10 +129,10 @@ def _load(source: Source, options: Options) -> Loaded:
     if samples is not None:
         samples = replace(samples, run_dir=None if source.run is None else source.run.path)
     again = None if source.run is None else _times_of(source.run.path)
-    return Loaded(row, samples, tuple(source.forced), again)
+    return LoadedRow(row, samples, tuple(source.forced), again)
 
 
-def _samples(source: Source, options: Options) -> RowSamples | None:
+def _samples(source: TaskSource, options: Options) -> RowSamples | None:
     told = source.told
     documents = options.documents
     if source.run is not None:
@@ -159,7 +159,7 @@ def _samples(source: Source, options: Options) -> RowSamples | None:
     return found
 
 
-def _same_size(source: Source) -> bool:
+def _same_size(source: TaskSource) -> bool:
     """Whether results without a log, if there are any, are of all questions of the run."""
     told = source.told
     if told is None or source.run is None:
@@ -182,7 +182,7 @@ def _graded_here(
     return graded(task_of(path, task, lambda _: known), leave_out=dropped)
 
 
-def _say(source: Source) -> None:
+def _say(source: TaskSource) -> None:
     run = source.run
     if run is None:
         return
@@ -200,7 +200,7 @@ def _say(source: Source) -> None:
         source.notes.append(f"ran on {cell.machine}: its times are of that machine")
 
 
-def _timed(source: Source, speed: Speed) -> Speed:
+def _timed(source: TaskSource, speed: Speed) -> Speed:
     """The times of a row; none where the plan wanted none, for they are not the cell's own."""
     cell = None if source.run is None else _cell(source.run.path)
     if cell is None or cell.timing:
@@ -253,7 +253,7 @@ def _caches(folder: Path) -> list[str]:
     ]
 
 
-def _score_routes(record: RunRecord | None, cost: costs.Costs) -> list[str]:
+def _score_routes(record: RunRecord | None, cost: costs.RowCosts) -> list[str]:
     """By which way of an engine scores came, where it has several: it decides what they compute."""
     return [
         f"{role}: scores by {route}"
@@ -262,12 +262,12 @@ def _score_routes(record: RunRecord | None, cost: costs.Costs) -> list[str]:
     ]
 
 
-def _costs(source: Source, ids: set[SampleId] | None) -> costs.Costs:
+def _costs(source: TaskSource, ids: set[SampleId] | None) -> costs.RowCosts:
     """Costs of the row's samples and of no others."""
     run, results = source.run, source.results
     if run is None:
         if results is None or results.run is None:
-            return costs.Costs()
+            return costs.RowCosts()
         return costs.of_results(results, source.task)
     told = None if source.told is None else source.told.statistics
     counted = told is not None and source.told is not None and source.told.log is None
@@ -285,7 +285,7 @@ def _costs(source: Source, ids: set[SampleId] | None) -> costs.Costs:
 
 
 def _scores(
-    source: Source, samples: RowSamples | None, missing: int, level: float
+    source: TaskSource, samples: RowSamples | None, missing: int, level: float
 ) -> dict[str, Any]:
     """Fields of a row that count right answers.
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from atts_harness.analysis.leaderboard.loading import Loaded
-from atts_harness.analysis.leaderboard.rows import Pair, Row, Source
+from atts_harness.analysis.leaderboard.loading import LoadedRow
+from atts_harness.analysis.leaderboard.rows import Pair, Row, RowSource
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.analysis.leaderboard.scores import by_question, maj_at, pass_at
 from atts_harness.grading.grade import Grade
@@ -34,8 +34,8 @@ class _Alone:
 
 
 def oracles(
-    rows: Sequence[Loaded], level: float, marks: Mapping[str, tuple[str, ...]]
-) -> list[Loaded]:
+    rows: Sequence[LoadedRow], level: float, marks: Mapping[str, tuple[str, ...]]
+) -> list[LoadedRow]:
     """Oracle rows of a table, for every pair of which both models ran alone.
 
     Args:
@@ -57,7 +57,7 @@ def oracles(
     return made
 
 
-def _alone(rows: Sequence[Loaded], strategy: str) -> list[_Alone]:
+def _alone(rows: Sequence[LoadedRow], strategy: str) -> list[_Alone]:
     return [
         _Alone(one.row, one.samples)
         for one in rows
@@ -66,7 +66,7 @@ def _alone(rows: Sequence[Loaded], strategy: str) -> list[_Alone]:
 
 
 def _pairs(
-    drafts: Sequence[_Alone], targets: Sequence[_Alone], rows: Sequence[Loaded]
+    drafts: Sequence[_Alone], targets: Sequence[_Alone], rows: Sequence[LoadedRow]
 ) -> list[tuple[_Alone, _Alone]]:
     """The first run alone of either model of a pair; pairs are those that ran together."""
     first_draft = {one.row.pair.draft: one for one in reversed(drafts)}
@@ -84,14 +84,14 @@ def _pairs(
 
 def _per_sample(
     draft: _Alone, target: _Alone, ours: Grades, theirs: Grades, level: float
-) -> Loaded:
+) -> LoadedRow:
     grades = {sample: theirs[sample] if theirs[sample].right else ours[sample] for sample in ours}
     return _row(draft, target, PER_SAMPLE, grades, {}, level)
 
 
 def _per_problem(
     draft: _Alone, target: _Alone, ours: Grades, theirs: Grades, level: float
-) -> Loaded:
+) -> LoadedRow:
     gains: dict[int, int] = {}
     for sample, grade in ours.items():
         gains[sample.doc] = gains.get(sample.doc, 0) + grade.right - theirs[sample].right
@@ -120,7 +120,7 @@ def _row(
     grades: Grades,
     majority: dict[int, dict[int, float]],
     level: float,
-) -> Loaded:
+) -> LoadedRow:
     docs = {sample.doc for sample in grades}
     samples = RowSamples(
         task=draft.row.task,
@@ -146,10 +146,10 @@ def _row(
         samples=len(grades),
         pass_at=pass_at(samples, level),
         maj_at=maj_at(samples, level),
-        source=Source(kind="oracle"),
+        source=RowSource(kind="oracle"),
         notes=("oracle: chosen with the gold answers in hand; no strategy can do it",),
     )
-    return Loaded(row, samples)
+    return LoadedRow(row, samples)
 
 
 def _pair(draft: Pair, target: Pair) -> Pair:

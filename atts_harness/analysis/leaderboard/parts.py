@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from atts_harness.analysis.leaderboard import flops
-from atts_harness.analysis.leaderboard.costs import Costs
-from atts_harness.analysis.leaderboard.rows import Pair, Source
+from atts_harness.analysis.leaderboard.costs import RowCosts
+from atts_harness.analysis.leaderboard.rows import Pair, RowSource
 from atts_harness.analysis.leaderboard.spent import Flops
 from atts_harness.journal.provenance import model_identity
 from atts_harness.journal.reader import RecordedRun
@@ -54,10 +54,10 @@ def recorded_prices(record: RunRecord | None) -> dict[str, Price]:
 
 def source(
     run: RecordedRun | None, results: Results | None, record: RunRecord | None, task: str
-) -> Source:
+) -> RowSource:
     """Where a row comes from."""
     told = results.tasks.get(task) if results is not None else None
-    return Source(
+    return RowSource(
         kind="results" if run is None else "run",
         run_dir=None if run is None else str(run.path),
         results=None if results is None else str(results.path),
@@ -69,7 +69,7 @@ def source(
 
 
 def flops_of(
-    cost: Costs,
+    cost: RowCosts,
     record: RunRecord | None,
     task: str,
     parameters: Mapping[str, float],

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from atts_harness.analysis.leaderboard.spent import Calibration, Calls, Flops, Speed
+from atts_harness.analysis.leaderboard.spent import CalibrationCost, CallSums, Flops, Speed
 from atts_harness.results.statistics import TokensPerSample
 from atts_harness.results.values import Conditions
 
@@ -96,7 +96,7 @@ class Takeover(msgspec.Struct, frozen=True, kw_only=True):
         return self.judged + sum(self.apart.values())
 
 
-class Source(msgspec.Struct, frozen=True, kw_only=True):
+class RowSource(msgspec.Struct, frozen=True, kw_only=True):
     """Where a row comes from; paths as they were given, or found below."""
 
     kind: Literal["run", "results", "oracle"]
@@ -180,14 +180,14 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     turns: float | None = None
     takeover: Takeover | None = None
     tokens: TokensPerSample = TokensPerSample()
-    calls: dict[str, Calls] = {}
+    calls: dict[str, CallSums] = {}
     speed: Speed = Speed()
-    calibration: Calibration | None = None
+    calibration: CalibrationCost | None = None
     flops: Flops | None = None
     accepted: dict[str, float] = {}
     peak_kv: dict[str, float] = {}
     dollars: dict[str, float] = {}
-    source: Source
+    source: RowSource
     notes: tuple[str, ...] = ()
 
     @property
@@ -304,7 +304,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
     comparisons: tuple[Comparison, ...] = ()
 
 
-class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class RefusedSource(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was given and is not in the leaderboard, and why."""
 
     path: str
@@ -335,7 +335,7 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
     forced: bool = False
     tables: tuple[Table, ...] = ()
     rows: tuple[Row, ...] = ()
-    refused: tuple[Refusal, ...] = ()
+    refused: tuple[RefusedSource, ...] = ()
     warnings: tuple[str, ...] = ()
 
     def row(self, id_: str) -> Row:

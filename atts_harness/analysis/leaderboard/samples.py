@@ -15,7 +15,7 @@ from atts_harness.journal.reader import open_run
 from atts_harness.records import SampleId, SampleRecord
 from atts_harness.results.values import (
     MISSING,
-    Question,
+    AskedQuestion,
     SavedQuestion,
     SavedTask,
     TaskResults,
@@ -47,7 +47,7 @@ class RowSamples:
     """
 
     task: str
-    questions: dict[int, Question]
+    questions: dict[int, AskedQuestion]
     grades: dict[SampleId, Grade]
     repeats: dict[int, int] = field(default_factory=dict)
     majority: dict[int, dict[int, float]] = field(default_factory=dict)
@@ -136,7 +136,7 @@ def graded(
 
 def grade_any(
     samples: Sequence[Sampled],
-    question: Question,
+    question: AskedQuestion,
     extractor: str = "boxed",
     grader: Grader | None = None,
 ) -> list[Grade]:
@@ -166,7 +166,7 @@ def add_missing(found: RowSamples, missing: Sequence[SampleId]) -> None:
     """
     for sample in missing:
         if sample.doc not in found.questions:
-            found.questions[sample.doc] = Question(sample.doc, f"missing {sample.doc}", "", "")
+            found.questions[sample.doc] = AskedQuestion(sample.doc, f"missing {sample.doc}", "", "")
         found.repeats[sample.doc] = max(found.repeats.get(sample.doc, 0), sample.repeat + 1)
         found.grades[sample] = Grade(right=False, answer=None, answers={}, failed=MISSING)
         found.majority.pop(sample.doc, None)

@@ -39,7 +39,7 @@ class Options:
 
 
 @dataclass
-class Source:
+class TaskSource:
     """One task of one run: everything that its row is made from.
 
     Attributes:
@@ -71,7 +71,7 @@ class Source:
         return None if self.results is None else self.results.tasks.get(self.task)
 
 
-def sources_of(one: Found, run: RecordedRun | None) -> Iterator[Source]:
+def sources_of(one: Found, run: RecordedRun | None) -> Iterator[TaskSource]:
     """Every task of what was found, with the results that its row is of.
 
     Raises:
@@ -87,9 +87,9 @@ def sources_of(one: Found, run: RecordedRun | None) -> Iterator[Source]:
     for task in dict.fromkeys(names):
         having = [results for results in one.results if task in results.tasks]
         if not having:
-            yield Source(one.path, task, run, None)
+            yield TaskSource(one.path, task, run, None)
         for kept, notes in _chosen(having, task, one.run_dir is not None):
-            yield Source(one.path, task, run, kept, notes)
+            yield TaskSource(one.path, task, run, kept, notes)
 
 
 def _chosen(

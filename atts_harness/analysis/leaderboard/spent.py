@@ -12,7 +12,7 @@ class Range(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
 
-class Calls(msgspec.Struct, frozen=True, kw_only=True):
+class CallSums(msgspec.Struct, frozen=True, kw_only=True):
     """Calls of one role and kind: sums over all samples, and calls a sample."""
 
     calls: int
@@ -67,7 +67,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
     speedup_range: Range | None = None
 
 
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+class CalibrationCost(msgspec.Struct, frozen=True, kw_only=True):
     """What calibrating cost, beside the row's own figures and never in them.
 
     Attributes:

@@ -9,12 +9,12 @@ from statistics import median
 
 import msgspec
 
-from atts_harness.analysis.leaderboard.loading import Loaded
+from atts_harness.analysis.leaderboard.loading import LoadedRow
 from atts_harness.analysis.leaderboard.rows import Row
 from atts_harness.analysis.leaderboard.spent import Range
 
 
-def with_timings(loaded: Sequence[Loaded]) -> list[Loaded]:
+def with_timings(loaded: Sequence[LoadedRow]) -> list[LoadedRow]:
     """Merge repeated runs that only measured times into the row that they repeat.
 
     A repeat whose row is not there stays a row.
@@ -23,7 +23,7 @@ def with_timings(loaded: Sequence[Loaded]) -> list[Loaded]:
         loaded: rows with `times_of` where a comparison says so.
     """
     bases = {key: one for one in loaded if one.times_of is None and (key := _key(one)) is not None}
-    again: dict[tuple[Path, str], list[Loaded]] = {}
+    again: dict[tuple[Path, str], list[LoadedRow]] = {}
     for one in loaded:
         if one.times_of is not None and (one.times_of, one.row.task) in bases:
             again.setdefault((one.times_of, one.row.task), []).append(one)
@@ -61,6 +61,6 @@ def timed(row: Row, again: Sequence[Row]) -> Row:
     return msgspec.structs.replace(row, speed=speed)
 
 
-def _key(one: Loaded) -> tuple[Path, str] | None:
+def _key(one: LoadedRow) -> tuple[Path, str] | None:
     place = one.row.source.run_dir
     return None if place is None else (Path(place).resolve(), one.row.task)

@@ -19,7 +19,7 @@ from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
     from atts_harness.analysis.regrade.regrade import TaskGrades
-    from atts_harness.judging.calls import Calls
+    from atts_harness.judging.calls import JudgeCalls
 
 _MOST_NAMED = 10
 
@@ -123,14 +123,14 @@ def _check_folder(folder: Path) -> None:
         ) from error
 
 
-def _calls(model: str | None, file: Path) -> Calls:
-    from atts_harness.judging.calls import Calls
+def _calls(model: str | None, file: Path) -> JudgeCalls:
+    from atts_harness.judging.calls import JudgeCalls
     from atts_harness.judging.llm import ask, endpoint
 
     where = endpoint()
     client = where.client()
     name = model or where.model
-    return Calls(lambda request: ask(client, name, request), file, name)
+    return JudgeCalls(lambda request: ask(client, name, request), file, name)
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from atts_harness.errors import BackendError, SettingError
 from atts_harness.grading.extraction import LLM, check_extractor
 from atts_harness.grading.grade import DRAWN, STOPPED, Grade, Sampled, question_metrics
 from atts_harness.grading.workers import Grader, default
-from atts_harness.judging.calls import Calls
+from atts_harness.judging.calls import JudgeCalls
 from atts_harness.judging.llm import (
     extract_answer,
     extract_request,
@@ -85,8 +85,8 @@ class Means:
 
     extractor: str = "boxed"
     repeats: int | None = None
-    calls: Calls | None = None
-    judge: Calls | None = None
+    calls: JudgeCalls | None = None
+    judge: JudgeCalls | None = None
     grader: Grader | None = None
 
 
@@ -169,7 +169,7 @@ def _task(name: str, questions: list[SavedQuestion], means: Means) -> TaskGrades
     )
 
 
-def _failures(*of: Calls | None) -> Counter[str]:
+def _failures(*of: JudgeCalls | None) -> Counter[str]:
     return sum((calls.failed for calls in of if calls is not None), Counter())
 
 
@@ -236,7 +236,7 @@ def _right(answer: str, one: SavedQuestion, grader: Grader | None) -> bool:
 
 
 def _judged(
-    questions: Sequence[SavedQuestion], grades: Sequence[Sequence[Grade]], judge: Calls
+    questions: Sequence[SavedQuestion], grades: Sequence[Sequence[Grade]], judge: JudgeCalls
 ) -> dict[str, float]:
     right = differs = unknown = count = 0
     for question, own in zip(questions, grades, strict=True):

@@ -30,7 +30,7 @@ PARTIAL = "First, 12 + 3"
 PER_TURN_TOKENS = 500
 
 
-class Usage(msgspec.Struct):
+class ChatUsage(msgspec.Struct):
     """Of a chat completion."""
 
     prompt_tokens: int
@@ -39,7 +39,7 @@ class Usage(msgspec.Struct):
 class Chat(msgspec.Struct):
     """A chat completion."""
 
-    usage: Usage
+    usage: ChatUsage
 
 
 async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:

@@ -18,7 +18,7 @@ NEW_TOKENS = 8
 
 
 @dataclass(frozen=True)
-class Grade:
+class WarmupGrade:
     """One grade of the warm-up.
 
     Attributes:
@@ -36,7 +36,7 @@ class Grade:
     second: float
 
 
-async def warm_up(backend: EngineBackend, largest: int = BATCHES[-1]) -> AsyncIterator[Grade]:
+async def warm_up(backend: EngineBackend, largest: int = BATCHES[-1]) -> AsyncIterator[WarmupGrade]:
     """Send growing batches of growing contexts, each twice, and time both rounds.
 
     Args:
@@ -57,7 +57,7 @@ async def warm_up(backend: EngineBackend, largest: int = BATCHES[-1]) -> AsyncIt
         for batch, context in grades:
             ids = (text * (context // len(text) + 1))[:context]
             rounds = [await _round(backend, kind, batch, ids) for _ in range(2)]
-            yield Grade(kind, batch, context, *rounds)
+            yield WarmupGrade(kind, batch, context, *rounds)
 
 
 async def _round(backend: EngineBackend, kind: str, batch: int, ids: tuple[int, ...]) -> float:

@@ -14,12 +14,12 @@ from atts_harness.grading.algebra.values import real
 from atts_harness.grading.tree import (
     Bracketed,
     Expression,
+    IntervalPiece,
     Many,
     Name,
     Node,
     Num,
     Op,
-    Piece,
     Quantity,
     Region,
     negated,
@@ -29,7 +29,7 @@ from atts_harness.grading.tree import (
 
 INFINITY = Name("oo")
 MINUS_INFINITY = Op("neg", (INFINITY,))
-LINE = Region((Piece(MINUS_INFINITY, INFINITY, False, False),))
+LINE = Region((IntervalPiece(MINUS_INFINITY, INFINITY, False, False),))
 FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "ne": "ne"}
 
 
@@ -44,7 +44,7 @@ def as_region(node: Node) -> Region | None:
     if isinstance(node, Many) and node.kind == "set" and node.items:
         points = [item.value for item in node.items if _plain(item)]  # type: ignore[union-attr]
         if len(points) == len(node.items):
-            return Region(tuple(Piece(point, point, True, True) for point in points))
+            return Region(tuple(IntervalPiece(point, point, True, True) for point in points))
     return None
 
 
@@ -59,7 +59,7 @@ def _interval(node: Bracketed) -> Region | None:
     closed = (node.opening == "[", node.closing == "]")
     if any(is_infinite(end) and shut for end, shut in zip((low, high), closed, strict=True)):
         return None  # no interval holds an infinity
-    return Region((Piece(low, high, node.opening == "[", node.closing == "]"),))
+    return Region((IntervalPiece(low, high, node.opening == "[", node.closing == "]"),))
 
 
 def is_infinite(expression: Expression) -> bool:
@@ -114,7 +114,7 @@ def _end(expression: Expression) -> _End | None:
     return 0, value.limit_denominator(10**24) if value.denominator > 10**24 else value
 
 
-def _contains(pieces: Sequence[tuple[_End, _End, Piece]], at: _End, between: bool) -> bool:
+def _contains(pieces: Sequence[tuple[_End, _End, IntervalPiece]], at: _End, between: bool) -> bool:
     """Whether a point, or the points directly above it, are inside."""
     for low, high, piece in pieces:
         if between:
@@ -131,7 +131,7 @@ def _contains(pieces: Sequence[tuple[_End, _End, Piece]], at: _End, between: boo
 
 def _combined(a: Region, b: Region, keep: Callable[[bool, bool], bool]) -> Region | None:
     ends: dict[_End, Expression] = {(-1, Fraction(0)): MINUS_INFINITY, (1, Fraction(0)): INFINITY}
-    measured: list[list[tuple[_End, _End, Piece]]] = [[], []]
+    measured: list[list[tuple[_End, _End, IntervalPiece]]] = [[], []]
     for place, region in enumerate((a, b)):
         for piece in region.pieces:
             low, high = _end(piece.low), _end(piece.high)
@@ -143,7 +143,7 @@ def _combined(a: Region, b: Region, keep: Callable[[bool, bool], bool]) -> Regio
             ends.setdefault(high, piece.high)
             measured[place].append((low, high, piece))
     first, second = measured
-    pieces: list[Piece] = []
+    pieces: list[IntervalPiece] = []
     start: Expression | None = None
     start_closed = False
     order = sorted(ends)
@@ -153,17 +153,17 @@ def _combined(a: Region, b: Region, keep: Callable[[bool, bool], bool]) -> Regio
         if here and start is None:
             start, start_closed = ends[at], True
         elif not here and start is not None:
-            pieces.append(Piece(start, ends[at], start_closed, False))
+            pieces.append(IntervalPiece(start, ends[at], start_closed, False))
             start = None
         above = at[0] < 1 and keep(_contains(first, at, True), _contains(second, at, True))
         if above and start is None:
             start, start_closed = ends[at], here
         elif not above and start is not None:
-            pieces.append(Piece(start, ends[at], start_closed, here))
+            pieces.append(IntervalPiece(start, ends[at], start_closed, here))
             start = None
         previous = ends[at]
     if start is not None:
-        pieces.append(Piece(start, previous, start_closed, False))
+        pieces.append(IntervalPiece(start, previous, start_closed, False))
     return Region(tuple(pieces), a.name or b.name)
 
 
@@ -198,7 +198,7 @@ def from_inequality(
     low, high = one.pieces[0], two.pieces[0]
     if low.high != INFINITY or high.low != MINUS_INFINITY:
         return None
-    return Region((Piece(low.low, high.high, low.low_closed, high.high_closed),), one.name)
+    return Region((IntervalPiece(low.low, high.high, low.low_closed, high.high_closed),), one.name)
 
 
 def _half(inner: Expression, sign: str, bound: Expression, name: str) -> Region | None:
@@ -226,12 +226,12 @@ def _half(inner: Expression, sign: str, bound: Expression, name: str) -> Region 
 
 def _solved(sign: str, bound: Expression, name: str) -> Region:
     if sign == "ne":
-        below = Piece(MINUS_INFINITY, bound, False, False)
-        return Region((below, Piece(bound, INFINITY, False, False)), name)
+        below = IntervalPiece(MINUS_INFINITY, bound, False, False)
+        return Region((below, IntervalPiece(bound, INFINITY, False, False)), name)
     closed = sign in ("le", "ge")
     if sign in ("<", "le"):
-        return Region((Piece(MINUS_INFINITY, bound, False, closed),), name)
-    return Region((Piece(bound, INFINITY, closed, False),), name)
+        return Region((IntervalPiece(MINUS_INFINITY, bound, False, closed),), name)
+    return Region((IntervalPiece(bound, INFINITY, closed, False),), name)
 
 
 def _absolute(inner: Expression, sign: str, bound: Expression, name: str) -> Region | None:

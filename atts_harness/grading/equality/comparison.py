@@ -27,8 +27,8 @@ from atts_harness.grading.equality.naming import (
 from atts_harness.grading.tree import (
     Based,
     Bracketed,
-    Clock,
     Expression,
+    IntervalPiece,
     Many,
     Matrix,
     Modular,
@@ -36,11 +36,11 @@ from atts_harness.grading.tree import (
     Node,
     Num,
     Op,
-    Piece,
     Quantity,
     Ratio,
     Region,
     Relation,
+    TimeOfDay,
     Unread,
     Words,
     negated,
@@ -61,7 +61,7 @@ class Algebra(Protocol):
 
 
 @dataclass
-class Comparison:
+class AnswerComparison:
     """One comparison of an answer with a gold.
 
     Attributes:
@@ -154,7 +154,7 @@ class Comparison:
                 return given.words[0] == wanted.value.text.lower()
             counted = any(character.isdigit() for word in given.words for character in word)
             return self.doubt("words around a number") if counted else False
-        if isinstance(given, Clock):
+        if isinstance(given, TimeOfDay):
             return self.doubt("a time for a number")
         if isinstance(given, Matrix) and given.bars:
             expanded = members.determinant(given)
@@ -192,7 +192,7 @@ class Comparison:
         numbers = [
             m for m in members if isinstance(m, Quantity) and values.real(m.value) is not None
         ]
-        quiet = Comparison()
+        quiet = AnswerComparison()
         return any(quiet.same(a, b) is False for a, b in pairwise(numbers))
 
     def _solved(self, given: Relation, wanted: Region) -> Truth:
@@ -275,7 +275,7 @@ class Comparison:
         left, right = canonical(region).pieces, canonical(wanted).pieces
         return in_any_order(left, right, self._piece, as_set=False)
 
-    def _piece(self, given: Piece, wanted: Piece) -> Truth:
+    def _piece(self, given: IntervalPiece, wanted: IntervalPiece) -> Truth:
         closed = (given.low_closed, given.high_closed) == (wanted.low_closed, wanted.high_closed)
         if not closed:
             return False

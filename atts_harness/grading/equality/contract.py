@@ -9,7 +9,7 @@ from atts_harness.grading.tree import Expression, Node, Region
 
 
 class Compares(Protocol):
-    """A comparison of one answer with one gold; `comparison.Comparison` is it."""
+    """A comparison of one answer with one gold; `comparison.AnswerComparison` is it."""
 
     def same(self, given: Node, wanted: Node) -> Truth:
         """Compare two nodes."""

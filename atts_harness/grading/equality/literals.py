@@ -8,7 +8,6 @@ from atts_harness.grading.equality.contract import Compares
 from atts_harness.grading.equality.matching import Truth, all_of
 from atts_harness.grading.tree import (
     Based,
-    Clock,
     Date,
     Expression,
     Many,
@@ -19,6 +18,7 @@ from atts_harness.grading.tree import (
     Op,
     Quantity,
     Ratio,
+    TimeOfDay,
     Words,
     negated,
 )
@@ -34,7 +34,7 @@ def literal(compare: Compares, given: Node, wanted: Node) -> Truth:
         if isinstance(given, Quantity) and isinstance(given.value, Num):
             return given.unit is None and str(given.value.value) == wanted.digits
         return False
-    if isinstance(wanted, Clock):
+    if isinstance(wanted, TimeOfDay):
         return _clock(compare, given, wanted)
     if isinstance(wanted, Date):
         same_day = isinstance(given, Date) and (given.month, given.day) == (
@@ -60,7 +60,7 @@ def literal(compare: Compares, given: Node, wanted: Node) -> Truth:
 
 
 def _ratio(compare: Compares, given: Node, wanted: Ratio) -> Truth:
-    if isinstance(given, Clock) and not given.half:
+    if isinstance(given, TimeOfDay) and not given.half:
         parts: tuple[Expression, ...] = tuple(
             Num(Fraction(n)) for n in (given.hours, given.minutes)
         )
@@ -79,10 +79,10 @@ def _ratio(compare: Compares, given: Node, wanted: Ratio) -> Truth:
     )
 
 
-def _clock(compare: Compares, given: Node, wanted: Clock) -> Truth:
+def _clock(compare: Compares, given: Node, wanted: TimeOfDay) -> Truth:
     if isinstance(given, Ratio) and not wanted.half:
         return compare.doubt("a ratio or a time")
-    if not isinstance(given, Clock):
+    if not isinstance(given, TimeOfDay):
         return compare.doubt("something else than a time")
     if bool(given.half) != bool(wanted.half):
         clocks = (given.hours, given.minutes) == (wanted.hours, wanted.minutes)
@@ -92,7 +92,7 @@ def _clock(compare: Compares, given: Node, wanted: Clock) -> Truth:
     return _minutes(given) == _minutes(wanted)
 
 
-def _minutes(clock: Clock) -> int:
+def _minutes(clock: TimeOfDay) -> int:
     hours = clock.hours % 12 + (12 if clock.half == "pm" else 0) if clock.half else clock.hours
     return hours * 60 + clock.minutes
 

@@ -21,6 +21,7 @@ from atts_harness.grading.tree import (
     Quantity,
     Ratio,
     Relation,
+    TimeOfDay,
     Unread,
     Words,
     variables,
@@ -108,7 +109,7 @@ def _is_label(label: Node | None, value: Node) -> bool:
     if isinstance(label, Bracketed):
         return isinstance(value, Bracketed | Many) and all(map(_is_name, label.items))
     if isinstance(label, Ratio):
-        return isinstance(value, Ratio) or type(value).__name__ == "Clock"
+        return isinstance(value, Ratio | TimeOfDay)
     if not isinstance(label, Quantity) or label.unit or label.noun:
         return False
     left = label.value

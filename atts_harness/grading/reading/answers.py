@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from atts_harness.grading.reading.reader import Reader
+from atts_harness.grading.reading.reader import TextReader
 from atts_harness.grading.reading.tokens import Token, UnreadableError, tokens
 from atts_harness.grading.tree import Node, Unread
 
@@ -34,7 +34,7 @@ def read(
     try:
         found = tokens(text, several=several)
         functions = frozenset(called(found)) - uncalled(found) - plain
-        return Reader(functions, _unit_keys(unit)).node(found)
+        return TextReader(functions, _unit_keys(unit)).node(found)
     except UnreadableError as error:
         return Unread(str(error))
 

@@ -13,7 +13,6 @@ from atts_harness.grading.reading.numerals import number
 from atts_harness.grading.reading.tokens import Token, UnreadableError
 from atts_harness.grading.tree import (
     Based,
-    Clock,
     Date,
     Expression,
     Many,
@@ -22,6 +21,7 @@ from atts_harness.grading.tree import (
     Num,
     Op,
     Quantity,
+    TimeOfDay,
     Unread,
     Words,
     negated,
@@ -334,13 +334,13 @@ def clock(piece: Piece) -> Node | None:
     half = texts[-1] if texts and texts[-1] in ("am", "pm") else ""
     bare = texts[:-1] if half else texts
     if len(bare) == 1 and half and bare[0].isdigit() and 1 <= int(bare[0]) <= 12:
-        return Clock(int(bare[0]), 0, half)
+        return TimeOfDay(int(bare[0]), 0, half)
     if len(bare) != 3 or bare[1] != ":" or not (bare[0].isdigit() and bare[2].isdigit()):
         return None
     hours, minutes = int(bare[0]), int(bare[2])
     if len(bare[2]) != 2 or minutes > 59 or hours > 24 or len(bare[0]) > 2:
         return None
-    return Clock(hours, minutes, half)
+    return TimeOfDay(hours, minutes, half)
 
 
 def date(piece: Piece) -> Node | None:

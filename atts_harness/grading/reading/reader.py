@@ -61,7 +61,7 @@ _ENDS = {("op", sign) for sign in (".", ",", ";", ":", r"\\")}
 _STARTS = {("op", sign) for sign in (",", ":", "to", r"\\")}
 
 
-class Reader:
+class TextReader:
     """Reads the pieces of one text."""
 
     def __init__(self, functions: frozenset[str], unit: tuple[tuple[str, str], ...]) -> None:

@@ -24,7 +24,7 @@ from atts_harness.errors import (
     SettingError,
     UnknownSettingError,
 )
-from atts_harness.framework import EvalFramework, Outcome
+from atts_harness.framework import EvalFramework, EvaluationOutcome
 from atts_harness.hookspecs import hookimpl
 from atts_harness.journal import schema
 from atts_harness.launcher import Launcher, Needs
@@ -91,7 +91,7 @@ class Sums(EvalFramework):
 
     def outcome(self, folder):
         found = sorted(folder.glob("results_*.json"))
-        return Outcome(found[-1], "pass@1", 0.5) if found else None
+        return EvaluationOutcome(found[-1], "pass@1", 0.5) if found else None
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from atts_harness.comparing.watch import Watch
+from atts_harness.comparing.watch import RunWatch
 from atts_harness.journal import schema
 from atts_harness.journal.counts import Counts, counts
 
@@ -31,7 +31,7 @@ def writer(tmp_path):
 def test_the_time_left_is_at_the_pace_of_this_start(writer, tmp_path):
     times = iter([10.0, 14.0, 16.0, 20.0])
     writer(0, 1)  # by an earlier start
-    watch = Watch(tmp_path, now=lambda: next(times))
+    watch = RunWatch(tmp_path, now=lambda: next(times))
     assert watch.line() == "2/6 samples"
     writer(2)
     assert watch.line() == "3/6 samples, 0:12 left"
@@ -43,6 +43,6 @@ def test_the_time_left_is_at_the_pace_of_this_start(writer, tmp_path):
 
 
 def test_a_run_that_has_not_begun_and_one_that_cannot_be_read(tmp_path):
-    assert Watch(tmp_path).line() == ""
+    assert RunWatch(tmp_path).line() == ""
     (tmp_path / schema.JOURNAL).write_bytes(b"no database at all, but as long as a header" * 20)
-    assert Watch(tmp_path).line() == ""
+    assert RunWatch(tmp_path).line() == ""

@@ -8,7 +8,7 @@ from atts_harness.grading.equivalence import (
     RIGHT,
     WRONG,
     Gold,
-    Verdict,
+    GradingVerdict,
     decide,
     fast,
     unreadable,
@@ -61,8 +61,8 @@ def test_sets_have_no_order_and_tuples_have(values, rng):
 
 
 def test_an_answer_that_is_too_long_is_an_error_of_grading():
-    assert decide("1" * (LONGEST + 1), Gold("1")) == Verdict(False, "too long")
-    assert decide("x+" * 50_000, Gold("1")) == Verdict(False, "too long")
+    assert decide("1" * (LONGEST + 1), Gold("1")) == GradingVerdict(False, "too long")
+    assert decide("x+" * 50_000, Gold("1")) == GradingVerdict(False, "too long")
 
 
 def test_an_exception_of_the_algebra_system_is_counted_not_raised(monkeypatch):
@@ -73,7 +73,7 @@ def test_an_exception_of_the_algebra_system_is_counted_not_raised(monkeypatch):
 
     monkeypatch.setattr(symbolic.Sympy, "same", explode)
     verdict = decide(r"\int_0^1 x\,dx", Gold(r"\frac12"))
-    assert verdict == Verdict(False, "exception: ZeroDivisionError")
+    assert verdict == GradingVerdict(False, "exception: ZeroDivisionError")
 
 
 @pytest.mark.parametrize(

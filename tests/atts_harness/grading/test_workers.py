@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from atts_harness.grading.equivalence import RIGHT, WRONG, Gold, Verdict
+from atts_harness.grading.equivalence import RIGHT, WRONG, Gold, GradingVerdict
 from atts_harness.grading.workers import Grader, candidates
 
 HARD = (r"\int_0^1 x^2\,dx", Gold(r"\frac13"))
@@ -51,14 +51,14 @@ def test_an_explosion_is_said_and_not_the_end(hasty, grader, answer):
 def test_what_is_too_large_starts_no_process():
     pool = Grader(workers=1, seconds=1.0)
     (verdict,) = pool.grade([(r"10^{10^{10^{10}}}", Gold("5"))])
-    assert verdict == Verdict(False, undecided="too large")
+    assert verdict == GradingVerdict(False, undecided="too large")
     assert pool._workers == []
 
 
 def test_a_pool_goes_on_after_an_explosion():
     pool = Grader(workers=1, seconds=1.0)
     try:
-        assert pool.grade([EXPLOSION]) == [Verdict(False, "timeout")]
+        assert pool.grade([EXPLOSION]) == [GradingVerdict(False, "timeout")]
         pool._seconds = 60.0
         assert pool.grade([HARD]) == [RIGHT]
         assert pool.killed == 1
@@ -73,7 +73,7 @@ def test_a_killed_process_is_a_crash_of_one_pair_and_is_replaced():
         process = pool._workers[0].process
         timer = threading.Timer(0.5, process.send_signal, [signal.SIGKILL])
         timer.start()
-        assert pool.grade([EXPLOSION]) == [Verdict(False, "crash")]
+        assert pool.grade([EXPLOSION]) == [GradingVerdict(False, "crash")]
         assert pool.grade([HARDER]) == [RIGHT]
         assert pool.killed == 1
     finally:
@@ -88,7 +88,7 @@ def test_a_process_that_dies_between_gradings_is_replaced():
         process.kill()
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         (verdict,) = pool.grade([HARDER])
-        assert verdict in (RIGHT, Verdict(False, "crash"))
+        assert verdict in (RIGHT, GradingVerdict(False, "crash"))
         assert pool.grade([HARDEST]) == [RIGHT]
     finally:
         pool.close()

@@ -188,7 +188,7 @@ def test_a_link_that_breaks_is_made_again_and_nothing_is_written_twice(keeper, p
 
     def receive_and_lose(link, kind):
         found = receive(link, kind)
-        if kind is wire.Answer and ours._number == 1 and lost and lost.pop():
+        if kind is wire.KeeperAnswer and ours._number == 1 and lost and lost.pop():
             raise ConnectionError("cut")  # the keeper has committed, and we do not know
         return found
 

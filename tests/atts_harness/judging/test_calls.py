@@ -3,7 +3,7 @@
 import pytest
 
 from atts_harness.errors import CutReplyError
-from atts_harness.judging.calls import Calls
+from atts_harness.judging.calls import JudgeCalls
 from atts_harness.judging.llm import ChatReply, extract_answer
 
 
@@ -22,10 +22,10 @@ def replies(text, asked=None):
 
 def test_another_models_reply_is_not_used(tmp_path):
     file = tmp_path / "calls.jsonl"
-    assert Calls(replies("ANSWER: 5"), file, "one").read("x", answer) == "5"
-    assert Calls(replies("ANSWER: 6"), file, "two").read("x", answer) == "6"
+    assert JudgeCalls(replies("ANSWER: 5"), file, "one").read("x", answer) == "5"
+    assert JudgeCalls(replies("ANSWER: 6"), file, "two").read("x", answer) == "6"
     never = []
-    assert Calls(replies("ANSWER: 7", never), file, "one").read("x", answer) == "5"
+    assert JudgeCalls(replies("ANSWER: 7", never), file, "one").read("x", answer) == "5"
     assert never == []
 
 
@@ -42,17 +42,17 @@ def test_another_models_reply_is_not_used(tmp_path):
 )
 def test_a_damaged_line_is_told_and_asked_again(tmp_path, damage, caplog):
     file = tmp_path / "calls.jsonl"
-    Calls(replies("ANSWER: 5"), file).read("x", answer)
+    JudgeCalls(replies("ANSWER: 5"), file).read("x", answer)
     file.write_bytes(damage(file.read_bytes()))
     for made in (1, 0):
-        calls = Calls(replies("ANSWER: 5"), file)
+        calls = JudgeCalls(replies("ANSWER: 5"), file)
         assert calls.read("x", answer) == "5"
         assert calls.made == made
     assert "1 lines are damaged or of an earlier release" in caplog.text
 
 
 def test_the_sums_say_why(tmp_path):
-    calls = Calls(lambda request: ChatReply("", True, 10, 4096), None, "m")
+    calls = JudgeCalls(lambda request: ChatReply("", True, 10, 4096), None, "m")
     with pytest.raises(CutReplyError):
         calls.read("x", answer)
     assert calls.words() == (

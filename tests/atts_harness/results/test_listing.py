@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from atts_harness import plugins
 from atts_harness.cli import build_app
 from atts_harness.errors import RunDirError
-from atts_harness.framework import EvalFramework, Outcome
+from atts_harness.framework import EvalFramework, EvaluationOutcome
 from atts_harness.hookspecs import hookimpl
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import Planned
@@ -48,7 +48,7 @@ class Framework(EvalFramework):
 
     def outcome(self, folder):
         file = folder / "figure"
-        return Outcome(file, "pass@1", float(file.read_text())) if file.exists() else None
+        return EvaluationOutcome(file, "pass@1", float(file.read_text())) if file.exists() else None
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import planned
 from atts_harness.records import RunRecord
 from atts_harness.running.batch import run_groups
-from atts_harness.running.opening import Models
+from atts_harness.running.opening import RunModels
 from atts_harness.settings import RunOptions, Settings
 from atts_harness.strategy import Score, Settled, Strategy, StrategyOptions, Verdict
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
@@ -162,7 +162,7 @@ def test_options_that_exclude_each_other_make_no_strategy():
     class Careful(Base):
         Options = Either
 
-    models = Models(Settings(RunOptions(), Careful, given={"some": True}), {})
+    models = RunModels(Settings(RunOptions(), Careful, given={"some": True}), {})
     assert models.strategy({}, {}).options == Either(some=True)
     with pytest.raises(SettingError, match="exclude each other"):
         models.strategy({"others": True}, {})

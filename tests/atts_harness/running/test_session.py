@@ -340,7 +340,7 @@ def test_the_log_file_hears_of_everything_but_secrets_and_prompts(tmp_path, monk
 
 def test_plain_progress_ends_with_a_line_that_says_it_all():
     out = io.StringIO()
-    tally = progress.Tally(10, nominal=0.4)
+    tally = progress.ProgressTally(10, nominal=0.4)
     tally.resumed(4, 1)
     with progress.shown(tally, "plain", out):
         tally.done += 2
@@ -361,7 +361,7 @@ def test_progress_names_the_engine_that_is_gone_and_how_long_it_is_waited_for():
 
     clock = Clock()
     engines = [Engine(name, None, None, clock, patience=900) for name in ("draft", "target")]
-    tally = progress.Tally(2, engines=lambda: engines)
+    tally = progress.ProgressTally(2, engines=lambda: engines)
     assert "gone" not in tally.line().lower()
     engines[1].outages.append(Outage("target", 100.0, "nobody listens there"))
     clock.at += 75
@@ -379,7 +379,7 @@ def test_a_terminal_gets_a_live_display_and_anything_else_lines():
     assert progress.chosen("auto", io.StringIO()) == "plain"
     assert progress.chosen("off", Terminal()) == "off"
     out = Terminal()
-    tally = progress.Tally(2)
+    tally = progress.ProgressTally(2)
     with progress.shown(tally, "rich", out):
         tally.done = 2
     assert "2/2" in out.getvalue()
@@ -393,7 +393,7 @@ def test_a_notebook_without_widgets_gets_lines(monkeypatch):
 
 def test_progress_counts_what_a_run_does():
     with harness(mock_seconds=0.001) as made:
-        tally = progress.Tally(6)
+        tally = progress.ProgressTally(6)
         made.run(make_groups(3, 2, MockTurns(OPTIONS)), tally.observers())
     assert (tally.done, tally.failed) == (6, 0)
     assert tally.judged > 0

@@ -18,7 +18,7 @@ from atts_harness.simulation.costs import gpu_of
 from atts_harness.simulation.deployment import place, roofline
 from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.running import simulate
-from atts_harness.simulation.traces import SampleTrace, Trace, TurnTrace
+from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
 
 SMALL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
 MIDDLE = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B"
@@ -37,7 +37,7 @@ def even_trace(draft, takeover, samples=3):
         )
         for doc in range(samples)
     }
-    return Trace("even", docs, {}, chunk=max(draft, takeover))
+    return RunTrace("even", docs, {}, chunk=max(draft, takeover))
 
 
 def simulated(pair, gpu, devices, lengths, strategy, cached=True, **options):
@@ -136,7 +136,7 @@ def test_the_target_alone_costs_what_the_simulator_says():
         }
     )
     turns = tuple(TurnTrace(500, 0.1, round(course.kept - 500)) for _ in range(TURNS))
-    trace = Trace("even", {0: (SampleTrace(0, 0, turns),)})
+    trace = RunTrace("even", {0: (SampleTrace(0, 0, turns),)})
     deployment = place({"target": shape_of(LARGE)}, gpu_of("h100"), {"target": 2})
     made = simulate(settings, trace, deployment, repeats=1)
     assert prices(course, costs).alone == pytest.approx(made.makespan, rel=0.05)

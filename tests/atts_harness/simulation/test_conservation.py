@@ -24,7 +24,7 @@ from atts_harness.simulation.deployment import place
 from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.running import groups_of, simulate
-from atts_harness.simulation.traces import SampleTrace, Trace, TurnTrace
+from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
 from atts_harness.simulation.words import WordTokenizer
 from atts_harness.testing.mock_engine import MockEngine, random_scores, random_text
 from atts_harness.testing.mock_server import MockServer
@@ -160,7 +160,7 @@ def decided(records):
 
 
 def test_one_sample_is_the_trace_worked_out_by_hand(bank):
-    trace = Trace("traced", {0: (SampleTrace(0, 0, TURNS),)}, {0: 40}, chunk=500)
+    trace = RunTrace("traced", {0: (SampleTrace(0, 0, TURNS),)}, {0: 40}, chunk=500)
     (record,), calls = simulated(settings(bank), trace, 1)
     found = [
         (

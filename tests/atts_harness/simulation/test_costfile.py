@@ -7,13 +7,13 @@ from typer.testing import CliRunner
 
 from atts_harness import cli
 from atts_harness.errors import SettingError
-from atts_harness.simulation.costfile import Costs, read_costs, role_costs, write_costs
+from atts_harness.simulation.costfile import EngineCosts, read_costs, role_costs, write_costs
 from atts_harness.simulation.costs import Measured, gpu_of
-from atts_harness.simulation.plans import Plan, plan_rows
+from atts_harness.simulation.plans import SimulationPlan, plan_rows
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.tables import notes, shown_plan
 
-COSTS = Costs(Measured(0.01, 0.001, 1e-5, 0.0), 0.002, "vllm 0.32.0", "tiny", 0.03)
+COSTS = EngineCosts(Measured(0.01, 0.001, 1e-5, 0.0), 0.002, "vllm 0.32.0", "tiny", 0.03)
 PAIR = ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B")
 
 
@@ -50,7 +50,7 @@ def test_a_role_is_named(text):
 
 def test_a_plan_takes_measured_costs_in_place_of_the_roofline():
     def row(**measured):
-        plan = Plan(
+        plan = SimulationPlan(
             *(*PAIR, gpu_of("h100"), 3, published_trace(questions=2, repeats=2)),
             split=(1, 2),
             measured=measured,
@@ -58,19 +58,19 @@ def test_a_plan_takes_measured_costs_in_place_of_the_roofline():
         (made,) = plan_rows(plan, ["target-only"], {})
         return made
 
-    slow = Costs(Measured(0.05, 0.0, 0.0, 0.0))
+    slow = EngineCosts(Measured(0.05, 0.0, 0.0, 0.0))
     assert row(target=slow).makespan > row().makespan
     known = row(target=slow)
     assert (known.low, known.high) == (known.makespan, known.makespan)
-    later = row(target=Costs(slow.cost, latency=5.0))
+    later = row(target=EngineCosts(slow.cost, latency=5.0))
     assert later.makespan == pytest.approx(known.makespan + 5.0, rel=0.05)
 
 
 def test_samples_that_would_fail_are_said_to():
-    plan = Plan(
+    plan = SimulationPlan(
         *(*PAIR, gpu_of("h100"), 3, published_trace(questions=2, repeats=2)),
         split=(1, 2),
-        measured={"target": Costs(Measured(1.0, 0.0, 0.0, 0.0))},  # a token a second
+        measured={"target": EngineCosts(Measured(1.0, 0.0, 0.0, 0.0))},  # a token a second
         settings={"timeout": 600, "retries": 0},
     )
     (made,) = plan_rows(plan, ["target-only"], {})

@@ -6,7 +6,7 @@ from atts_harness.errors import SettingError
 from atts_harness.records import CallKey, SampleId
 from atts_harness.running.client import CURRENT_CALL
 from atts_harness.simulation.backend import SimulatedBackend
-from atts_harness.simulation.behaviour import Written
+from atts_harness.simulation.behaviour import WrittenText
 from atts_harness.simulation.clock import run_simulated
 from atts_harness.simulation.costs import Measured
 from atts_harness.simulation.engine import SimulatedEngine
@@ -36,8 +36,8 @@ class Fills:
     def write(self, call, request):
         self.calls += 1
         if self.calls % self.closes == 0 and request.max_tokens > 4:
-            return Written((*self.words[:3], self.end), "eos")
-        return Written(self.words[: request.max_tokens], "length")
+            return WrittenText((*self.words[:3], self.end), "eos")
+        return WrittenText(self.words[: request.max_tokens], "length")
 
     def score(self, call, request):
         return (-0.5,) * (len(request.ids) - request.start)

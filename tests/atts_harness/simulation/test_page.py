@@ -6,7 +6,7 @@ import pytest
 
 from atts_harness.simulation.costs import gpu_of
 from atts_harness.simulation.page import figures_of, write_plan
-from atts_harness.simulation.plans import Plan, plan_rows
+from atts_harness.simulation.plans import SimulationPlan, plan_rows
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.tables import shown_plan
 
@@ -15,7 +15,9 @@ PAIR = ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B")
 
 @pytest.fixture(scope="module")
 def plan():
-    return Plan(*PAIR, gpu_of("h100"), 3, published_trace(questions=2, repeats=4), split=(1, 2))
+    return SimulationPlan(
+        *PAIR, gpu_of("h100"), 3, published_trace(questions=2, repeats=4), split=(1, 2)
+    )
 
 
 @pytest.fixture(scope="module")

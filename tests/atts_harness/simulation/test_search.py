@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from atts_harness.simulation.costs import gpu_of
-from atts_harness.simulation.plans import Plan, plan_rows
+from atts_harness.simulation.plans import SimulationPlan, plan_rows
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.running import Simulated
 from atts_harness.simulation.search import best_limits
@@ -53,7 +53,7 @@ def test_a_plan_names_its_limits_and_every_split():
     trace = published_trace(questions=4, repeats=4)
 
     def row(**given):
-        plan = Plan(*PAIR, gpu_of("h100"), 3, trace, search=True, **given)
+        plan = SimulationPlan(*PAIR, gpu_of("h100"), 3, trace, search=True, **given)
         (made,) = plan_rows(plan, ["atts"], {"score_concurrency": ["1"]})
         return made
 

@@ -7,10 +7,10 @@ from atts_harness.settings import parse_settings
 from atts_harness.shapes import shape_of
 from atts_harness.simulation.costs import Measured, Roofline, Step, fit, gpu_of
 from atts_harness.simulation.deployment import deployments, place, roofline
-from atts_harness.simulation.plans import Plan, plan_rows
+from atts_harness.simulation.plans import SimulationPlan, plan_rows
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.running import simulate
-from atts_harness.simulation.traces import SampleTrace, Trace, TurnTrace
+from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
 
 DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"
 PAIR = {"draft": shape_of(DRAFT), "target": shape_of(TARGET)}
@@ -35,7 +35,7 @@ def small_trace():
         TurnTrace(draft=20, score=0.3, draft_ends=True),
     )
     samples = {doc: tuple(SampleTrace(doc, r, turns) for r in range(2)) for doc in range(3)}
-    return Trace("traced", samples, {0: 40, 1: 41, 2: 42}, chunk=500)
+    return RunTrace("traced", samples, {0: 40, 1: 41, 2: 42}, chunk=500)
 
 
 def test_a_recorded_repeat_is_replayed_turn_by_turn(deployment):
@@ -62,7 +62,7 @@ def test_time_is_that_of_the_slowest_chain_of_steps(deployment):
     one = {doc: own[:1] for doc, own in small_trace().samples.items() if doc == 0}
     made = simulate(
         settings(rate=0.0, calibration="online"),
-        Trace("traced", one, {0: 40}, chunk=500),
+        RunTrace("traced", one, {0: 40}, chunk=500),
         deployment,
         repeats=1,
         pricing=lambda placement: SECOND_A_STEP,
@@ -113,7 +113,7 @@ def test_no_engine_is_quicker_than_its_roofline(deployment):
 
 def test_a_small_kv_cache_makes_a_run_slower_and_is_named():
     trace = published_trace(questions=4, repeats=16)
-    plan = Plan(
+    plan = SimulationPlan(
         draft=DRAFT, target=TARGET, gpu=gpu_of("a100"), devices=2, trace=trace, split=(1, 1)
     )
     (row,) = plan_rows(plan, ["target-only"], {})
@@ -123,7 +123,7 @@ def test_a_small_kv_cache_makes_a_run_slower_and_is_named():
 
 
 def test_a_plan_has_a_row_for_each_strategy_and_point():
-    plan = Plan(
+    plan = SimulationPlan(
         *(DRAFT, TARGET, H100, 3, published_trace(questions=2, repeats=2)),
         split=(1, 2),
         price=2.0,
@@ -145,10 +145,14 @@ def test_a_plan_has_a_row_for_each_strategy_and_point():
 
 def test_the_best_split_is_the_quickest_of_all():
     trace = published_trace(questions=2, repeats=4)
-    plan = Plan(*(DRAFT, TARGET, H100, 3, trace))
+    plan = SimulationPlan(*(DRAFT, TARGET, H100, 3, trace))
     (best,) = plan_rows(plan, ["atts"], {"rate": ["0.4"]})
     splits = [
-        plan_rows(Plan(*(DRAFT, TARGET, H100, 3, trace), split=split), ["atts"], {"rate": ["0.4"]})
+        plan_rows(
+            SimulationPlan(*(DRAFT, TARGET, H100, 3, trace), split=split),
+            ["atts"],
+            {"rate": ["0.4"]},
+        )
         for split in ((1, 2), (2, 1), (1, 1))
     ]
     assert best.makespan <= min(row.makespan for (row,) in splits)

@@ -18,7 +18,14 @@ from atts_harness.testing.mock_engine import (
     random_text,
 )
 from atts_harness.testing.mock_faults import FAULTS, FaultPlan, request_key
-from atts_harness.testing.mock_latency import Work, by_sort, fixed, lognormal, per_token, traced
+from atts_harness.testing.mock_latency import (
+    RequestWork,
+    by_sort,
+    fixed,
+    lognormal,
+    per_token,
+    traced,
+)
 from atts_harness.testing.scripted import ByteTokenizer
 
 IDS = tuple(b"a context of some length")
@@ -95,21 +102,21 @@ def test_slots_are_what_runs_at_a_time():
 def test_time_goes_by_tokens():
     law = per_token(base=1.0, prefill=0.1, decode=0.01, batching=0.5)
     rng = random.Random(0)
-    alone = law(Work("generate", prompt=20, cached=10, written=30, batch=1), rng)
+    alone = law(RequestWork("generate", prompt=20, cached=10, written=30, batch=1), rng)
     assert alone == pytest.approx(1 + 1 + 0.3)
-    assert law(Work("generate", 20, 10, 30, batch=3), rng) == pytest.approx(2 * alone)
+    assert law(RequestWork("generate", 20, 10, 30, batch=3), rng) == pytest.approx(2 * alone)
 
 
 def test_time_can_come_from_a_trace_or_a_distribution():
     rng = random.Random(0)
-    work = Work("generate", 1, 0, 1, 1)
+    work = RequestWork("generate", 1, 0, 1, 1)
     assert {traced([1.5, 2.5])(work, rng) for _ in range(50)} == {1.5, 2.5}
     with pytest.raises(ValueError, match="no durations"):
         traced([])
     draws = sorted(lognormal(2.0, 0.7)(work, rng) for _ in range(2001))
     assert draws[1000] == pytest.approx(2.0, rel=0.1)
     law = by_sort({"generate": fixed(1.0), "score": fixed(9.0)})
-    assert law(Work("score", 1, 0, 0, 1), rng) == 9.0
+    assert law(RequestWork("score", 1, 0, 0, 1), rng) == 9.0
 
 
 def test_known_prefixes_are_cached_in_whole_blocks():

@@ -10,10 +10,10 @@ from atts_harness.backend import Backend, GenerateRequest, ScoreRequest
 from atts_harness.errors import BackendUnavailableError
 from atts_harness.testing.scripted import (
     CACHE_BLOCK,
-    Asked,
     ByteTokenizer,
     Says,
     ScriptedBackend,
+    ScriptedRequest,
     ScriptError,
 )
 from atts_harness.tokenizer import Tokenizer
@@ -113,7 +113,7 @@ def test_alternatives_are_single_tokens_best_first():
 def test_functions_see_role_context_and_number():
     seen = []
 
-    def reply(asked: Asked):
+    def reply(asked: ScriptedRequest):
         seen.append((asked.role, asked.text, asked.number))
         return str(asked.number)
 

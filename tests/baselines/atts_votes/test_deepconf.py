@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from atts_votes.confidence import Stopped, Watch
+from atts_votes.confidence import ConfidenceWatch, Stopped
 from atts_votes.deepconf import DeepConf
 from atts_votes.vote import Ballot
 
@@ -137,7 +137,7 @@ def test_what_counts_is_what_stands():
         draft = target = None
 
     tokenizer = ScriptedBackend().tokenizer
-    watch = Watch(Ctx(), 4, 2.0)
+    watch = ConfidenceWatch(Ctx(), 4, 2.0)
     kept = written(tokenizer, tokenizer.encode("abcd"), author="draft", ending="length", turn=0)
     lost = written(tokenizer, tokenizer.encode("efgh"), author="draft", ending="length", turn=1)
     watch.saw(Generation(kept, candidates=((-3.0,),) * 4))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
-from atts_inspect.naming import Asked, Names, digest
+from atts_inspect.naming import Names, SampleRequest, digest
 
 from atts_harness.errors import SettingError
 from atts_harness.message import Message
@@ -42,7 +42,7 @@ def test_an_id_that_is_no_number_of_a_document_has_a_digest(id_):
 def test_its_metadata_may_name_it_as_lm_eval_does():
     metadata = {"atts": {"task": "sums", "doc": 7, "generation": {"turns": 2}, "kind": "choice"}}
     name = Names().name(Running(sample=Stored("x", metadata)), asked())
-    assert name == Asked("sums", 7, repeat=0, generation={"turns": 2}, kind="choice")
+    assert name == SampleRequest("sums", 7, repeat=0, generation={"turns": 2}, kind="choice")
 
 
 @pytest.mark.parametrize(

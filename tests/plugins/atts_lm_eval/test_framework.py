@@ -6,7 +6,7 @@ import pytest
 from atts_lm_eval.framework import LmEval, headline
 
 from atts_harness.errors import RunDirError
-from atts_harness.framework import Evaluation, Outcome
+from atts_harness.framework import Evaluation, EvaluationOutcome
 
 
 def test_the_command_of_an_evaluation(tmp_path):
@@ -42,12 +42,12 @@ def test_the_newest_results_and_the_figure_that_stands_for_them(tmp_path):
     assert framework.outcome(tmp_path) is None
     ours = {"alias": "sums", "pass@1,all": 0.25, "pass@1_interval,all": [0, 1], "failed,all": 0.0}
     path = wrote("a", sums=ours)
-    assert framework.outcome(tmp_path) == Outcome(path, "pass@1", 0.25)
+    assert framework.outcome(tmp_path) == EvaluationOutcome(path, "pass@1", 0.25)
     stock = {"exact_match,strict": 0.5, "exact_match,flexible": 1.0, "exact_match_stderr,s": 0.1}
     assert headline(wrote("b", gsm8k=stock)).value == 0.75
     assert headline(wrote("c", sums=ours, more={"pass@1,all": 0.75})).value == 0.5
     path = wrote("d", sums={"alias": "sums"})
-    assert headline(path) == Outcome(path, None, None)
+    assert headline(path) == EvaluationOutcome(path, None, None)
     broken = tmp_path / "results_e.json"
     broken.write_text("{")
     with pytest.raises(RunDirError, match=r"results_e.json: cannot be read"):

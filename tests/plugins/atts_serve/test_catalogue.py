@@ -2,7 +2,7 @@
 
 import pytest
 from atts_serve.catalogue import ALLOWED, catalogue
-from atts_serve.chat import Asked
+from atts_serve.chat import ChatRequest
 from atts_serve.refusal import Refusal
 
 from atts_harness import plugins
@@ -60,10 +60,10 @@ def test_what_cannot_be_served_is_one_line(names, args, words):
 def test_an_option_can_be_allowed():
     with pytest.raises(Refusal):
         catalogue(["specreason"], MOCK).variation(
-            Asked("specreason", (), values={"judge_question": "?"})
+            ChatRequest("specreason", (), values={"judge_question": "?"})
         )
     served = catalogue(["specreason"], MOCK, allow=["judge_question"])
-    asked = served.variation(Asked("specreason", (), values={"judge_question": "?"}))
+    asked = served.variation(ChatRequest("specreason", (), values={"judge_question": "?"}))
     assert asked.settings.options().judge_question == "?"
     with pytest.raises(UnknownSettingError, match="--allow"):
         catalogue(["atts"], MOCK, allow=["judge_qestion"])
@@ -82,11 +82,11 @@ def test_equal_requests_share_a_variation_and_others_do_not(tmp_path):
     served = catalogue(["atts"], {**MOCK, "run_dir": str(tmp_path)})
 
     def key(**asked):
-        return served.variation(Asked("atts", (), **asked)).key
+        return served.variation(ChatRequest("atts", (), **asked)).key
 
     assert key() == "atts" == key(values={"rate": 0.4}) == key(sampling={"temperature": 0.8})
     assert key(values={"rate": 0.2}) == key(values={"rate": "0.2"})
     others = [key(values={"rate": 0.2}), key(values={"turns": 2}), key(sampling={"top_p": 0.5})]
     assert len({"atts", *others}) == 4
-    run_dir = served.variation(Asked("atts", (), values={"rate": 0.2})).settings.run.run_dir
+    run_dir = served.variation(ChatRequest("atts", (), values={"rate": 0.2})).settings.run.run_dir
     assert run_dir == str(tmp_path / others[0])

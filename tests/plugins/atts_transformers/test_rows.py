@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from atts_transformers.rows import KEY, Row, RowTable, common_prefix
+from atts_transformers.rows import KEY, CacheRow, RowTable, common_prefix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ def test_common_prefix(a: list[int], b: list[int], limit: int) -> None:
     assert common_prefix(a, b, limit) == expected
 
 
-def run(table: RowTable, ids: list[int], limit: int | None = None) -> tuple[Row, int]:
+def run(table: RowTable, ids: list[int], limit: int | None = None) -> tuple[CacheRow, int]:
     """Place a request and compute it whole."""
     place = table.place(ids, len(ids) - 1 if limit is None else limit)
     assert place is not None
@@ -134,7 +134,7 @@ def test_whatever_comes_the_cache_holds_what_it_says(
     """`memory` stands for the tensors: it is written only as the engine writes them."""
     table = RowTable(3, divisible=divisible)
     memory: dict[int, list[int]] = {}
-    running: list[Row] = []
+    running: list[CacheRow] = []
     for problem, branch, size in requests:
         ids = [problem] * (KEY + 2) + [branch] * size
         place = table.place(ids, len(ids) - 1)

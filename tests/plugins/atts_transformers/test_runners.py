@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 
 import torch
 import transformers
-from atts_transformers.packed import PackedRunner, Work
+from atts_transformers.packed import PackedRunner, PassPart
 from atts_transformers.pick import pick_runner
 from atts_transformers.plain import PlainRunner
 
@@ -103,10 +103,10 @@ def test_pieces_in_company_equal_a_plain_pass(name: str) -> None:
         runner.resize(6, 128)
         # Long pieces, single tokens and another request, in rows that are not neighbours.
         got = [
-            runner.forward([Work(5, 0, IDS[:50], 0)]),
-            *(runner.forward([Work(5, n, [IDS[n]], 0)]) for n in range(50, 53)),
+            runner.forward([PassPart(5, 0, IDS[:50], 0)]),
+            *(runner.forward([PassPart(5, n, [IDS[n]], 0)]) for n in range(50, 53)),
         ]
-        both = runner.forward([Work(5, 53, IDS[53:], 0), Work(0, 0, OTHER, 0)])
+        both = runner.forward([PassPart(5, 53, IDS[53:], 0), PassPart(0, 0, OTHER, 0)])
     got.append(both[: len(IDS) - 53])
     expected = logprobs(plain[0])
     assert torch.allclose(logprobs(torch.cat(got)), expected, atol=1e-4)
@@ -125,10 +125,10 @@ def test_copied_and_moved_rows_hold_their_keys() -> None:
         expected = logprobs(model(input_ids=torch.tensor([IDS])).logits[0])
         runner = pick_runner(model, "llama", "auto")
         runner.resize(2, 64)
-        runner.forward([Work(1, 0, IDS[:40], 0)])
+        runner.forward([PassPart(1, 0, IDS[:40], 0)])
         runner.resize(5, 128)
         runner.copy(1, 4, 30)
-        rest = runner.forward([Work(4, 30, IDS[30:], 0)])
+        rest = runner.forward([PassPart(4, 30, IDS[30:], 0)])
     assert torch.allclose(logprobs(rest), expected[30:], atol=1e-4)
 
 
@@ -138,8 +138,8 @@ def test_only_the_wanted_logits_come_back() -> None:
         expected = logprobs(model(input_ids=torch.tensor([IDS])).logits[0])
         runner = pick_runner(model, "llama", "auto")
         runner.resize(3, 128)
-        nothing = runner.forward([Work(0, 0, IDS[:40], 40)])
-        some = runner.forward([Work(0, 40, IDS[40:], 30), Work(2, 0, IDS[:9], 8)])
+        nothing = runner.forward([PassPart(0, 0, IDS[:40], 40)])
+        some = runner.forward([PassPart(0, 40, IDS[40:], 30), PassPart(2, 0, IDS[:9], 8)])
     assert nothing.shape == (0, 200)
     wanted = torch.cat([expected[70:], expected[8:9]])
     assert torch.allclose(logprobs(some), wanted, atol=1e-4)
@@ -150,9 +150,9 @@ def test_what_a_row_held_before_does_not_matter() -> None:
     with torch.inference_mode():
         runner = pick_runner(model, "llama", "auto")
         runner.resize(3, 128)
-        clean = runner.forward([Work(0, 0, IDS[:30], 0)])
-        runner.forward([Work(2, 0, OTHER, 0)])
-        dirty = runner.forward([Work(2, 0, IDS[:30], 0)])
+        clean = runner.forward([PassPart(0, 0, IDS[:30], 0)])
+        runner.forward([PassPart(2, 0, OTHER, 0)])
+        dirty = runner.forward([PassPart(2, 0, IDS[:30], 0)])
     assert torch.equal(clean, dirty)
 
 
@@ -162,12 +162,12 @@ def test_a_cleared_row_keeps_no_nan() -> None:
         runner = pick_runner(model, "llama", "auto")
         assert isinstance(runner, PackedRunner)
         runner.resize(2, 64)
-        clean = runner.forward([Work(0, 0, IDS[:20], 0)])
+        clean = runner.forward([PassPart(0, 0, IDS[:20], 0)])
         for pair in runner.store.layers.values():
             for tensor in pair:
                 tensor[1] = float("nan")
         runner.clear(1)
-        after = runner.forward([Work(1, 0, IDS[:20], 0)])
+        after = runner.forward([PassPart(1, 0, IDS[:20], 0)])
     assert torch.equal(clean, after)
 
 
@@ -178,11 +178,11 @@ def test_logits_do_not_depend_on_company(dtype: torch.dtype) -> None:
     with torch.inference_mode():
         runner = pick_runner(model, "llama", "auto")
         runner.resize(40, 128)
-        runner.forward([Work(0, 0, IDS[:30], 0)])
-        alone = runner.forward([Work(0, 30, IDS[30:31], 0)])
-        runner.forward([Work(n, 0, OTHER[: 20 + n], 0) for n in range(1, 33)])
-        company = [Work(n, 20 + n, [OTHER[n]], 0) for n in range(1, 33)]
-        together = runner.forward([*company[:7], Work(0, 30, IDS[30:31], 0), *company[7:]])[7:8]
+        runner.forward([PassPart(0, 0, IDS[:30], 0)])
+        alone = runner.forward([PassPart(0, 30, IDS[30:31], 0)])
+        runner.forward([PassPart(n, 0, OTHER[: 20 + n], 0) for n in range(1, 33)])
+        company = [PassPart(n, 20 + n, [OTHER[n]], 0) for n in range(1, 33)]
+        together = runner.forward([*company[:7], PassPart(0, 30, IDS[30:31], 0), *company[7:]])[7:8]
     assert torch.allclose(logprobs(alone), logprobs(together), atol=1e-5)
 
 
@@ -193,7 +193,10 @@ def test_a_named_attention_is_obeyed_and_still_right() -> None:
         runner = pick_runner(model, "llama", "sdpa")
         assert isinstance(runner, PlainRunner)
         got = torch.cat(
-            [runner.forward([Work(3, 0, IDS[:50], 0)]), runner.forward([Work(3, 50, IDS[50:], 0)])]
+            [
+                runner.forward([PassPart(3, 0, IDS[:50], 0)]),
+                runner.forward([PassPart(3, 50, IDS[50:], 0)]),
+            ]
         )
     assert torch.allclose(logprobs(got), expected, atol=1e-4)
 

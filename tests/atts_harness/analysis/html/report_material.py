@@ -16,19 +16,19 @@ from atts_harness.analysis.leaderboard.rows import (
     Leaderboard,
     Pair,
     Row,
-    Source,
+    RowSource,
     Table,
     Takeover,
 )
 from atts_harness.analysis.leaderboard.samples import RowSamples
-from atts_harness.analysis.leaderboard.spent import Calls, Flops, Speed
+from atts_harness.analysis.leaderboard.spent import CallSums, Flops, Speed
 from atts_harness.analysis.statistics import clustered_mean, clustered_ratio, paired_difference
 from atts_harness.grading.grade import Grade, Sampled
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.recorded import ledger_of
 from atts_harness.records import SampleId, SampleRecord
 from atts_harness.results.statistics import TokensPerSample
-from atts_harness.results.values import Question, SavedQuestion, SavedTask
+from atts_harness.results.values import AskedQuestion, SavedQuestion, SavedTask
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
 from atts_harness.testing import mock_plugin
@@ -81,7 +81,8 @@ def entry_of(run_dir: Path) -> RowSamples:
     return RowSamples(
         task=TASK,
         questions={
-            d: Question(d, f"q{d}", f"Question {d}: what is {d} + {d}?", str(2 * d)) for d in docs
+            d: AskedQuestion(d, f"q{d}", f"Question {d}: what is {d} + {d}?", str(2 * d))
+            for d in docs
         },
         grades=grades,
         saved=_saved({sample.id: sample.text for sample in samples}),
@@ -100,15 +101,15 @@ def _saved(texts: dict[SampleId, str]) -> SavedTask:
     return SavedTask(TASK, lambda: iter(questions))
 
 
-def _question(doc: int) -> Question:
-    return Question(doc, f"q{doc}", f"Question {doc}: what is {doc} + {doc}?", str(2 * doc))
+def _question(doc: int) -> AskedQuestion:
+    return AskedQuestion(doc, f"q{doc}", f"Question {doc}: what is {doc} + {doc}?", str(2 * doc))
 
 
 def plain_entry(texts: dict[SampleId, str], prompt: str = "What?", gold: str = "1") -> RowSamples:
     """The samples of another lm-eval model: texts and grades, no run directory."""
     return RowSamples(
         task=TASK,
-        questions={s.doc: Question(s.doc, "q", prompt, gold) for s in texts},
+        questions={s.doc: AskedQuestion(s.doc, "q", prompt, gold) for s in texts},
         grades={s: Grade(right=False, answer=gold, answers={"boxed": gold}) for s in texts},
         saved=_saved(texts),
     )
@@ -133,7 +134,7 @@ def row_of(id_: str, entry: RowSamples, strategy: str = "atts", **fields) -> Row
         "repeats": len(hits) // len(set(docs)),
         "samples": len(hits),
         "pass_at": {"1": interval(clustered_mean(hits, docs, bounds=(0, 1)))},
-        "source": Source(kind="results", results=f"{id_}/results.json"),
+        "source": RowSource(kind="results", results=f"{id_}/results.json"),
     }
     if entry.run_dir is not None:
         given |= _of_run(entry)
@@ -144,9 +145,11 @@ def _of_run(entry: RowSamples) -> dict:
     with open_run(entry.run_dir) as run:
         ledger, samples = ledger_of(run).summary(), list(run.samples())
     count = len(samples)
-    names = set(Calls.__struct_fields__)
+    names = set(CallSums.__struct_fields__)
     calls = {
-        kind: Calls(per_sample=own["calls"] / count, **{k: v for k, v in own.items() if k in names})
+        kind: CallSums(
+            per_sample=own["calls"] / count, **{k: v for k, v in own.items() if k in names}
+        )
         for kind, own in ledger["calls"].items()
     }
     target = [own for kind, own in calls.items() if kind.startswith("target")]
@@ -167,7 +170,7 @@ def _of_run(entry: RowSamples) -> dict:
             latency_p95=ledger["sample_latency"]["p99"],
         ),
         "flops": Flops(total=computed * 2e9),
-        "source": Source(kind="run", run_dir=str(entry.run_dir), seed=1234),
+        "source": RowSource(kind="run", run_dir=str(entry.run_dir), seed=1234),
     }
     if flat:
         rate = interval(clustered_ratio(flat, [1.0] * len(flat), docs))

@@ -24,7 +24,7 @@ from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_do
 from atts_harness.analysis.html.series import COLOURED, points_of
 from atts_harness.analysis.html.style import LIGHT, SERIES
 from atts_harness.analysis.html.view import accuracy_within, read_row, timeline
-from atts_harness.analysis.leaderboard.rows import Row, Source
+from atts_harness.analysis.leaderboard.rows import Row, RowSource
 from atts_harness.backend import Usage
 from atts_harness.errors import SettingError
 from atts_harness.journal.reader import open_run
@@ -326,7 +326,7 @@ def bare(id_, strategy, **point):
         problems=1,
         repeats=1,
         samples=1,
-        source=Source(kind="run"),
+        source=RowSource(kind="run"),
     )
 
 

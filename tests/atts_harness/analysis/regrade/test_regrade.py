@@ -15,7 +15,7 @@ from atts_harness.errors import BackendUnavailableError, SettingError, UnknownSe
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.hashing import prompt_hash
 from atts_harness.journal.plan import Planned
-from atts_harness.judging.calls import Calls
+from atts_harness.judging.calls import JudgeCalls
 from atts_harness.judging.llm import ChatReply
 from atts_harness.records import RunRecord, SampleId, SampleRecord
 from atts_harness.results.find import saved_tasks
@@ -200,19 +200,19 @@ def test_a_models_extraction_is_asked_once_and_kept(traces, tmp_path):
     model = Model(lambda request: "ANSWER: 12" if "idea" in request else "ANSWER: NONE")
     assert calls_needed(read(traces), "llm") == 5
     assert calls_needed(read(traces), "boxed") == 0
-    calls = Calls(model, tmp_path / "calls.jsonl")
+    calls = JudgeCalls(model, tmp_path / "calls.jsonl")
     (result,) = regrade(read(traces), Means("llm", calls=calls))
     assert (calls.made, calls.tokens, calls.failed.total()) == (5, 60, 0)
     assert [g.right for g in result.grades[1]] == [False, False, True]
     assert result.figures["invalid"]["value"] == pytest.approx(4 / 6)
-    again = Calls(model, tmp_path / "calls.jsonl")
+    again = JudgeCalls(model, tmp_path / "calls.jsonl")
     (second,) = regrade(read(traces), Means("llm", calls=again))
     assert again.made == 0
     assert summary([second]) == summary([result])
 
 
 def test_calls_that_fail_are_errors_of_grading_and_not_wrong_answers(traces):
-    calls = Calls(Model(lambda request: None if "idea" in request else "no form at all"))
+    calls = JudgeCalls(Model(lambda request: None if "idea" in request else "no form at all"))
     (result,) = regrade(read(traces), Means("llm", calls=calls))
     assert calls.failed == {"BackendUnavailableError": 1, "MalformedReplyError": 4}
     assert result.failed_calls == calls.failed
@@ -227,7 +227,7 @@ def test_a_reply_that_was_cut_is_an_error_now_and_when_it_is_read_again(traces, 
         return ChatReply("<think>ANSWER: 12, or", "idea" not in request, 10, 4096)
 
     for _ in range(2):
-        calls = Calls(Model(thinks), tmp_path / "calls.jsonl")
+        calls = JudgeCalls(Model(thinks), tmp_path / "calls.jsonl")
         (result,) = regrade(read(traces), Means("llm", calls=calls))
         assert calls.failed == {"CutReplyError": 4, "MalformedReplyError": 1}
         assert result.figures["grading_error"]["value"] == pytest.approx(5 / 6)
@@ -235,7 +235,7 @@ def test_a_reply_that_was_cut_is_an_error_now_and_when_it_is_read_again(traces, 
 
 
 def test_a_judge_stands_beside_the_grader_and_changes_nothing(traces):
-    judge = Calls(Model(lambda request: "SAME" if r"\frac" in request else "DIFFERENT"))
+    judge = JudgeCalls(Model(lambda request: "SAME" if r"\frac" in request else "DIFFERENT"))
     (result,) = regrade(read(traces), Means(judge=judge))
     assert result.figures["pass@1"]["value"] == 0.5
     assert result.judged == {

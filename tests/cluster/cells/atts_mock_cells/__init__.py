@@ -12,7 +12,7 @@ from pathlib import Path
 from atts_sglang.options import SGLangOptions
 
 from atts_harness.backend import BackendKind, ServerKind
-from atts_harness.framework import Outcome, TaskSize
+from atts_harness.framework import EvaluationOutcome, TaskSize
 from atts_harness.hookspecs import hookimpl
 from atts_harness.testing import mock_plugin
 
@@ -45,7 +45,7 @@ class MockCells:
         found = sorted(folder.glob("results_*.json"))
         if not found:
             return None
-        return Outcome(found[-1], "share", json.loads(found[-1].read_text())["share"])
+        return EvaluationOutcome(found[-1], "share", json.loads(found[-1].read_text())["share"])
 
     def documents(self, task, system_instruction=None, metadata=None):
         return []
