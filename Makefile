@@ -20,7 +20,7 @@ test: $(STAMP)      ## everything that needs no engine
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/engines --ignore tests/real --ignore tests/cluster --ignore tests/frameworks
 
 test-docs: $(STAMP)  ## every command of the README and the docs, run as it stands
-	ATTS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs/test_commands.py
+	ATTS_TEST_DOCS=1 $(BIN)/python -m pytest tests/docs/test_commands.py tests/docs/test_tutorial.py
 
 test-frameworks: $(STAMP)  ## real inspect_ai, lighteval, evalscope, sgl-eval, lm-eval's API model, OpenAI's SDK
 	PYTHON=$(BIN)/python bash scripts/test-frameworks.sh
