@@ -115,8 +115,8 @@ async def time_rounds(
 
     Args:
         backend: of the engine.
-        rounds: what to send; each is sent twice and the second counts, for engines compile and
-            allocate at the first. Their texts are new each time.
+        rounds: what to send. The first of a kind is sent once before it is timed, because engines
+            compile and allocate then. Texts are new each time.
         longest: seconds after which no further round is begun.
         again: asked when all are done: whether to go through them once more, because another
             engine is still being measured and this one would be as busy in a run.

@@ -34,6 +34,8 @@ HREF = f"{{{XLINK}}}href"
 
 COLUMNS = {"1col": 3.25, "2col": 6.75}
 """Widths in inches of one column of a paper and of both."""
+LOWEST = 150
+"""CSS pixels: no figure for a paper is lower, unless the page has it so."""
 
 # Colours that stand for a CSS variable until the SVG is there; no figure uses them otherwise.
 _MARKS = {name: f"#fe01{number:02x}" for number, name in enumerate(LIGHT)}
@@ -191,13 +193,14 @@ def save(paint: Painter, stem: Path, *, width: int = WIDTH, height: int = HEIGHT
         drawing.canvas.savefig(files[1], dpi=300, facecolor=LIGHT[PAPER])
     for name, inches in COLUMNS.items():
         files.append(stem.with_name(f"{stem.name}-{name}.pdf"))
-        _save_pdf(paint, files[-1], round(inches * DPI), height / width)
+        _save_pdf(paint, files[-1], round(inches * DPI), (width, height))
     return files
 
 
-def _save_pdf(paint: Painter, file: Path, width: int, ratio: float) -> None:
-    """As wide as a column; no higher than at its natural size, for two columns are wide enough."""
-    height = min(round(width * ratio), HEIGHT)
+def _save_pdf(paint: Painter, file: Path, width: int, natural: tuple[int, int]) -> None:
+    """As wide as a column, and as high as fits that, but never so low that margins fill it."""
+    wide, high = natural
+    height = min(max(round(width * high / wide), min(high, LOWEST)), HEIGHT)
     style = _STYLE | {key: LIGHT.get(c, c) for key, c in _COLOURED.items()} | _IN_A_COLUMN
     with rc_context(style):
         drawing = FigureDrawing(_canvas(width, height), LIGHT)

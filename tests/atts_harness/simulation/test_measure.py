@@ -125,4 +125,5 @@ def test_texts_are_plain_and_new_each_time():
     run_simulated(work())
     special = {*WordTokenizer().named.values(), *WordTokenizer().eos_ids}
     assert not special & {id_ for ids in asked for id_ in ids}
-    assert len({ids[:8] for ids in asked}) == len(asked) == 16
+    # One more than the rounds: the first of a kind is sent once before it is timed.
+    assert len({ids[:8] for ids in asked}) == len(asked) == 9
