@@ -6,5 +6,6 @@ cd "$(dirname "$0")/.."
 export PYTHON=${PYTHON:-.venv/bin/python}
 bash scripts/real-model.sh build/real-model
 export ATTS_REAL_MODEL=$PWD/build/real-model
+# Two files side by side, each on one core.
 exec bash scripts/with-engines.sh vllm,sglang \
-  "$PYTHON" -m pytest tests/real -q -rA --timeout=3600 "$@"
+  "$PYTHON" -m pytest tests/real -q -rA --timeout=3600 -n 2 --dist loadfile "$@"
