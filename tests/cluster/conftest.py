@@ -184,17 +184,17 @@ class Comparison:
         )
         return self
 
-    def end(self, status=0):
+    def end(self, status=0, seconds=WAIT_SECONDS):
         """Wait for the driver's end."""
         try:
-            found = self.driver.wait(WAIT_SECONDS)
+            found = self.driver.wait(seconds)
         except subprocess.TimeoutExpired:
             found = "it did not end"
         assert found == status, self.said
         return self
 
-    def run(self, *arguments, status=0, **options):
-        return self.start(*arguments, **options).end(status)
+    def run(self, *arguments, status=0, seconds=WAIT_SECONDS, **options):
+        return self.start(*arguments, **options).end(status, seconds)
 
     @property
     def said(self):

@@ -16,6 +16,8 @@ pytest.importorskip("ray")
 pytest.importorskip("atts_mock_cells")
 
 PLAN = Path(__file__).parents[2] / "examples" / "compare" / "plan.yaml"
+SECONDS = 2400
+"""Of the plan, once with Ray and once without, on a machine with other work."""
 # First drafts alone: a run that takes over while it makes its bank ranks in the order of arrival.
 BANKED = {
     "strategy": "atts",
@@ -44,6 +46,7 @@ def answers(out):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2 * SECONDS)
 def test_the_example_plan_gives_the_same_answers(comparison, machine, tmp_path):
     machine.have(2)
     plan = yaml.safe_load(PLAN.read_text())
@@ -55,10 +58,10 @@ def test_the_example_plan_gives_the_same_answers(comparison, machine, tmp_path):
     plan |= {"limit": int(os.environ.get("ATTS_TEST_LIMIT", "8")), "repeats": 2}
     del plan["name"]
     comparison.plan(yaml.safe_dump({**plan, "strategies": chosen}))
-    comparison.run()
+    comparison.run(seconds=SECONDS)
     on_ray = answers(comparison.out)
     comparison.nothing_is_left()
     shutil.move(comparison.out, tmp_path / "on-ray")
-    comparison.run(ray=False)
+    comparison.run(ray=False, seconds=SECONDS)
     assert answers(comparison.out) == on_ray
     assert len(on_ray) == len(comparison.cells) >= len(chosen)
