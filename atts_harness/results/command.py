@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from atts_harness.results.listing import ListedRun
 
-STYLES = {"finished": "green", "interrupted": "yellow", "going": "cyan", "imported": ""}
+STYLES = {"finished": "green", "interrupted": "yellow", "not ended": "cyan", "imported": ""}
 
 
 def runs_command(app: typer.Typer) -> None:

@@ -12,7 +12,7 @@ from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.journal.schema import JOURNAL
 from atts_harness.results.find import bare
 
-State = Literal["finished", "interrupted", "failed", "going", "imported", "unreadable"]
+State = Literal["finished", "interrupted", "failed", "not ended", "imported", "unreadable"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class ListedRun:
 
     Attributes:
         path: the directory.
-        state: of its last session. `going`: it runs now, or was killed.
+        state: of its last session. `not ended`: it runs now, or was killed.
         strategy: its name; "" where the run cannot be read.
         tasks: their names.
         done: samples with a result.
@@ -94,7 +94,7 @@ def _state(run: RecordedRun, missing: int) -> State:
     sessions = run.sessions()
     last = sessions[-1].state if sessions else "running"
     if last == "running":
-        return "going"
+        return "not ended"
     if last == "interrupted" or (last == "finished" and missing):
         return "interrupted"
     return "finished" if last == "finished" else "failed"

@@ -70,7 +70,7 @@ def test_state_samples_and_headline_of_every_run(folder):
         "a": ("finished", 3, 3),
         "broken": ("unreadable", 0, 0),
         "cells/b": ("interrupted", 1, 3),
-        "cells/c": ("going", 1, 3),
+        "cells/c": ("not ended", 1, 3),
     }
     assert (found["a"].metric, found["a"].value) == ("pass@1", 0.75)
     assert found["cells/b"].value is None
