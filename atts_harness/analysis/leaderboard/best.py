@@ -33,5 +33,7 @@ def indistinct(
     if best is None:
         return frozenset()
     loaded = [LoadedRow(row, samples.get(row.id)) for row in rows]
-    made = comparisons(loaded, level, reference=best.id)
-    return frozenset(one.row for one in made if one.distinguishable is False)
+    against_best = comparisons(loaded, level, reference=best.id)
+    return frozenset(
+        comparison.row for comparison in against_best if comparison.distinguishable is False
+    )

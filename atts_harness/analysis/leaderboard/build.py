@@ -47,37 +47,39 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
         options: how it is made.
     """
     options = options or Options()
-    found, refused = find(paths)
-    loaded, more = load(found, options)
+    inputs, refused = find(paths)
+    loaded, unusable = load(inputs, options)
     named = _named(with_timings(loaded))
     tables: list[Table] = []
     rows: list[Row] = []
-    entries: dict[str, RowSamples] = {}
+    samples: dict[str, RowSamples] = {}
     for task in tasks_of(named):
-        groups = grouped([one for one in named if one.row.task == task])
+        groups = grouped([entry for entry in named if entry.row.task == task])
         marks = {
-            one.row.id: differs
+            entry.row.id: differs
             for group, _ in groups[1:]
-            for one in group
-            if options.force and (differs := _against(one, groups[0][0]))
+            for entry in group
+            if options.force and (differs := _against(entry, groups[0][0]))
         }
-        for one in named:
-            if one.forced and one.row.task == task:
-                marks[one.row.id] = (*marks.get(one.row.id, ()), *one.forced)
+        for entry in named:
+            if entry.forced and entry.row.task == task:
+                marks[entry.row.id] = (*marks.get(entry.row.id, ()), *entry.forced)
         if options.force and len(groups) > 1:
-            groups = [([one for group, _ in groups for one in group], ())]
+            groups = [([entry for group, _ in groups for entry in group], ())]
         for number, (group, differs) in enumerate(groups, 1):
             group = _complete(group, options.level, marks)
-            marks |= {one.row.id: one.forced for one in group if one.row.oracle and one.forced}
+            marks |= {
+                entry.row.id: entry.forced for entry in group if entry.row.oracle and entry.forced
+            }
             table_id = _slug(task) if number == 1 else f"{_slug(task)}-{number}"
-            ids = {one.row.id for one in group}
+            ids = {entry.row.id for entry in group}
             tables.append(
                 Table(
                     id=table_id,
                     task=task,
                     title=_title(group, number, len(groups)),
                     differs=differs,
-                    rows=tuple(one.row.id for one in group),
+                    rows=tuple(entry.row.id for entry in group),
                     marks={id_: words for id_, words in marks.items() if id_ in ids},
                     comparisons=comparisons(
                         group,
@@ -87,8 +89,8 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
                     ),
                 )
             )
-            rows += [one.row for one in group]
-            entries |= {one.row.id: one.samples for one in group if one.samples is not None}
+            rows += [entry.row for entry in group]
+            samples |= {entry.row.id: entry.samples for entry in group if entry.samples is not None}
     return Report(
         Leaderboard(
             harness=__version__,
@@ -98,12 +100,12 @@ def report(paths: Iterable[Path], options: Options | None = None) -> Report:
             tables=tuple(tables),
             rows=tuple(rows),
             refused=(
-                *(RefusedSource(path=str(one.path), reason=one.reason) for one in refused),
-                *more,
+                *(RefusedSource(path=str(item.path), reason=item.reason) for item in refused),
+                *unusable,
             ),
             warnings=tuple(_warnings(named)),
         ),
-        entries,
+        samples,
     )
 
 
@@ -114,65 +116,70 @@ def grouped(rows: Sequence[LoadedRow]) -> list[tuple[list[LoadedRow], tuple[str,
         Each group with what tells it from the first.
     """
     groups: list[list[LoadedRow]] = []
-    # Rows that recorded most come first: one that recorded little must not bring two together.
-    for one in sorted(rows, key=lambda one: len(unknown(one.row.conditions))):
+    # Rows that recorded most come first: a row that recorded little agrees with many, and must
+    # not bring together two that differ.
+    for entry in sorted(rows, key=lambda entry: len(unknown(entry.row.conditions))):
         for group in groups:
-            if not any(_between(one, other) for other in group):
-                group.append(one)
+            if not any(_between(entry, other) for other in group):
+                group.append(entry)
                 break
         else:
-            groups.append([one])
-    order = {one.row.id: n for n, one in enumerate(rows)}
+            groups.append([entry])
+    order = {entry.row.id: n for n, entry in enumerate(rows)}
     for group in groups:
-        group.sort(key=lambda one: order[one.row.id])
+        group.sort(key=lambda entry: order[entry.row.id])
     groups.sort(key=lambda group: (-len(group), order[group[0].row.id]))
     return [(group, _against(group[0], groups[0])) for group in groups]
 
 
-def _between(one: LoadedRow, other: LoadedRow) -> tuple[str, ...]:
-    return differences(one.row.conditions, other.row.conditions, one.samples, other.samples)
+def _between(entry: LoadedRow, other: LoadedRow) -> tuple[str, ...]:
+    return differences(entry.row.conditions, other.row.conditions, entry.samples, other.samples)
 
 
-def _against(one: LoadedRow, group: Sequence[LoadedRow]) -> tuple[str, ...]:
+def _against(entry: LoadedRow, group: Sequence[LoadedRow]) -> tuple[str, ...]:
     """What tells a row from a group; the same difference from several rows is one."""
-    if any(one is other for other in group):
+    if any(entry is other for other in group):
         return ()
-    return tuple(dict.fromkeys(words for other in group for words in _between(one, other)))
+    return tuple(dict.fromkeys(words for other in group for words in _between(entry, other)))
 
 
 def _complete(
     group: list[LoadedRow], level: float, marks: Mapping[str, tuple[str, ...]]
 ) -> list[LoadedRow]:
     """A table's rows with oracles and speed-ups, in the order in which they are shown."""
-    made = oracles(group, level, marks)
-    made = [
-        replace(one, row=msgspec.structs.replace(one.row, id=f"{_slug(one.row.task)}-oracle-{n}"))
-        for n, one in enumerate(made, 1)
+    oracle_rows = oracles(group, level, marks)
+    oracle_rows = [
+        replace(
+            entry, row=msgspec.structs.replace(entry.row, id=f"{_slug(entry.row.task)}-oracle-{n}")
+        )
+        for n, entry in enumerate(oracle_rows, 1)
     ]
-    faster = with_speedups([one.row for one in group])
-    rows = [replace(one, row=row) for one, row in zip(group, faster, strict=True)]
-    return [*sorted(rows, key=_rank), *sorted(made, key=_rank)]
+    faster = with_speedups([entry.row for entry in group])
+    rows = [replace(entry, row=row) for entry, row in zip(group, faster, strict=True)]
+    return [*sorted(rows, key=_rank), *sorted(oracle_rows, key=_rank)]
 
 
-def _rank(one: LoadedRow) -> tuple[float, float, str]:
-    score = one.row.accuracy
-    tokens = one.row.tokens.target_computed
-    return (-score.value if score else 1.0, tokens if tokens is not None else 0.0, one.row.label)
+def _rank(entry: LoadedRow) -> tuple[float, float, str]:
+    score = entry.row.accuracy
+    tokens = entry.row.tokens.target_computed
+    return (-score.value if score else 1.0, tokens if tokens is not None else 0.0, entry.row.label)
 
 
 def _named(loaded: Sequence[LoadedRow]) -> list[LoadedRow]:
     """Rows with their operating points, labels and ids."""
     named: list[LoadedRow] = []
     same: dict[tuple[str, str, str], list[LoadedRow]] = {}
-    for one in loaded:
-        same.setdefault((one.row.task, one.row.strategy, one.row.pair.name), []).append(one)
+    for entry in loaded:
+        same.setdefault((entry.row.task, entry.row.strategy, entry.row.pair.name), []).append(entry)
     points = {
-        id(one): _point(one.row, [o.row for o in own]) for own in same.values() for one in own
+        id(entry): _point(entry.row, [o.row for o in alike_rows])
+        for alike_rows in same.values()
+        for entry in alike_rows
     }
-    labels = {id(one): _label(one.row, points[id(one)]) for one in loaded}
+    labels = {id(entry): _label(entry.row, points[id(entry)]) for entry in loaded}
     used: Counter[tuple[str, str]] = Counter()
-    for one in loaded:
-        row, label = one.row, labels[id(one)]
+    for entry in loaded:
+        row, label = entry.row, labels[id(entry)]
         alike = [o for o in same[row.task, row.strategy, row.pair.name] if labels[id(o)] == label]
         if len(alike) > 1:
             label = f"{label} [{_apart(row, [o.row for o in alike])}]"
@@ -180,11 +187,11 @@ def _named(loaded: Sequence[LoadedRow]) -> list[LoadedRow]:
         used[row.task, stem] += 1
         count = used[row.task, stem]
         id_ = stem if count == 1 else f"{stem}-{count}"
-        row = msgspec.structs.replace(row, id=id_, label=label, point=points[id(one)])
+        row = msgspec.structs.replace(row, id=id_, label=label, point=points[id(entry)])
         if lacking := unknown(row.conditions):
-            said = f"not recorded, so not compared: {', '.join(lacking)}"
-            row = msgspec.structs.replace(row, notes=(*row.notes, said))
-        named.append(replace(one, row=row))
+            note = f"not recorded, so not compared: {', '.join(lacking)}"
+            row = msgspec.structs.replace(row, notes=(*row.notes, note))
+        named.append(replace(entry, row=row))
     return named
 
 
@@ -199,16 +206,16 @@ def _point(row: Row, same: Sequence[Row]) -> dict[str, Any]:
 
 
 def _label(row: Row, point: Mapping[str, Any]) -> str:
-    """The strategy at its point; the rate and what a takeover does are always told."""
-    shown = {name: value for name, value in point.items() if value is not None}
-    if row.takeover is not None and row.takeover.nominal is not None and "rate" not in shown:
-        shown = {"rate": round(row.takeover.nominal, 4), **shown}
+    """The strategy and its operating point; always with the rate and what a takeover does."""
+    options = {name: value for name, value in point.items() if value is not None}
+    if row.takeover is not None and row.takeover.nominal is not None and "rate" not in options:
+        options = {"rate": round(row.takeover.nominal, 4), **options}
     words = [
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in shown.items()
+        for name, value in options.items()
         if name != "on_reject"
     ]
-    if row.vote is not None and "inner" not in shown and "inner" in row.options:
+    if row.vote is not None and "inner" not in options and "inner" in row.options:
         words.insert(0, f"inner={row.options['inner']}")
     if "on_reject" in row.options and row.strategy != "draft-only":
         words.append(str(row.options["on_reject"]))
@@ -224,25 +231,25 @@ def _apart(row: Row, alike: Sequence[Row]) -> str:
     place = row.source.run_dir or row.source.results or ""
     others = [Path(o.source.run_dir or o.source.results or "").parts for o in alike]
     parts = Path(place).parts
-    own = [p for n, p in enumerate(parts) if any(len(o) <= n or o[n] != p for o in others)]
-    return "/".join(own) or place
+    distinct = [p for n, p in enumerate(parts) if any(len(o) <= n or o[n] != p for o in others)]
+    return "/".join(distinct) or place
 
 
 def _title(group: Sequence[LoadedRow], number: int, count: int) -> str:
     first = group[0].row
-    budgets = {one.row.conditions.budget for one in group} - {None}
-    repeats = sorted({one.row.repeats for one in group})
-    problems = sorted({one.row.problems for one in group})
+    budgets = {entry.row.conditions.budget for entry in group} - {None}
+    repeats = sorted({entry.row.repeats for entry in group})
+    problems = sorted({entry.row.problems for entry in group})
     parts = [
         f"{'/'.join(map(str, problems))} problems x {'/'.join(map(str, repeats))}",
     ]
     if len(budgets) == 1:
         parts.append(f"budget {budgets.pop()}")
     temperatures = {
-        own["temperature"]
-        for one in group
-        for own in one.row.conditions.sampling.values()
-        if own.get("temperature") is not None
+        sampling["temperature"]
+        for entry in group
+        for sampling in entry.row.conditions.sampling.values()
+        if sampling.get("temperature") is not None
     }
     if len(temperatures) == 1:
         parts.append(f"temperature {temperatures.pop():g}")
@@ -253,14 +260,14 @@ def _title(group: Sequence[LoadedRow], number: int, count: int) -> str:
 
 
 def _warnings(rows: Sequence[LoadedRow]) -> Iterator[str]:
-    seeds = {one.row.source.seed for one in rows if one.row.source.seed is not None}
+    seeds = {entry.row.source.seed for entry in rows if entry.row.source.seed is not None}
     if len(seeds) > 1:
-        shown = ", ".join(map(str, sorted(seeds)))
-        yield f"runs have different seeds ({shown}): repeats are paired by number, not by seed"
-    for one in rows:
-        found = one.row.takeover
-        if found is not None and (found.unjudged or 0.0) > MOST_UNJUDGED:
-            yield f"{one.row.label}: {unjudged_in_words(found.apart, found.decided)}"
+        numbers = ", ".join(map(str, sorted(seeds)))
+        yield f"runs have different seeds ({numbers}): repeats are paired by number, not by seed"
+    for entry in rows:
+        takeover = entry.row.takeover
+        if takeover is not None and (takeover.unjudged or 0.0) > MOST_UNJUDGED:
+            yield f"{entry.row.label}: {unjudged_in_words(takeover.apart, takeover.decided)}"
 
 
 def _slug(text: str) -> str:

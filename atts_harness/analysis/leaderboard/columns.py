@@ -47,20 +47,22 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
-def shown_columns(rows: Sequence[Row], where: Literal["text", "page"]) -> list[Column]:
+def shown_columns(rows: Sequence[Row], output: Literal["text", "page"]) -> list[Column]:
     """The columns that a table shows. Groups of which no row has a figure are left out.
 
     Args:
         rows: of the table.
-        where: in which kind of output.
+        output: in which kind of output.
     """
     every = columns_of(rows)
-    there = {column.group for column in every if any(column.value(row) is not None for row in rows)}
+    filled = {
+        column.group for column in every if any(column.value(row) is not None for row in rows)
+    }
     return [
         column
         for column in every
-        if column.group in there
-        and stands(column.text if where == "text" else column.page, column, rows)
+        if column.group in filled
+        and stands(column.text if output == "text" else column.page, column, rows)
     ]
 
 
@@ -79,23 +81,23 @@ def _accuracy(rows: Sequence[Row]) -> Iterator[Column]:
         page="some",
     )
     for name in ("pass", "maj"):
-        found = attrgetter(f"{name}_at")
-        ks = sorted({int(k) for row in rows for k in found(row)})
-        common = _common([set(found(row)) for row in rows if found(row)])
+        by_k = attrgetter(f"{name}_at")
+        ks = sorted({int(k) for row in rows for k in by_k(row)})
+        common = _common([set(by_k(row)) for row in rows if by_k(row)])
         for k in map(str, ks):
-            one = name == "pass" and k == "1"
-            show: Shown = "always" if one or k == common else "never"
+            is_pass_at_1 = name == "pass" and k == "1"
+            show: Shown = "always" if is_pass_at_1 or k == common else "never"
             yield Column(
                 f"{name}_at.{k}.value",
                 f"{name}@{k}",
                 f"{name}@{k}",
                 ACCURACY,
-                lambda row, k=k, of=found: _of(of(row).get(k)),  # type: ignore[misc]
+                lambda row, k=k, of=by_k: _of(of(row).get(k)),  # type: ignore[misc]
                 numbers.share,
-                interval=lambda row, k=k, of=found: of(row).get(k),  # type: ignore[misc]
+                interval=lambda row, k=k, of=by_k: of(row).get(k),  # type: ignore[misc]
                 about="mean over questions, with its question-clustered interval; of a task that "
                 "grades itself its own metric"
-                if one
+                if is_pass_at_1
                 else f"chance that one of {k} samples is right"
                 if name == "pass"
                 else f"chance that the vote of {k} samples is right",
@@ -343,9 +345,9 @@ def _setup() -> list[Column]:
     ]
 
 
-def _common(found: Sequence[set[str]]) -> str:
+def _common(sizes: Sequence[set[str]]) -> str:
     """The largest k above 1 that all rows with any have; "" if there is none."""
-    shared = set.intersection(*found) if found else set()
+    shared = set.intersection(*sizes) if sizes else set()
     return max(shared - {"1"}, key=int, default="")
 
 

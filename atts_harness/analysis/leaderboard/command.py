@@ -115,30 +115,32 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
             margin=margin,
             reference=reference,
         )
-        made = leaderboard.report(paths, options)
-        found = made.leaderboard
-        if not found.rows:
-            raise SettingError(nothing(found))
-        if reference is not None and not named(found.rows, reference):
-            have = ", ".join(dict.fromkeys(row.label for row in found.rows))
+        result = leaderboard.report(paths, options)
+        board = result.leaderboard
+        if not board.rows:
+            raise SettingError(nothing(board))
+        if reference is not None and not named(board.rows, reference):
+            have = ", ".join(dict.fromkeys(row.label for row in board.rows))
             raise SettingError(f"--reference {reference}: no such row; there are: {have}")
         console = terminal.console()
         if not console.is_terminal:
             console = terminal.console(width=WIDTH)
-        console.print(render(found), highlight=False)
-        written = write(made, out, html=html, figures=names, samples=samples, title=title)
+        console.print(render(board), highlight=False)
+        written = write(result, out, html=html, figures=names, samples=samples, title=title)
         if cite:
-            written.append(write_references(found, out, console))
+            written.append(write_references(board, out, console))
         drawn = [path for path in written if path.parent == out / FIGURES]
         files = [str(path) for path in written if path not in drawn]
-        more = [f"{len(drawn)} files of figures in {out / FIGURES}"] if drawn else []
+        figure_lines = [f"{len(drawn)} files of figures in {out / FIGURES}"] if drawn else []
         if names and not drawn:
             console.print(f"--figures {figures}: the rows have nothing to draw there")
-        console.print(f"written: {', '.join(files + more)}", highlight=False, soft_wrap=True)
+        console.print(
+            f"written: {', '.join(files + figure_lines)}", highlight=False, soft_wrap=True
+        )
 
 
 def write(
-    made: Report,
+    report: Report,
     out: Path,
     *,
     html: bool = True,
@@ -149,7 +151,7 @@ def write(
     """Write a report's files.
 
     Args:
-        made: the report.
+        report: the report.
         out: their folder; made if it is not there.
         html: write `report.html` too.
         figures: names of figures of the page that are written as files, too; none.
@@ -168,14 +170,14 @@ def write(
     from atts_harness.analysis.leaderboard.outputs.latex import latex
     from atts_harness.analysis.leaderboard.outputs.markdown import markdown
 
-    found = made.leaderboard
+    leaderboard = report.leaderboard
     paths = {name: out / f"leaderboard.{name}" for name in ("md", "csv", "tex", "json")}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        paths["md"].write_text(markdown(found), encoding="utf-8")
-        paths["csv"].write_text(csv_text(found), encoding="utf-8")
-        paths["tex"].write_text(latex(found, made.samples), encoding="utf-8")
-        write_json(found, paths["json"])
+        paths["md"].write_text(markdown(leaderboard), encoding="utf-8")
+        paths["csv"].write_text(csv_text(leaderboard), encoding="utf-8")
+        paths["tex"].write_text(latex(leaderboard, report.samples), encoding="utf-8")
+        write_json(leaderboard, paths["json"])
     except OSError as error:
         raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error
     written = list(paths.values())
@@ -188,12 +190,12 @@ def write(
             options = replace(options, title=title)
         folder = out / FIGURES if figures else None
         written += write_page(
-            found, made.samples, page, figures_dir=folder, figures=figures, options=options
+            leaderboard, report.samples, page, figures_dir=folder, figures=figures, options=options
         )
     return written
 
 
-def write_references(found: Leaderboard, out: Path, console: Console) -> Path:
+def write_references(leaderboard: Leaderboard, out: Path, console: Console) -> Path:
     """Print what a report has to cite, and write it to `references.bib`.
 
     Raises:
@@ -201,7 +203,7 @@ def write_references(found: Leaderboard, out: Path, console: Console) -> Path:
     """
     from atts_harness.references import bibtex, cited
 
-    rows = [row for row in found.rows if not row.oracle]
+    rows = [row for row in leaderboard.rows if not row.oracle]
     inner = [str(row.options["inner"]) for row in rows if "inner" in row.options]
     text = bibtex(cited([*(row.strategy for row in rows), *inner], [row.task for row in rows]))
     console.print(text, highlight=False, soft_wrap=True)
@@ -245,7 +247,7 @@ def parse_prices(texts: list[str] | tuple[str, ...]) -> dict[str, Price]:
     """
     from atts_harness.ledger.prices import parse_price
 
-    found: dict[str, Price] = {}
+    by_role: dict[str, Price] = {}
     for text in (part.strip() for whole in texts for part in whole.split(",") if part.strip()):
         role, equals, price = text.partition("=")
         if not equals or role not in ("draft", "target", "extractor"):
@@ -253,11 +255,11 @@ def parse_prices(texts: list[str] | tuple[str, ...]) -> dict[str, Price]:
                 f"--prices {text!r}: expected draft=IN/OUT or target=IN/OUT in dollars per million "
                 "tokens, such as target=1/4"
             )
-        found[role] = parse_price(f"--prices {role}", price)
-    return found
+        by_role[role] = parse_price(f"--prices {role}", price)
+    return by_role
 
 
-def nothing(found: Leaderboard) -> str:
+def nothing(leaderboard: Leaderboard) -> str:
     """Why there is no row, in one line for each thing that was given."""
-    reasons = "\n".join(f"  {refusal.path}: {refusal.reason}" for refusal in found.refused)
+    reasons = "\n".join(f"  {refusal.path}: {refusal.reason}" for refusal in leaderboard.refused)
     return f"nothing to report:\n{reasons}"

@@ -37,19 +37,19 @@ def comparisons(
         margin: for "no worse by more than".
         reference: id, label or strategy of the row that all others are held against instead.
     """
-    able = [one for one in rows if one.samples is not None and not one.row.oracle]
-    found: list[tuple[LoadedRow, LoadedRow, Reference, Paired]] = []
-    for one, other, kind in _pairs(able, reference):
-        if one.row.vote is not None or other.row.vote is not None:
-            paired = compare_questions(votes(one.samples), votes(other.samples), level=level)
+    able = [entry for entry in rows if entry.samples is not None and not entry.row.oracle]
+    pairs: list[tuple[LoadedRow, LoadedRow, Reference, Paired]] = []
+    for entry, other, kind in _pairs(able, reference):
+        if entry.row.vote is not None or other.row.vote is not None:
+            paired = compare_questions(votes(entry.samples), votes(other.samples), level=level)
         else:
-            paired = compare(marks(one.samples), marks(other.samples), level=level)
+            paired = compare(marks(entry.samples), marks(other.samples), level=level)
         if paired is not None:
-            found.append((one, other, kind, paired))
-    family = Family(max(1, sum(paired.p is not None for *_, paired in found)), level)
+            pairs.append((entry, other, kind, paired))
+    family = Family(max(1, sum(paired.p is not None for *_, paired in pairs)), level)
     return tuple(
-        _comparison(one.row, other.row, kind, paired, family, margin)
-        for one, other, kind, paired in found
+        _comparison(entry.row, other.row, kind, paired, family, margin)
+        for entry, other, kind, paired in pairs
     )
 
 
@@ -75,39 +75,39 @@ def votes(samples: RowSamples | None) -> Votes:
         return {}
     if samples.votes:
         return {(d, samples.questions[d].key): [v] for d, v in samples.votes.items()}
-    found: dict[Hashable, list[float]] = {}
+    by_question: dict[Hashable, list[float]] = {}
     for (question, _), right in marks(samples).items():
-        found.setdefault(question, []).append(right)
-    return found
+        by_question.setdefault(question, []).append(right)
+    return by_question
 
 
 def _pairs(
     able: Sequence[LoadedRow], reference: str | None
 ) -> Iterator[tuple[LoadedRow, LoadedRow, Reference]]:
-    by_id = {one.row.id: one for one in able}
-    seen: set[frozenset[str]] = set()
+    by_id = {entry.row.id: entry for entry in able}
+    compared: set[frozenset[str]] = set()
     kinds: Sequence[Reference] = REFERENCES if reference is None else ("named",)
     for kind in kinds:
-        references = [one.row for one in able if one.row.strategy == kind]
+        references = [entry.row for entry in able if entry.row.strategy == kind]
         if reference is not None:
-            references = named([one.row for one in able], reference)
-        for one in able:
-            if one.row in references:
+            references = named([entry.row for entry in able], reference)
+        for entry in able:
+            if entry.row in references:
                 continue
-            against = nearest(one.row, references)
+            against = nearest(entry.row, references)
             if against is None and reference is not None and len(references) == 1:
                 against = references[0]  # asked for by name, whatever its models
-            if against is None or frozenset((one.row.id, against.id)) in seen:
+            if against is None or frozenset((entry.row.id, against.id)) in compared:
                 continue
-            seen.add(frozenset((one.row.id, against.id)))
-            yield one, by_id[against.id], kind
+            compared.add(frozenset((entry.row.id, against.id)))
+            yield entry, by_id[against.id], kind
 
 
 def _comparison(
     row: Row, reference: Row, kind: Reference, paired: Paired, family: Family, margin: float
 ) -> Comparison:
     simultaneous = paired.interval(family.each)
-    known = simultaneous.low is not None and simultaneous.high is not None
+    bounded = simultaneous.low is not None and simultaneous.high is not None
     return Comparison(
         row=row.id,
         reference=reference.id,
@@ -121,7 +121,7 @@ def _comparison(
         family=family.size,
         needed=family.needed,
         mcnemar=paired.mcnemar,
-        distinguishable=simultaneous.leaves_out(0.0) if known else None,
+        distinguishable=simultaneous.leaves_out(0.0) if bounded else None,
         no_worse=paired.no_worse(margin, family.each),
         words=verdict(simultaneous, paired.problems, reference.label, family),
     )

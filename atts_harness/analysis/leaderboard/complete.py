@@ -16,7 +16,7 @@ from atts_harness.results.values import MISSING, TaskResults
 def complete(
     source: TaskSource, samples: RowSamples | None, force: bool
 ) -> tuple[int, set[SampleId] | None]:
-    """Hold a row's samples against what was asked for.
+    """Compare a row's samples with those that were asked for.
 
     Returns:
         How many samples are missing, which then count as wrong; and the row's samples, None where
@@ -26,28 +26,28 @@ def complete(
         SettingError: some are missing and nobody forces it.
     """
     lost: list[SampleId] = []
-    told = source.told
-    if samples is not None and told is not None and told.log is not None:
-        lost = _cut(samples, told, source.run)
+    results = source.task_results
+    if samples is not None and results is not None and results.log is not None:
+        lost = _cut(samples, results, source.run)
         if lost and not force:
             raise SettingError(
-                f"{told.log}: holds {_held(samples, lost)} of "
+                f"{results.log}: holds {_held(samples, lost)} of "
                 f"{len(samples.ids | set(lost))} samples that the results count; "
                 "it was cut, or belongs to another run"
             )
-    asked = samples.ids | set(lost) if samples is not None else None
+    counted = samples.ids | set(lost) if samples is not None else None
     if source.run is not None:
         absent = [s for s in source.run.missing() if s.task == source.task]
         lost += [s for s in absent if s not in set(lost)]
-        known = {s for s in source.run.planned() if s.task == source.task}
-        if asked is not None and not asked <= known | set(lost):
+        planned = {s for s in source.run.planned() if s.task == source.task}
+        if counted is not None and not counted <= planned | set(lost):
             raise SettingError(
                 "the results have samples that the run directory was never asked for: they are of "
                 "another run"
             )
-        if asked is None:
-            asked = known - set(source.run.dropped())
-        elif extra := len(known - asked - set(source.run.dropped()) - set(lost)):
+        if counted is None:
+            counted = planned - set(source.run.dropped())
+        elif extra := len(planned - counted - set(source.run.dropped()) - set(lost)):
             source.notes.append(
                 f"the run directory has {extra} more samples of this task; they are not in these "
                 "results and not in this row"
@@ -55,11 +55,11 @@ def complete(
     if samples is not None:
         add_missing(samples, [s for s in lost if not _is_there(samples, s)])
     if lost:
-        of = len(asked | set(lost)) if asked is not None else len(lost)
+        of = len(counted | set(lost)) if counted is not None else len(lost)
         words = f"not finished: {len(lost)} of {of} samples are missing and count as wrong"
         source.notes.append(words)
         source.forced.append(words)
-    return len(lost), asked
+    return len(lost), counted
 
 
 def _is_there(samples: RowSamples, id_: SampleId) -> bool:
@@ -67,7 +67,7 @@ def _is_there(samples: RowSamples, id_: SampleId) -> bool:
     return grade is not None and grade.failed == MISSING
 
 
-def _cut(samples: RowSamples, told: TaskResults, run: RecordedRun | None) -> list[SampleId]:
+def _cut(samples: RowSamples, results: TaskResults, run: RecordedRun | None) -> list[SampleId]:
     """Samples that the results count and the log does not hold.
 
     Documents get the run's numbers where there is a run, else numbers that no document has.
@@ -75,14 +75,14 @@ def _cut(samples: RowSamples, told: TaskResults, run: RecordedRun | None) -> lis
     lost = [
         SampleId(samples.task, doc, repeat)
         for doc, count in samples.repeats.items()
-        for repeat in range(count, told.repeats)
+        for repeat in range(count, results.repeats)
     ]
     planned = {s.doc for s in run.planned() if s.task == samples.task} if run is not None else ()
     numbers = itertools.chain(
         sorted(set(planned) - samples.questions.keys()), itertools.count(-1, -1)
     )
-    docs = itertools.islice(numbers, max(0, told.problems - len(samples.questions)))
-    return lost + [SampleId(samples.task, d, r) for d in docs for r in range(told.repeats)]
+    docs = itertools.islice(numbers, max(0, results.problems - len(samples.questions)))
+    return lost + [SampleId(samples.task, d, r) for d in docs for r in range(results.repeats)]
 
 
 def _held(samples: RowSamples, lost: Sequence[SampleId]) -> int:

@@ -30,37 +30,37 @@ NAMES = {
 
 
 def of_row(
-    told: TaskResults | None, run: RunRecord | None, task: str, samples: RowSamples | None
+    results: TaskResults | None, run: RunRecord | None, task: str, samples: RowSamples | None
 ) -> Conditions:
     """The conditions of a row.
 
     Args:
-        told: what lm-eval's results say of the task, if there are any.
+        results: what lm-eval's results say of the task, if there are any.
         run: the run record of one of our models; None for another model.
         task: which task.
         samples: its graded samples, where they are known.
     """
     documents = documents_of(samples)
-    known = Conditions() if told is None else told.conditions
+    recorded = Conditions() if results is None else results.conditions
     if run is None:
-        return msgspec.structs.replace(known, documents=documents)
-    own: Mapping[str, Any] = run.tasks.get(task, {})
-    sampling = own.get("sampling", {})
-    until = own.get("until")
+        return msgspec.structs.replace(recorded, documents=documents)
+    settings: Mapping[str, Any] = run.tasks.get(task, {})
+    sampling = settings.get("sampling", {})
+    until = settings.get("until")
     extractor: str | None = (
-        known.extractor or str(run.settings.get("extractor") or "").partition("+")[0]
+        recorded.extractor or str(run.settings.get("extractor") or "").partition("+")[0]
     )
-    if told is not None and not told.graded_here:
-        extractor = known.extractor  # its own metric, if it has one
+    if results is not None and not results.graded_here:
+        extractor = recorded.extractor  # its own metric, if it has one
     return msgspec.structs.replace(
-        known,
+        recorded,
         documents=documents,
         template="chat",
         sampling={role: dict(sampling[role]) for role in run.roles if role in sampling},
-        budget=own.get("max_tokens"),
+        budget=settings.get("max_tokens"),
         until=None if until is None else tuple(sorted(map(str, until))),
         extractor=extractor or None,
-        models={role: _portable(told) for role, told in run.roles.items()},
+        models={role: _portable(identity) for role, identity in run.roles.items()},
     )
 
 
@@ -103,9 +103,9 @@ def unknown(conditions: Conditions) -> tuple[str, ...]:
     silent = sorted(
         {
             name
-            for own in conditions.sampling.values()
+            for parameters in conditions.sampling.values()
             for name in PARAMETERS
-            if own.get(name) is None and own.get("temperature") != GREEDY
+            if parameters.get(name) is None and parameters.get("temperature") != GREEDY
         }
     )
     return tuple(lacking + silent)
@@ -133,9 +133,9 @@ def _differences(
         yield _other_documents(our_samples, their_samples)
 
 
-def _portable(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Who answered, without where and when."""
-    identity = read_identity(told)
+def _portable(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's identity without the place and time of its server."""
+    identity = read_identity(record)
     return msgspec.structs.replace(identity, server={}, started=None, probe=None).record()
 
 
@@ -159,19 +159,24 @@ def _last(model: str) -> str:
 def _sampling_differences(
     ours: Mapping[str, Mapping[str, float | None]], theirs: Mapping[str, Mapping[str, float | None]]
 ) -> Iterator[str]:
-    told: set[str] = set()
+    reported: set[str] = set()
     for role, mine in ours.items():
         for other_role, other in theirs.items():
             if role != other_role and MODEL not in (role, other_role):
                 continue
             greedy = mine.get("temperature") == other.get("temperature") == GREEDY
             for name in ("temperature",) if greedy else PARAMETERS:
-                one, two = mine.get(name), other.get(name)
-                if one is not None and two is not None and one != two:
-                    shown = role if role != MODEL else other_role
-                    words = said(f"sampling: {shown} {name}", f"{one:g}", f"{two:g}", HERE_THERE)
-                    if words not in told:
-                        told.add(words)
+                our_value, their_value = mine.get(name), other.get(name)
+                if our_value is not None and their_value is not None and our_value != their_value:
+                    name_of_role = role if role != MODEL else other_role
+                    words = said(
+                        f"sampling: {name_of_role} {name}",
+                        f"{our_value:g}",
+                        f"{their_value:g}",
+                        HERE_THERE,
+                    )
+                    if words not in reported:
+                        reported.add(words)
                         yield words
 
 

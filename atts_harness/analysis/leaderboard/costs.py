@@ -75,14 +75,14 @@ class RowCosts:
         return computed_tokens(self.totals, role)
 
     def tokens(self) -> TokensPerSample:
-        """A sample; a role that was never called computed nothing, which is known."""
+        """Mean tokens a sample. A role that was never called computed 0, which is not unknown."""
         if self.statistics is None or not self.totals:
             return TokensPerSample()
         if self.statistics.vote is not None:
             return self.statistics.vote.tokens_per_problem
-        kept = self.statistics.tokens_per_sample.kept
+        kept_tokens = self.statistics.tokens_per_sample.kept
         return tokens_per_sample(
-            self.totals, self.answers, None if kept is None else kept * self.answers
+            self.totals, self.answers, None if kept_tokens is None else kept_tokens * self.answers
         )
 
     def calls(self) -> dict[str, CallSums]:
@@ -121,30 +121,30 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Row
         waited += record.waited_seconds
     if not count.samples:
         raise SettingError(f"{run.path}: task {task} has no finished sample")
-    found = count.statistics(nominal_rate(run.record, task))
-    seen = False
+    statistics = count.statistics(nominal_rate(run.record, task))
+    has_calls = False
     pairs: dict[str, float] = {}
     for call in run.call_figures(task=task):
         if ids is None or call.key.sample in ids:
-            seen = True
+            has_calls = True
             attend(pairs, call)
     imported = bool(run.record.imported)
-    if not seen and not imported:
+    if not has_calls and not imported:
         raise SettingError(
-            f"{run.path}: no ledger: the journal holds {found.samples} samples of {task} and no "
-            "call"
+            f"{run.path}: no ledger: the journal holds {statistics.samples} samples of {task} and "
+            "no call"
         )
-    waiting = waited + sum(t.queued_seconds for t in found.calls.values())
-    computing = sum(t.engine_seconds for t in found.calls.values())
-    ordered, vote = sorted(latencies), found.vote
+    waiting = waited + sum(t.queued_seconds for t in statistics.calls.values())
+    computing = sum(t.engine_seconds for t in statistics.calls.values())
+    ordered, vote = sorted(latencies), statistics.vote
     shared = tuple(t for t in sorted(run.record.tasks) if t != task)
-    speed = _speed(found, run.record.settings, shared)
+    speed = _speed(statistics, run.record.settings, shared)
     if imported:  # each sample has a clock of its own, if any
         speed = msgspec.structs.replace(speed, makespan=None, samples_per_second=None)
         ordered = ordered if any(ordered) else []
-    rates = found.takeover
+    rates = statistics.takeover
     return RowCosts(
-        statistics=found,
+        statistics=statistics,
         takeover=_rates(rates) if rates.decided_turns else None,
         speed=msgspec.structs.replace(
             speed,
@@ -153,7 +153,7 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Row
             computing_over_waiting=computing / waiting if waiting > 0 else None,
         ),
         peak_kv=_peak_kv((engine, figures) for _, engine, figures in run.metrics()),
-        accepted=accepted_of(found.calls) or accepted_by_engines(run.metrics()),
+        accepted=accepted_of(statistics.calls) or accepted_by_engines(run.metrics()),
         pairs=pairs,
     )
 
@@ -164,28 +164,32 @@ def of_results(results: Results, task: str) -> RowCosts:
     Raises:
         SettingError: there are none.
     """
-    found = results.tasks[task].statistics
-    if results.run is None or found is None or not found.samples:
+    statistics = results.tasks[task].statistics
+    if results.run is None or statistics is None or not statistics.samples:
         raise SettingError(f"no ledger: config.atts.statistics has nothing of task {task}")
-    rates, vote = found.takeover, found.vote
-    measured = [name for name, told in results.tasks.items() if told.statistics is not None]
+    rates, vote = statistics.takeover, statistics.vote
+    measured = [
+        name for name, task_results in results.tasks.items() if task_results.statistics is not None
+    ]
     shared = tuple(t for t in sorted(measured) if t != task)
     # The run's ledger has all its tasks in one: what is not of this one is not known.
     latency = {} if shared else _mapping(results.ledger.get("sample_latency"))
     intensity = {} if shared else _mapping(results.ledger.get("intensity"))
     engines = _mapping(results.ledger.get("engines"))
-    usage = {name: _mapping(_mapping(told).get("kv_usage")) for name, told in engines.items()}
+    usage = {name: _mapping(_mapping(figures).get("kv_usage")) for name, figures in engines.items()}
     return RowCosts(
-        statistics=found,
+        statistics=statistics,
         takeover=_rates(rates) if rates.decided_turns else None,
         speed=msgspec.structs.replace(
-            _speed(found, results.run.settings, shared),
+            _speed(statistics, results.run.settings, shared),
             latency_p50=number(latency.get("p50")) if vote is None else vote.seconds_p50,
             latency_p95=number(latency.get("p95")) if vote is None else vote.seconds_p95,
             computing_over_waiting=number(intensity.get("ratio")),
         ),
-        accepted=accepted_of(found.calls),
-        peak_kv={name: most for name, own in usage.items() if (most := number(own.get("max")))},
+        accepted=accepted_of(statistics.calls),
+        peak_kv={
+            name: most for name, shares in usage.items() if (most := number(shares.get("max")))
+        },
     )
 
 
@@ -231,11 +235,13 @@ def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> Calibra
     )
 
 
-def _speed(found: TaskStatistics, settings: Mapping[str, Any], shared: tuple[str, ...]) -> Speed:
-    drawn = found.samples if found.vote is None else found.vote.drawn
+def _speed(
+    statistics: TaskStatistics, settings: Mapping[str, Any], shared: tuple[str, ...]
+) -> Speed:
+    drawn = statistics.samples if statistics.vote is None else statistics.vote.drawn
     return Speed(
-        makespan=found.seconds,
-        samples_per_second=drawn / found.seconds if found.seconds else None,
+        makespan=statistics.seconds,
+        samples_per_second=drawn / statistics.seconds if statistics.seconds else None,
         concurrency={
             n: int(settings[n]) for n in CONCURRENCY if number(settings.get(n)) is not None
         },
@@ -243,33 +249,33 @@ def _speed(found: TaskStatistics, settings: Mapping[str, Any], shared: tuple[str
     )
 
 
-def _realised(found: TakeoverStatistics) -> Interval | None:
+def _realised(rates: TakeoverStatistics) -> Interval | None:
     """The realised rate; results of earlier versions have no interval of it."""
-    if found.realised_rate is None:
+    if rates.realised_rate is None:
         return None
-    if found.judged_problems is None:
-        return Interval(value=found.realised_rate)
-    low, high = found.realised_interval or (None, None)
+    if rates.judged_problems is None:
+        return Interval(value=rates.realised_rate)
+    low, high = rates.realised_interval or (None, None)
     return Interval(
-        value=found.realised_rate,
-        stderr=found.realised_stderr,
+        value=rates.realised_rate,
+        stderr=rates.realised_stderr,
         low=low,
         high=high,
-        items=found.judged_turns,
-        clusters=found.judged_problems,
+        items=rates.judged_turns,
+        clusters=rates.judged_problems,
     )
 
 
-def _rates(found: TakeoverStatistics) -> Takeover:
+def _rates(rates: TakeoverStatistics) -> Takeover:
     return Takeover(
-        nominal=found.nominal_rate,
-        realised=_realised(found),
-        judged=found.judged_turns,
-        takeovers=found.takeovers,
-        taken_over=found.taken_over_rate,
-        unjudged=found.unjudged_rate,
-        shares={"score-failed": 0.0, "empty-draft": 0.0} | found.shares_apart,
-        apart=found.counted_apart,
+        nominal=rates.nominal_rate,
+        realised=_realised(rates),
+        judged=rates.judged_turns,
+        takeovers=rates.takeovers,
+        taken_over=rates.taken_over_rate,
+        unjudged=rates.unjudged_rate,
+        shares={"score-failed": 0.0, "empty-draft": 0.0} | rates.shares_apart,
+        apart=rates.counted_apart,
     )
 
 

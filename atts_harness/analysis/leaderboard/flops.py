@@ -45,12 +45,12 @@ class ModelSize:
     attention: float | None = None
 
 
-def size_of(model: str | None, given: float | None = None) -> ModelSize | None:
+def size_of(model: str | None, parameters: float | None = None) -> ModelSize | None:
     """The size of a model.
 
     Args:
         model: a folder, or a hub id that is in the local cache. Nothing is downloaded.
-        given: its parameters, as a setting; wins.
+        parameters: how many it has, from a setting; preferred to what its files say.
 
     Returns:
         None if it cannot be known here.
@@ -58,8 +58,8 @@ def size_of(model: str | None, given: float | None = None) -> ModelSize | None:
     files = _files(model) if model else {}
     config = _json(files.get("config.json"))
     attention = _attention(config)
-    if given is not None:
-        return ModelSize(given, "setting", attention)
+    if parameters is not None:
+        return ModelSize(parameters, "setting", attention)
     if any(config.get(name) for name in (*EXPERTS, "quantization_config")):
         return None  # not every weight works on every token, or several are packed in one number
     counted = _counted(files)
@@ -84,21 +84,21 @@ def estimate(
     Returns:
         None if no role's size is known, or nothing was computed.
     """
-    known = {role: size for role, size in sizes.items() if role in computed}
-    if not known or not samples:
+    sized = {role: size for role, size in sizes.items() if role in computed}
+    if not sized or not samples:
         return None
     by_role, attention = {}, {}
-    for role, size in known.items():
+    for role, size in sized.items():
         flops = 2 * size.parameters * computed[role]
         attention[role] = size.attention is not None and pairs is not None
         if size.attention is not None and pairs is not None:
             flops += size.attention * pairs.get(role, 0.0)
         by_role[role] = flops / samples
     return Flops(
-        total=sum(by_role.values()) if set(known) == set(computed) else None,
+        total=sum(by_role.values()) if set(sized) == set(computed) else None,
         by_role=by_role,
-        parameters={role: size.parameters for role, size in known.items()},
-        source={role: size.source for role, size in known.items()},
+        parameters={role: size.parameters for role, size in sized.items()},
+        source={role: size.source for role, size in sized.items()},
         attention=attention,
     )
 
@@ -121,8 +121,8 @@ def attend(pairs: dict[str, float], call: CountedCall) -> None:
         return
     first = usage.cached_tokens or 0
     last = usage.prompt_tokens + usage.completion_tokens
-    own = (last * (last + 1) - first * (first + 1)) / 2
-    pairs[call.key.role] = pairs.get(call.key.role, 0.0) + own
+    call_pairs = (last * (last + 1) - first * (first + 1)) / 2
+    pairs[call.key.role] = pairs.get(call.key.role, 0.0) + call_pairs
 
 
 def parse_parameters(texts: Iterable[str]) -> dict[str, float]:
@@ -131,7 +131,7 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, float]:
     Raises:
         SettingError: not of this form, or not positive.
     """
-    found: dict[str, float] = {}
+    by_role: dict[str, float] = {}
     for text in (part for whole in texts for part in whole.split(",") if part.strip()):
         role, equals, number = text.strip().partition("=")
         unit = SUFFIXES.get(number[-1:].lower(), 1.0)
@@ -144,8 +144,8 @@ def parse_parameters(texts: Iterable[str]) -> dict[str, float]:
                 f"--parameters {text!r}: expected draft=NUMBER or target=NUMBER, such as "
                 "draft=1.5B or target=32e9"
             )
-        found[role] = value
-    return found
+        by_role[role] = value
+    return by_role
 
 
 def _files(model: str) -> dict[str, Path]:
@@ -158,10 +158,10 @@ def _files(model: str) -> dict[str, Path]:
     except ImportError:
         return {}
     try:
-        found = {name: try_to_load_from_cache(model, name) for name in FILES}
+        cached = {name: try_to_load_from_cache(model, name) for name in FILES}
     except HFValidationError:  # a served name or a path of another machine
         return {}
-    return {name: Path(path) for name, path in found.items() if isinstance(path, str)}
+    return {name: Path(path) for name, path in cached.items() if isinstance(path, str)}
 
 
 def _json(path: Path | None) -> dict[str, Any]:
@@ -209,12 +209,14 @@ def _numbers(path: Path) -> int:
         length = struct.unpack("<Q", head)[0] if len(head) == 8 else MOST_HEADER + 1
         if length > MOST_HEADER:
             raise SettingError(f"{path}: not a safetensors file; give --parameters")
-        what = f"{path}: not a safetensors file; give --parameters"
-        header: dict[str, msgspec.Raw] = decode(stream.read(length), dict[str, msgspec.Raw], what)
+        refusal = f"{path}: not a safetensors file; give --parameters"
+        header: dict[str, msgspec.Raw] = decode(
+            stream.read(length), dict[str, msgspec.Raw], refusal
+        )
     shapes: list[_Tensor] = [
-        decode(raw, _Tensor, what) for name, raw in header.items() if name != "__metadata__"
+        decode(raw, _Tensor, refusal) for name, raw in header.items() if name != "__metadata__"
     ]
-    return sum(prod(told.shape) for told in shapes)
+    return sum(prod(tensor.shape) for tensor in shapes)
 
 
 class _Tensor(msgspec.Struct):

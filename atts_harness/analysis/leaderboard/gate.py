@@ -26,7 +26,7 @@ WORDS: dict[str, Word] = {"no worse": "GO", "worse": "NO-GO", "inconclusive": "I
 
 
 class GateError(SettingError):
-    """The gate cannot be asked like this. Its exit status is none of a decision."""
+    """There is nothing to decide on. Its exit status is not that of any decision."""
 
     exit_status = 2
 
@@ -72,22 +72,22 @@ def gate_command(app: typer.Typer, documents: Documents | None = None) -> None:
         if not 0.5 < level < 1:
             raise GateError(f"--level {level:g}: must lie between 0.5 and 1, such as 0.95")
         options = Options(level=level, documents=documents, margin=margin, reference=against)
-        found = report(paths, options).leaderboard
+        leaderboard = report(paths, options).leaderboard
         words = []
-        made = compared(found, against)
+        comparisons = compared(leaderboard, against)
         # A run that was named and is not there may be the one that is worse.
-        if missed := [one for one in found.refused if Path(one.path) in paths]:
-            raise GateError("; ".join(f"{one.path}: {one.reason}" for one in missed))
-        for one in made:
-            word, text = decided(found, one)
+        if missed := [refusal for refusal in leaderboard.refused if Path(refusal.path) in paths]:
+            raise GateError("; ".join(f"{refusal.path}: {refusal.reason}" for refusal in missed))
+        for comparison in comparisons:
+            word, text = decided(leaderboard, comparison)
             words.append(word)
             typer.echo(plain(text))
-        for refusal in found.refused:
+        for refusal in leaderboard.refused:
             typer.echo(plain(f"left out: {refusal.path}: {refusal.reason}"), err=True)
         raise typer.Exit(STATUS[overall(words)])
 
 
-def compared(found: Leaderboard, against: str) -> list[Comparison]:
+def compared(leaderboard: Leaderboard, against: str) -> list[Comparison]:
     """The comparisons to decide on.
 
     Raises:
@@ -95,39 +95,47 @@ def compared(found: Leaderboard, against: str) -> list[Comparison]:
     """
     from atts_harness.analysis.leaderboard.comparisons import named
 
-    rows = [row for row in found.rows if not row.oracle]
+    rows = [row for row in leaderboard.rows if not row.oracle]
     if not rows:
-        reasons = "; ".join(f"{r.path}: {r.reason}" for r in found.refused)
+        reasons = "; ".join(f"{r.path}: {r.reason}" for r in leaderboard.refused)
         raise GateError(f"no row to decide on: {reasons or 'nothing was found'}")
     if not named(rows, against):
         have = ", ".join(dict.fromkeys(row.label for row in rows))
         raise GateError(f"--against {against}: no such row; there are: {have}")
     if len(rows) == 1:
         raise GateError(f"--against {against}: there is no other row to decide on")
-    made = [one for table in found.tables for one in table.comparisons]
-    held = {one.row for one in made} | {one.reference for one in made}
-    if left := [row.label for row in rows if row.id not in held]:
+    comparisons = [comparison for table in leaderboard.tables for comparison in table.comparisons]
+    in_comparisons = {comparison.row for comparison in comparisons} | {
+        comparison.reference for comparison in comparisons
+    }
+    if absent := [row.label for row in rows if row.id not in in_comparisons]:
         raise GateError(
             f"--against {against}: no problem in common, or other conditions, with "
-            f"{', '.join(left)}; `atts report` on the same runs says what differs"
+            f"{', '.join(absent)}; `atts report` on the same runs says what differs"
         )
-    if alone := next((one for one in made if one.no_worse is None), None):
-        raise GateError(f"{found.row(alone.row).label}: one problem in common decides nothing")
-    return made
+    if alone := next(
+        (comparison for comparison in comparisons if comparison.no_worse is None), None
+    ):
+        raise GateError(
+            f"{leaderboard.row(alone.row).label}: one problem in common decides nothing"
+        )
+    return comparisons
 
 
-def decided(found: Leaderboard, one: Comparison) -> tuple[Word, str]:
+def decided(leaderboard: Leaderboard, comparison: Comparison) -> tuple[Word, str]:
     """A decision and the line that says it, with the interval that it used."""
-    known = one.no_worse
-    if known is None:
+    no_worse = comparison.no_worse
+    if no_worse is None:
         raise GateError("one problem in common decides nothing")
-    word = WORDS[known.outcome]
-    side = 100 * known.confidence
+    word = WORDS[no_worse.outcome]
+    side = 100 * no_worse.confidence
+    row, reference = leaderboard.row(comparison.row), leaderboard.row(comparison.reference)
     return word, (
-        f"{word}: {found.row(one.row).label} against {found.row(one.reference).label}: "
-        f"{known.words}; difference {one.difference.value:+.3f}, bounds {known.low:+.3f} and "
-        f"{known.high:+.3f} ({side:.4g} % each), margin {known.margin:g}, {one.problems} problems "
-        f"and {one.samples} samples in common, power {known.power:.2f} if equally good"
+        f"{word}: {row.label} against {reference.label}: {no_worse.words}; "
+        f"difference {comparison.difference.value:+.3f}, bounds {no_worse.low:+.3f} and "
+        f"{no_worse.high:+.3f} ({side:.4g} % each), margin {no_worse.margin:g}, "
+        f"{comparison.problems} problems and {comparison.samples} samples in common, "
+        f"power {no_worse.power:.2f} if equally good"
     )
 
 

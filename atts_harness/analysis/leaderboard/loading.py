@@ -1,4 +1,4 @@
-"""Loads rows from what was given, each by itself."""
+"""Loads the rows of a report. No row is compared with another here."""
 
 from __future__ import annotations
 
@@ -47,32 +47,32 @@ class LoadedRow:
     times_of: Path | None = None
 
 
-def load(found: Iterable[Found], options: Options) -> tuple[list[LoadedRow], list[RefusedSource]]:
-    """Rows of everything that was found, a task at a time; and what could not be used, and why."""
+def load(inputs: Iterable[Found], options: Options) -> tuple[list[LoadedRow], list[RefusedSource]]:
+    """A row for every task of every input, and the inputs that cannot be used, with the reason."""
     loaded: list[LoadedRow] = []
     refused: list[RefusedSource] = []
-    for one in found:
+    for item in inputs:
         with ExitStack() as stack:
             try:
-                run = None if one.run_dir is None else stack.enter_context(open_run(one.run_dir))
+                run = None if item.run_dir is None else stack.enter_context(open_run(item.run_dir))
                 if run is not None and not options.force:
                     run.require_complete()
-                sources = list(sources_of(one, run))
+                sources = list(sources_of(item, run))
             except AttsError as error:
-                refused.append(RefusedSource(path=str(one.path), reason=bare(error, one.path)))
+                refused.append(RefusedSource(path=str(item.path), reason=bare(error, item.path)))
                 continue
             for source in sources:
                 try:
                     loaded.append(_load(source, options))
                 except AttsError as error:
-                    reason = f"{source.task}: {bare(error, one.path)}"
-                    refused.append(RefusedSource(path=str(one.path), reason=reason))
+                    reason = f"{source.task}: {bare(error, item.path)}"
+                    refused.append(RefusedSource(path=str(item.path), reason=reason))
     return loaded, refused
 
 
 def tasks_of(loaded: Sequence[LoadedRow]) -> list[str]:
     """Tasks, in order of appearance."""
-    return list(dict.fromkeys(one.row.task for one in loaded))
+    return list(dict.fromkeys(entry.row.task for entry in loaded))
 
 
 def _load(source: TaskSource, options: Options) -> LoadedRow:
@@ -94,21 +94,21 @@ def _load(source: TaskSource, options: Options) -> LoadedRow:
             f"ran together with {', '.join(cost.speed.shared_with)}: seconds are of engines that "
             "were shared"
         )
-    record, told = source.record, source.told
+    record, saved = source.record, source.task_results
     options_used: Mapping[str, Any] = {}
     if record is not None:
         options_used = record.tasks.get(source.task, {}).get("options") or record.options
     scores = _scores(source, samples, missing, options.level)
-    where = source.run.path if source.run is not None else source.path
+    place = source.run.path if source.run is not None else source.path
     row = Row(
         id="",
         label="",
         strategy=record.strategy if record is not None else parts.foreign_name(source.results),
         pair=parts.pair(record, source.results),
         task=source.task,
-        conditions=conditions.of_row(told, record, source.task, samples),
+        conditions=conditions.of_row(saved, record, source.task, samples),
         options=dict(options_used),
-        metric=None if told is None or told.graded_here else told.accuracy,
+        metric=None if saved is None or saved.graded_here else saved.accuracy,
         **scores,
         missing=missing,
         turns=cost.statistics.turns_per_sample if cost.statistics else None,
@@ -116,7 +116,7 @@ def _load(source: TaskSource, options: Options) -> LoadedRow:
         tokens=cost.tokens(),
         calls=cost.calls(),
         speed=_timed(source, cost.speed),
-        calibration=costs.calibration_of(options_used, source.task, where),
+        calibration=costs.calibration_of(options_used, source.task, place),
         flops=parts.flops_of(cost, record, source.task, options.parameters, source.notes),
         accepted=cost.accepted,
         peak_kv=cost.peak_kv,
@@ -133,13 +133,13 @@ def _load(source: TaskSource, options: Options) -> LoadedRow:
 
 
 def _samples(source: TaskSource, options: Options) -> RowSamples | None:
-    told = source.told
+    saved = source.task_results
     documents = options.documents
     if source.run is not None:
         documents = own_documents(source.run.path) or documents
-    if told is not None and told.samples is not None:
-        found, said = graded(told.samples, told)
-        found = replace(found, task=source.task)
+    if saved is not None and saved.samples is not None:
+        row_samples, notes = graded(saved.samples, saved)
+        row_samples = replace(row_samples, task=source.task)
     elif source.run is not None and documents is not None and _same_size(source):
         dropped = {sample.doc for sample in source.run.dropped() if sample.task == source.task}
         if dropped:
@@ -148,38 +148,38 @@ def _samples(source: TaskSource, options: Options) -> RowSamples | None:
                 "not are left out"
             )
         try:
-            found, said = _graded_here(source.run.path, source.task, documents, dropped)
+            row_samples, notes = _graded_here(source.run.path, source.task, documents, dropped)
         except SettingError as error:
             source.notes.append(f"not graded: {bare(error, source.path)}")
             return None
     else:
         source.notes.append("no sample log (--log_samples): not compared with other rows")
         return None
-    source.notes += said
-    return found
+    source.notes += notes
+    return row_samples
 
 
 def _same_size(source: TaskSource) -> bool:
     """Whether results without a log, if there are any, are of all questions of the run."""
-    told = source.told
-    if told is None or source.run is None:
-        return told is None
+    saved = source.task_results
+    if saved is None or source.run is None:
+        return saved is None
     docs = {sample.doc for sample in source.run.planned() if sample.task == source.task}
-    return told.graded_here and len(docs) == told.problems
+    return saved.graded_here and len(docs) == saved.problems
 
 
 def _graded_here(
     path: Path, task: str, documents: Documents, dropped: set[int]
 ) -> tuple[RowSamples, list[str]]:
     """A run directory without results, graded with its task's documents."""
-    known = documents(task)
-    metric = next((doc[METRIC] for doc in known if METRIC in doc), None)
+    golds = documents(task)
+    metric = next((doc[METRIC] for doc in golds if METRIC in doc), None)
     if metric is not None:
         raise SettingError(
             f"{task} grades by a metric of its own ({metric}); give lm-eval's results and sample "
             "logs (--output_path, --log_samples)"
         )
-    return graded(task_of(path, task, lambda _: known), leave_out=dropped)
+    return graded(task_of(path, task, lambda _: golds), leave_out=dropped)
 
 
 def _say(source: TaskSource) -> None:
@@ -201,7 +201,7 @@ def _say(source: TaskSource) -> None:
 
 
 def _timed(source: TaskSource, speed: Speed) -> Speed:
-    """The times of a row; none where the plan wanted none, for they are not the cell's own."""
+    """The times of a row; none if the plan has `timing: false`, for its cells shared a machine."""
     cell = None if source.run is None else _cell(source.run.path)
     if cell is None or cell.timing:
         return speed
@@ -238,23 +238,23 @@ def _times_of(folder: Path) -> Path | None:
 
 
 def _caches(folder: Path) -> list[str]:
-    """What is to be said of prefix caches that an earlier run had filled; empty if nothing is."""
+    """Notes on prefix caches that were not cleared, so that an earlier run may have filled them."""
     path = folder / CELL
     if not path.is_file():
         return []
     try:
-        told: _Cell = decode(read_file(path), _Cell, f"{CELL} cannot be read")
+        cell: _Cell = decode(read_file(path), _Cell, f"{CELL} cannot be read")
     except SettingError as error:
         return [str(error)]
     return [
-        f"prefix cache of the {role} {how}"
-        for role, how in told.caches.items()
-        if how.startswith("not cleared")
+        f"prefix cache of the {role} {state}"
+        for role, state in cell.caches.items()
+        if state.startswith("not cleared")
     ]
 
 
 def _score_routes(record: RunRecord | None, cost: costs.RowCosts) -> list[str]:
-    """By which way of an engine scores came, where it has several: it decides what they compute."""
+    """Notes on the route by which an engine scored, where it has several."""
     return [
         f"{role}: scores by {route}"
         for role, route in score_routes({} if record is None else record.roles).items()
@@ -269,19 +269,23 @@ def _costs(source: TaskSource, ids: set[SampleId] | None) -> costs.RowCosts:
         if results is None or results.run is None:
             return costs.RowCosts()
         return costs.of_results(results, source.task)
-    told = None if source.told is None else source.told.statistics
-    counted = told is not None and source.told is not None and source.told.log is None
-    if counted and told is not None and told.samples != len(ids or ()):
+    statistics = None if source.task_results is None else source.task_results.statistics
+    counted = (
+        statistics is not None
+        and source.task_results is not None
+        and source.task_results.log is None
+    )
+    if counted and statistics is not None and statistics.samples != len(ids or ()):
         assert results is not None
         # Without a log nobody knows which of the run's samples the results are of.
         source.notes.append("costs are of the results alone: the run directory has other samples")
         return costs.of_results(results, source.task)
-    found = costs.of_run(run, source.task, ids)
-    nominal = None if told is None else told.takeover.nominal_rate
-    if found.takeover is not None and found.takeover.nominal is None and nominal is not None:
+    cost = costs.of_run(run, source.task, ids)
+    nominal = None if statistics is None else statistics.takeover.nominal_rate
+    if cost.takeover is not None and cost.takeover.nominal is None and nominal is not None:
         # An option's default may stand for a rate that the recorded options do not spell out.
-        found = replace(found, takeover=msgspec.structs.replace(found.takeover, nominal=nominal))
-    return found
+        cost = replace(cost, takeover=msgspec.structs.replace(cost.takeover, nominal=nominal))
+    return cost
 
 
 def _scores(
@@ -298,41 +302,45 @@ def _scores(
     if samples is not None:
         if len(samples.questions) == 1:
             source.notes.append("one problem: no interval")
-        found = {**counts(samples), "pass_at": pass_at(samples, level)}
-        found["vote"] = vote(samples, level)
-        if not found["pass_at"]:
+        fields = {**counts(samples), "pass_at": pass_at(samples, level)}
+        fields["vote"] = vote(samples, level)
+        if not fields["pass_at"]:
             source.notes.append(
                 "no accuracy: its task grades by a metric of its own that is no share of right "
                 "answers, and has no gold that this grader can read"
             )
-        return {**found, "maj_at": maj_at(samples, level)}
-    told = source.told
-    voted = told is not None and told.graded_here and str(told.accuracy).startswith(f"{VOTE},")
-    if told is not None:
-        problems, repeats = told.problems, told.repeats
+        return {**fields, "maj_at": maj_at(samples, level)}
+    saved = source.task_results
+    voted = saved is not None and saved.graded_here and str(saved.accuracy).startswith(f"{VOTE},")
+    if saved is not None:
+        problems, repeats = saved.problems, saved.repeats
     else:
         planned = source.run.planned() if source.run is not None else ()
         docs = Counter(s.doc for s in planned if s.task == source.task)
         problems, repeats = len(docs), min(docs.values(), default=0)
-    known: Interval | None = None
-    value = None if told is None or told.accuracy is None else told.metrics.get(told.accuracy)
-    if value is not None and told is not None and not missing:
-        low, high = told.interval if told.interval and problems > 1 else (None, None)
-        known = Interval(
+    accuracy: Interval | None = None
+    value = None if saved is None or saved.accuracy is None else saved.metrics.get(saved.accuracy)
+    if value is not None and saved is not None and not missing:
+        low, high = saved.interval if saved.interval and problems > 1 else (None, None)
+        accuracy = Interval(
             value=value,
-            stderr=None if told.graded_here else told.stderr,
+            stderr=None if saved.graded_here else saved.stderr,
             low=low,
             high=high,
             items=problems * repeats,
             clusters=problems,
         )
-        if not told.graded_here:
-            source.notes.append(f"accuracy is the task's own metric {told.accuracy}")
+        if not saved.graded_here:
+            source.notes.append(f"accuracy is the task's own metric {saved.accuracy}")
     else:
         source.notes.append("no graded samples and no pass@1 in the results: accuracy is not known")
     return {
         "problems": problems,
         "repeats": repeats,
         "samples": problems * repeats,
-        **({"pass_at": {} if known is None else {"1": known}} if not voted else {"vote": known}),
+        **(
+            {"pass_at": {} if accuracy is None else {"1": accuracy}}
+            if not voted
+            else {"vote": accuracy}
+        ),
     }

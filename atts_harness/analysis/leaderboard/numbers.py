@@ -12,18 +12,18 @@ def share(value: float) -> str:
     return f"{value:.3f}"
 
 
-def ends(found: Interval | None) -> str:
+def ends(interval: Interval | None) -> str:
     """The interval of a share; "" if there is none."""
-    if found is None or found.low is None or found.high is None:
+    if interval is None or interval.low is None or interval.high is None:
         return ""
-    return f"{found.low:.3f}–{found.high:.3f}"
+    return f"{interval.low:.3f}–{interval.high:.3f}"
 
 
-def signed_ends(found: Interval) -> str:
+def signed_ends(interval: Interval) -> str:
     """The interval of a difference."""
-    if found.low is None or found.high is None:
+    if interval.low is None or interval.high is None:
         return UNKNOWN
-    return f"{found.low:+.3f} to {found.high:+.3f}"
+    return f"{interval.low:+.3f} to {interval.high:+.3f}"
 
 
 def count(value: float) -> str:

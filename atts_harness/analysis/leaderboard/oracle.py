@@ -41,27 +41,29 @@ def oracles(
     Args:
         rows: of one table.
         level: of the intervals.
-        marks: by row id what only `--force` let through; what is made of such a row has it, too.
+        marks: by row id what only `--force` let through; an oracle keeps that of its rows.
     """
-    made = []
+    oracle_rows = []
     for draft, target in _pairs(_alone(rows, "draft-only"), _alone(rows, "target-only"), rows):
         ours, theirs = _shared(draft.samples, target.samples)
         if ours:
             forced = tuple(
-                f"made of {one.row.label}: {words}"
-                for one in (draft, target)
-                for words in marks.get(one.row.id, ())
+                f"made of {source.row.label}: {words}"
+                for source in (draft, target)
+                for words in marks.get(source.row.id, ())
             )
             for choose in (_per_sample, _per_problem):
-                made.append(replace(choose(draft, target, ours, theirs, level), forced=forced))
-    return made
+                oracle_rows.append(
+                    replace(choose(draft, target, ours, theirs, level), forced=forced)
+                )
+    return oracle_rows
 
 
 def _alone(rows: Sequence[LoadedRow], strategy: str) -> list[_Alone]:
     return [
-        _Alone(one.row, one.samples)
-        for one in rows
-        if one.row.strategy == strategy and one.samples is not None
+        _Alone(entry.row, entry.samples)
+        for entry in rows
+        if entry.row.strategy == strategy and entry.samples is not None
     ]
 
 
@@ -69,15 +71,17 @@ def _pairs(
     drafts: Sequence[_Alone], targets: Sequence[_Alone], rows: Sequence[LoadedRow]
 ) -> list[tuple[_Alone, _Alone]]:
     """The first run alone of either model of a pair; pairs are those that ran together."""
-    first_draft = {one.row.pair.draft: one for one in reversed(drafts)}
-    first_target = {one.row.pair.target: one for one in reversed(targets)}
-    pairs = [one.row.pair for one in rows]
-    wanted = {(p.draft, p.target) for p in pairs if p.draft is not None and p.target is not None}
-    if not wanted and len(first_draft) == len(first_target) == 1:
+    first_draft = {run.row.pair.draft: run for run in reversed(drafts)}
+    first_target = {run.row.pair.target: run for run in reversed(targets)}
+    pairs = [entry.row.pair for entry in rows]
+    model_pairs = {
+        (p.draft, p.target) for p in pairs if p.draft is not None and p.target is not None
+    }
+    if not model_pairs and len(first_draft) == len(first_target) == 1:
         return [(next(iter(first_draft.values())), next(iter(first_target.values())))]
     return [
         (first_draft[draft], first_target[target])
-        for draft, target in sorted(wanted)
+        for draft, target in sorted(model_pairs)
         if draft in first_draft and target in first_target
     ]
 
@@ -103,14 +107,15 @@ def _per_problem(
     return _row(draft, target, PER_PROBLEM, grades, majority, level)
 
 
-def _shared(one: RowSamples, two: RowSamples) -> tuple[Grades, Grades]:
+def _shared(ours: RowSamples, theirs: RowSamples) -> tuple[Grades, Grades]:
     """Grades of the samples that both have, of questions that are the same."""
     shared = [
         sample
-        for sample in one.grades
-        if sample in two.grades and one.questions[sample.doc].key == two.questions[sample.doc].key
+        for sample in ours.grades
+        if sample in theirs.grades
+        and ours.questions[sample.doc].key == theirs.questions[sample.doc].key
     ]
-    return {s: one.grades[s] for s in shared}, {s: two.grades[s] for s in shared}
+    return {s: ours.grades[s] for s in shared}, {s: theirs.grades[s] for s in shared}
 
 
 def _row(
@@ -142,7 +147,7 @@ def _row(
             sampling={**draft.row.conditions.sampling, **target.row.conditions.sampling},
         ),
         problems=len(questions),
-        repeats=min(len(own) for own in questions.values()),
+        repeats=min(len(repeats) for repeats in questions.values()),
         samples=len(grades),
         pass_at=pass_at(samples, level),
         maj_at=maj_at(samples, level),

@@ -70,16 +70,16 @@ class Paired:
         if self.problems < 2:
             return None
         differences, grain = problem_differences(*self.sides)
-        found = equivalence(differences, grain, margin=margin, confidence=level)
+        result = equivalence(differences, grain, margin=margin, confidence=level)
         return NoWorse(
-            outcome=found.outcome,
+            outcome=result.outcome,
             margin=margin,
-            low=found.low,
-            high=found.high,
+            low=result.low,
+            high=result.high,
             confidence=level,
-            power=found.power,
-            more=found.more,
-            words=margin_words(found.outcome, margin, found.more),
+            power=result.power,
+            more=result.more,
+            words=margin_words(result.outcome, margin, result.more),
         )
 
 
@@ -159,10 +159,14 @@ def mcnemar(first: Sequence[float], second: Sequence[float]) -> McNemar:
         first: verdicts of one method.
         second: verdicts of the other on the same samples.
     """
-    one = sum(a > b for a, b in zip(first, second, strict=True))
-    other = sum(b > a for a, b in zip(first, second, strict=True))
-    p = 1.0 if one + other == 0 else float(stats.binomtest(one, one + other).pvalue)
-    return McNemar(first=one, second=other, p=p)
+    first_only = sum(a > b for a, b in zip(first, second, strict=True))
+    second_only = sum(b > a for a, b in zip(first, second, strict=True))
+    p = (
+        1.0
+        if first_only + second_only == 0
+        else float(stats.binomtest(first_only, first_only + second_only).pvalue)
+    )
+    return McNemar(first=first_only, second=second_only, p=p)
 
 
 def verdict(simultaneous: Interval, problems: int, reference: str, family: Family) -> str:

@@ -22,14 +22,17 @@ def pair(record: RunRecord | None, results: Results | None) -> Pair:
     if record is None:
         alone = _short(results.name if results is not None else None) or "unknown model"
         return Pair(name=alone, target=alone, target_engine=foreign_name(results))
-    names = {role: _short(told.get("model")) for role, told in record.roles.items()}
+    names = {role: _short(identity.get("model")) for role, identity in record.roles.items()}
     engines = {
-        role: " ".join(str(told[key]) for key in ("engine", "version") if told.get(key)) or None
-        for role, told in record.roles.items()
+        role: " ".join(str(identity[key]) for key in ("engine", "version") if identity.get(key))
+        or None
+        for role, identity in record.roles.items()
     }
-    shown = [name or "?" for role in ("draft", "target") if (name := names.get(role)) is not None]
+    names_of_models = [
+        name or "?" for role in ("draft", "target") if (name := names.get(role)) is not None
+    ]
     return Pair(
-        name=" + ".join(shown),
+        name=" + ".join(names_of_models),
         draft=names.get("draft"),
         target=names.get("target"),
         draft_engine=engines.get("draft"),
@@ -56,12 +59,12 @@ def source(
     run: RecordedRun | None, results: Results | None, record: RunRecord | None, task: str
 ) -> RowSource:
     """Where a row comes from."""
-    told = results.tasks.get(task) if results is not None else None
+    saved = results.tasks.get(task) if results is not None else None
     return RowSource(
         kind="results" if run is None else "run",
         run_dir=None if run is None else str(run.path),
         results=None if results is None else str(results.path),
-        samples=None if told is None or told.log is None else str(told.log),
+        samples=None if saved is None or saved.log is None else str(saved.log),
         started_at=None if record is None else record.started_at,
         harness=None if record is None else record.harness,
         seed=None if record is None else record.settings.get("seed"),
@@ -83,15 +86,15 @@ def flops_of(
     sizes = {}
     for role in roles:
         model = None if record is None else record.roles.get(role, {}).get("model")
-        given = parameters.get(role)
+        setting = parameters.get(role)
         if model and ran.get(role) and model_identity(str(model)) != ran[role]:
             # What lies there now is another model, or nothing: its size says nothing of the run.
             model = None
-            if given is None:
+            if setting is None:
                 notes.append(
                     f"the {role} that ran is no longer at its place: --parameters {role}=N"
                 )
-        size = flops.size_of(model, given)
+        size = flops.size_of(model, setting)
         if size is not None:
             sizes[role] = size
     computed = {role: float(cost.computed(role)) for role in roles}

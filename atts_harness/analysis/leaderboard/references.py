@@ -17,7 +17,7 @@ def with_speedups(rows: Sequence[Row]) -> list[Row]:
     Like with like: the same models on the same engines, the same concurrency settings, the same
     number of samples, and the same tasks at the same time.
     """
-    done = []
+    compared = []
     for row in rows:
         timed = [other for other in rows if _alike(row, other)]
         alone = nearest(row, [other for other in timed if other.strategy == "target-only"])
@@ -30,8 +30,8 @@ def with_speedups(rows: Sequence[Row]) -> list[Row]:
             synchronous=barrier.id if barrier else None,
             speedup_range=_range(alone, row),
         )
-        done.append(msgspec.structs.replace(row, speed=speed))
-    return done
+        compared.append(msgspec.structs.replace(row, speed=speed))
+    return compared
 
 
 def nearest(row: Row, others: Sequence[Row]) -> Row | None:
@@ -90,10 +90,10 @@ def _alike(row: Row, other: Row) -> bool:
 
 def _range(reference: Row | None, row: Row) -> Range | None:
     theirs = None if reference is None else reference.speed.makespan_range
-    own = row.speed.makespan_range
-    if theirs is None or own is None or reference is row:
+    ours = row.speed.makespan_range
+    if theirs is None or ours is None or reference is row:
         return None
-    return Range(low=theirs.low / own.high, high=theirs.high / own.low)
+    return Range(low=theirs.low / ours.high, high=theirs.high / ours.low)
 
 
 def _ratio(reference: Row | None, row: Row) -> float | None:

@@ -68,24 +68,24 @@ class RowSamples:
         """Finished samples of the row with turns, decisions and cost; none without a run."""
         if self.run_dir is None:
             return
-        wanted = self.ids
+        ids = self.ids
         with open_run(self.run_dir) as run:
             for record in run.samples(self.task):
-                if record.id in wanted:
+                if record.id in ids:
                     yield record
 
     def texts(self, docs: Set[int]) -> dict[SampleId, str]:
         """What was generated for some documents."""
-        found: dict[SampleId, str] = {}
-        for one in self.saved or ():
-            doc = one.question.doc
+        texts: dict[SampleId, str] = {}
+        for question in self.saved or ():
+            doc = question.question.doc
             if doc in docs:
-                found |= {SampleId(self.task, doc, r): s.text for r, s in one.samples.items()}
-        return found
+                texts |= {SampleId(self.task, doc, r): s.text for r, s in question.samples.items()}
+        return texts
 
 
 def graded(
-    saved: SavedTask, told: TaskResults | None = None, leave_out: Set[int] = frozenset()
+    saved: SavedTask, results: TaskResults | None = None, leave_out: Set[int] = frozenset()
 ) -> tuple[RowSamples, list[str]]:
     """Read and grade the samples of a task, one question at a time.
 
@@ -94,7 +94,7 @@ def graded(
 
     Args:
         saved: the samples.
-        told: what lm-eval's results say of the task; None for a bare run directory.
+        results: what lm-eval's results say of the task; None for a bare run directory.
         leave_out: documents that are not part of the row.
 
     Returns:
@@ -103,35 +103,40 @@ def graded(
     Raises:
         SettingError: a sample log that is none or was damaged, or a question without a gold.
     """
-    metric = None if told is None or told.graded_here else told.accuracy
-    found = RowSamples(
+    metric = None if results is None or results.graded_here else results.accuracy
+    row_samples = RowSamples(
         saved.task,
         {},
         {},
         saved=saved,
-        disagree={} if told is None else _disagreements(told.metrics),
+        disagree={} if results is None else _disagreements(results.metrics),
     )
     notes: dict[str, None] = {}
-    for one in saved:
-        if one.question.doc in leave_out:
+    for question in saved:
+        if question.question.doc in leave_out:
             continue
-        doc = one.question.doc
-        found.questions[doc] = one.question
-        found.repeats[doc] = max(len(one.samples), one.expected)
-        if one.grades:
-            _add(found, doc, [one.grades[r] for r in sorted(one.grades)], one.figures)
-        elif told is None or told.graded_here:
+        doc = question.question.doc
+        row_samples.questions[doc] = question.question
+        row_samples.repeats[doc] = max(len(question.samples), question.expected)
+        if question.grades:
+            _add(
+                row_samples,
+                doc,
+                [question.grades[r] for r in sorted(question.grades)],
+                question.figures,
+            )
+        elif results is None or results.graded_here:
             notes[GRADED_HERE] = None
-            grades = grade_any(one.all_samples(), one.question)
-            _add(found, doc, grades, question_metrics(grades, one.question.golds[0]))
+            grades = grade_any(question.all_samples(), question.question)
+            _add(row_samples, doc, grades, question_metrics(grades, question.question.golds[0]))
         elif metric is not None:
-            _add_own(found, one, metric)
-    if metric is not None and found.shares:
+            _add_own(row_samples, question, metric)
+    if metric is not None and row_samples.shares:
         name, _, filter_ = metric.partition(",")
         notes[f"accuracy is the task's own metric {name} (filter {filter_})"] = None
-        if any(count > 1 for count in found.repeats.values()):
+        if any(count > 1 for count in row_samples.repeats.values()):
             notes[f"{name} is of one sample a question"] = None
-    return found, list(notes)
+    return row_samples, list(notes)
 
 
 def grade_any(
@@ -153,27 +158,31 @@ def grade_any(
     for gold in question.golds[1:]:
         other = _others(samples, gold, extractor, grader, best)
         best = [
-            new if not old.right and new.right else old
-            for old, new in zip(best, other, strict=True)
+            second if second.right and not first.right else first
+            for first, second in zip(best, other, strict=True)
         ]
     return best
 
 
-def add_missing(found: RowSamples, missing: Sequence[SampleId]) -> None:
+def add_missing(row_samples: RowSamples, missing: Sequence[SampleId]) -> None:
     """Add samples that were asked for and are not there, as failed and wrong.
 
     A question of which nothing is there has no text and no gold, and counts all the same.
     """
     for sample in missing:
-        if sample.doc not in found.questions:
-            found.questions[sample.doc] = AskedQuestion(sample.doc, f"missing {sample.doc}", "", "")
-        found.repeats[sample.doc] = max(found.repeats.get(sample.doc, 0), sample.repeat + 1)
-        found.grades[sample] = Grade(right=False, answer=None, answers={}, failed=MISSING)
-        found.majority.pop(sample.doc, None)
-        if found.votes:  # nobody knows what the vote would have been
-            found.votes[sample.doc] = 0.0
-        if found.shares:
-            found.shares.setdefault(sample.doc, 0.0)
+        if sample.doc not in row_samples.questions:
+            row_samples.questions[sample.doc] = AskedQuestion(
+                sample.doc, f"missing {sample.doc}", "", ""
+            )
+        row_samples.repeats[sample.doc] = max(
+            row_samples.repeats.get(sample.doc, 0), sample.repeat + 1
+        )
+        row_samples.grades[sample] = Grade(right=False, answer=None, answers={}, failed=MISSING)
+        row_samples.majority.pop(sample.doc, None)
+        if row_samples.votes:  # nobody knows what the vote would have been
+            row_samples.votes[sample.doc] = 0.0
+        if row_samples.shares:
+            row_samples.shares.setdefault(sample.doc, 0.0)
 
 
 def _others(
@@ -189,33 +198,33 @@ def _others(
 
 
 def _add(
-    found: RowSamples, doc: int, grades: Sequence[Grade], figures: Mapping[str, float | None]
+    row_samples: RowSamples, doc: int, grades: Sequence[Grade], figures: Mapping[str, float | None]
 ) -> None:
     for repeat, grade in enumerate(grades):
-        sample = SampleId(found.task, doc, repeat)
+        sample = SampleId(row_samples.task, doc, repeat)
         if grade.absent:
-            found.absent[sample] = grade.absent
+            row_samples.absent[sample] = grade.absent
         else:
-            found.grades[sample] = grade
+            row_samples.grades[sample] = grade
     if (vote := figures.get(VOTE)) is not None:
-        found.votes[doc] = vote
-    found.majority[doc] = {
+        row_samples.votes[doc] = vote
+    row_samples.majority[doc] = {
         int(named[1]): float(value)
         for name, value in figures.items()
         if value is not None and (named := MAJORITY.fullmatch(name))
     }
 
 
-def _add_own(found: RowSamples, one: SavedQuestion, metric: str) -> None:
+def _add_own(row_samples: RowSamples, question: SavedQuestion, metric: str) -> None:
     """A question that its own task graded. A metric that is right or wrong makes a grade."""
-    value = one.figures.get(metric.partition(",")[0])
+    value = question.figures.get(metric.partition(",")[0])
     if value is None:
         return
-    doc = one.question.doc
-    found.shares[doc] = value
+    doc = question.question.doc
+    row_samples.shares[doc] = value
     if value in (0.0, 1.0):
-        sample = SampleId(found.task, doc, 0)
-        found.grades[sample] = Grade(right=value == 1.0, answer=None, answers={})
+        sample = SampleId(row_samples.task, doc, 0)
+        row_samples.grades[sample] = Grade(right=value == 1.0, answer=None, answers={})
 
 
 def _disagreements(metrics: Mapping[str, float | None]) -> dict[str, float]:

@@ -14,10 +14,10 @@ from atts_harness.results.values import MISSING
 
 def by_question(samples: RowSamples) -> dict[int, list[Grade]]:
     """Grades by document, in order."""
-    found: dict[int, list[Grade]] = {}
+    grades: dict[int, list[Grade]] = {}
     for sample, grade in samples.grades.items():
-        found.setdefault(sample.doc, []).append(grade)
-    return found
+        grades.setdefault(sample.doc, []).append(grade)
+    return grades
 
 
 def counts(samples: RowSamples) -> dict[str, Any]:
@@ -28,9 +28,9 @@ def counts(samples: RowSamples) -> dict[str, Any]:
     grades = list(samples.grades.values())
     marks: dict[str, int | None] = {}
     for name in ("truncated", "failed"):
-        known = [getattr(grade, name) for grade in grades if grade.failed != MISSING]
-        recorded = known and all(value is not None for value in known)
-        marks[name] = sum(bool(value) for value in known) if recorded else None
+        values = [getattr(grade, name) for grade in grades if grade.failed != MISSING]
+        recorded = values and all(value is not None for value in values)
+        marks[name] = sum(bool(value) for value in values) if recorded else None
     answers = None if samples.shares else sum(_invalid(grade) for grade in grades)
     return {
         "problems": len(samples.questions),
@@ -54,11 +54,13 @@ def pass_at(samples: RowSamples, level: float) -> dict[str, Interval]:
     if not questions:
         return {}
     if samples.votes:  # who votes decided how many samples there are
-        return {"1": _mean([sum(g.right for g in own) / len(own) for own in questions], level)}
-    fewest = min(len(own) for own in questions)
+        return {
+            "1": _mean([sum(g.right for g in grades) / len(grades) for grades in questions], level)
+        }
+    fewest = min(len(grades) for grades in questions)
     return {
         str(k): _mean(
-            [pass_at_k(len(own), sum(g.right for g in own), k) for own in questions], level
+            [pass_at_k(len(grades), sum(g.right for g in grades), k) for grades in questions], level
         )
         for k in sorted({k for k in KS if k <= fewest} | {fewest})
     }
@@ -69,8 +71,8 @@ def maj_at(samples: RowSamples, level: float) -> dict[str, Interval]:
     votes = list(samples.majority.values())
     if not votes or len(votes) < len(samples.questions):  # a question with missing samples has none
         return {}
-    ks = sorted(set.intersection(*(set(own) for own in votes)))
-    return {str(k): _mean([own[k] for own in votes], level) for k in ks}
+    ks = sorted(set.intersection(*(set(shares) for shares in votes)))
+    return {str(k): _mean([shares[k] for shares in votes], level) for k in ks}
 
 
 def vote(samples: RowSamples, level: float) -> Interval | None:
@@ -84,7 +86,7 @@ def _votes(samples: RowSamples) -> dict[str, Any]:
     """How many samples a vote took; nothing where none is taken."""
     if not samples.votes:
         return {}
-    undrawn = sum(why == "not-drawn" for why in samples.absent.values())
+    undrawn = sum(reason == "not-drawn" for reason in samples.absent.values())
     drawn = sum(samples.repeats.values()) - undrawn
     return {
         "drawn": drawn / len(samples.questions),

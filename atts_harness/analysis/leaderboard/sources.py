@@ -66,30 +66,30 @@ class TaskSource:
         return None if self.results is None else self.results.run
 
     @property
-    def told(self) -> TaskResults | None:
+    def task_results(self) -> TaskResults | None:
         """What the results say of the task."""
         return None if self.results is None else self.results.tasks.get(self.task)
 
 
-def sources_of(one: Found, run: RecordedRun | None) -> Iterator[TaskSource]:
+def sources_of(item: Found, run: RecordedRun | None) -> Iterator[TaskSource]:
     """Every task of what was found, with the results that its row is of.
 
     Raises:
         SettingError: the run has no samples.
     """
-    names = [task for results in one.results for task in results.tasks]
+    names = [task for results in item.results for task in results.tasks]
     if run is not None:
         planned = [sample.task for sample in run.planned()]
         if not planned:
-            raise SettingError(f"{one.path}: the run has no samples")
+            raise SettingError(f"{item.path}: the run has no samples")
         # `TASK#1` are further questions of one document; lm-eval's results have them under TASK.
         names += [task for task in planned if task.partition("#")[0] not in names]
     for task in dict.fromkeys(names):
-        having = [results for results in one.results if task in results.tasks]
+        having = [results for results in item.results if task in results.tasks]
         if not having:
-            yield TaskSource(one.path, task, run, None)
-        for kept, notes in _chosen(having, task, one.run_dir is not None):
-            yield TaskSource(one.path, task, run, kept, notes)
+            yield TaskSource(item.path, task, run, None)
+        for newest, notes in _chosen(having, task, item.run_dir is not None):
+            yield TaskSource(item.path, task, run, newest, notes)
 
 
 def _chosen(
@@ -103,10 +103,10 @@ def _chosen(
     """
     newest: dict[object, list[Results]] = {}
     for results in having:
-        told = results.tasks[task]
-        asked = (str(told.conditions), told.problems, told.repeats)
-        keys = frozenset(_keys(told)) if one_run and len(having) > 1 else frozenset()
-        newest.setdefault((asked, keys) if one_run else results.identity, []).append(results)
+        task_results = results.tasks[task]
+        conditions = (str(task_results.conditions), task_results.problems, task_results.repeats)
+        keys = frozenset(_keys(task_results)) if one_run and len(having) > 1 else frozenset()
+        newest.setdefault((conditions, keys) if one_run else results.identity, []).append(results)
     last = [group[-1] for group in newest.values()]
     for group in newest.values():
         results, notes = group[-1], []
@@ -115,26 +115,26 @@ def _chosen(
         if any(_part(results.tasks[task], other.tasks[task]) for other in last):
             continue  # said beside the larger ones
         for other in last:
-            told = other.tasks[task]
-            if _part(told, results.tasks[task]):
+            task_results = other.tasks[task]
+            if _part(task_results, results.tasks[task]):
                 notes.append(
-                    f"results of {told.problems} of its problems ({other.path.name}) left out: "
-                    "they are a part of these"
+                    f"results of {task_results.problems} of its problems ({other.path.name}) left "
+                    "out: they are a part of these"
                 )
         yield results, notes
 
 
-def _part(one: TaskResults, whole: TaskResults) -> bool:
+def _part(part: TaskResults, whole: TaskResults) -> bool:
     """Whether results are of a part of the questions of others, by their logs."""
-    if one.samples is None or whole.samples is None or one.problems >= whole.problems:
+    if part.samples is None or whole.samples is None or part.problems >= whole.problems:
         return False
-    if one.conditions != whole.conditions or one.repeats != whole.repeats:
+    if part.conditions != whole.conditions or part.repeats != whole.repeats:
         return False
-    return _keys(one) <= _keys(whole)
+    return _keys(part) <= _keys(whole)
 
 
-def _keys(told: TaskResults) -> set[str]:
+def _keys(results: TaskResults) -> set[str]:
     try:
-        return {one.question.key for one in told.samples or ()}
+        return {sample.question.key for sample in results.samples or ()}
     except SettingError:  # it is refused with its own words when its row is made
         return set()

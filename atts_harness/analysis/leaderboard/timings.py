@@ -22,20 +22,24 @@ def with_timings(loaded: Sequence[LoadedRow]) -> list[LoadedRow]:
     Args:
         loaded: rows with `times_of` where a comparison says so.
     """
-    bases = {key: one for one in loaded if one.times_of is None and (key := _key(one)) is not None}
+    bases = {
+        key: entry
+        for entry in loaded
+        if entry.times_of is None and (key := _key(entry)) is not None
+    }
     again: dict[tuple[Path, str], list[LoadedRow]] = {}
-    for one in loaded:
-        if one.times_of is not None and (one.times_of, one.row.task) in bases:
-            again.setdefault((one.times_of, one.row.task), []).append(one)
-    done = {id(one) for own in again.values() for one in own}
-    found = []
-    for one in loaded:
-        if id(one) in done:
+    for entry in loaded:
+        if entry.times_of is not None and (entry.times_of, entry.row.task) in bases:
+            again.setdefault((entry.times_of, entry.row.task), []).append(entry)
+    merged = {id(entry) for repeats in again.values() for entry in repeats}
+    rows = []
+    for entry in loaded:
+        if id(entry) in merged:
             continue
-        key = _key(one)
-        own = again.get(key, []) if key is not None else []
-        found.append(replace(one, row=timed(one.row, [other.row for other in own])))
-    return found
+        key = _key(entry)
+        repeats = again.get(key, []) if key is not None else []
+        rows.append(replace(entry, row=timed(entry.row, [other.row for other in repeats])))
+    return rows
 
 
 def timed(row: Row, again: Sequence[Row]) -> Row:
@@ -61,6 +65,6 @@ def timed(row: Row, again: Sequence[Row]) -> Row:
     return msgspec.structs.replace(row, speed=speed)
 
 
-def _key(one: LoadedRow) -> tuple[Path, str] | None:
-    place = one.row.source.run_dir
-    return None if place is None else (Path(place).resolve(), one.row.task)
+def _key(entry: LoadedRow) -> tuple[Path, str] | None:
+    place = entry.row.source.run_dir
+    return None if place is None else (Path(place).resolve(), entry.row.task)

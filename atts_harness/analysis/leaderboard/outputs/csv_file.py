@@ -38,9 +38,9 @@ def _line(leaderboard: Leaderboard, row: Row, columns: Sequence[Column]) -> dict
     for column in columns:
         line[column.csv] = column.value(row)
         if column.interval is not None:
-            found = column.interval(row)
-            line[f"{column.csv}_low"] = found.low if found else None
-            line[f"{column.csv}_high"] = found.high if found else None
+            interval = column.interval(row)
+            line[f"{column.csv}_low"] = interval.low if interval else None
+            line[f"{column.csv}_high"] = interval.high if interval else None
     line["notes"] = "; ".join(row.notes)
     # Names come from outside, and a spreadsheet takes some of them for formulas.
     return {key: field(value) if isinstance(value, str) else value for key, value in line.items()}

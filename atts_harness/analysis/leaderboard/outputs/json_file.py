@@ -23,16 +23,16 @@ def read_json(path: Path) -> Leaderboard:
     Raises:
         SettingError: it is not one, or of a version that is not known here.
     """
-    what = f"{path}: not a leaderboard.json"
-    raw = read_file(path, what)
-    head: _Head = decode(raw, _Head, what)
+    refusal = f"{path}: not a leaderboard.json"
+    raw = read_file(path, refusal)
+    head: _Head = decode(raw, _Head, refusal)
     if head.format != FORMAT or head.version != VERSION:
         raise SettingError(
             f"{path}: is {head.format or 'unknown'} version {head.version}, this reads {FORMAT} "
             f"version {VERSION}; run `atts report` again on the runs"
         )
-    found: Leaderboard = decode(raw, Leaderboard, what)
-    return found
+    leaderboard: Leaderboard = decode(raw, Leaderboard, refusal)
+    return leaderboard
 
 
 class _Head(msgspec.Struct):

@@ -48,35 +48,41 @@ def latex(leaderboard: Leaderboard, samples: Mapping[str, RowSamples]) -> str:
         "% Needs \\usepackage{booktabs}. Made by atts-harness " + leaderboard.harness + ".",
         "% Every figure, and those that are not here, stands in leaderboard.csv.",
     ]
-    return "\n".join([*head, *(_table(leaderboard, one, samples) for one in leaderboard.tables)])
+    return "\n".join(
+        [*head, *(_table(leaderboard, table, samples) for table in leaderboard.tables)]
+    )
 
 
 def escape(text: str) -> str:
     """A text in which no sign means anything to LaTeX; what it has no sign for is left out."""
-    escaped = _ONE.sub(lambda found: _SPECIAL[found[0]], " ".join(text.split()))
+    escaped = _ONE.sub(lambda match: _SPECIAL[match[0]], " ".join(text.split()))
     return "".join(sign for sign in escaped if sign.isprintable())
 
 
 def _table(leaderboard: Leaderboard, table: Table, samples: Mapping[str, RowSamples]) -> str:
     rows = [leaderboard.row(id_) for id_ in table.rows]
     every = {column.key: column for column in columns.columns_of(rows)}
-    shown = [every[key] for key in KEYS if key in every and _has_figures(every[key], rows)]
+    chosen_columns = [every[key] for key in KEYS if key in every and _has_figures(every[key], rows)]
     best, same = best_of(rows), indistinct(rows, samples, leaderboard.level)
     with_pair = one_pair(rows) is None
-    names = ["strategy", *(["pair"] if with_pair else []), *(column.title for column in shown)]
+    names = [
+        "strategy",
+        *(["pair"] if with_pair else []),
+        *(column.title for column in chosen_columns),
+    ]
     lines = [
         r"\begin{table}[t]",
         r"\centering",
         rf"\caption{{{_caption(leaderboard, table, rows, same)}}}",
         rf"\label{{tab:{re.sub(r'[^A-Za-z0-9]+', '-', table.id).strip('-')}}}",
-        rf"\begin{{tabular}}{{@{{}}{'l' * (1 + with_pair)}{'r' * len(shown)}@{{}}}}",
+        rf"\begin{{tabular}}{{@{{}}{'l' * (1 + with_pair)}{'r' * len(chosen_columns)}@{{}}}}",
         r"\toprule",
         " & ".join(escape(name) for name in names) + r" \\",
         r"\midrule",
     ]
     for row in rows:
         cells = [_name(row, row.id in same), *([escape(row.pair.name)] if with_pair else [])]
-        cells += [_cell(column, row, bold=row is best) for column in shown]
+        cells += [_cell(column, row, bold=row is best) for column in chosen_columns]
         lines.append(" & ".join(cells) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
     return "\n".join(lines)

@@ -85,9 +85,9 @@ def about(leaderboard: Leaderboard) -> Iterator[str]:
 def one_pair(rows: Sequence[Row]) -> str | None:
     """The pair of a table's rows, where all have its models; None if they differ."""
     names = [{getattr(row.pair, role) for row in rows} - {None} for role in ("draft", "target")]
-    if any(len(own) > 1 for own in names):
+    if any(len(models) > 1 for models in names):
         return None
-    return " + ".join(name for own in names for name in own)
+    return " + ".join(name for models in names for name in models)
 
 
 def _section(leaderboard: Leaderboard, table: Table) -> Section:
@@ -95,11 +95,13 @@ def _section(leaderboard: Leaderboard, table: Table) -> Section:
     every = columns.shown_columns(rows, "text")
     sheets = []
     for title, groups in SHEETS:
-        own = [column for column in every if column.group in groups]
-        if groups[0] in NEED_FIGURES and not any(_known(own, groups[0], row) for row in rows):
+        group_columns = [column for column in every if column.group in groups]
+        if groups[0] in NEED_FIGURES and not any(
+            _known(group_columns, groups[0], row) for row in rows
+        ):
             continue
-        wanted = rows if groups[0] == columns.ACCURACY else [r for r in rows if not r.oracle]
-        sheets.append(_sheet(title, own, wanted, table, leaderboard.level))
+        sheet_rows = rows if groups[0] == columns.ACCURACY else [r for r in rows if not r.oracle]
+        sheets.append(_sheet(title, group_columns, sheet_rows, table, leaderboard.level))
     sheets += _comparisons(leaderboard, table)
     pair = one_pair(rows)
     title = table.title if pair is None else f"{table.title}, {pair}"
@@ -113,10 +115,10 @@ def _known(every: Sequence[Column], group: str, row: Row) -> bool:
 def _sheet(
     title: str, every: Sequence[Column], rows: Sequence[Row], table: Table, level: float
 ) -> Sheet:
-    found = [c for c in every if c is not columns.PAIR or one_pair(rows) is None]
+    printed = [c for c in every if c is not columns.PAIR or one_pair(rows) is None]
     head, words = ["strategy"], [True]
     body = [[_name(row, table)] for row in rows]
-    for column in found:
+    for column in printed:
         head.append("\n".join(column.title.rsplit(" ", 1)).replace("/", "/\n", 1))
         words.append(column.words)
         for row, line in zip(rows, body, strict=True):
@@ -131,54 +133,54 @@ def _sheet(
 
 def _range(key: str, row: Row) -> str:
     """Behind a figure of time, its range where it was taken more than once."""
-    speed, found = row.speed, None
+    speed, interval = row.speed, None
     if key == "speed.makespan":
-        found = speed.makespan_range
+        interval = speed.makespan_range
     elif key == "speed.samples_per_second" and speed.makespan_range is not None:
         ends = speed.makespan_range
-        found = Range(low=row.samples / ends.high, high=row.samples / ends.low)
+        interval = Range(low=row.samples / ends.high, high=row.samples / ends.low)
     elif key == "speed.speedup_target_only":
-        found = speed.speedup_range
-    return "" if found is None else f" ({found.low:.3g}–{found.high:.3g})"
+        interval = speed.speedup_range
+    return "" if interval is None else f" ({interval.low:.3g}–{interval.high:.3g})"
 
 
 def _comparisons(leaderboard: Leaderboard, table: Table) -> Iterable[Sheet]:
     """A sheet for each row that others are compared with."""
-    found: dict[str, list[Comparison]] = {}
-    for one in table.comparisons:
-        found.setdefault(one.reference, []).append(one)
-    for reference, own in found.items():
-        ns = sorted({(one.problems, one.samples) for one in own})
+    by_reference: dict[str, list[Comparison]] = {}
+    for comparison in table.comparisons:
+        by_reference.setdefault(comparison.reference, []).append(comparison)
+    for reference, comparisons in by_reference.items():
+        ns = sorted({(comparison.problems, comparison.samples) for comparison in comparisons})
         on = " or ".join(f"{problems} problems, {samples} samples" for problems, samples in ns)
         title = f"pass@1 against {leaderboard.row(reference).label}, paired on {on}"
         interval = numbers.percent(leaderboard.level)
-        if own[0].family > 1:
-            interval += f" for\nall {own[0].family} at once"
-        margins = {one.no_worse.margin for one in own if one.no_worse}
+        if comparisons[0].family > 1:
+            interval += f" for\nall {comparisons[0].family} at once"
+        margins = {comparison.no_worse.margin for comparison in comparisons if comparison.no_worse}
         within = f"no worse by more\nthan {min(margins):g}" if margins else "no worse"
         head = ("strategy", "difference", interval, "p", VERDICT, within)
-        body = tuple(_comparison(leaderboard, one) for one in own)
+        body = tuple(_comparison(leaderboard, comparison) for comparison in comparisons)
         yield Sheet(title, head, body, tuple(name in ("strategy", VERDICT) for name in head))
 
 
-def _comparison(leaderboard: Leaderboard, one: Comparison) -> tuple[str, ...]:
-    decided = "better" if one.difference.value > 0 else "worse"
+def _comparison(leaderboard: Leaderboard, comparison: Comparison) -> tuple[str, ...]:
+    decided = "better" if comparison.difference.value > 0 else "worse"
     return (
-        leaderboard.row(one.row).label,
-        f"{one.difference.value:+.3f}",
-        numbers.signed_ends(one.simultaneous),
-        numbers.probability(one.p_adjusted),
-        decided if one.distinguishable else one.words,
-        _within(one.no_worse),
+        leaderboard.row(comparison.row).label,
+        f"{comparison.difference.value:+.3f}",
+        numbers.signed_ends(comparison.simultaneous),
+        numbers.probability(comparison.p_adjusted),
+        decided if comparison.distinguishable else comparison.words,
+        _within(comparison.no_worse),
     )
 
 
-def _within(found: NoWorse | None) -> str:
-    if found is None:
+def _within(no_worse: NoWorse | None) -> str:
+    if no_worse is None:
         return UNKNOWN
-    if found.outcome == "inconclusive":
-        return f"needs {found.more:,} more"
-    return "yes" if found.outcome == "no worse" else "no"
+    if no_worse.outcome == "inconclusive":
+        return f"needs {no_worse.more:,} more"
+    return "yes" if no_worse.outcome == "no worse" else "no"
 
 
 def _notes(rows: Sequence[Row], table: Table) -> Iterable[str]:
@@ -190,17 +192,17 @@ def _notes(rows: Sequence[Row], table: Table) -> Iterable[str]:
     for row in rows:
         if row.id in table.marks:
             yield f"{row.label} {MARK} is not comparable: {'; '.join(table.marks[row.id])}"
-    said: dict[str, list[str]] = {}
+    labels_by_note: dict[str, list[str]] = {}
     for row in rows:
         if row.speed.makespan and row.speed.measured == 1 and not row.oracle:
             once = "times are one measurement, so their spread is not known (a plan's `times`)"
-            said.setdefault(once, []).append(row.label)
+            labels_by_note.setdefault(once, []).append(row.label)
     for row in rows:
         for note in () if row.oracle else row.notes:
-            said.setdefault(note, []).append(row.label)
+            labels_by_note.setdefault(note, []).append(row.label)
         if row.flops is not None and not all(row.flops.attention.values()):
-            said.setdefault("FLOPs are without attention", []).append(row.label)
-    for note, names in said.items():
+            labels_by_note.setdefault("FLOPs are without attention", []).append(row.label)
+    for note, names in labels_by_note.items():
         every = len(names) == sum(not row.oracle for row in rows)
         yield note if every else f"{', '.join(names)}: {note}"
 
