@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from atts_harness.analysis.statistics.sequential import Known, known, next_repeats, widest_floor
+from atts_harness.analysis.statistics.sequential import (
+    Precision,
+    next_repeats,
+    precision_of,
+    widest_floor,
+)
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.plan import Until
 from atts_harness.errors import SettingError
@@ -44,7 +49,7 @@ def promise(until: Until, problems: int, repeats: int) -> str:
     )
 
 
-def known_of(log: Path, until: Until) -> Known:
+def precision_in(log: Path, until: Until) -> Precision:
     """How well the accuracy of a cell is known, over exactly its problems.
 
     Args:
@@ -69,7 +74,7 @@ def known_of(log: Path, until: Until) -> Known:
                 )
             right.append(sum(grade.right for grade in one.grades.values()))
             repeats.append(len(one.grades))
-    return known(right, repeats, until.half_width, level=until.level)
+    return precision_of(right, repeats, until.half_width, level=until.level)
 
 
 def newest_log(folder: Path) -> Path:
@@ -88,9 +93,9 @@ def next_round(folder: Path, until: Until) -> tuple[int | None, str]:
     """Repeats of the next round, None where enough is known or the cap is reached; and in words.
 
     Raises:
-        SettingError: as `known_of`.
+        SettingError: as `precision_in`.
     """
-    now = known_of(newest_log(folder), until)
+    now = precision_in(newest_log(folder), until)
     after = next_repeats(now, until.half_width, until.cap)
     words = f"{now.value:.3f} +- {now.here:.3f} over these problems after {now.repeats} repeats"
     if now.floor > until.half_width:

@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from atts_harness.analysis.statistics.sequential import known, next_repeats
+from atts_harness.analysis.statistics.sequential import next_repeats, precision_of
 from benchmarks.statistics.grid import DIFFICULTIES, SIZE, chances
 
 CASES = 1000
@@ -31,7 +31,7 @@ def row(
         count = 2
         right = rng.binomial(count, chance)
         while True:
-            now = known(right.tolist(), [count] * problems, half_width)
+            now = precision_of(right.tolist(), [count] * problems, half_width)
             after = next_repeats(now, half_width, CAP)
             if after is None:
                 break

@@ -309,18 +309,18 @@ def dependence(turns: Sequence[AuditedTurn]) -> Dependence:
 
 def effects(turns: Sequence[AuditedTurn]) -> Effects:
     """What takeovers did to the answer."""
-    taken = [turn for turn in turns if turn.effect is not None]
-    counts = Counter(turn.effect for turn in taken)
-    answering = [turn for turn in taken if turn.answering]
+    takeovers = [turn for turn in turns if turn.effect is not None]
+    counts = Counter(turn.effect for turn in takeovers)
+    answering = [turn for turn in takeovers if turn.answering]
     return Effects(
-        takeovers=len(taken),
+        takeovers=len(takeovers),
         empty=counts["empty"],
         empty_after_answer=sum(turn.effect == "empty" for turn in answering),
         supplied=counts["supplied"],
         changed=counts["changed"],
         kept=counts["kept"],
         open=counts["open"],
-        new_answer=rate_of("new answer", taken, lambda turn: turn.effect in NEW_ANSWER),
+        new_answer=rate_of("new answer", takeovers, lambda turn: turn.effect in NEW_ANSWER),
         answering=len(answering),
         answering_without_effect=rate_of(
             "answer stands", answering, lambda turn: turn.effect in ("empty", "kept")
@@ -330,14 +330,14 @@ def effects(turns: Sequence[AuditedTurn]) -> Effects:
 
 def problems(turns: Sequence[AuditedTurn]) -> Problems:
     """How takeovers spread over problems."""
-    scored, taken = Counter[int](), Counter[int]()
+    scored, takeovers = Counter[int](), Counter[int]()
     first: dict[int, list[bool]] = {}
     for turn in turns:
         scored[turn.sample.doc] += 1
-        taken[turn.sample.doc] += turn.takeover
+        takeovers[turn.sample.doc] += turn.takeover
         if turn.turn == 0:
             first.setdefault(turn.sample.doc, []).append(turn.takeover)
-    rates = tuple((doc, scored[doc], taken[doc] / scored[doc]) for doc in sorted(scored))
+    rates = tuple((doc, scored[doc], takeovers[doc] / scored[doc]) for doc in sorted(scored))
     if not first:
         return Problems(rates=rates, first_turn_quantiles=None, never=None, always=None)
     shares = np.array([np.mean(decisions) for decisions in first.values()])

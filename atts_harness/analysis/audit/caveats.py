@@ -35,18 +35,18 @@ def _notes(options: Mapping[str, Any], turns: list[AuditedTurn]) -> Iterator[str
         )
     if not options.get("budget") or source != "presample":
         return
-    taken, _, drafts = str(options["budget"]).partition("/")
+    budget, _, drafts = str(options["budget"]).partition("/")
     first: dict[int, list[AuditedTurn]] = defaultdict(list)
     for turn in turns:
         if turn.turn == 0 and turn.p_value is not None:
             first[turn.sample.doc].append(turn)
-    whole = [own for own in first.values() if len(own) == int(drafts)]
-    off = [own for own in whole if sum(turn.takeover for turn in own) != int(taken)]
-    tied = [own for own in off if len({turn.score for turn in own}) < len(own)]
+    whole = [group for group in first.values() if len(group) == int(drafts)]
+    off = [group for group in whole if sum(turn.takeover for turn in group) != int(budget)]
+    tied = [group for group in off if len({turn.score for turn in group}) < len(group)]
     if "conditional" in str(options.get("coverage", "")):
         ties = options.get("ties", "conservative")
         yield (
             f"budget={options['budget']}: {len(whole) - len(off)} of {len(whole)} questions with "
-            f"{drafts} scored first drafts gave exactly {taken} of them; {len(off)} did not, "
+            f"{drafts} scored first drafts gave exactly {budget} of them; {len(off)} did not, "
             f"{len(tied)} of these with tied scores (ties={ties})"
         )

@@ -52,8 +52,8 @@ def show_audit(
         sys.stdout.write(data.decode() + "\n")
         return
     console = terminal.console()
-    for found in audits:
-        console.print(render(found))
+    for audit in audits:
+        console.print(render(audit))
 
 
 def _show_reranking(run: Path, bank: Path, task: str | None, json: bool) -> None:
@@ -62,19 +62,22 @@ def _show_reranking(run: Path, bank: Path, task: str | None, json: bool) -> None
     from atts_harness import terminal
     from atts_harness.analysis.audit.reranking import rerank_path
 
-    made = rerank_path(run, bank, task)
+    rerankings = rerank_path(run, bank, task)
     if json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(made), indent=2).decode() + "\n")
+        sys.stdout.write(
+            msgspec.json.format(msgspec.json.encode(rerankings), indent=2).decode() + "\n"
+        )
     else:
         console = terminal.console()
-        for one in made:
+        for reranking in rerankings:
+            first = f"; the first that differs: {reranking.first}" if reranking.first else ""
             console.print(
-                f"{one.task}: {one.same} of {one.scored} decisions come out again, ranked against "
-                f"{one.size} scores of {one.bank}; {one.same_p_values} p-values are equal to the "
-                "last bit" + (f"; the first that differs: {one.first}" if one.first else ""),
+                f"{reranking.task}: {reranking.same} of {reranking.scored} decisions come out "
+                f"again, ranked against {reranking.size} scores of {reranking.bank}; "
+                f"{reranking.same_p_values} p-values are equal to the last bit{first}",
                 highlight=False,
                 markup=False,
                 soft_wrap=True,
             )
-    if any(one.same != one.scored for one in made):
+    if any(reranking.same != reranking.scored for reranking in rerankings):
         raise typer.Exit(1)

@@ -49,7 +49,7 @@ def audit_path(
         missing = set(run.missing())
         turns = list(turns_of(run.samples()))
         turns += turns_of_decisions(d for d in run.decisions() if d.sample in missing)
-        asked = Counter(sample.task for sample in run.planned())
+        planned = Counter(sample.task for sample in run.planned())
         lost = Counter(sample.task for sample in missing)
         record = run.record
     if not turns:
@@ -67,7 +67,7 @@ def audit_path(
             nominal=nominal_rate(record, name),
             right={id_: grade for id_, grade in right.items() if id_.task == name},
             caveats=caveats_of(record, name, turns),
-            unfinished=f"{lost[name]} of {asked[name]} samples are missing" if lost[name] else "",
+            unfinished=f"{lost[name]} of {planned[name]} samples are missing" if lost[name] else "",
             seed=seed,
         )
         for name in tasks
@@ -83,12 +83,12 @@ def grades_of_logs(paths: Sequence[Path]) -> Iterator[tuple[SampleId, bool]]:
     """
     for path in paths:
         for saved in saved_tasks(path):
-            for one in saved:
-                if not one.grades:
+            for question in saved:
+                if not question.grades:
                     raise SettingError(
                         f"{path}: no 'graded' grades in it: only tasks of this project have them"
                     )
-                for repeat, grade in one.grades.items():
+                for repeat, grade in question.grades.items():
                     if grade.absent:  # a vote has no answer of it
                         continue
-                    yield SampleId(saved.task, one.question.doc, repeat), grade.right
+                    yield SampleId(saved.task, question.question.doc, repeat), grade.right

@@ -57,16 +57,22 @@ def rerank(
     policy = make_policy(_options(options, content.evaluation_questions), bank=content)
     scored = same = equal = 0
     first = None
-    for one in decisions:
-        if one.nonconformity is None or one.p_value is None or one.sample.task != task:
+    for decision in decisions:
+        if (
+            decision.nonconformity is None
+            or decision.p_value is None
+            or decision.sample.task != task
+        ):
             continue
         scored += 1
-        verdict = policy.decide(one.nonconformity, one.sample, one.turn, one.uniform)
-        equal += verdict.p_value == one.p_value
-        if verdict.takeover == one.takeover:
+        verdict = policy.decide(
+            decision.nonconformity, decision.sample, decision.turn, decision.uniform
+        )
+        equal += verdict.p_value == decision.p_value
+        if verdict.takeover == decision.takeover:
             same += 1
         elif first is None:
-            first = f"{one.sample.doc}/{one.sample.repeat} turn {one.turn}"
+            first = f"{decision.sample.doc}/{decision.sample.repeat} turn {decision.turn}"
     if not scored:
         raise SettingError(f"--bank: {task} has no decision that was made by a score")
     return Reranking(
@@ -106,8 +112,8 @@ def _of_traces(path: Path) -> Iterator[DecisionRecord]:
 
 
 def _recorded(record: RunRecord, task: str) -> Mapping[str, Any]:
-    found = record.tasks.get(task, {}).get("options")
-    return found if isinstance(found, dict) else record.options
+    options = record.tasks.get(task, {}).get("options")
+    return options if isinstance(options, dict) else record.options
 
 
 def _options(recorded: Mapping[str, Any], own_questions: bool) -> CalibrationOptions:
@@ -117,13 +123,13 @@ def _options(recorded: Mapping[str, Any], own_questions: bool) -> CalibrationOpt
     whole task, or for each problem.
     """
     names = {field.name for field in msgspec.structs.fields(CalibrationOptions)}
-    known = {name: value for name, value in recorded.items() if name in names}
-    if known.get("rate", 0.0) is None:
+    settings = {name: value for name, value in recorded.items() if name in names}
+    if settings.get("rate", 0.0) is None:
         raise SettingError("--bank: the run says no rate, so its decisions cannot be made again")
     coverage = Coverage.CONDITIONAL if own_questions else Coverage.MARGINAL
-    known = {"coverage": str(coverage), **known, "bank": None, "calibration": "file"}
+    settings = {"coverage": str(coverage), **settings, "bank": None, "calibration": "file"}
     try:
-        options = msgspec.convert(known, CalibrationOptions)
+        options = msgspec.convert(settings, CalibrationOptions)
     except (msgspec.ValidationError, AttsError) as error:
         raise SettingError(f"--bank: the run's options cannot be used: {error}") from error
     return options

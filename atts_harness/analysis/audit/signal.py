@@ -81,8 +81,8 @@ def wins(scores: Floats, wrong: Flags) -> tuple[float, int]:
     bad, good = scores[wrong], scores[~wrong]
     if not len(bad) or not len(good):
         return 0.0, 0
-    found = stats.mannwhitneyu(bad, good, method="asymptotic")
-    return float(found.statistic), len(bad) * len(good)
+    test = stats.mannwhitneyu(bad, good, method="asymptotic")
+    return float(test.statistic), len(bad) * len(good)
 
 
 def _auc(name: str, scores: Floats, wrong: Flags, questions: Sequence[Hashable]) -> Auc:

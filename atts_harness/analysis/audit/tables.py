@@ -60,8 +60,8 @@ def _rates(audit: Audit) -> Table:
 
 def _apart_from(groups: Iterable[Rate], turns: Iterable[Rate]) -> list[Rate]:
     """Groups of turns, without those that are a single turn and have a row already."""
-    shown = {turn.name for turn in turns}
-    return [group for group in groups if group.name not in shown]
+    names = {turn.name for turn in turns}
+    return [group for group in groups if group.name not in names]
 
 
 def _rate_row(row: Rate, nominal: float | None) -> tuple[str | Text, ...]:

@@ -243,13 +243,13 @@ def _themed(text: str, marks: Mapping[str, Mark], prefix: str, label: str) -> st
 def _rewrite(
     element: ElementTree.Element, marks: Mapping[str, Mark], used: set[str], prefix: str
 ) -> None:
-    own = element.attrib.pop("id", None)
+    id_ = element.attrib.pop("id", None)
     if element.attrib.get("transform", "").startswith("rotate(-0 "):
         del element.attrib["transform"]
-    if own in used:
-        element.set("id", f"{prefix}-{own}")
-    if own is not None and own in marks:
-        mark = marks[own]
+    if id_ in used:
+        element.set("id", f"{prefix}-{id_}")
+    if id_ is not None and id_ in marks:
+        mark = marks[id_]
         for key, value in ({"row": mark.row} | dict(mark.data)).items():
             if value:
                 element.set(f"data-{key}", value)
@@ -261,12 +261,12 @@ def _rewrite(
         if key == HREF:
             value = f"#{prefix}-{value[1:]}"
         elif key in ("d", "x", "y", "transform", "points"):
-            value = _LONG.sub(lambda found: f"{float(found[0]):.1f}".removesuffix(".0"), value)
+            value = _LONG.sub(lambda match: f"{float(match[0]):.1f}".removesuffix(".0"), value)
             value = re.sub(r"\s+", " ", value).strip()
-        value = _REFERENCE.sub(lambda found: f"url(#{prefix}-{found[1]})", value)
+        value = _REFERENCE.sub(lambda match: f"url(#{prefix}-{match[1]})", value)
         if key == "style":
             value = _plain_style(value)
-        element.set(key, _COLOUR.sub(lambda found: _VARIABLES[found[0]], value))
+        element.set(key, _COLOUR.sub(lambda match: _VARIABLES[match[0]], value))
 
 
 def _plain_style(style: str) -> str:

@@ -49,9 +49,9 @@ def lacking(points: Sequence[Point], views: Mapping[str, View], part: str) -> tu
     reasons: dict[str, list[str]] = {}
     for point in points:
         lacks = views[point.row.id].lacks
-        why = lacks.get(part) or lacks.get("ledger") or "no finished sample"
-        reasons.setdefault(why, []).append(point.label)
-    return tuple(f"Not shown: {'; '.join(names)}: {why}." for why, names in reasons.items())
+        reason = lacks.get(part) or lacks.get("ledger") or "no finished sample"
+        reasons.setdefault(reason, []).append(point.label)
+    return tuple(f"Not shown: {'; '.join(names)}: {reason}." for reason, names in reasons.items())
 
 
 def three(value: float | None) -> str:

@@ -21,22 +21,22 @@ NAMES = (
 """Our own figures: first those of a table, then those of a run."""
 
 
-def wanted(name: str, asked: Sequence[str]) -> bool:
+def selected(name: str, names: Sequence[str]) -> bool:
     """Whether a figure is among those that are asked for: `all`, its name, or its first word."""
-    return any(one in (ALL, name) or name.startswith(f"{one}-") for one in asked)
+    return any(choice in (ALL, name) or name.startswith(f"{choice}-") for choice in names)
 
 
-def check_names(asked: Sequence[str]) -> None:
-    """Refuse names of figures that there are not.
+def check_names(names: Sequence[str]) -> None:
+    """Refuse names of figures that do not exist.
 
     Raises:
         UnknownSettingError: names the nearest.
     """
-    known = [*NAMES, *plugins.figures()]
-    for one in asked:
-        if one != ALL and not any(wanted(name, [one]) for name in known):
-            words = dict.fromkeys(name.partition("-")[0] for name in known)
-            raise UnknownSettingError(one, [ALL, *known, *words], where="--figures")
+    figures = [*NAMES, *plugins.figures()]
+    for choice in names:
+        if choice != ALL and not any(selected(name, [choice]) for name in figures):
+            words = dict.fromkeys(name.partition("-")[0] for name in figures)
+            raise UnknownSettingError(choice, [ALL, *figures, *words], where="--figures")
 
 
 def comparing(points: Sequence[Point], views: Mapping[str, View]) -> list[Figure]:

@@ -21,11 +21,11 @@ SEEN = 0.002
 
 def waiting(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
     """Time in engines against time waiting (the paper's figure 3)."""
-    found = [(p, views[p.row.id], views[p.row.id].waiting) for p in points]
-    shown = [(p, len(v.latencies), w) for p, v, w in found if w and v.latencies]
-    missing = lacking([p for p, v, w in found if not (w and v.latencies)], views, "ledger")
+    times = [(p, views[p.row.id], views[p.row.id].waiting) for p in points]
+    drawn = [(p, len(v.latencies), w) for p, v, w in times if w and v.latencies]
+    missing = lacking([p for p, v, w in times if not (w and v.latencies)], views, "ledger")
     title = "Waiting against computing"
-    parts = [(p, [w.computing / n, w.queued / n, w.gathered / n]) for p, n, w in shown]
+    parts = [(p, [w.computing / n, w.queued / n, w.gathered / n]) for p, n, w in drawn]
     if not parts:
         return Figure("waiting", title, missing=missing)
     names = ("in engines", "waiting for a slot", "waiting for siblings")
@@ -37,8 +37,8 @@ def waiting(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
         _bars(parts, names, "seconds a sample"),
         ("row", *names, "r"),
         tuple(
-            (p.label, *(f"{v:.2f}" for v in own), _ratio(own[0], own[1] + own[2]))
-            for p, own in parts
+            (p.label, *(f"{v:.2f}" for v in seconds), _ratio(seconds[0], seconds[1] + seconds[2]))
+            for p, seconds in parts
         ),
         missing,
         height=_tall(parts),
@@ -48,18 +48,18 @@ def waiting(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
 def cost(points: Sequence[Point]) -> Figure:
     """Computed tokens a sample by role and kind of call."""
     title = "Cost by kind of call"
-    shown = [p for p in points if p.row.calls and p.row.samples]
+    counted = [p for p in points if p.row.calls and p.row.samples]
     missing = tuple(
         f"Not shown: {'; '.join(lacking)}: no record of calls."
-        for lacking in [[p.label for p in points if p not in shown]]
+        for lacking in [[p.label for p in points if p not in counted]]
         if lacking
     )
-    kinds = list(dict.fromkeys(kind for p in shown for kind in sorted(p.row.calls)))
-    if not shown:
+    kinds = list(dict.fromkeys(kind for p in counted for kind in sorted(p.row.calls)))
+    if not counted:
         return Figure("cost", title, missing=missing)
     parts = [
         (p, [_calls(p.row, kind, "computed_tokens") / p.row.samples for kind in kinds])
-        for p in shown
+        for p in counted
     ]
     return Figure(
         "cost",
@@ -70,19 +70,19 @@ def cost(points: Sequence[Point]) -> Figure:
         tuple(
             (
                 p.label,
-                *(f"{v:,.0f}" for v in own),
+                *(f"{v:,.0f}" for v in tokens),
                 *(f"{_calls(p.row, kind, 'calls') / p.row.samples:.2f}" for kind in kinds),
                 f"{sum(p.row.dollars.values()):.4f}" if p.row.dollars else "no prices given",
             )
-            for p, own in parts
+            for p, tokens in parts
         ),
         missing,
         height=_tall(parts),
     )
 
 
-def _calls(row: Row, kind: str, what: str) -> float:
-    return float(getattr(row.calls[kind], what)) if kind in row.calls else 0.0
+def _calls(row: Row, kind: str, figure: str) -> float:
+    return float(getattr(row.calls[kind], figure)) if kind in row.calls else 0.0
 
 
 def _bars(
@@ -92,24 +92,24 @@ def _bars(
 
     def paint(drawing: FigureDrawing) -> None:
         left = room(point.label for point, _ in parts)
-        longest = max(sum(own) for _, own in parts)
+        longest = max(sum(values) for _, values in parts)
         # What is too small to be seen is not in the key either; the table has it.
-        seen = SEEN * longest
-        drawn = [n for n, _ in enumerate(names) if any(own[n] > seen for _, own in parts)]
+        smallest = SEEN * longest
+        drawn = [n for n, _ in enumerate(names) if any(values[n] > smallest for _, values in parts)]
         lines = _wrapped([names[n] for n in drawn], drawing, left)
         axes = drawing.axes(left=left, top=8 + 14 * (1 + max(line for line, _ in lines)), right=14)
         axes.set_xlabel(unit)
         axes.grid(visible=False, axis="y")
-        for height, (point, own) in enumerate(parts):
+        for height, (point, values) in enumerate(parts):
             start = 0.0
             for number in drawn:
                 (bar,) = axes.barh(
-                    [height], [own[number]], 0.62, left=start, color=drawing.series(number)
+                    [height], [values[number]], 0.62, left=start, color=drawing.series(number)
                 )
                 drawing.mark(
-                    bar, point.row.id, f"{point.label}: {own[number]:,.2f} {names[number]}"
+                    bar, point.row.id, f"{point.label}: {values[number]:,.2f} {names[number]}"
                 )
-                start += own[number]
+                start += values[number]
         axes.set_yticks(range(len(parts)), [point.label for point, _ in parts])
         axes.tick_params(axis="y", length=0, labelcolor=drawing.colours[INK])
         axes.set_ylim(len(parts) - 0.4, -0.6)

@@ -21,23 +21,23 @@ MOST_STEPS = 200
 def accuracy_by_turns(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
     """Right answers within so many turns: where more turns stop paying."""
     title = "Accuracy by number of turns"
-    shown = [(p, views[p.row.id].within) for p in points if views[p.row.id].within]
+    curves = [(p, views[p.row.id].within) for p in points if views[p.row.id].within]
     missing = lacking([p for p in points if not views[p.row.id].within], views, "grades")
-    if not shown:
+    if not curves:
         return Figure("turns", title, missing=missing)
-    most = max(within[-1].turns for _, within in shown)
+    most = max(within[-1].turns for _, within in curves)
 
     def paint(drawing: FigureDrawing) -> None:
-        axes = drawing.axes(right=room(p.label for p, _ in shown))
+        axes = drawing.axes(right=room(p.label for p, _ in curves))
         axes.set_xlabel("turns allowed")
         axes.set_ylabel("answered right")
         axes.set_xlim(0.5, most + 0.2)
         lines = []
-        for point, within in shown:
+        for point, within in curves:
             xs = [*(w.turns for w in within), most]
             ys = [*(w.right for w in within), within[-1].right]
-            told = f"{point.label}: {ys[-1]:.3f} with {within[-1].turns} turns"
-            lines.append((point, xs, ys, told))
+            words = f"{point.label}: {ys[-1]:.3f} with {within[-1].turns} turns"
+            lines.append((point, xs, ys, words))
         _lines(drawing, axes, lines, drawstyle="steps-post")
         axes.set_ylim(0, None)
 
@@ -50,7 +50,7 @@ def accuracy_by_turns(points: Sequence[Point], views: Mapping[str, View]) -> Fig
         ("row", "turns", "right", "low", "high", "ended"),
         tuple(
             (p.label, str(w.turns), three(w.right), three(w.low), three(w.high), three(w.ended))
-            for p, within in shown
+            for p, within in curves
             for w in within
         ),
         missing,
@@ -60,23 +60,25 @@ def accuracy_by_turns(points: Sequence[Point], views: Mapping[str, View]) -> Fig
 def latency(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
     """Distribution of samples' latencies."""
     title = "Latency of samples"
-    shown = [(p, views[p.row.id].latencies) for p in points if views[p.row.id].latencies]
+    curves = [(p, views[p.row.id].latencies) for p in points if views[p.row.id].latencies]
     missing = lacking([p for p in points if not views[p.row.id].latencies], views, "ledger")
-    if not shown:
+    if not curves:
         return Figure("latency", title, missing=missing)
 
     def paint(drawing: FigureDrawing) -> None:
-        axes = drawing.axes(right=room(p.label for p, _ in shown))
+        axes = drawing.axes(right=room(p.label for p, _ in curves))
         axes.set_xlabel("seconds from admission to the end")
         axes.set_ylabel("share of samples")
         axes.set_ylim(0, 1.02)
-        axes.set_xlim(0, max(own[-1] for _, own in shown) * 1.02 or 1)
+        axes.set_xlim(0, max(seconds[-1] for _, seconds in curves) * 1.02 or 1)
         lines = []
-        for point, own in shown:
-            ranks = _thinned(len(own))
-            told = f"{point.label}: median {rank(own, 50):.2f} s, 95 % {rank(own, 95):.2f} s"
+        for point, seconds in curves:
+            ranks = _thinned(len(seconds))
+            words = (
+                f"{point.label}: median {rank(seconds, 50):.2f} s, 95 % {rank(seconds, 95):.2f} s"
+            )
             lines.append(
-                (point, [own[i] for i in ranks], [(i + 1) / len(own) for i in ranks], told)
+                (point, [seconds[i] for i in ranks], [(i + 1) / len(seconds) for i in ranks], words)
             )
         _lines(drawing, axes, lines, at_top=True, drawstyle="steps-post")
 
@@ -88,8 +90,8 @@ def latency(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
         paint,
         ("row", "samples", "median s", "p95 s", "longest s"),
         tuple(
-            (p.label, str(len(own)), *(f"{rank(own, q):.2f}" for q in (50, 95, 100)))
-            for p, own in shown
+            (p.label, str(len(seconds)), *(f"{rank(seconds, q):.2f}" for q in (50, 95, 100)))
+            for p, seconds in curves
         ),
         missing,
     )
@@ -102,17 +104,17 @@ def _lines(
     drawing: FigureDrawing, axes: Axes, lines: Sequence[Line], *, at_top: bool = False, **style: Any
 ) -> None:
     """Curves, named at their right ends (or, where all end at 1, in order of their medians)."""
-    seen: dict[int, int] = {}
-    for point, xs, ys, told in lines:
-        seen[point.series] = seen.get(point.series, -1) + 1
+    used: dict[int, int] = {}
+    for point, xs, ys, words in lines:
+        used[point.series] = used.get(point.series, -1) + 1
         (line,) = axes.plot(
             xs,
             ys,
             color=drawing.series(point.series),
-            ls=DASHES[(seen[point.series] + point.series // SERIES) % len(DASHES)],
+            ls=DASHES[(used[point.series] + point.series // SERIES) % len(DASHES)],
             **style,
         )
-        drawing.mark(line, point.row.id, told)
+        drawing.mark(line, point.row.id, words)
     width, height = (side * 72 for side in drawing.canvas.get_size_inches())
     edge = axes.get_position().x1 * width
     drawing.canvas.canvas.draw_idle()

@@ -20,31 +20,31 @@ Measure = Callable[[Row], float | None]
 
 def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measure) -> Figure:
     """pass@1 against a cost, every operating point, and the frontier of those shown."""
-    shown = [
+    drawn = [
         (p, x, p.row.accuracy) for p in points if (x := of(p.row)) is not None and p.row.accuracy
     ]
     lacking = [p.label for p in points if of(p.row) is None or not p.row.accuracy]
     missing = (f"Not shown: {'; '.join(lacking)}: without this figure.",) if lacking else ()
-    if not shown:
+    if not drawn:
         return Figure(name, title, missing=(f"No row has both pass@1 and {unit}.",))
 
     def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes()
         axes.set_xlabel(unit)
         axes.set_ylabel("pass@1")
-        axes.set_xlim(0, 1.12 * max(x for _, x, _ in shown) or 1)
-        limits = [end for _, _, y in shown for end in (y.low, y.high, y.value) if end is not None]
+        axes.set_xlim(0, 1.12 * max(x for _, x, _ in drawn) or 1)
+        limits = [end for _, _, y in drawn for end in (y.low, y.high, y.value) if end is not None]
         axes.set_ylim(max(0, min(limits) - 0.04), min(1.02, max(limits) + 0.04))
         axes.xaxis.set_major_formatter(FuncFormatter(short))
-        _frontier(drawing, axes, [(x, y.value) for p, x, y in shown if not p.row.oracle])
-        for (before, x0, y0), (after, x1, y1) in pairwise(shown):
+        _frontier(drawing, axes, [(x, y.value) for p, x, y in drawn if not p.row.oracle])
+        for (before, x0, y0), (after, x1, y1) in pairwise(drawn):
             if before.series == after.series:
                 (line,) = axes.plot(
                     [x0, x1], [y0.value, y1.value], color=drawing.series(after.series), lw=0.9
                 )
                 drawing.mark(line, f"{before.row.id} {after.row.id}")
         places = []
-        for point, x, y in shown:
+        for point, x, y in drawn:
             colour = drawing.series(point.series)
             if y.low is not None and y.high is not None:
                 (bar,) = axes.plot([x, x], [y.low, y.high], color=colour, lw=1, alpha=0.45)
@@ -66,7 +66,7 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
                 **({} if point.row.oracle else {"px": f"{across:.1f}", "py": f"{down:.1f}"}),
             )
             places.append((across, down))
-        _label_points(drawing, axes, [p for p, _, _ in shown], places)
+        _label_points(drawing, axes, [p for p, _, _ in drawn], places)
 
     return Figure(
         name,
@@ -76,7 +76,7 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
         paint,
         ("row", unit, "pass@1", "low", "high"),
         tuple(
-            (p.label, short(x), three(y.value), three(y.low), three(y.high)) for p, x, y in shown
+            (p.label, short(x), three(y.value), three(y.low), three(y.high)) for p, x, y in drawn
         ),
         missing,
     )
@@ -109,8 +109,8 @@ def _label_points(
     last = {point.series: number for number, point in enumerate(points)}
     texts = [p.label if last[p.series] == number else p.value for number, p in enumerate(points)]
     width, height = (side * 72 for side in drawing.canvas.get_size_inches())
-    found = labels.beside(places, texts, (50, 4, width - 4, height - 42))
-    for point, text, (left, top) in zip(points, texts, found, strict=True):
+    corners = labels.beside(places, texts, (50, 4, width - 4, height - 42))
+    for point, text, (left, top) in zip(points, texts, corners, strict=True):
         label = drawing.canvas.text(
             left / width,
             1 - (top + labels.LINE - 3) / height,
@@ -124,33 +124,33 @@ def _label_points(
 def realised(points: Sequence[Point]) -> Figure:
     """Realised takeover rates against nominal ones."""
     title = "Realised against nominal takeover rate"
-    shown = []
+    drawn = []
     for point in points:
-        taken = point.row.takeover
-        if taken and taken.nominal is not None and taken.realised is not None:
-            shown.append((point, taken.nominal, taken.realised))
-    if not shown:
+        takeover = point.row.takeover
+        if takeover and takeover.nominal is not None and takeover.realised is not None:
+            drawn.append((point, takeover.nominal, takeover.realised))
+    if not drawn:
         return Figure("realised", title, missing=("No row has a nominal rate and p-values.",))
 
     def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes()
         axes.set_xlabel("nominal rate")
         axes.set_ylabel("realised rate")
-        most = max(max(x, y.high or y.value) for _, x, y in shown) * 1.1 or 1.0
+        most = max(max(x, y.high or y.value) for _, x, y in drawn) * 1.1 or 1.0
         axes.set_xlim(0, most)
         axes.set_ylim(0, most)
         axes.plot([0, most], [0, most], color=drawing.colours[MUTED], lw=1, ls=(0, (3, 3)))
         places = []
-        for point, x, y in shown:
+        for point, x, y in drawn:
             colour = drawing.series(point.series)
             if y.low is not None and y.high is not None:
                 (bar,) = axes.plot([x, x], [y.low, y.high], color=colour, lw=1, alpha=0.45)
                 drawing.mark(bar, point.row.id)
             (dot,) = axes.plot([x], [y.value], marker(point.series), color=colour, markersize=6.5)
-            told = f"{point.label}: {y.value:.3f}{ends(y.low, y.high)}, nominal {x:g}"
-            drawing.mark(dot, point.row.id, told)
+            words = f"{point.label}: {y.value:.3f}{ends(y.low, y.high)}, nominal {x:g}"
+            drawing.mark(dot, point.row.id, words)
             places.append(drawing.place(axes, x, y.value))
-        _label_points(drawing, axes, [p for p, _, _ in shown], places)
+        _label_points(drawing, axes, [p for p, _, _ in drawn], places)
 
     return Figure(
         "realised",
@@ -159,6 +159,6 @@ def realised(points: Sequence[Point]) -> Figure:
         paint,
         ("row", "nominal", "realised", "low", "high"),
         tuple(
-            (p.label, f"{x:g}", three(y.value), three(y.low), three(y.high)) for p, x, y in shown
+            (p.label, f"{x:g}", three(y.value), three(y.low), three(y.high)) for p, x, y in drawn
         ),
     )

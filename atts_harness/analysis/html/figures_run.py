@@ -68,8 +68,8 @@ def rate_by_turn(view: View) -> Figure:
                 markerfacecolor=drawing.colours[PAPER] if hollow else colour,
                 clip_on=False,
             )
-            told = f"turn {turn}: {rate.takeovers} of {rate.scored} ({rate.rate.value:.3f})"
-            drawing.mark(dot, title=told)
+            words = f"turn {turn}: {rate.takeovers} of {rate.scored} ({rate.rate.value:.3f})"
+            drawing.mark(dot, title=words)
 
     return Figure(
         "rate",
@@ -130,15 +130,15 @@ def memory(view: View) -> Figure:
     title = "Engine memory against samples in flight"
     if not view.memory:
         return Figure("memory", title, missing=(_why(view, "ledger"),))
-    told = view.memory[0].told
-    unit = "share of the KV cache" if told else "tokens in flight"
+    reported = view.memory[0].reported
+    unit = "share of the KV cache" if reported else "tokens in flight"
 
     def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes(top=24)
         axes.set_xlabel("samples in flight in the engine")
         axes.set_ylabel(unit)
-        for number, own in enumerate(view.memory):
-            drawn = sorted(set(own.points))
+        for number, engine_memory in enumerate(view.memory):
+            drawn = sorted(set(engine_memory.points))
             axes.plot(
                 [x for x, _ in drawn],
                 [y for _, y in drawn],
@@ -148,14 +148,14 @@ def memory(view: View) -> Figure:
                 alpha=0.45,
                 markeredgewidth=0,
             )
-            means = _means(own)
+            means = _means(engine_memory)
             axes.plot(
                 [x for x, _ in means], [y for _, y in means], color=drawing.series(number), lw=1.4
             )
             drawing.canvas.text(
                 (50 + 90 * number) / 400,
                 1 - 14 / 280,
-                f"■ {own.engine}",
+                f"■ {engine_memory.engine}",
                 fontsize=10,
                 color=drawing.series(number),
             )
@@ -163,19 +163,23 @@ def memory(view: View) -> Figure:
         axes.set_ylim(0, None)
         axes.yaxis.set_major_formatter(lambda value, _: short(value))
 
-    how = (
-        "What the engine told of its KV cache while the run went on; lines are means."
-        if told
-        else "The engine told nothing of its KV cache; these are the prompt and written tokens of "
-        "the calls in flight, from the ledger. Lines are means."
+    caption = (
+        "Use of the KV cache as the engine reported it during the run; lines are means."
+        if reported
+        else "The engine did not report its use of the KV cache; these are the prompt and written "
+        "tokens of the calls in flight, from the ledger. Lines are means."
     )
     return Figure(
         "memory",
         title,
-        how,
+        caption,
         paint,
         ("engine", "samples in flight", f"mean {unit}"),
-        tuple((own.engine, str(x), short(y)) for own in view.memory for x, y in _means(own)),
+        tuple(
+            (engine_memory.engine, str(x), short(y))
+            for engine_memory in view.memory
+            for x, y in _means(engine_memory)
+        ),
     )
 
 
@@ -207,8 +211,8 @@ def slots(view: View) -> Figure:
             for kind in sorted({bar.kind for bar in view.bars if bar.lane == lane}):
                 xs: list[float] = []
                 ys: list[float] = []
-                own = [bar for bar in view.bars if bar.lane == lane and bar.kind == kind]
-                for bar in own:
+                bars = [bar for bar in view.bars if bar.lane == lane and bar.kind == kind]
+                for bar in bars:
                     gap = 0.7 / room if (bar.done - bar.sent) * room > 2 else 0
                     xs += [bar.sent - first, bar.done - first - gap, float("nan")]
                     ys += [base + bar.slot, base + bar.slot, float("nan")]
@@ -219,7 +223,7 @@ def slots(view: View) -> Figure:
                     lw=thick,
                     solid_capstyle="butt",
                 )
-                drawing.mark(line, title=f"{kind}: {len(own):,} calls")
+                drawing.mark(line, title=f"{kind}: {len(bars):,} calls")
             base += sizes[lane] + 2
         axes.set_yticks([at for at, _ in ticks], [lane for _, lane in ticks])
         axes.tick_params(axis="y", length=0)
@@ -255,7 +259,7 @@ def _means(memory: Memory) -> list[tuple[int, float]]:
     sums: dict[int, list[float]] = {}
     for flying, use in memory.points:
         sums.setdefault(flying, []).append(use)
-    return [(flying, sum(own) / len(own)) for flying, own in sorted(sums.items())]
+    return [(flying, sum(uses) / len(uses)) for flying, uses in sorted(sums.items())]
 
 
 def _apart(view: View) -> tuple[str, ...]:
@@ -268,10 +272,10 @@ def _apart(view: View) -> tuple[str, ...]:
 
 
 def _why(view: View, part: str) -> str:
-    why = view.lacks.get(part) or view.lacks.get("ledger") or "there is nothing to count"
-    return f"Nothing to show: {why}."
+    reason = view.lacks.get(part) or view.lacks.get("ledger") or "there is nothing to count"
+    return f"Nothing to show: {reason}."
 
 
 def _band(value: float, low: float | None, high: float | None) -> tuple[str, str, str]:
-    shown = ["–" if v is None else f"{v:.3f}" for v in (value, low, high)]
-    return shown[0], shown[1], shown[2]
+    texts = ["–" if v is None else f"{v:.3f}" for v in (value, low, high)]
+    return texts[0], texts[1], texts[2]

@@ -28,17 +28,19 @@ def beside(
         A place for each, in order.
     """
     marks: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in anchors]
-    taken: list[Box] = []
+    labels: list[Box] = []
     places = []
     for (x, y), text in zip(anchors, texts, strict=True):
         width = len(text) * LETTER
         best = min(
             _around(x, y, width),
-            key=lambda at: _cost((at[0], at[1], at[0] + width, at[1] + LINE), marks, taken, bounds),
+            key=lambda at: _cost(
+                (at[0], at[1], at[0] + width, at[1] + LINE), marks, labels, bounds
+            ),
         )
         places.append(best)
         if text:
-            taken.append((best[0], best[1], best[0] + width, best[1] + LINE))
+            labels.append((best[0], best[1], best[0] + width, best[1] + LINE))
     return places
 
 
@@ -66,9 +68,9 @@ def spread(heights: Sequence[float], low: float, high: float, gap: float = LINE)
 
 
 def _around(x: float, y: float, width: float) -> list[tuple[float, float]]:
-    found = []
+    corners = []
     for far in (6.0, 12.0, 20.0, 30.0):
-        found += [
+        corners += [
             (x + far, y - LINE / 2),
             (x + far * 0.7, y - LINE - far * 0.5),
             (x + far * 0.7, y + far * 0.5),
@@ -78,21 +80,21 @@ def _around(x: float, y: float, width: float) -> list[tuple[float, float]]:
             (x - width / 2, y - LINE - far),
             (x - width / 2, y + far),
         ]
-    return found
+    return corners
 
 
 ON_A_MARK = 30.0
 """How much worse it is to lie on a mark, which hides a figure, than as much on another label."""
 
 
-def _cost(box: Box, marks: Sequence[Box], taken: Sequence[Box], bounds: Box) -> float:
+def _cost(box: Box, marks: Sequence[Box], labels: Sequence[Box], bounds: Box) -> float:
     outside = max(0.0, bounds[0] - box[0]) + max(0.0, box[2] - bounds[2])
     outside += max(0.0, bounds[1] - box[1]) + max(0.0, box[3] - bounds[3])
     on_marks = ON_A_MARK * sum(_overlap(box, mark) for mark in marks)
-    return 1e3 * outside + on_marks + sum(_overlap(box, other) for other in taken)
+    return 1e3 * outside + on_marks + sum(_overlap(box, other) for other in labels)
 
 
-def _overlap(one: Box, two: Box) -> float:
-    across = min(one[2], two[2]) - max(one[0], two[0])
-    down = min(one[3], two[3]) - max(one[1], two[1])
+def _overlap(first: Box, second: Box) -> float:
+    across = min(first[2], second[2]) - max(first[0], second[0])
+    down = min(first[3], second[3]) - max(first[1], second[1])
     return across * down if across > 0 and down > 0 else 0.0

@@ -24,7 +24,7 @@ from markupsafe import Markup
 from atts_harness.analysis.html import MOST_SAMPLES
 from atts_harness.analysis.html.draw import save, themed_svg
 from atts_harness.analysis.html.figure import Figure
-from atts_harness.analysis.html.figures import ALL, comparing, wanted
+from atts_harness.analysis.html.figures import ALL, comparing, selected
 from atts_harness.analysis.html.figures_run import of_run
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import Point, points_of
@@ -109,22 +109,23 @@ def write_page(
     Raises:
         SettingError: a file cannot be written.
     """
-    chosen = options or PageOptions()
-    gathered = _gather(leaderboard, samples, chosen.most_samples)
+    page_options = options or PageOptions()
+    gathered = _gather(leaderboard, samples, page_options.most_samples)
     parts = [_part(leaderboard, table, gathered.views) for table in leaderboard.tables]
     runs = _runs(leaderboard, parts, gathered.views)
     html = (
         _environment()
         .get_template("page.html.j2")
         .render(
-            title=chosen.title,
+            title=page_options.title,
             leaderboard=leaderboard,
             parts=parts,
             runs=[
-                (row, point, [_shown(f, f"r{n}") for f in found]) for n, (row, point, found) in runs
+                (row, point, [_shown(f, f"r{n}") for f in figures_of_run])
+                for n, (row, point, figures_of_run) in runs
             ],
             browser=gathered.browser,
-            left_out=left_out(leaderboard, gathered.browser, chosen.most_samples),
+            left_out=left_out(leaderboard, gathered.browser, page_options.most_samples),
             data=script_json(_data(leaderboard, gathered.browser)),
             policy=_policy(),
             style=Markup(stylesheet()),
@@ -138,7 +139,7 @@ def write_page(
         if figures_dir is not None:
             figures_dir.mkdir(parents=True, exist_ok=True)
             for stem, figure in _all_figures(parts, runs):
-                if figure.paint is not None and wanted(figure.name, figures):
+                if figure.paint is not None and selected(figure.name, figures):
                     size = {"width": figure.width, "height": figure.height}
                     written += save(figure.paint, figures_dir / stem, **size)
     except OSError as error:
@@ -158,11 +159,11 @@ def left_out(leaderboard: Leaderboard, browser: Browser, most: int) -> str:
         return ""
     count = sum(number for number, _ in browser.left_out.values())
     places = "; ".join(
-        f"{number:,} of {leaderboard.row(id_).label} in {where}"
-        for id_, (number, where) in browser.left_out.items()
+        f"{number:,} of {leaderboard.row(id_).label} in {place}"
+        for id_, (number, place) in browser.left_out.items()
     )
     return (
-        f"{browser.shown:,} samples are in this page, of the same problems for every row of a "
+        f"{browser.count:,} samples are in this page, of the same problems for every row of a "
         f"task; {count:,} more are left out (at most {most:,} are put in): {places}."
     )
 
@@ -170,13 +171,13 @@ def left_out(leaderboard: Leaderboard, browser: Browser, most: int) -> str:
 def _gather(leaderboard: Leaderboard, samples: Mapping[str, RowSamples], most: int) -> Gathered:
     """Read every row once; texts go into compressed blocks at once, so that one row is held."""
     gathered = Gathered()
-    there = {row.id: samples[row.id] for row in leaderboard.rows if row.id in samples}
-    docs = kept_documents(there, most)
+    with_samples = {row.id: samples[row.id] for row in leaderboard.rows if row.id in samples}
+    docs = kept_documents(with_samples, most)
     for row in leaderboard.rows:
         view = gathered.views[row.id] = read_row(row, samples.get(row.id))
-        if row.id in there:
+        if row.id in with_samples:
             readable = "ledger" not in view.lacks
-            add_row(gathered.browser, row.id, there[row.id], docs[row.id], with_run=readable)
+            add_row(gathered.browser, row.id, with_samples[row.id], docs[row.id], with_run=readable)
     return gathered
 
 
@@ -215,16 +216,16 @@ Runs = list[tuple[int, tuple[Row, Point, list[Figure]]]]
 
 
 def _runs(leaderboard: Leaderboard, parts: Sequence[Part], views: Mapping[str, View]) -> Runs:
-    found = [
+    runs = [
         (row, part.points[row.id], of_run(views[row.id])) for part in parts for row in part.rows
     ]
-    return list(enumerate(found))
+    return list(enumerate(runs))
 
 
 def _all_figures(parts: Sequence[Part], runs: Runs) -> Iterator[tuple[str, Figure]]:
     for part in parts:
-        for shown in part.figures:
-            yield _file_name(part.table.id, shown.figure.name), shown.figure
+        for drawn in part.figures:
+            yield _file_name(part.table.id, drawn.figure.name), drawn.figure
     for _, (row, _point, figures) in runs:
         for figure in figures:
             yield _file_name(row.id, figure.name), figure

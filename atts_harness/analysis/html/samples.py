@@ -53,7 +53,7 @@ class Browser(msgspec.Struct, kw_only=True):
 
     lines: list[list[Any]] = []
     blocks: list[str] = []
-    shown: int = 0
+    count: int = 0
     left_out: dict[str, tuple[int, str]] = {}
 
 
@@ -71,10 +71,10 @@ def kept_documents(rows: Mapping[str, RowSamples], most: int) -> dict[str, set[i
             sizes[key] = sizes.get(key, 0) + 1
     # Problem by problem through all tasks, so that every task has some.
     docs: dict[str, set[int]] = {samples.task: set() for samples in rows.values()}
-    left = most
+    room = most
     for task, doc in sorted(sizes, key=lambda key: (key[1], key[0])):
-        left -= sizes[task, doc]
-        if left < 0:
+        room -= sizes[task, doc]
+        if room < 0:
             break
         docs[task].add(doc)
     return {row: docs[samples.task] for row, samples in rows.items()}
@@ -101,25 +101,25 @@ def add_row(
             out += 1
     with_run = with_run and samples.run_dir is not None
     texts = {} if with_run else samples.texts(docs)
-    found = samples.records() if with_run else iter(())
-    groups = groupby(found, lambda record: record.id.doc)
+    run_records = samples.records() if with_run else iter(())
+    groups = groupby(run_records, lambda record: record.id.doc)
     doc, records = next(groups, (None, iter(())))
     for number, ids in sorted(by_doc.items()):
         while doc is not None and doc < number:
             doc, records = next(groups, (None, iter(())))
-        known = {record.id: record for record in records} if doc == number else {}
+        by_id = {record.id: record for record in records} if doc == number else {}
         block: list[dict[str, Any]] = []
         for sample in ids:
-            record, grade = known.get(sample), samples.grades[sample]
+            record, grade = by_id.get(sample), samples.grades[sample]
             browser.lines.append(
                 _line(row, samples, sample, grade, record, len(browser.blocks), len(block))
             )
             block.append(_details(samples, sample, grade, record, texts.get(sample, "")))
         browser.blocks.append(pack(block))
-        browser.shown += len(block)
+        browser.count += len(block)
     if out:
-        where = str(samples.run_dir) if samples.run_dir else "lm-eval's sample log of the row"
-        browser.left_out[row] = (out, where)
+        place = str(samples.run_dir) if samples.run_dir else "lm-eval's sample log of the row"
+        browser.left_out[row] = (out, place)
 
 
 def pack(value: Any) -> str:
@@ -175,7 +175,7 @@ def _details(
     samples: RowSamples, sample: SampleId, grade: Grade, record: SampleRecord | None, text: str
 ) -> dict[str, Any]:
     question = samples.questions[sample.doc]
-    found: dict[str, Any] = {
+    details: dict[str, Any] = {
         "problem": question.prompt,
         "gold": question.gold,
         "answer": grade.answer,
@@ -184,19 +184,23 @@ def _details(
         "error": grade.error or grade.failed or None,
     }
     if record is None:
-        return found | {"text": text}
+        return details | {"text": text}
     decided = {decision.turn: decision for decision in record.decisions}
     turns: dict[int, list[SegmentRecord]] = {turn: [] for turn in decided}
     for segment in record.segments:
         turns.setdefault(segment.turn, []).append(segment)
-    return found | {
+    return details | {
         "finish": record.finish,
         "truncated": record.truncated,
         "failed": record.failed,
         "notes": {name: str(value) for name, value in record.notes.items()},
         "turns": [
-            {"turn": turn, "segments": [_segment(s) for s in own], **_decision(decided.get(turn))}
-            for turn, own in sorted(turns.items())
+            {
+                "turn": turn,
+                "segments": [_segment(s) for s in segments],
+                **_decision(decided.get(turn)),
+            }
+            for turn, segments in sorted(turns.items())
         ],
     }
 

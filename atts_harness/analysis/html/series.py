@@ -76,9 +76,9 @@ def _colour(strategy: str) -> int:
     return zlib.crc32(strategy.encode()) % SERIES
 
 
-def _free(number: int, taken: Collection[int]) -> int:
+def _free(number: int, used: Collection[int]) -> int:
     """The next number of the same colour that no series has."""
-    while number in taken:
+    while number in used:
         number += SERIES
     return number
 
@@ -124,6 +124,6 @@ def _is_number(value: Any) -> bool:
 
 def _float(value: Any) -> float:
     if isinstance(value, str):
-        taken, _, samples = value.partition("/")
-        return int(taken) / int(samples)
+        target_samples, _, samples = value.partition("/")
+        return int(target_samples) / int(samples)
     return float(value)

@@ -43,13 +43,13 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         engine: name.
-        told: whether the engine told its use of the KV cache (a share); else it is the number of
-            tokens of the calls in flight, from the ledger.
+        reported: True: the engine reported its use of the KV cache, a share. False: it did not, and
+            use is the number of tokens of the calls in flight, from the ledger.
         points: (samples in flight, use).
     """
 
     engine: str
-    told: bool
+    reported: bool
     points: tuple[tuple[int, float], ...]
 
 
@@ -107,8 +107,8 @@ def read_row(row: Row, samples: RowSamples | None) -> View:
         samples: its samples; None for a row made from others (an oracle).
     """
     if row.oracle or samples is None:
-        why = "it is put together from samples of other rows, with the gold answers in hand"
-        return View(row=row.id, lacks={"grades": why, "ledger": why, "audit": why})
+        reason = "it is put together from samples of other rows, with the gold answers in hand"
+        return View(row=row.id, lacks={"grades": reason, "ledger": reason, "audit": reason})
     differ = disagreements(samples)
     lacks = {} if samples.grades else {"grades": "no sample is graded"}
     if samples.run_dir is None:
@@ -140,11 +140,11 @@ def _view(row: Row, samples: RowSamples, run: RecordedRun, lacks: dict[str, str]
     else:
         lacks["audit"] = "its decisions have no p-values" if turns else "it decides no takeovers"
     # An extractor is neither draft nor target: its calls come after a sample, on no slot of theirs.
-    wanted = samples.ids
+    ids = samples.ids
     calls = [
         call
         for call in run.call_figures(task=row.task)
-        if call.key.role != EXTRACTOR and call.reply and call.key.sample in wanted
+        if call.key.role != EXTRACTOR and call.reply and call.key.sample in ids
     ]
     if not calls:
         lacks["ledger"] = "the run directory has no record of calls"
@@ -156,7 +156,7 @@ def _view(row: Row, samples: RowSamples, run: RecordedRun, lacks: dict[str, str]
         waiting=_waiting(figures) if calls else None,
         bars=tuple(timeline(calls)),
         calls=len(calls),
-        memory=_told(run, calls) or _counted(calls),
+        memory=_reported(run, calls) or _counted(calls),
         disagree=disagreements(samples),
         lacks=lacks,
     )
@@ -171,15 +171,15 @@ def accuracy_within(
     longer pay. Samples without a grade are left out.
     """
     graded = [s for s in samples if s.id in right]
-    found = []
+    points = []
     for most in sorted({max(1, s.turns) for s in graded}):
         hits = [float(right[s.id] and s.turns <= most) for s in graded]
         share = clustered_mean(hits, [s.id.doc for s in graded], bounds=(0, 1))
         ended = sum(s.turns <= most for s in graded) / len(graded)
-        found.append(
+        points.append(
             Within(turns=most, right=share.value, low=share.low, high=share.high, ended=ended)
         )
-    return tuple(found)
+    return tuple(points)
 
 
 def _waiting(samples: Sequence[SampleFigures]) -> Waiting:
@@ -210,8 +210,8 @@ def timeline(calls: Iterable[CountedCall], most: int = MOST_BARS) -> list[Bar]:
     return bars
 
 
-def _told(run: RecordedRun, calls: Sequence[CountedCall]) -> tuple[Memory, ...]:
-    """What engines told of their KV cache, where they did."""
+def _reported(run: RecordedRun, calls: Sequence[CountedCall]) -> tuple[Memory, ...]:
+    """The use of the KV cache that engines reported, if they did."""
     points: dict[str, list[tuple[int, float]]] = {}
     flights = {role: _in_flight(calls, role) for role in {call.key.role for call in calls}}
     for at, engine, figures in run.metrics():
@@ -221,8 +221,8 @@ def _told(run: RecordedRun, calls: Sequence[CountedCall]) -> tuple[Memory, ...]:
             flying = sum(counts[bisect_right(times, at)] for times, counts in serving)
             points.setdefault(engine, []).append((flying, figures["kv_usage"]))
     return tuple(
-        Memory(engine=engine, told=True, points=tuple(own))
-        for engine, own in sorted(points.items())
+        Memory(engine=engine, reported=True, points=tuple(measured))
+        for engine, measured in sorted(points.items())
     )
 
 
@@ -235,22 +235,22 @@ def _in_flight(calls: Sequence[CountedCall], role: str) -> tuple[list[float], li
 
 def _counted(calls: Sequence[CountedCall]) -> tuple[Memory, ...]:
     """Tokens of the calls in flight, at evenly spaced moments, by role."""
-    found = []
+    memories = []
     for role in sorted({call.key.role for call in calls}):
         events = _flights(calls, role)
         first, last = events[0][0], events[-1][0]
         step = (last - first) / MOMENTS
         points, flying, tokens, moment = [], 0, 0, 1
-        for at, change, own in events:
+        for at, change, call_tokens in events:
             while step > 0 and first + moment * step <= at:
                 if flying:
                     points.append((flying, float(tokens)))
                 moment += 1
             flying += change
-            tokens += change * own
+            tokens += change * call_tokens
         if points:
-            found.append(Memory(engine=role, told=False, points=tuple(points)))
-    return tuple(found)
+            memories.append(Memory(engine=role, reported=False, points=tuple(points)))
+    return tuple(memories)
 
 
 def _flights(calls: Sequence[CountedCall], role: str) -> list[tuple[float, int, int]]:
@@ -277,5 +277,5 @@ def disagreements(samples: RowSamples) -> dict[str, float]:
         for name, answer in grade.answers.items():
             if answer is not None and grade.answer is not None:
                 differ.setdefault(name, []).append(answer != grade.answer)
-    shares = {name: sum(own) / len(own) for name, own in differ.items()}
+    shares = {name: sum(differs) / len(differs) for name, differs in differ.items()}
     return shares if any(shares.values()) else {}

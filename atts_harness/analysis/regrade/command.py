@@ -69,11 +69,11 @@ def regrade_command(
         from atts_harness.grading.extraction import LLM
         from atts_harness.results.find import saved_tasks
 
-        known = None
+        documents_of_run = None
         if documents is not None:
-            given = {"system_instruction": system_instruction, "metadata": _object(metadata)}
-            known = partial(documents, **given)
-        tasks, broken = logic.readable(saved_tasks(run, known))
+            arguments = {"system_instruction": system_instruction, "metadata": _object(metadata)}
+            documents_of_run = partial(documents, **arguments)
+        tasks, broken = logic.readable(saved_tasks(run, documents_of_run))
         folder = out or (run if run.is_dir() else run.parent)
         console = terminal.console()
         for task, error in broken:
@@ -97,9 +97,9 @@ def regrade_command(
         results = logic.regrade(tasks, means)
         for result in results:
             _show(console, result)
-        for what, made in (("extraction", calls), ("judge", judging)):
-            if made is not None:
-                console.print(f"{what}: {made.words()}", markup=False)
+        for purpose, judge_calls in (("extraction", calls), ("judge", judging)):
+            if judge_calls is not None:
+                console.print(f"{purpose}: {judge_calls.words()}", markup=False)
         if not dry_run:
             head, body = logic.write(results, folder)
             console.print(f"written: {head} and {body.name}")
@@ -127,20 +127,20 @@ def _calls(model: str | None, file: Path) -> JudgeCalls:
     from atts_harness.judging.calls import JudgeCalls
     from atts_harness.judging.llm import ask, endpoint
 
-    where = endpoint()
-    client = where.client()
-    name = model or where.model
+    server = endpoint()
+    client = server.client()
+    name = model or server.model
     return JudgeCalls(lambda request: ask(client, name, request), file, name)
 
 
 def _object(text: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except json.JSONDecodeError as error:
         raise SettingError(f"--metadata: not JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise SettingError("--metadata: must be a JSON object")
-    return found
+    return value
 
 
 def _plain(name: str | None) -> str:
@@ -154,16 +154,16 @@ def _show(console: Console, result: TaskGrades) -> None:
             markup=False,
         )
         return
-    samples = sum(len(own) for own in result.grades)
+    samples = sum(len(grades) for grades in result.grades)
     title = f"{result.task}: {len(result.questions)} questions, {samples} samples"
     table = Table(title=f"{title}, extractor {result.extractor}")
     for name in ("figure", "value", "stderr", "95 % interval", "samples"):
         table.add_column(name, justify="left" if name == "figure" else "right")
-    for name, found in result.figures.items():
-        table.add_row(name, *_cells(found), "")
+    for name, figure in result.figures.items():
+        table.add_row(name, *_cells(figure), "")
     table.add_section()
-    for name, found in result.extractors.items():
-        table.add_row(f"pass@1 by {name}", *_cells(found), f"{found['samples']:.0f}")
+    for name, figure in result.extractors.items():
+        table.add_row(f"pass@1 by {name}", *_cells(figure), f"{figure['samples']:.0f}")
     console.print(table)
     if result.judged is not None:
         console.print(
@@ -172,15 +172,15 @@ def _show(console: Console, result: TaskGrades) -> None:
         )
     if result.missing:
         named = ", ".join(f"{key}/{repeat}" for key, repeat in result.missing[:_MOST_NAMED])
-        more = len(result.missing) - _MOST_NAMED
+        unnamed = len(result.missing) - _MOST_NAMED
         console.print(
             f"{len(result.missing)} samples are missing and count as wrong: {named}"
-            + (f" and {more} more" if more > 0 else "")
+            + (f" and {unnamed} more" if unnamed > 0 else "")
         )
 
 
-def _cells(found: dict[str, float | None]) -> tuple[str, str, str]:
-    value, stderr, low, high = (found[key] for key in ("value", "stderr", "low", "high"))
+def _cells(figure: dict[str, float | None]) -> tuple[str, str, str]:
+    value, stderr, low, high = (figure[key] for key in ("value", "stderr", "low", "high"))
     if value is None:
         return "", "", ""
     if stderr is None or low is None or high is None:

@@ -118,41 +118,54 @@ def expected(saved: Iterable[SavedQuestion], repeats: int | None = None) -> list
         repeats: samples of each; None: the most that any of them has.
     """
     questions = list(saved)
-    most = max((max(one.samples, default=-1) + 1 for one in questions), default=0)
-    wanted = repeats or most
-    return [replace(one, expected=max(wanted, one.expected)) for one in questions]
+    most = max((max(question.samples, default=-1) + 1 for question in questions), default=0)
+    least = repeats or most
+    return [replace(question, expected=max(least, question.expected)) for question in questions]
 
 
 def _task(name: str, questions: list[SavedQuestion], means: Means) -> TaskGrades:
-    missing = [(one.question.name, repeat) for one in questions for repeat in one.missing()]
-    lacking = [one.question for one in questions if not one.question.golds]
+    missing = [
+        (question.question.name, repeat) for question in questions for repeat in question.missing()
+    ]
+    lacking = [question.question for question in questions if not question.question.golds]
     if lacking and len(lacking) < len(questions):
         raise SettingError(
             f"task {name}: document {lacking[0].doc} has no gold that this grader can read"
         )
     if lacking or not questions:
-        why = "no gold that this grader can read; the task grades by a metric of its own"
-        return TaskGrades(name, means.extractor, questions, [], {}, {}, missing, ungraded=why)
+        reason = "no gold that this grader can read; the task grades by a metric of its own"
+        return TaskGrades(name, means.extractor, questions, [], {}, {}, missing, ungraded=reason)
     before = _failures(means.calls, means.judge)
-    samples = [_extracted(one, means) for one in questions]
+    samples = [_extracted(question, means) for question in questions]
     grades = [
-        grade_any(own, one.question, means.extractor, means.grader)
-        for one, own in zip(questions, samples, strict=True)
+        grade_any(repeats, question.question, means.extractor, means.grader)
+        for question, repeats in zip(questions, samples, strict=True)
     ]
     metrics = [
-        question_metrics(own, one.question.golds[0], means.extractor, means.grader)
-        for one, own in zip(questions, grades, strict=True)
+        question_metrics(question_grades, question.question.golds[0], means.extractor, means.grader)
+        for question, question_grades in zip(questions, grades, strict=True)
     ]
     names = [key for key in metrics[0] if all(key in figures for figures in metrics)]
     # Where no two extractors gave an answer, a question says nothing of their disagreement.
-    partly = dict.fromkeys(key for own in metrics for key in own if key.startswith("disagree_"))
+    partly = dict.fromkeys(
+        key for figures in metrics for key in figures if key.startswith("disagree_")
+    )
     names += [key for key in partly if key not in names]
-    others = sorted({means.extractor, *(k for own in grades for g in own for k in g.answers)})
+    others = sorted(
+        {
+            means.extractor,
+            *(k for question_grades in grades for g in question_grades for k in g.answers),
+        }
+    )
     figures = {
-        key: _estimate([own[key] for own in metrics if key in own], counted=key in COUNTS)
+        key: _estimate(
+            [figures[key] for figures in metrics if key in figures], counted=key in COUNTS
+        )
         for key in names
     }
-    if not any(means.extractor in grade.answers for own in grades for grade in own):
+    if not any(
+        means.extractor in grade.answers for question_grades in grades for grade in question_grades
+    ):
         # Nothing was ever extracted so: that is no accuracy of 0.
         figures = {key: UNKNOWN if key != "grading_error" else f for key, f in figures.items()}
     judged = _judged(questions, grades, means.judge) if means.judge is not None else None
@@ -178,11 +191,11 @@ def _extracted(question: SavedQuestion, means: Means) -> list[Sampled]:
     samples, calls = question.all_samples(), means.calls
     if means.extractor != LLM or calls is None:
         return samples
-    done = []
+    extracted = []
     kind = question.question.golds[0].kind
     for sample in samples:
         if LLM in sample.answers or sample.failed or sample.absent:
-            done.append(sample)
+            extracted.append(sample)
             continue
         try:
             answer = calls.read(
@@ -190,17 +203,17 @@ def _extracted(question: SavedQuestion, means: Means) -> list[Sampled]:
                 lambda reply: extract_answer(reply.text, kind, cut=reply.cut),
             )
         except BackendError:
-            done.append(sample)
+            extracted.append(sample)
             continue
-        known = {**sample.answers, LLM: answer}
-        done.append(msgspec.structs.replace(sample, answers=known))
-    return done
+        answers = {**sample.answers, LLM: answer}
+        extracted.append(msgspec.structs.replace(sample, answers=answers))
+    return extracted
 
 
 def _estimate(values: Sequence[float], *, counted: bool = False) -> Figures:
     bounds = None if counted else (0, 1)
-    found = asdict(clustered_mean(values, range(len(values)), bounds=bounds))
-    return {key: found[key] for key in ("value", "stderr", "low", "high")}
+    estimate = asdict(clustered_mean(values, range(len(values)), bounds=bounds))
+    return {key: estimate[key] for key in ("value", "stderr", "low", "high")}
 
 
 def _pass_at_1(
@@ -209,29 +222,29 @@ def _pass_at_1(
     extractor: str,
     grader: Grader | None,
 ) -> Figures:
-    """What another extractor's answers would have come to, of the samples for which it has one.
+    """pass@1 if another extractor's answers counted, of the samples that it was run on.
 
-    A sample that failed is wrong by every extractor. One of which nobody ever asked it is no part.
+    A sample that failed is wrong by every extractor.
     """
-    shares, count, asked = [], 0, False
-    for one, own in zip(questions, grades, strict=True):
-        own = [grade for grade in own if not grade.absent]
-        known = [grade for grade in own if grade.failed or extractor in grade.answers]
-        asked = asked or any(extractor in grade.answers for grade in own)
-        if not known:
+    shares, count, recorded = [], 0, False
+    for question, repeats in zip(questions, grades, strict=True):
+        repeats = [grade for grade in repeats if not grade.absent]
+        countable = [grade for grade in repeats if grade.failed or extractor in grade.answers]
+        recorded = recorded or any(extractor in grade.answers for grade in repeats)
+        if not countable:
             continue
-        given = [grade.answers.get(extractor) for grade in known if not grade.failed]
-        answers = [answer for answer in given if answer is not None]
-        right = sum(_right(answer, one, grader) for answer in answers)
-        shares.append(right / len(known))
-        count += len(known)
-    if not asked:
+        extractions = [grade.answers.get(extractor) for grade in countable if not grade.failed]
+        answers = [answer for answer in extractions if answer is not None]
+        right = sum(_right(answer, question, grader) for answer in answers)
+        shares.append(right / len(countable))
+        count += len(countable)
+    if not recorded:
         return {**UNKNOWN, "samples": 0}
     return {**_estimate(shares), "samples": count}
 
 
-def _right(answer: str, one: SavedQuestion, grader: Grader | None) -> bool:
-    pairs = [(answer, gold) for gold in one.question.golds]
+def _right(answer: str, question: SavedQuestion, grader: Grader | None) -> bool:
+    pairs = [(answer, gold) for gold in question.question.golds]
     return any(verdict.right for verdict in (grader or default()).grade(pairs))
 
 
@@ -239,8 +252,8 @@ def _judged(
     questions: Sequence[SavedQuestion], grades: Sequence[Sequence[Grade]], judge: JudgeCalls
 ) -> dict[str, float]:
     right = differs = unknown = count = 0
-    for question, own in zip(questions, grades, strict=True):
-        for grade in own:
+    for question, repeats in zip(questions, grades, strict=True):
+        for grade in repeats:
             count += 1
             if grade.answer is None:
                 continue
@@ -296,7 +309,7 @@ def summary(results: Sequence[TaskGrades]) -> dict[str, Any]:
         result.task: {
             "extractor": result.extractor,
             "questions": len(result.questions),
-            "samples": sum(len(own) for own in result.grades),
+            "samples": sum(len(grades) for grades in result.grades),
             "figures": result.figures,
             "pass@1_by_extractor": result.extractors,
             "missing": result.missing,
@@ -316,8 +329,8 @@ def rows(results: Sequence[TaskGrades]) -> Iterator[Mapping[str, Any]]:
     for result in results:
         if result.ungraded:
             continue
-        for question, own in zip(result.questions, result.grades, strict=True):
-            for repeat, grade in enumerate(own):
+        for question, grades in zip(result.questions, result.grades, strict=True):
+            for repeat, grade in enumerate(grades):
                 yield {
                     "task": result.task,
                     "question": question.question.name,

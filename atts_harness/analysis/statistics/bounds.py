@@ -109,14 +109,14 @@ def _least_loss(
     mean: Floats, error: Floats, skew: Floats, problems: int, grain: float, confidence: float
 ) -> Floats:
     """The least loss that the bound allows: minus the lower bound."""
-    found = np.full_like(mean, -np.inf)
-    over = np.zeros(found.shape, dtype=bool)
+    loss = np.full_like(mean, -np.inf)
+    over = np.zeros(loss.shape, dtype=bool)
     for lost, t in _unseen(problems, grain, confidence):
-        least = np.maximum(found, lost + _width(error, skew, t, problems) - mean)
+        least = np.maximum(loss, lost + _width(error, skew, t, problems) - mean)
         # Where all up to here need less than this loss, it and what lies beyond are not asked for.
         over |= (least < lost - 1e-12) if lost > 0 else (least < 0)
-        found = np.where(over & np.isfinite(found), found, least)
-    return found
+        loss = np.where(over & np.isfinite(loss), loss, least)
+    return loss
 
 
 def _width(error: Floats, skew: Floats, t: float, problems: int) -> Floats:
@@ -134,10 +134,10 @@ def _unseen(problems: int, grain: float, confidence: float) -> tuple[tuple[float
     most = 1 - alpha ** (1 / problems)
     if most < KIND:
         most = KIND * -math.expm1(grain * math.log1p(-most / KIND))
-    found = []
+    losses = []
     for lost in np.linspace(0.0, most, STEPS):
         share = max(KIND, float(lost))
         shows = share * (1 - max(1 - lost / share, 0.0) ** (1 / grain))
         error = min(alpha / (1 - shows) ** problems, 1 - 1e-9)
-        found.append((float(lost), float(stats.t.isf(error, problems - 1))))
-    return tuple(found)
+        losses.append((float(lost), float(stats.t.isf(error, problems - 1))))
+    return tuple(losses)

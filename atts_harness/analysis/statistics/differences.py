@@ -221,9 +221,9 @@ def pseudo(d: Floats, grain: float) -> Floats:
     size, count = sizes(d)
     n, unseen = d.shape[-1], (1 + grain) / 2
     kind = min(unseen, (12 / n) ** 2) if n < ENOUGH else 0.0
-    shown = np.maximum(size, kind**2) * (1 + 1 / (1 + count))
+    visible = np.maximum(size, kind**2) * (1 + 1 / (1 + count))
     blind = 2 * unseen**2 / (1 + count) ** 3
-    return np.asarray(np.maximum(shown, blind))
+    return np.asarray(np.maximum(visible, blind))
 
 
 def moments(d: Floats, added: Floats) -> tuple[Floats, Floats, Floats]:

@@ -61,11 +61,11 @@ def clustered_auc(
     variance = float((part**2).sum()) * count / (count - 1)
     ones = effective(np.bincount(codes[marks], minlength=count).astype(np.float64))
     others = effective(np.bincount(codes[~marks], minlength=count).astype(np.float64))
-    seen = np.minimum(ones, others)
+    problems = np.minimum(ones, others)
     spread = value * (1 - value)
-    worst = 1 / seen
+    worst = 1 / problems
     unit = np.asarray(variance / spread) if spread > 0 else worst
-    unit = shrunk(unit, worst, seen, PRIOR * max(1.0, ENOUGH / count))
+    unit = shrunk(unit, worst, problems, PRIOR * max(1.0, ENOUGH / count))
     low, high = wilson(np.asarray(value), unit, student_t(level, count))
     return Estimate(
         value, math.sqrt(variance), float(low), float(high), level, int(data.size), count

@@ -26,7 +26,7 @@ COIN = 0.25
 
 
 @dataclass(frozen=True)
-class Known:
+class Precision:
     """How well a mean is known.
 
     Attributes:
@@ -48,10 +48,10 @@ class Known:
     level: float
 
 
-def known(
+def precision_of(
     right: Sequence[int], repeats: Sequence[int], half_width: float, *, level: float = 0.95
-) -> Known:
-    """How well the mean over these problems is known, and how many repeats a half-width needs.
+) -> Precision:
+    """How precise the mean over these problems is, and how many repeats a half-width needs.
 
     Args:
         right: right samples of each problem.
@@ -64,25 +64,25 @@ def known(
     """
     c, k = np.asarray(right, dtype=np.float64), np.asarray(repeats, dtype=np.float64)
     if c.size == 0 or c.shape != k.shape or (c < 0).any() or (c > k).any() or k.min() < 1:
-        raise ValueError("known needs 0 <= right <= repeats and repeats >= 1 for every problem")
+        raise ValueError("expected 0 <= right <= repeats and repeats >= 1 for every problem")
     if not 0 < half_width < 1:
         raise ValueError(f"half_width must lie in (0, 1), got {half_width}")
     n, fewest = c.size, int(k.min())
     shares = c / k
     z = float(stats.norm.ppf(0.5 + level / 2))
     if fewest < 2:
-        return Known(float(shares.mean()), math.inf, math.inf, fewest, 2, level)
+        return Precision(float(shares.mean()), math.inf, math.inf, fewest, 2, level)
     noise = c * (k - c) / k / (k - 1)
-    one = float(noise.sum()) + COIN
+    of_one_repeat = float(noise.sum()) + COIN
     here = z * math.sqrt(float((noise / k).sum()) + COIN / fewest) / n
     spread = float(shares.var(ddof=1)) - float((noise / k).mean()) if n > 1 else math.inf
     t = float(stats.t.ppf(0.5 + level / 2, n - 1)) if n > 1 else math.inf
-    return Known(
+    return Precision(
         value=float(shares.mean()),
         here=here,
         floor=t * math.sqrt(max(spread, 0.0) / n),
         repeats=fewest,
-        needed=max(2, math.ceil(one * (z / (half_width * n)) ** 2 - 1e-9)),
+        needed=max(2, math.ceil(of_one_repeat * (z / (half_width * n)) ** 2 - 1e-9)),
         level=level,
     )
 
@@ -90,7 +90,7 @@ def known(
 def widest_floor(problems: int, accuracy: float, *, level: float = 0.95) -> float:
     """Largest half-width over problems drawn like these that no number of repeats can reduce.
 
-    That is where every problem is always right or never. `known` measures the real one.
+    That is where every problem is always right or never. `precision_of` measures the real one.
 
     Args:
         problems: how many there are.
@@ -106,11 +106,11 @@ def widest_floor(problems: int, accuracy: float, *, level: float = 0.95) -> floa
     return t * math.sqrt(accuracy * (1 - accuracy) / (problems - 1))
 
 
-def next_repeats(now: Known, half_width: float, cap: int) -> int | None:
-    """Repeats of the next round; None when it is known well enough, or the cap is reached.
+def next_repeats(now: Precision, half_width: float, cap: int) -> int | None:
+    """Repeats of the next round; None when it is precise enough, or the cap is reached.
 
     Args:
-        now: what is known.
+        now: precision so far.
         half_width: what is asked for.
         cap: most repeats of a problem.
     """

@@ -121,9 +121,9 @@ def share_interval(
     unit = np.minimum(divided(variance, spread, worst), 1.0)
     rarer = np.minimum(share, 1 - share)
     varies = divided(np.maximum(unit - 1 / total, 0.0) * n * (1 - rarer), rarer, 0.0)
-    seen = np.minimum(effective(h), effective(miss))
-    seen = np.sqrt(seen * n / (1 + varies))
-    unit = shrunk(unit, worst, seen, PRIOR * max(1.0, (ENOUGH / n) ** 2))
+    informative = np.minimum(effective(h), effective(miss))
+    informative = np.sqrt(informative * n / (1 + varies))
+    unit = shrunk(unit, worst, informative, PRIOR * max(1.0, (ENOUGH / n) ** 2))
     return wilson(share, unit, student_t(level, n))
 
 
@@ -132,9 +132,9 @@ def effective(weights: Floats) -> Floats:
     return divided(weights.sum(axis=-1) ** 2, (weights**2).sum(axis=-1), 0.0)
 
 
-def shrunk(unit: Floats, worst: Floats, seen: Floats, prior: float) -> Floats:
+def shrunk(unit: Floats, worst: Floats, informative: Floats, prior: float) -> Floats:
     """A variance moved towards the worst one, by how little was seen; never below itself."""
-    weight = seen / (seen + prior)
+    weight = informative / (informative + prior)
     floor = np.maximum(unit, worst * 1e-9)
     return np.maximum(unit, np.where(unit < worst, floor**weight * worst ** (1 - weight), unit))
 

@@ -56,20 +56,20 @@ def maj_at_k(right: int, wrong: Sequence[int], abstained: int, k: int) -> float:
         )
     total = Fraction(0)
     for votes in range(1, min(right, k) + 1):
-        rest = k - votes
+        others = k - votes
         # ways[drawn][tied]: subsets of the wrong candidates, none above `votes`, `tied` at it
         ways: dict[tuple[int, int], int] = {(0, 0): 1}
         for size in wrong:
             grown: dict[tuple[int, int], int] = {}
             for (drawn, tied), count in ways.items():
-                for take in range(min(size, votes, rest - drawn) + 1):
+                for take in range(min(size, votes, others - drawn) + 1):
                     key = (drawn + take, tied + (take == votes))
                     grown[key] = grown.get(key, 0) + count * math.comb(size, take)
             ways = grown
-        chosen = math.comb(right, votes)
+        ways_right = math.comb(right, votes)
         for (drawn, tied), count in ways.items():
-            silent = math.comb(abstained, rest - drawn)
-            total += Fraction(chosen * count * silent, tied + 1)
+            silent = math.comb(abstained, others - drawn)
+            total += Fraction(ways_right * count * silent, tied + 1)
     return float(total / math.comb(n, k))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from atts_harness.comparing.plan import Until
-from atts_harness.comparing.rounds import known_of, newest_log, next_round
+from atts_harness.comparing.rounds import newest_log, next_round, precision_in
 from atts_harness.errors import SettingError
 
 DATA = Path(__file__).parents[1] / "analysis" / "leaderboard" / "data"
@@ -14,7 +14,7 @@ LOG = next((DATA / "atts").glob("samples_*.jsonl"))
 
 
 def test_counts_are_those_of_the_log():
-    now = known_of(LOG, Until(half_width=0.05))
+    now = precision_in(LOG, Until(half_width=0.05))
     assert now.repeats == 2
     assert now.needed > 2
 
@@ -35,7 +35,7 @@ def test_a_round_is_asked_for_until_the_cap(tmp_path):
 
 def test_the_floor_over_problems_is_told_where_it_is_wider(tmp_path):
     shutil.copy(LOG, tmp_path)
-    floor = known_of(LOG, Until(half_width=0.05)).floor
+    floor = precision_in(LOG, Until(half_width=0.05)).floor
     _, words = next_round(tmp_path, Until(half_width=0.05))
     assert ("not below" in words) == (floor > 0.05)
 

@@ -93,7 +93,7 @@ def test_every_sample_is_in_the_browser_with_its_turns(made):
     entry, browser = entries["atts-0.6"], Browser()
     records = list(entry.records())
     add_row(browser, "x", entry, {0, 1, 2, 3, 4, 5})
-    assert browser.shown == len(records) == len(browser.lines)
+    assert browser.count == len(records) == len(browser.lines)
     blocks = [inflated(block) for block in browser.blocks]
     for values, record in zip(browser.lines, records, strict=True):
         line = dict(zip(FIELDS, values, strict=True))
@@ -156,23 +156,23 @@ def test_calls_on_one_slot_never_overlap(spans):
         assert one.slot != two.slot or one.done <= two.sent or two.done <= one.sent
 
 
-def test_memory_is_what_the_engine_told(made):
+def test_memory_is_what_the_engine_reported(made):
     _, entries, _ = made
     leaderboard = made[0]
     view = read_row(leaderboard.row("atts-0.3"), entries["atts-0.3"])
     assert {own.engine for own in view.memory} == {"draft", "target"}
-    assert all(own.told for own in view.memory)
+    assert all(own.reported for own in view.memory)
     with open_run(entries["atts-0.3"].run_dir) as run:
         told = [figures["kv_usage"] for _, engine, figures in run.metrics() if engine == "draft"]
     assert [use for _, use in view.memory[0].points] == told
-    assert "told of its KV cache" in memory(view).caption
+    assert "Use of the KV cache" in memory(view).caption
 
 
 def test_without_figures_of_the_engine_tokens_in_flight_are_counted(tmp_path):
     material.produce(tmp_path / "run", rate=0.3, metrics_interval=0)
     entry = material.entry_of(tmp_path / "run")
     view = read_row(material.row_of("run", entry), entry)
-    assert not any(own.told for own in view.memory)
+    assert not any(own.reported for own in view.memory)
     assert "from the ledger" in memory(view).caption
     with open_run(tmp_path / "run") as run:
         usages: list[Usage] = [c.usage for c in run.calls() if c.key.role == "draft"]

@@ -5,31 +5,31 @@ import math
 import numpy as np
 import pytest
 
-from atts_harness.analysis.statistics.sequential import known, next_repeats, widest_floor
+from atts_harness.analysis.statistics.sequential import next_repeats, precision_of, widest_floor
 
 
 def test_by_hand():
     # v = 2 * 2 / (4 * 3) = 1/3 and 0; one coin more: (1/3 + 1/4) / 4 over 2^2.
-    now = known([2, 4], [4, 4], 0.1)
+    now = precision_of([2, 4], [4, 4], 0.1)
     assert now.value == 0.75
     assert now.here == pytest.approx(1.959964 * math.sqrt((1 / 3 + 1 / 4) / 4) / 2)
     assert now.needed == math.ceil((1 / 3 + 1 / 4) * (1.959964 / 0.2) ** 2)
 
 
 def test_one_repeat_says_nothing_of_its_own_noise():
-    now = known([1, 0, 1], [1, 1, 1], 0.05)
+    now = precision_of([1, 0, 1], [1, 1, 1], 0.05)
     assert now.here == math.inf
     assert next_repeats(now, 0.05, 64) == 2
 
 
 def test_two_repeats_that_agree_everywhere_are_not_enough():
-    now = known([2, 0] * 4, [2] * 8, 0.03)
+    now = precision_of([2, 0] * 4, [2] * 8, 0.03)
     assert now.here > 0.03
     assert next_repeats(now, 0.03, 64) == 4
 
 
 def test_rounds_at_most_double_stop_when_known_and_never_pass_the_cap():
-    coarse = known([2, 1, 3, 2], [4] * 4, 0.01)
+    coarse = precision_of([2, 1, 3, 2], [4] * 4, 0.01)
     assert next_repeats(coarse, 0.01, 100) == 8
     assert next_repeats(coarse, 0.01, 6) == 6
     assert next_repeats(coarse, 0.01, 4) is None
@@ -37,18 +37,18 @@ def test_rounds_at_most_double_stop_when_known_and_never_pass_the_cap():
 
 
 def test_the_floor_is_what_repeats_cannot_buy():
-    few, many = (known([r, 0, r, 0, r], [r] * 5, 0.03) for r in (4, 400))
+    few, many = (precision_of([r, 0, r, 0, r], [r] * 5, 0.03) for r in (4, 400))
     assert few.floor == pytest.approx(many.floor)
     assert many.here < 0.03 < many.floor
-    alike = known([50] * 30, [100] * 30, 0.03)
+    alike = precision_of([50] * 30, [100] * 30, 0.03)
     assert alike.floor == 0.0  # no more spread than the noise of repeats
 
 
 def test_it_refuses_what_has_no_answer():
     with pytest.raises(ValueError, match="half_width"):
-        known([1], [2], 0.0)
+        precision_of([1], [2], 0.0)
     with pytest.raises(ValueError, match="right <= repeats"):
-        known([3], [2], 0.1)
+        precision_of([3], [2], 0.1)
 
 
 # A small part of benchmarks/statistics/stopping.py.
@@ -61,7 +61,7 @@ def test_coverage_when_it_stops(problems):
         repeats = 2
         right = rng.binomial(2, chance)
         while True:
-            now = known(right.tolist(), [repeats] * problems, 0.05)
+            now = precision_of(right.tolist(), [repeats] * problems, 0.05)
             after = next_repeats(now, 0.05, 200)
             if after is None:
                 break
@@ -72,7 +72,7 @@ def test_coverage_when_it_stops(problems):
 
 
 def test_the_widest_floor_is_that_of_problems_right_always_or_never():
-    now = known([16, 0, 16, 0, 16, 0], [16] * 6, 0.03)
+    now = precision_of([16, 0, 16, 0, 16, 0], [16] * 6, 0.03)
     assert now.floor == pytest.approx(widest_floor(6, 0.5))
     assert widest_floor(6, 0.9) < widest_floor(6, 0.5)
     assert widest_floor(1, 0.5) == math.inf
