@@ -1,4 +1,4 @@
-"""Addresses of servers: what a user gives as one, and how one is written."""
+"""Addresses of servers: reading the one that a user gives, and writing one."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ API = "/v1"
 
 
 def base_address(url: str, name: str) -> str:
-    """The address that an engine's routes stand behind, without the API's `/v1`.
+    """The base address of an engine's routes, without the API's `/v1`.
 
     Args:
         url: as given.
         name: the setting that it came from.
 
     Raises:
-        SettingError: it is no address; says how to write it.
+        SettingError: it is not an address; the message says how to write it.
     """
-    given = url.strip()
-    scheme, divider, rest = given.partition("://")
+    text = url.strip()
+    scheme, divider, rest = text.partition("://")
     if not divider:
         raise SettingError(
-            f"{name}: {url!r} is no address: it has no scheme; write http://{given.lstrip('/')}"
+            f"{name}: {url!r} is no address: it has no scheme; write http://{text.lstrip('/')}"
         )
     if scheme not in ("http", "https"):
         raise SettingError(f"{name}: {url!r} is no address; write http://HOST:PORT")
-    place = rest.partition("/")[0].rpartition("@")[2]
-    if place.count(":") > 1 and not place.startswith("["):
+    host_port = rest.partition("/")[0].rpartition("@")[2]
+    if host_port.count(":") > 1 and not host_port.startswith("["):
         raise SettingError(
             f"{name}: {url!r}: an IPv6 address stands in brackets, as in http://[::1]:8000"
         )
     try:
-        parts = urlsplit(given)
+        parts = urlsplit(text)
         host, _ = parts.hostname, parts.port  # reading the port checks it
     except ValueError as error:
         raise SettingError(f"{name}: {url!r}: {error}; write http://HOST:PORT") from error
     if not host:
         raise SettingError(f"{name}: {url!r} names no host; write http://HOST:PORT")
-    return given.rstrip("/").removesuffix(API).rstrip("/")
+    return text.rstrip("/").removesuffix(API).rstrip("/")
 
 
 def address(host: str, port: int) -> str:

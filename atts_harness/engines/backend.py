@@ -1,4 +1,4 @@
-"""What backends behind HTTP do alike: opening, checking what answers, sending, closing."""
+"""What all backends over HTTP do: open, check which server answers, send, close."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from atts_harness.engines.doctor.finding import Finding
 
 T = TypeVar("T")
-Given = TypeVar("Given", bound=EngineOptions)
+Options = TypeVar("Options", bound=EngineOptions)
 B = TypeVar("B", bound="EngineBackend")
 GREEDY_PROMPTS = (
     "Once upon a time, in a village by the sea, there lived",
@@ -50,25 +50,25 @@ GREEDY_PROMPTS = (
     "def longest_common_prefix(words):\n",
     "Dear Ms Okafor,\n\nThank you for your letter about",
 )
-"""What a model that does not score continues, so that it is known from others."""
+"""Prompts that a model which cannot score continues greedily: its texts identify it."""
 GREEDY_TOKENS = 16
-LEAST_PROBED = -30.0  # a probability of zero is minus infinity, of which there is no mean
+LEAST_PROBED = -30.0  # a probability of zero would be minus infinity, which has no mean
 
 
 class EngineBackend:
-    """Base of the HTTP backends: state and what needs no knowledge of an engine.
+    """Base class of the HTTP backends: everything that does not depend on the engine.
 
     Args:
         http: connections to the server.
         tokenizer: the served model's.
         max_length: context window in tokens.
-        served: what the server said of itself.
-        ask: asks it again.
-        server: the process, if it is ours.
+        served: what the server reports about itself.
+        ask: asks the server for that again.
+        server: the server's process, if this run started it.
 
     Attributes:
-        identity: who answered when it was opened.
-        versions: of the engine that were tested; None: it may be any engine.
+        identity: the model that answered when the backend was opened.
+        versions: tested versions of the engine; None: it may be any engine.
     """
 
     versions: Versions | None = None
@@ -121,7 +121,7 @@ class EngineBackend:
             raise self.server.check(error) from error
 
     def later(self, chore: Callable[[], Awaitable[object]]) -> None:
-        """Do something that a cancelled caller cannot wait for; failures of it are harmless."""
+        """Run a chore in the background, for a caller that was cancelled; it may fail."""
 
         async def attempt() -> None:
             try:
@@ -134,20 +134,20 @@ class EngineBackend:
         task.add_done_callback(self._chores.discard)
 
     async def ping(self) -> None:
-        """See whether the engine is there: it generates one token.
+        """Check that the engine answers: it generates one token.
 
         Raises:
-            BackendError: it is not, or not now.
-            EngineGoneError: it is a server of ours, and dead.
+            BackendError: it does not answer, or not now.
+            EngineGoneError: it is a server that this run started, and it died.
         """
         request = GenerateRequest(ids=(0,), max_tokens=1, sampling=Sampling(temperature=0.0))
         await guards.generate(self, request)
 
     async def metrics(self) -> Mapping[str, float]:
-        """The engine's own figures; see `figures`. Empty where the server tells none.
+        """The engine's own figures by name; see `engines.metrics`. Empty if the server has none.
 
         Raises:
-            BackendError: it cannot be reached, or what it says is no figure.
+            BackendError: it cannot be reached, or a figure is not a number.
         """
         try:
             return parse_figures(await self.http.exchange("GET", "/metrics"), names_of_engines())
@@ -155,7 +155,7 @@ class EngineBackend:
             return {}  # served without metrics, or behind a router
 
     async def remarks(self) -> Sequence[Finding]:
-        """What `atts doctor` has to say of this engine alone; nothing, if it has nothing to say.
+        """Findings of `atts doctor` that only concern this engine; none by default.
 
         Raises:
             BackendError: it cannot be reached.
@@ -167,7 +167,7 @@ class EngineBackend:
 
         Raises:
             BackendError: it cannot be reached.
-            EngineGoneError: it is a server of ours, and dead.
+            EngineGoneError: it is a server that this run started, and it died.
         """
         try:
             served = await self._ask()
@@ -176,10 +176,10 @@ class EngineBackend:
                 raise
             raise self.server.check(error) from error
         window = min(self.max_length, served.window or self.max_length)
-        told = identity_of(served, self.tokenizer, window, managed=self.server is not None)
-        # Asked every time: weights can be exchanged in a server that runs on under its name.
+        identity = identity_of(served, self.tokenizer, window, managed=self.server is not None)
+        # Asked every time: a server can exchange its weights and keep its name.
         return msgspec.structs.replace(
-            told,
+            identity,
             weights_full=await self._full_digest(served),
             probe=await self.probe(),
             greedy=None if self.identity.greedy is None else await self.greedy(),
@@ -190,17 +190,17 @@ class EngineBackend:
         """Complete the identity of a backend that has just been opened.
 
         Args:
-            server: where the server is reached, and what it was found to do.
+            server: further facts for the identity's `server`, beside the address.
 
         Raises:
             BackendError: it does not score.
         """
-        where = {"url": self.http.url, "managed": self.server is not None, **server}
+        server_details = {"url": self.http.url, "managed": self.server is not None, **server}
         greedy = None
         if not self.capabilities.scores and (greedy := await self.greedy()) != await self.greedy():
-            greedy = None  # it draws although it is not to, or calls disturb one another
+            greedy = None  # it samples at temperature 0, or requests disturb one another
         self.identity = msgspec.structs.replace(
-            self.identity, probe=await self.probe(), greedy=greedy, server=where
+            self.identity, probe=await self.probe(), greedy=greedy, server=server_details
         )
 
     async def read_weights(self) -> None:
@@ -227,7 +227,7 @@ class EngineBackend:
         Raises:
             BackendError: it cannot be reached, or does not answer as it should.
         """
-        found = []
+        continuations = []
         for prompt in GREEDY_PROMPTS:
             ids = self.tokenizer.encode(prompt)
             if len(ids) + GREEDY_TOKENS > self.max_length:
@@ -238,8 +238,8 @@ class EngineBackend:
                 sampling=Sampling(temperature=0.0),
             )
             reply = await guards.generate(self, request)
-            found.append((reply.usage.prompt_tokens, self.tokenizer.decode(reply.ids)))
-        return tuple(found)
+            continuations.append((reply.usage.prompt_tokens, self.tokenizer.decode(reply.ids)))
+        return tuple(continuations)
 
     async def probe(self) -> tuple[float, ...] | None:
         """Log-probabilities of a fixed text: another model under the same name gives others.
@@ -273,16 +273,17 @@ class EngineBackend:
 
 
 async def open_engine(
-    spec: BackendSpec[Given],
-    connect: Callable[[BackendSpec[Given], EngineHttp, Server | None], Awaitable[B]],
-    launch: Callable[[BackendSpec[Given]], Launch] | None = None,
-    answers: Callable[[EngineHttp, BackendSpec[Given]], Awaitable[object]] | None = None,
+    spec: BackendSpec[Options],
+    connect: Callable[[BackendSpec[Options], EngineHttp, Server | None], Awaitable[B]],
+    launch: Callable[[BackendSpec[Options]], Launch] | None = None,
+    answers: Callable[[EngineHttp, BackendSpec[Options]], Awaitable[object]] | None = None,
 ) -> B:
     """Open a backend on a running server, or on one that is started for it.
 
     Args:
         spec: what to open.
-        connect: makes the backend from connections; raises `SettingError` for what does not fit.
+        connect: makes the backend from connections; raises `SettingError` if the server does not
+            fit the specification.
         launch: how to start a server; None if this kind cannot.
         answers: sends a one-token request, to see whether a started server is ready.
 
@@ -321,17 +322,17 @@ async def open_engine(
 
 
 async def _in_time(opening: Awaitable[T], spec: BackendSpec[EngineOptions], http: EngineHttp) -> T:
-    """Opening ends: a server may accept connections and never answer."""
-    own = spec.options.timeout
-    seconds = own or spec.timeout
+    """Open within a time limit: a server may accept connections and never answer."""
+    role_timeout = spec.options.timeout
+    seconds = role_timeout or spec.timeout
     try:
         async with asyncio.timeout(seconds):
             return await opening
     except TimeoutError as error:
-        name = f"{spec.role}_timeout" if own else "timeout"
+        name = f"{spec.role}_timeout" if role_timeout else "timeout"
         raise SettingError(
-            f"{spec.role}_url: {http.url} accepts connections and did not answer what a backend "
-            f"asks when it is opened within {name}={seconds:g} s; see what the server does"
+            f"{spec.role}_url: {http.url} accepts connections but did not answer the requests "
+            f"that open a backend within {name}={seconds:g} s; see what the server does"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""A connection pool that knows whether a request went out on a connection that was used before."""
+"""A connection pool that tells whether a request opened its connection or reused one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
 
-# Whether the request that is going out in this context opened its connection itself.
+# Whether the request that is sent in this context opened its connection itself.
 opened: ContextVar[bool] = ContextVar("opened", default=False)
 
 
 class Connector(aiohttp.TCPConnector):
-    """Says by `opened` that a connection is a new one.
+    """Sets `opened` when a request opens a new connection.
 
-    Tracing would tell it too, but costs every request; a pool of a later aiohttp that names its
-    method otherwise says it of no connection, and then one more request goes out than has to.
+    Tracing could tell it too, but costs time in every request. Should a later aiohttp rename the
+    method below, `opened` is never set, and some failed requests are sent once more than needed.
     """
 
     async def _create_connection(
@@ -33,24 +33,24 @@ class Connector(aiohttp.TCPConnector):
 
 
 ENDED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
-"""How a request ends that may have met a connection that was just being closed."""
+"""Errors of a request that may have met a connection just as the server closed it."""
 
 
 def began(error: aiohttp.ClientError) -> bool:
-    """Whether there was more to a request that ended so than a connection that was closed.
+    """Whether a failed request met something worse than a connection that was just closed.
 
-    A server closes a connection that has been idle for a while. Where the client, or the server,
-    stalls for that long, a request may already be on its way there: it ends without a byte of a
-    reply, and nothing was done for it, so it is sent once more, at once. On a connection that the
-    request opened itself such an end is the server's own, and is left to the caller.
+    A server closes a connection that has been idle for a while. If the client or the server
+    stalls for that long, a request may already be on its way: it ends without a byte of a reply,
+    and the server did nothing for it, so it is sent once more, at once. On a connection that the
+    request opened itself, such an end is the server's fault and is left to the caller.
 
     Args:
         error: one of `ENDED`.
 
     Returns:
-        True where no connection was made, or a reply began and broke off.
+        True if no connection was made, or a reply began and broke off.
     """
-    # Of a reply that began and broke off, aiohttp gives the beginning.
+    # For a reply that began and broke off, aiohttp gives the beginning.
     return isinstance(error, aiohttp.ClientConnectorError) or not isinstance(
         getattr(error, "message", ""), str
     )

@@ -1,4 +1,4 @@
-"""Why a server died, read from what it wrote and how it ended."""
+"""Why a server died, read from its log and its exit status."""
 
 from __future__ import annotations
 
@@ -47,44 +47,44 @@ COMMON_CAUSES = (
     ),
 )
 
-# What stands before a line: a worker's name, a level, a time, a place in the code.
-_BEFORE = re.compile(
+# Before the text of a line: a worker's name, a level, a time, a place in the code.
+_PREFIX = re.compile(
     r"^(?:\(\w[^)]*pid=\d+\)\s*)?"
     r"(?:(?:DEBUG|INFO|WARNING|ERROR|CRITICAL)\s+\d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*\]\s*)?"
     r"(?:\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[^\]]*\]\s*)?"
 )
 _ERROR = re.compile(r"[\w.]*(?:Error|Exception)\b.*?:")
-# How engines announce that they cannot go on; what they say next is why.
+# How engines announce that they cannot go on; the next error is the reason.
 _FATAL = re.compile(r"encountered a fatal error|hit an exception|failed to start", re.IGNORECASE)
 # A process of the engine that was ended from outside wrote nothing itself.
 _WORKER = re.compile(r"died unexpectedly|exit code:? -9\b", re.IGNORECASE)
 _TRACEBACK = "Traceback (most recent call last):"
 # Between two tracebacks of which the first is the cause of the second.
 _CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
-# Lines that only say where to look. Where nothing else is said, nobody was left to say it.
+# Lines that only say where to look. If there are no others, the failed process was killed.
 _POINTS_ELSEWHERE = re.compile(r"see (?:the )?(?:root cause|stack trace)", re.IGNORECASE)
 
 
-def why(log: str, causes: Sequence[Cause], status: int | None) -> tuple[str, str]:
-    """What ended a server: the setting to blame, without its role, and the words for it.
+def cause_of_death(log: str, causes: Sequence[Cause], status: int | None) -> tuple[str, str]:
+    """Why a server died: the setting to blame, without its role, and the reason in words.
 
     Args:
-        log: what it wrote.
-        causes: what that may say, most telling first; `COMMON_CAUSES` are looked for after them.
-        status: its exit status, as its guardian tells it.
+        log: what the server wrote.
+        causes: lines to look for, most telling first; `COMMON_CAUSES` come after them.
+        status: exit status of the server, as its guardian reports it.
     """
-    lines = [line for line in (_BEFORE.sub("", raw).strip() for raw in log.splitlines()) if line]
+    lines = [line for line in (_PREFIX.sub("", raw).strip() for raw in log.splitlines()) if line]
     fatal = _fatal(lines)
-    # An engine that cannot go on may end itself by a signal, too.
+    # An engine that cannot go on may also end itself by a signal.
     killed = None if fatal else _signal_of(status)
-    how = f"was killed by signal {killed}, {MEMORY}" if killed else "failed"
+    ending = f"was killed by signal {killed}, {MEMORY}" if killed else "failed"
     for cause in (*causes, *COMMON_CAUSES):
-        found = [line for line in lines if re.search(cause.pattern, line, re.IGNORECASE)]
-        if found:
+        matches = [line for line in lines if re.search(cause.pattern, line, re.IGNORECASE)]
+        if matches:
             before = "; before that it said" if killed else ""
-            return cause.setting, f"{how}{before}: {_shorten(found[-1])} - {cause.remedy}"
+            return cause.setting, f"{ending}{before}: {_shorten(matches[-1])} - {cause.remedy}"
     if killed:
-        return "", how
+        return "", ending
     if fatal:
         return "", f"ended with status {status}: {_shorten(fatal)}"
     last = (_last_error(lines) or lines or ["it wrote nothing"])[-1]
@@ -96,9 +96,9 @@ def why(log: str, causes: Sequence[Cause], status: int | None) -> tuple[str, str
 
 def _fatal(lines: Sequence[str]) -> str | None:
     """The first error behind the line in which the engine says that it cannot go on."""
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         if _FATAL.search(line):
-            return next((said for said in lines[place:] if _ERROR.match(said)), None)
+            return next((text for text in lines[index:] if _ERROR.match(text)), None)
     return None
 
 
@@ -106,9 +106,9 @@ def _last_error(lines: Sequence[str]) -> list[str]:
     """The error at the start of the last traceback; without one, all errors in the log."""
     first: list[str] = []
     for chain in _tracebacks(lines):
-        said = [line for line in chain if _ERROR.match(line)]
-        telling = [line for line in said if not _POINTS_ELSEWHERE.search(line)]
-        first = telling[:1] or first or said[:1]
+        error_lines = [line for line in chain if _ERROR.match(line)]
+        telling = [line for line in error_lines if not _POINTS_ELSEWHERE.search(line)]
+        first = telling[:1] or first or error_lines[:1]
     if first:
         return first
     errors = [line for line in lines if _ERROR.match(line)]
@@ -118,13 +118,13 @@ def _last_error(lines: Sequence[str]) -> list[str]:
 def _tracebacks(lines: Sequence[str]) -> Iterator[Sequence[str]]:
     """Stretches of lines from one traceback to the next that it did not cause."""
     began = None
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         if not line.endswith(_TRACEBACK):
             continue
-        if began is not None and not any(c in lines[place - 1] for c in _CHAINED):
-            yield lines[began:place]
-            began = place
-        began = place if began is None else began
+        if began is not None and not any(c in lines[index - 1] for c in _CHAINED):
+            yield lines[began:index]
+            began = index
+        began = index if began is None else began
     if began is not None:
         yield lines[began:]
 

@@ -2,8 +2,8 @@
 
 A script of its own (standard library only), started by `servers.start` with a pipe on its
 standard input. It stops the server when the pipe closes, when its parent is gone (killed with
-SIGKILL, or crashed), or when it is told to by a signal, and then makes sure that no descendant of
-the server is left: engines start workers, and a worker that survives keeps a device's memory.
+SIGKILL, or crashed), or when it gets a signal. Then it makes sure that no descendant of the server
+is left: engines start workers, and a worker that survives keeps a device's memory.
 
     python guardian.py GRACE_SECONDS COMMAND...
 """
@@ -29,9 +29,9 @@ CANNOT_START = 127
 def main(grace: float, command: list[str]) -> int:
     """Run `command` until it ends or must end; its exit status, 127 if it cannot be started."""
     parent = os.getppid()
-    told: list[int] = []
+    signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda received, _frame: told.append(received))
+        signal.signal(number, lambda received, _frame: signals.append(received))
     # Orphaned workers of the server become our children, so they can be found and stopped.
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     try:
@@ -44,20 +44,20 @@ def main(grace: float, command: list[str]) -> int:
         ready = select.select([0] if open_pipe else [], [], [], POLL_SECONDS)[0]
         if ready and not os.read(0, 4096):
             open_pipe = False
-        if not open_pipe or told or os.getppid() != parent:
+        if not open_pipe or signals or os.getppid() != parent:
             server.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(grace)
             break
     _kill_descendants(grace)
     status = server.wait()
-    return 128 - status if status < 0 else status  # a signal, told as shells tell it
+    return 128 - status if status < 0 else status  # a signal, reported as shells do
 
 
 def _kill_descendants(limit: float) -> None:
     deadline = time.monotonic() + limit
-    while left := _descendants(os.getpid()):
-        for pid in left:
+    while survivors := _descendants(os.getpid()):
+        for pid in survivors:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -74,19 +74,19 @@ def _descendants(root: int) -> list[int]:
     for entry in Path("/proc").glob("[0-9]*/stat"):
         try:
             # The name in parentheses may hold anything, so count from its end.
-            told = entry.read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
+            fields = entry.read_text(encoding="utf-8", errors="replace").rpartition(")")[2]
         except OSError:
             continue  # ended meanwhile
-        state, above = told.split()[:2]
+        state, parent = fields.split()[:2]
         if state != "Z":
-            children.setdefault(int(above), []).append(int(entry.parent.name))
-    found: list[int] = []
+            children.setdefault(int(parent), []).append(int(entry.parent.name))
+    pids: list[int] = []
     queue = [root]
     while queue:
         below = children.get(queue.pop(), [])
-        found += below
+        pids += below
         queue += below
-    return found
+    return pids
 
 
 def _die_with_parent() -> None:

@@ -1,8 +1,8 @@
 """HTTP traffic with an engine: one session a backend, bytes in and out, typed errors.
 
-There is no retrying here but of what met a connection that was just being closed (`connections`):
-the role clients do it, and they must see every failure. A failure says by its type whether trying
-again can help.
+Nothing is retried here, except a request that met a connection just as the server closed it
+(`connections`): the role clients retry, and they must see every failure. The type of a failure
+says whether trying again can help.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ CONNECT_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 3.0
 LONGEST_MESSAGE = 300
 DEEPEST_MESSAGE = 8
-GATEWAY_STATUS = frozenset({502, 503, 504})  # a router's, while what is behind it may be exchanged
+GATEWAY_STATUS = frozenset({502, 503, 504})  # of a router whose server may just be replaced
 UNKNOWN_CLIENT = frozenset({401, 403})
 RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 
 LONGEST_REPLY = 64 << 20
 """Bytes; a score of 128k tokens takes 10 MB as vLLM writes it."""
 LONGEST_REFUSAL = 1 << 16
-# How servers say in a field of its own, not in words, that a request is too long for the model.
+# Codes by which servers say that a request is too long for the model.
 TOO_LONG = frozenset({"context_length_exceeded", "input_tokens"})
 
 
@@ -101,14 +101,14 @@ class EngineHttp:
         body = msgspec.json.encode(payload)
         return self._decoded(await self.exchange("POST", path, body), kind, f"POST {path}")
 
-    def _decoded(self, content: bytes, kind: type[T] | msgspec.json.Decoder[T], what: str) -> T:
-        """A good reply by its schema; what a page or an error with status 200 says is kept."""
+    def _decoded(self, content: bytes, kind: type[T] | msgspec.json.Decoder[T], label: str) -> T:
+        """Decode a good reply; the error quotes a page or an error sent with status 200."""
         try:
-            return decode(content, kind, what)
+            return decode(content, kind, label)
         except MalformedReplyError as error:
-            said = error_message(content)
+            message = error_message(content)
             raise MalformedReplyError(
-                f"{self.name}: {_first_line(str(error))}; the server said: {said}"
+                f"{self.name}: {_one_line(str(error))}; the server said: {message}"
             ) from error
 
     async def exchange(self, method: str, path: str, body: bytes | None = None) -> bytes:
@@ -143,20 +143,20 @@ class EngineHttp:
                 raise
             raise self._failure(f"{self.name}: {method} {url}", error) from error
 
-    def _failure(self, where: str, error: Exception) -> AttsError:
-        """What ended a request, by whether trying again can help."""
+    def _failure(self, request: str, error: Exception) -> AttsError:
+        """The error for a request that failed; its type says whether trying again can help."""
         if isinstance(error, TimeoutError):
-            return BackendTimeoutError(f"{where}: no reply in time")
-        said = _first_line(str(error) or repr(error))
+            return BackendTimeoutError(f"{request}: no reply in time")
+        message = _one_line(str(error) or repr(error))
         if isinstance(error, self._aiohttp.ClientPayloadError):
-            return MalformedReplyError(f"{where}: the reply breaks off: {said}")
+            return MalformedReplyError(f"{request}: the reply breaks off: {message}")
         if isinstance(error, self._aiohttp.InvalidURL):
-            return BadRequestError(f"{where}: not a valid URL")
+            return BadRequestError(f"{request}: not a valid URL")
         refused = isinstance(getattr(error, "os_error", None), ConnectionRefusedError)
-        return BackendUnavailableError(f"{where}: {said}", absent=refused)
+        return BackendUnavailableError(f"{request}: {message}", absent=refused)
 
     async def _read(self, response: aiohttp.ClientResponse, most: int) -> bytes:
-        """The body, as far as it is wanted; what is too long is not read to its end."""
+        """The body; one of more than `most` bytes is not read to its end."""
         body = response.content
         content = await body.readany()
         if body.at_eof():  # as nearly every reply of a generation
@@ -170,25 +170,25 @@ class EngineHttp:
         return b"".join(parts)
 
     def _refusal(
-        self, where: str, status: int, headers: Mapping[str, str], content: bytes
+        self, request: str, status: int, headers: Mapping[str, str], content: bytes
     ) -> AttsError:
-        said = error_message(content)
+        message = error_message(content)
         if status in RETRYABLE_STATUS or status >= 500:
             return BackendUnavailableError(
-                f"{where}: {status} {said}",
+                f"{request}: {status} {message}",
                 _retry_after(headers),
                 restarted=status in GATEWAY_STATUS,
             )
         if status < 400:
-            place = _first_line(headers.get("Location", "nowhere"))
+            location = _one_line(headers.get("Location", "nowhere"))
             return RefusedError(
-                f"{where}: {status}, it redirects to {place}; redirects are not followed, so give "
-                f"the final address as {self.name}",
+                f"{request}: {status}, it redirects to {location}; redirects are not followed, "
+                f"so give the final address as {self.name}",
                 status,
             )
         if _codes(content) & TOO_LONG:
-            return ContextLengthError(f"{where}: {status} {said}")
-        text = f"{where}: {status} {said}"
+            return ContextLengthError(f"{request}: {status} {message}")
+        text = f"{request}: {status} {message}"
         if status in UNKNOWN_CLIENT:
             text += (
                 " (give the server's key or headers in the environment: `headers_env`, "
@@ -202,7 +202,7 @@ class EngineHttp:
 
 
 def wants_key(error: AttsError) -> bool:
-    """Whether a server refused a request for want of a key or header."""
+    """Whether a server refused a request because it lacks a key or header."""
     return isinstance(error, RefusedError) and error.status in UNKNOWN_CLIENT
 
 
@@ -217,8 +217,8 @@ def error_message(content: bytes) -> str:
         body: Any = msgspec.json.decode(content)
     except UNDECODABLE:
         text = re.sub(r"<[^<>]*>", " ", content.decode("utf-8", "replace"))
-        return _first_line(text) or "(no message)"
-    return _first_line(_find_message(body) or content.decode("utf-8", "replace"))
+        return _one_line(text) or "(no message)"
+    return _one_line(_find_message(body) or content.decode("utf-8", "replace"))
 
 
 def _codes(content: bytes) -> set[str]:
@@ -242,13 +242,13 @@ def _find_message(body: Any, depth: int = 0) -> str:
         return "; ".join(filter(None, [_find_message(part, depth + 1) for part in body]))
     if isinstance(body, dict):
         for key in ("error", "message", "msg", "detail"):
-            if found := _find_message(body.get(key), depth + 1):
-                return found
+            if message := _find_message(body.get(key), depth + 1):
+                return message
     return ""
 
 
-def _first_line(text: str) -> str:
-    # What is to be hidden is looked for before the text is cut: half a key is left of it otherwise.
+def _one_line(text: str) -> str:
+    # Secrets are hidden before the text is cut: half a key would not be recognised.
     line = hide(" ".join(text.split()))
     return line if len(line) <= LONGEST_MESSAGE else line[: LONGEST_MESSAGE - 1] + "…"
 

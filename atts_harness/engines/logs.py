@@ -15,7 +15,7 @@ _PREFIX = "atts-servers-"
 def log_of(spec: BackendSpec[BackendOptions], engine: str) -> Path:
     """File for a server's output: in the run directory, else in a temporary folder.
 
-    Nobody can foresee that folder's name; it is made when the server starts.
+    The folder's name cannot be guessed; it is made when the server starts.
     """
     if spec.run_dir:
         folder = Path(spec.run_dir) / "logs"

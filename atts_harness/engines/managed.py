@@ -1,4 +1,4 @@
-"""What engines that this project can start have in common: options, devices, their Python."""
+"""What all engines that this project can start share: options, devices, their Python."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def is_managed(spec: BackendSpec[BackendOptions]) -> TypeGuard[BackendSpec[Manag
     return isinstance(spec.options, ManagedOptions)
 
 
-def flags(given: str | list[str] | dict[str, Any] | None) -> list[str]:
+def flags(server_args: str | list[str] | dict[str, Any] | None) -> list[str]:
     """`server_args` as a command line has them.
 
     A mapping's keys are flags in either spelling; true is a bare flag, false and null leave it
@@ -80,46 +80,46 @@ def flags(given: str | list[str] | dict[str, Any] | None) -> list[str]:
     Raises:
         SettingError: quotes that do not close.
     """
-    if given is None:
+    if server_args is None:
         return []
-    if isinstance(given, str):
+    if isinstance(server_args, str):
         try:
-            return shlex.split(given)
+            return shlex.split(server_args)
         except ValueError as error:
-            raise SettingError(f"server_args: {error} in {given!r}") from error
-    if isinstance(given, list):
-        return given
-    found: list[str] = []
-    for name, value in given.items():
+            raise SettingError(f"server_args: {error} in {server_args!r}") from error
+    if isinstance(server_args, list):
+        return server_args
+    arguments: list[str] = []
+    for name, value in server_args.items():
         if value is None or value is False:
             continue
-        found.append("--" + name.lstrip("-").replace("_", "-"))
+        arguments.append("--" + name.lstrip("-").replace("_", "-"))
         if value is not True:
             text = isinstance(value, str)
-            found.append(value if text else msgspec.json.encode(value).decode())
-    return found
+            arguments.append(value if text else msgspec.json.encode(value).decode())
+    return arguments
 
 
 OWNED = ("host", "port", "api-key", "admin-api-key", "model", "model-path", "uds")
 """Flags that the harness sets itself: who listens where, and with which key."""
 
 
-def with_defaults(given: list[str], defaults: dict[str, Any]) -> list[str]:
-    """`given` behind those defaults that it does not set itself; None and False are left out."""
-    spelled = {_name_of(flag) for flag in given}
+def with_defaults(arguments: list[str], defaults: dict[str, Any]) -> list[str]:
+    """`arguments` after the defaults that they do not set; None and False are left out."""
+    spelled = {_name_of(flag) for flag in arguments}
     usual = {
         name: value for name, value in defaults.items() if name.replace("_", "-") not in spelled
     }
-    return [*flags(usual), *given]
+    return [*flags(usual), *arguments]
 
 
-def check_flags(role: Role, given: list[str]) -> None:
-    """Refuse flags that the harness owns, also abbreviated, as argument parsers take them.
+def check_flags(role: Role, arguments: list[str]) -> None:
+    """Refuse flags that the harness sets, abbreviated ones too: argument parsers accept them.
 
     Raises:
         SettingError: names the flag and what to use instead.
     """
-    for flag in given:
+    for flag in arguments:
         name = _name_of(flag)
         owned = next((o for o in OWNED if name and (o == name or o.startswith(name))), None)
         if owned is not None and (name == owned or len(name) > 2):
@@ -132,40 +132,40 @@ def check_flags(role: Role, given: list[str]) -> None:
 
 
 def _name_of(flag: str) -> str:
-    """`max-len` of `--max_len=8`; empty for what is no long flag."""
+    """`max-len` of `--max_len=8`; empty if it is not a long flag."""
     if not flag.startswith("--"):
         return ""
     return flag.partition("=")[0].removeprefix("--").replace("_", "-").lower()
 
 
-def given_flags(options: ManagedOptions, further: Sequence[str] = ()) -> dict[str, str]:
+def flags_by_name(options: ManagedOptions, further: Sequence[str] = ()) -> dict[str, str]:
     """An engine's `server_args` by name, without dashes; a bare flag is an empty text.
 
     Args:
         options: of the engine.
-        further: flags that other options stand for.
+        further: flags that come from other options.
     """
-    given = [*flags(options.server_args), *further]
-    found: dict[str, str] = {}
-    for place, flag in enumerate(given):
+    arguments = [*flags(options.server_args), *further]
+    values: dict[str, str] = {}
+    for index, flag in enumerate(arguments):
         if not flag.startswith("-"):
             continue
-        name, told, value = flag.partition("=")
-        following = given[place + 1 : place + 2]
+        name, sign, value = flag.partition("=")
+        following = arguments[index + 1 : index + 2]
         bare = not following or following[0].startswith("--")
         name = name.lstrip("-").replace("_", "-")
-        found[name] = value if told else "" if bare else following[0]
-    return found
+        values[name] = value if sign else "" if bare else following[0]
+    return values
 
 
 def speculative(options: ManagedOptions, further: Sequence[str] = ()) -> dict[str, str]:
     """The flags of token-level speculative decoding among those of an engine, by name.
 
-    Empty for a server that somebody else started: vLLM's does not tell.
+    Empty for a server that somebody else started: vLLM's does not report them.
     """
     return {
         name: value
-        for name, value in given_flags(options, further).items()
+        for name, value in flags_by_name(options, further).items()
         if "speculative" in name
     }
 
@@ -194,26 +194,28 @@ def devices_of(spec: BackendSpec[ManagedOptions]) -> tuple[str, ...]:
         SettingError: a device that is not visible.
     """
     options = spec.options
-    seen = visible_devices()
+    visible = visible_devices()
     if options.devices is None:
-        return _split(seen, spec.role)
+        return _split(visible, spec.role)
     if options.devices == "cpu":
         return ()
-    wanted = tuple(part.strip() for part in options.devices.split("+"))
-    unknown = [device for device in wanted if device not in seen]
+    names = tuple(part.strip() for part in options.devices.split("+"))
+    unknown = [device for device in names if device not in visible]
     if unknown:
-        there = "+".join(seen) or "none: use `devices=cpu`"
-        raise SettingError(f"{spec.role}_devices: no device {unknown[0]!r} here; visible: {there}")
-    return wanted
+        available = "+".join(visible) or "none: use `devices=cpu`"
+        raise SettingError(
+            f"{spec.role}_devices: no device {unknown[0]!r} here; visible: {available}"
+        )
+    return names
 
 
-def _split(seen: tuple[str, ...], role: Role) -> tuple[str, ...]:
-    if len(seen) < 2:
-        return seen
+def _split(visible: tuple[str, ...], role: Role) -> tuple[str, ...]:
+    if len(visible) < 2:
+        return visible
     if role == "draft":
-        return seen[:1]
-    rest = len(seen) - 1
-    return seen[1 : 1 + (1 << rest.bit_length() - 1)]
+        return visible[:1]
+    others = len(visible) - 1
+    return visible[1 : 1 + (1 << others.bit_length() - 1)]
 
 
 def engine_python(options: ManagedOptions, variable: str) -> str:
@@ -222,17 +224,17 @@ def engine_python(options: ManagedOptions, variable: str) -> str:
     Raises:
         SettingError: there is none at that path.
     """
-    chosen = options.engine_python or os.environ.get(variable)
-    if chosen is None:
+    python = options.engine_python or os.environ.get(variable)
+    if python is None:
         return sys.executable
-    if shutil.which(chosen) is None:
+    if shutil.which(python) is None:
         raise SettingError(
-            f"engine_python: {chosen!r} cannot be run; give the Python of the environment that "
+            f"engine_python: {python!r} cannot be run; give the Python of the environment that "
             "holds the engine"
         )
     # A relative path must survive a change of directory; a link in an environment must not be
     # followed, or the environment is lost.
-    return str(Path(chosen).absolute()) if os.sep in chosen else chosen
+    return str(Path(python).absolute()) if os.sep in python else python
 
 
 @functools.cache
@@ -243,12 +245,12 @@ def package_version(python: str, package: str, extra: str) -> str:
         MissingExtraError: it is not installed there.
     """
     code = f"import importlib.metadata as m; print(m.version({package!r}))"
-    asked = subprocess.run(
+    process = subprocess.run(
         [python, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
-    if asked.returncode:
+    if process.returncode:
         raise MissingExtraError(f"backend={extra}", extra, package)
-    return asked.stdout.strip()
+    return process.stdout.strip()
 
 
 def port_of(options: ManagedOptions) -> int:
@@ -263,13 +265,13 @@ def check_managed(
     extra: str,
     for_devices: Sequence[str] = (),
 ) -> str | None:
-    """What can be known before anything is started: URL, or package, model and devices.
+    """Check what can be checked before anything starts: the URL, or package, model and devices.
 
     Args:
         spec: what is asked for.
-        package: the engine's.
-        variable: environment variable that names the Python which has it.
-        extra: what brings it.
+        package: the engine's package.
+        variable: environment variable that names the Python which has the package.
+        extra: the extra of this project that installs it.
         for_devices: options that do nothing on the processor.
 
     Returns:
@@ -298,14 +300,14 @@ def check_managed(
 
 
 def start_settings(options: type[BackendOptions]) -> frozenset[str]:
-    """Options that only say how a server is started; those of one that runs are its own."""
+    """Options that only say how a server is started; those of a running one cannot be set."""
     if not issubclass(options, ManagedOptions):
         return frozenset()
     return frozenset(options.__struct_fields__) - frozenset(EngineOptions.__struct_fields__)
 
 
 def _refuse_for_started(spec: BackendSpec[ManagedOptions]) -> None:
-    """Refuse what a running server cannot be told any more, unless another role has a use for it.
+    """Refuse options of a server's start where one runs already, unless another role uses them.
 
     Raises:
         SettingError: names the setting.
@@ -323,7 +325,7 @@ def _refuse_for_started(spec: BackendSpec[ManagedOptions]) -> None:
 
 
 def _refuse_for_devices(spec: BackendSpec[ManagedOptions], names: Sequence[str]) -> None:
-    """Refuse what only means something on GPUs, unless another role is on one.
+    """Refuse options that only matter on GPUs, unless another role runs on one.
 
     Raises:
         SettingError: names the setting.

@@ -28,7 +28,7 @@ USABLE = 0.95
 """Share of a device that two servers may take together; the rest is the driver's and the CUDA
 contexts'."""
 ALONE = 0.9
-"""Share that a server takes of a device of its own, by the engines' usual settings."""
+"""Share that a server takes of a device that it has alone, by the engines' usual settings."""
 WORKING_BYTES = 2.0 * GIB
 """Bytes a device for activations and CUDA graphs."""
 SCORED_ROWS = 2048
@@ -36,10 +36,10 @@ SCORED_ROWS = 2048
 ROW_BYTES = 12.0
 """Bytes of one logit on its way to a log-probability: float32 logits, their softmax, a copy."""
 LONGEST_BUDGET = 32768
-"""Tokens of a sample that a window leaves room for where `max_gen_toks` is not set: a task may set
-its own, which is known only once the models are open."""
+"""Tokens of a sample for which a window has room if `max_gen_toks` is not set: a task may set its
+own, which is read only after the models are open."""
 LONGEST_PROMPT = 4096
-"""Tokens of a prompt that a window leaves room for."""
+"""Tokens of a prompt for which a window has room."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class Share:
     """What one server takes of each of its devices, in bytes.
 
     Attributes:
-        role: whose.
-        devices: how many it is spread over.
+        role: of the server.
+        devices: over how many it is spread.
         total: memory of a device.
-        weights: its part of the weights.
+        weights: a device's part of the weights.
         working: activations, CUDA graphs, logits of scored prompts.
         kv: KV cache.
-        before: what a server that is started before it takes of the same device.
-        tokens: that the KV cache holds.
+        before: memory that a server started earlier takes of the same device.
+        tokens: how many the KV cache holds.
         max_length: context window that it is started with.
         shared: whether another server is on the same devices.
     """
@@ -98,21 +98,21 @@ def share_of(spec: BackendSpec[ManagedOptions]) -> Share | None:
         spec: of a managed backend; `spec.beside` are the other roles'.
 
     Raises:
-        SettingError: it cannot fit; with figures and what would.
+        SettingError: it cannot fit; the message has figures and a remedy.
     """
     devices = devices_of(spec)
     memory = device_memory()
     if not devices or any(device not in memory for device in devices):
         return None
-    together = [spec, *_neighbours(spec, devices)]
-    together.sort(key=lambda one: one.role != "draft")  # the order in which they are started
+    group = [spec, *_neighbours(spec, devices)]
+    group.sort(key=lambda server: server.role != "draft")  # the order in which they are started
     try:
-        models = {one.role: _shape(one) for one in together}
+        models = {server.role: _shape(server) for server in group}
     except SettingError:
         return None
     total = min(memory[device] for device in devices)
-    wanted = {one.role: window_of(one, models[one.role]) for one in together}
-    return shares(models, total, len(devices), wanted)[spec.role]
+    windows = {server.role: window_of(server, models[server.role]) for server in group}
+    return shares(models, total, len(devices), windows)[spec.role]
 
 
 def on_shared_devices(spec: BackendSpec[ManagedOptions]) -> bool:
@@ -127,7 +127,7 @@ def on_shared_devices(spec: BackendSpec[ManagedOptions]) -> bool:
 def _neighbours(
     spec: BackendSpec[ManagedOptions], devices: tuple[str, ...]
 ) -> list[BackendSpec[ManagedOptions]]:
-    found = []
+    neighbours = []
     for other in spec.beside:
         if not is_managed(other) or other.options.url is not None:
             continue
@@ -141,12 +141,12 @@ def _neighbours(
                 f"{spec.role}_devices and {other.role}_devices overlap in "
                 f"{'+'.join(sorted(common))} only; give both the same devices, or each its own"
             )
-        found.append(other)
-    return found
+        neighbours.append(other)
+    return neighbours
 
 
 def window_of(spec: BackendSpec[ManagedOptions], shape: ModelShape) -> int:
-    """The context window that a server is started with: prompt and budget, or what was asked."""
+    """The context window that a server is started with: its setting, or prompt and budget."""
     budget = spec.max_gen_toks or LONGEST_BUDGET
     return spec.options.max_length or min(shape.window, budget + LONGEST_PROMPT)
 
@@ -168,13 +168,13 @@ def shares(
     working = {role: _working(role, shape) for role, shape in models.items()}
     weights = {role: shape.weight_bytes / devices for role, shape in models.items()}
     shared = len(models) > 1
-    left = total * (USABLE if shared else ALONE) - sum(weights.values()) - sum(working.values())
-    a_token = {role: shape.kv_bytes / devices for role, shape in models.items()}
+    free = total * (USABLE if shared else ALONE) - sum(weights.values()) - sum(working.values())
+    token_bytes = {role: shape.kv_bytes / devices for role, shape in models.items()}
     # The same number of tokens for all: every draft is scored.
-    tokens = left / sum(a_token.values())
+    tokens = free / sum(token_bytes.values())
     if tokens < max(windows.values()):
         raise SettingError(_too_little(models, total, devices, windows))
-    found: dict[Role, Share] = {}
+    by_role: dict[Role, Share] = {}
     before = 0.0
     for role in models:
         share = Share(
@@ -183,15 +183,15 @@ def shares(
             total=total,
             weights=weights[role],
             working=working[role],
-            kv=tokens * a_token[role],
+            kv=tokens * token_bytes[role],
             before=before,
             tokens=int(tokens),
             max_length=windows[role],
             shared=shared,
         )
         before += share.weights + share.working + share.kv
-        found[role] = share
-    return found
+        by_role[role] = share
+    return by_role
 
 
 @functools.cache
@@ -201,13 +201,15 @@ def device_memory() -> Mapping[str, float]:
     if tool is None:
         return {}
     query = ["--query-gpu=index,memory.total", "--format=csv,noheader,nounits"]
-    asked = subprocess.run([tool, *query], capture_output=True, text=True, check=False, timeout=30)
-    found = {}
-    for line in asked.stdout.splitlines() if asked.returncode == 0 else ():
+    process = subprocess.run(
+        [tool, *query], capture_output=True, text=True, check=False, timeout=30
+    )
+    memory = {}
+    for line in process.stdout.splitlines() if process.returncode == 0 else ():
         number, _, mebibytes = line.partition(",")
         if mebibytes.strip().isdecimal():
-            found[number.strip()] = float(mebibytes) * (1 << 20)
-    return found
+            memory[number.strip()] = float(mebibytes) * (1 << 20)
+    return memory
 
 
 def _shape(spec: BackendSpec[ManagedOptions]) -> ModelShape:
@@ -215,7 +217,7 @@ def _shape(spec: BackendSpec[ManagedOptions]) -> ModelShape:
 
 
 def _working(role: Role, shape: ModelShape) -> float:
-    """A target scores prompts, whose logits are all there at once."""
+    """Bytes a device to work in; a target scores prompts and holds all their logits at once."""
     return WORKING_BYTES + (SCORED_ROWS * shape.vocab * ROW_BYTES if role == "target" else 0.0)
 
 

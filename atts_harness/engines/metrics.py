@@ -2,9 +2,8 @@
 
 `running`, `waiting`: requests; `kv_usage`: share of the KV cache in use; `prompt_tokens`,
 `cached_tokens`, `generation_tokens`, `preemptions`, `proposed_tokens` and `accepted_tokens` (by its
-own speculative decoding): since the server's start. A figure that an
-engine does not have is left out, never 0. What an engine itself calls them is its plugin's to say
-(`ServerKind.metrics`).
+own speculative decoding): since the server's start. A figure that an engine does not have is left
+out, never 0. Each engine's plugin maps the engine's names to these (`ServerKind.metrics`).
 """
 
 from __future__ import annotations
@@ -38,35 +37,35 @@ def parse_figures(content: bytes, names: Mapping[str, str]) -> dict[str, float]:
     Raises:
         MalformedReplyError: it is no text, or a figure is no finite number.
     """
-    found: dict[str, float] = {}
+    figures: dict[str, float] = {}
     for name, value in _lines(content):
-        ours = names.get(name)
-        if ours is None:
+        figure = names.get(name)
+        if figure is None:
             continue
         number = _number(name, value)
-        if ours in SHARES:
-            found[ours] = max(found.get(ours, 0.0), number)
+        if figure in SHARES:
+            figures[figure] = max(figures.get(figure, 0.0), number)
         else:
-            found[ours] = found.get(ours, 0.0) + number
-    return found
+            figures[figure] = figures.get(figure, 0.0) + number
+    return figures
 
 
 async def process_start(http: EngineHttp) -> str | None:
-    """When the server's process started, in seconds since 1970, where its `/metrics` tell it."""
+    """When the server's process started, in seconds since 1970; None if `/metrics` lacks it."""
     try:
         lines = _lines(await http.exchange("GET", "/metrics"))
     except BackendError:
         return None
-    told = [value for name, value in lines if name == STARTED]
-    return told[0] if len(told) == 1 else None
+    starts = [value for name, value in lines if name == STARTED]
+    return starts[0] if len(starts) == 1 else None
 
 
 def names_of_engines() -> Mapping[str, str]:
-    """What installed engines call their figures. Any of them may stand behind a foreign server."""
-    found: dict[str, str] = {}
+    """Names of figures in every installed engine: a foreign server may run any of them."""
+    names: dict[str, str] = {}
     for server in plugins.servers().values():
-        found |= server.metrics
-    return found
+        names |= server.metrics
+    return names
 
 
 def _lines(content: bytes) -> list[tuple[str, str]]:

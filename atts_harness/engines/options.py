@@ -1,4 +1,4 @@
-"""Settings that backends behind HTTP share, and what follows from them: headers and tokenizer."""
+"""Settings that all backends over HTTP share, and what follows from them: headers, tokenizer."""
 
 from __future__ import annotations
 
@@ -63,11 +63,11 @@ def request_headers(options: EngineOptions) -> dict[str, str]:
     if key := os.environ.get(options.api_key_env):
         headers["Authorization"] = f"Bearer {key}"
     if options.headers_env is not None:
-        given = os.environ.get(options.headers_env)
-        if given is None:
+        text = os.environ.get(options.headers_env)
+        if text is None:
             raise SettingError(f"headers_env: {options.headers_env} is not set in the environment")
         try:
-            headers |= msgspec.json.decode(given, type=dict[str, str])
+            headers |= msgspec.json.decode(text, type=dict[str, str])
         except msgspec.DecodeError as error:
             raise SettingError(
                 f"headers_env: {options.headers_env} must hold a JSON object of texts, such as "
@@ -93,7 +93,7 @@ def open_tokenizer(spec: BackendSpec[EngineOptions], served: str | None) -> Hugg
 
     Raises:
         MissingExtraError: `transformers` is not installed.
-        SettingError: nothing loadable is named.
+        SettingError: no tokenizer is named that can be loaded.
     """
     options = spec.options
     path = options.tokenizer or _loadable(spec.model, served)

@@ -1,8 +1,8 @@
-"""Decoding replies by schema; what cannot be decoded is an error that may be retried.
+"""Decoding replies by schema; a reply that cannot be decoded is an error that may be retried.
 
-What a reply says is checked against its request elsewhere (`atts_harness.guards`). Only the fields
-that a schema names are built; the rest of a reply is skipped over by the decoder. That is most of
-it: a score's reply names every token of the context.
+A reply's content is checked against its request elsewhere (`atts_harness.guards`). Only the fields
+that a schema names are built; the decoder skips the rest. That is most of a reply: that of a score
+names every token of the context.
 """
 
 from __future__ import annotations
@@ -31,28 +31,28 @@ def decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 
 
 def decode(
-    content: bytes | msgspec.Raw, kind: type[T] | msgspec.json.Decoder[T], what: str = "reply"
+    content: bytes | msgspec.Raw, kind: type[T] | msgspec.json.Decoder[T], label: str = "reply"
 ) -> T:
     """`content` as `kind`.
 
     Raises:
         MalformedReplyError: not JSON (NaN and Infinity are not), cut off, or of another shape.
     """
-    how: msgspec.json.Decoder[Any]
-    how = kind if isinstance(kind, msgspec.json.Decoder) else msgspec.json.Decoder(kind)
+    json_decoder: msgspec.json.Decoder[Any]
+    json_decoder = kind if isinstance(kind, msgspec.json.Decoder) else msgspec.json.Decoder(kind)
     try:
-        value: T = how.decode(content)
+        value: T = json_decoder.decode(content)
     except UNDECODABLE as error:
-        again = _with_zero_probabilities(bytes(content))
-        if again is not None:
-            value = decode(again, how, what)
+        repaired = _with_zero_probabilities(bytes(content))
+        if repaired is not None:
+            value = decode(repaired, json_decoder, label)
             return value
-        raise MalformedReplyError(f"{what}: {_cause(error)}") from error
+        raise MalformedReplyError(f"{label}: {_cause(error)}") from error
     return value
 
 
 def _with_zero_probabilities(content: bytes) -> bytes | None:
-    """JSON of a server that writes minus infinity as a bare word; None if that is not its fault."""
+    """Valid JSON for a reply with minus infinity as a bare word; None if that was not the fault."""
     if b"-Infinity" not in content:
         return None
 
@@ -71,29 +71,29 @@ def _cause(error: Exception) -> str:
     return "nested too deeply" if isinstance(error, RecursionError) else str(error)
 
 
-def log_probabilities(values: Iterable[float | None], what: str) -> tuple[float, ...]:
-    """Log-probabilities as numbers: an engine's stand-in for a probability of zero becomes one.
+def log_probabilities(values: Iterable[float | None], label: str) -> tuple[float, ...]:
+    """Log-probabilities; an engine's stand-in for a probability of zero becomes minus infinity.
 
     Raises:
         MalformedReplyError: one is missing.
     """
-    told = tuple(values)
-    if None in told:
-        raise MalformedReplyError(f"{what}: log-probability {told.index(None)} is missing")
-    numbers: tuple[float, ...] = told  # type: ignore[assignment]
+    entries = tuple(values)
+    if None in entries:
+        raise MalformedReplyError(f"{label}: log-probability {entries.index(None)} is missing")
+    numbers: tuple[float, ...] = entries  # type: ignore[assignment]
     if numbers and min(numbers) <= IMPOSSIBLE:
         return tuple([-math.inf if value <= IMPOSSIBLE else value for value in numbers])
     return numbers
 
 
-def same_ids(returned: Sequence[int], sent: Sequence[int], what: str) -> None:
+def same_ids(returned: Sequence[int], sent: Sequence[int], label: str) -> None:
     """Make sure that a score is about the ids that were sent.
 
     Raises:
         MalformedReplyError: number or ids differ.
     """
     if len(returned) != len(sent):
-        raise MalformedReplyError(f"{what}: {len(returned)} scored tokens instead of {len(sent)}")
+        raise MalformedReplyError(f"{label}: {len(returned)} scored tokens instead of {len(sent)}")
     for index, (got, want) in enumerate(zip(returned, sent, strict=True)):
         if got != want:
-            raise MalformedReplyError(f"{what}: token {index} is {got} instead of {want}")
+            raise MalformedReplyError(f"{label}: token {index} is {got} instead of {want}")

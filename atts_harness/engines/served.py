@@ -23,14 +23,14 @@ MOST_NAMED = 5
 
 @dataclass(frozen=True)
 class Served:
-    """What a server says of itself; None: it does not.
+    """What a server reports about itself; None: it does not say.
 
     Attributes:
         engine: name of the engine.
         name: name to ask for.
         model: folder or hub id.
         window: context window in tokens.
-        started: what is new with each start of the process, and with nothing else.
+        started: a text that changes with each start of the process, and only then.
     """
 
     engine: str
@@ -50,13 +50,13 @@ class Served:
 def identity_of(
     served: Served, tokenizer: Tokenizer, max_length: int, *, managed: bool
 ) -> ModelIdentity:
-    """The identity of a served model: what the server says, and what its files here say.
+    """The identity of a served model, from the server's report and the model's files here.
 
     Args:
-        served: what the server says.
+        served: the server's report.
         tokenizer: the local one.
         max_length: context window in tokens.
-        managed: the server is ours, so a hub id is what this machine's cache holds.
+        managed: this run started the server, so a hub id means this machine's cache.
     """
     folder = model_folder(served.model, served.revision, hub=managed)
     config = model_config(folder)
@@ -65,8 +65,8 @@ def identity_of(
         dtype = config.get("dtype") or config.get("torch_dtype") or dtype
     quantization = served.quantization
     if quantization in (None, "none"):
-        told = config.get("quantization_config")
-        quantization = (told or {}).get("quant_method") or quantization
+        quantization_config = config.get("quantization_config")
+        quantization = (quantization_config or {}).get("quant_method") or quantization
     return ModelIdentity(
         engine=served.engine,
         model=served.model,
@@ -88,7 +88,7 @@ def identity_of(
 
 
 def output_ids(tokenizer: Tokenizer) -> int:
-    """Number of ids that the model may write: more than the tokenizer's where it is padded."""
+    """Number of ids that the model may write: more than the tokenizer has, if it is padded."""
     return tokenizer.output_size if isinstance(tokenizer, HuggingFaceTokenizer) else 0
 
 
@@ -110,7 +110,7 @@ L = TypeVar("L", bound=Listed)
 
 
 def pick_model(spec: BackendSpec[EngineOptions], http: EngineHttp, listed: Sequence[L]) -> L:
-    """The listed model that was asked for; the only one where none was.
+    """The listed model that was asked for; the only one if none was asked for.
 
     Replicas behind a router appear under one name and are one model.
 
@@ -120,13 +120,13 @@ def pick_model(spec: BackendSpec[EngineOptions], http: EngineHttp, listed: Seque
         listed: at least one model.
 
     Raises:
-        SettingError: none or several of them are what was asked for.
+        SettingError: none of them fits what was asked for, or several do.
     """
     models = list({model.id: model for model in reversed(listed)}.values())[::-1]
     names = [model.id for model in models]
     options = spec.options
-    wanted = options.served_model_name or spec.model
-    if wanted is None:
+    requested = options.served_model_name or spec.model
+    if requested is None:
         if len(models) == 1:
             return models[0]
         raise SettingError(
@@ -134,20 +134,20 @@ def pick_model(spec: BackendSpec[EngineOptions], http: EngineHttp, listed: Seque
             f"one with {spec.role}=NAME"
         )
     ways: tuple[Callable[[L], bool], ...] = (
-        lambda m: m.id == wanted,
-        lambda m: m.root == wanted,
-        lambda m: any(same_model(wanted, name) for name in (m.root, m.id) if name),
+        lambda m: m.id == requested,
+        lambda m: m.root == requested,
+        lambda m: any(same_model(requested, name) for name in (m.root, m.id) if name),
     )
     for matches in ways:
-        found = [model for model in models if matches(model)]
-        if len(found) == 1:
-            return found[0]
-        if found:
+        candidates = [model for model in models if matches(model)]
+        if len(candidates) == 1:
+            return candidates[0]
+        if candidates:
             raise SettingError(
                 f"{spec.role}_served_model_name: {http.url} serves several models that could be "
-                f"{wanted} ({_list([model.id for model in found])}); give the name of one"
+                f"{requested} ({_list([model.id for model in candidates])}); give the name of one"
             )
-    raise SettingError(_not_served(spec, http, names, wanted))
+    raise SettingError(_not_served(spec, http, names, requested))
 
 
 def check_model(spec: BackendSpec[EngineOptions], http: EngineHttp, served: Sequence[str]) -> None:
@@ -162,38 +162,38 @@ def check_model(spec: BackendSpec[EngineOptions], http: EngineHttp, served: Sequ
         SettingError: it serves another one.
     """
     options = spec.options
-    wanted = options.served_model_name or spec.model
-    if wanted is not None and not any(same_model(wanted, name) for name in served):
-        raise SettingError(_not_served(spec, http, served, wanted))
+    requested = options.served_model_name or spec.model
+    if requested is not None and not any(same_model(requested, name) for name in served):
+        raise SettingError(_not_served(spec, http, served, requested))
 
 
 def _not_served(
-    spec: BackendSpec[EngineOptions], http: EngineHttp, served: Sequence[str], wanted: str
+    spec: BackendSpec[EngineOptions], http: EngineHttp, served: Sequence[str], requested: str
 ) -> str:
     return (
-        f"{spec.role}_url: {http.url} serves {_list(served) or 'nothing'}, not {wanted}; correct "
-        f"the URL, or give {spec.role}_served_model_name if it is the same model"
+        f"{spec.role}_url: {http.url} serves {_list(served) or 'nothing'}, not {requested}; "
+        f"correct the URL, or give {spec.role}_served_model_name if it is the same model"
     )
 
 
 def _list(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return " or ".join(names[:MOST_NAMED]) + more
+    tail = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return " or ".join(names[:MOST_NAMED]) + tail
 
 
-def same_model(wanted: str, name: str) -> bool:
+def same_model(requested: str, name: str) -> bool:
     """Whether two names are of one model: folders by content, others by their last part.
 
     A hub id has an owner, and another owner's model of the same name is another model.
     """
-    if wanted == name:
+    if requested == name:
         return True
-    if Path(wanted).is_dir() and Path(name).is_dir():
-        if Path(wanted).resolve() == Path(name).resolve():
+    if Path(requested).is_dir() and Path(name).is_dir():
+        if Path(requested).resolve() == Path(name).resolve():
             return True
-        digest = weights_digest(wanted)
+        digest = weights_digest(requested)
         return digest is not None and digest == weights_digest(name)
-    owner, model = _parts(wanted)
+    owner, model = _parts(requested)
     other_owner, other = _parts(name)
     if None not in (owner, other_owner) and owner != other_owner:
         return False
@@ -216,7 +216,7 @@ def check_tokenizer(
     """Make sure that the local tokenizer is the server's.
 
     Args:
-        spec: whose.
+        spec: of the role.
         tokenizer: the local one.
         theirs: ids that the server makes of `SAMPLE_TEXT`, without special tokens.
 
@@ -225,7 +225,7 @@ def check_tokenizer(
     """
     ours = tokenizer.encode(SAMPLE_TEXT)
     if tuple(theirs[-len(ours) :]) == ours and len(theirs) - len(ours) in (0, 1):
-        return  # one more: some servers put the beginning of the text before it
+        return  # one more: some servers prepend a token for the beginning of the text
     at = next(
         (n for n, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
         min(len(ours), len(theirs)),

@@ -1,4 +1,4 @@
-"""Servers started by a run: started, waited for, watched, and stopped however the run ends."""
+"""Servers that a run starts: start one, wait for it, watch it, stop it however the run ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from atts_harness import neutral
 from atts_harness.engines import guardian
 from atts_harness.engines.address import address
-from atts_harness.engines.deaths import Cause, why
+from atts_harness.engines.deaths import Cause, cause_of_death
 from atts_harness.engines.logs import remove_own
 from atts_harness.errors import (
     AttsError,
@@ -50,7 +50,7 @@ class Launch:
         log: file that takes its output.
         causes: what its log may say when it dies, most telling first.
         timeout: seconds it may take to start.
-        note: why it is started with these sizes.
+        note: explains its sizes, for the log.
     """
 
     role: str
@@ -65,7 +65,7 @@ class Launch:
 
     @property
     def url(self) -> str:
-        """Where it answers."""
+        """Address at which it answers."""
         return address(self.host, self.port)
 
 
@@ -87,7 +87,7 @@ class Server:
 
     @property
     def dead(self) -> bool:
-        """Whether the server has ended without our doing."""
+        """Whether the server's process has ended."""
         return self._process.returncode is not None
 
     def explain(self) -> str:
@@ -105,18 +105,18 @@ class Server:
             SettingError: it died (with the log's cause), or takes longer than `launch.timeout`.
         """
         deadline = time.monotonic() + self.launch.timeout
-        said: AttsError | None = None
+        last_error: AttsError | None = None
         while not self.dead:
             try:
                 await asyncio.wait_for(answers(), max(1.0, deadline - time.monotonic()))
                 return
             except (BackendError, TimeoutError) as error:
-                said = error if isinstance(error, BackendError) else said
+                last_error = error if isinstance(error, BackendError) else last_error
             if time.monotonic() > deadline:
                 self._log_named = True
                 raise SettingError(
                     f"{self.launch.role}_start_timeout: the server does not answer after "
-                    f"{self.launch.timeout:g} s ({said}); see {self.launch.log}"
+                    f"{self.launch.timeout:g} s ({last_error}); see {self.launch.log}"
                 )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), POLL_SECONDS)
@@ -125,14 +125,14 @@ class Server:
     def check(self, error: BackendUnavailableError) -> AttsError:
         """`error`, or a final one if the server behind it is dead.
 
-        That ends the run as an engine that does not come back: it can be resumed.
+        The run then ends as with any engine that does not come back, and can be resumed.
         """
         return EngineGoneError(self.explain()) if self.dead else error
 
     async def stop(self) -> None:
         """Stop it and everything it started.
 
-        Without a run directory its log goes, too, unless an error has named it.
+        Without a run directory its log is removed too, unless an error has named it.
         """
         if self._process.stdin is not None:
             self._process.stdin.close()
@@ -206,15 +206,15 @@ def _socket(host: str) -> socket.socket:
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST_PORT = 20000
-_given: set[int] = set()
+_reserved: set[int] = set()
 
 
 def free_port(host: str) -> int:
     """A free port, reserved until its server is up.
 
-    Engines take up to a minute until they listen, and meanwhile open ports of their own. So it is
-    none of those that the system gives out by itself, where it says which those are, and none that
-    this function gave out before.
+    Engines take up to a minute until they listen, and meanwhile open ports of their own. So the
+    port lies below those that the system assigns by itself, if it says which those are, and is none
+    that this function returned before.
 
     Raises:
         SettingError: `host` is no address of this machine.
@@ -229,14 +229,14 @@ def free_port(host: str) -> int:
         below = int(_EPHEMERAL.read_text().split()[0])
     except OSError:
         below = 0
-    own = [port for port in range(_LOWEST_PORT, below) if port not in _given]
-    for port in random.sample(own, min(len(own), PORT_TRIES)):
+    candidates = [port for port in range(_LOWEST_PORT, below) if port not in _reserved]
+    for port in random.sample(candidates, min(len(candidates), PORT_TRIES)):
         with _socket(host) as probe:
             try:
                 probe.bind((host, port))
             except OSError:
                 continue  # somebody's
-        _given.add(port)
+        _reserved.add(port)
         return port
     return any_free
 
@@ -247,11 +247,11 @@ def explain(launch: Launch, status: int | None, log_start: int = 0) -> str:
     Args:
         launch: how it was started.
         status: its exit status.
-        log_start: where its part of the log begins, in bytes.
+        log_start: byte at which its part of the log begins.
     """
-    setting, said = why(_tail(launch.log, log_start), launch.causes, status)
+    setting, words = cause_of_death(_tail(launch.log, log_start), launch.causes, status)
     name = f"{launch.role}_{setting}" if setting else launch.role
-    return f"{name}: the server {said} (log: {launch.log})"
+    return f"{name}: the server {words} (log: {launch.log})"
 
 
 def _tail(log: Path, start: int) -> str:

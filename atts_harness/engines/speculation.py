@@ -1,8 +1,9 @@
 """The engine's own speculative decoding: methods, draft models, settings.
 
-Something cheap proposes tokens and the model that is served accepts the longest prefix that it
-would have written itself. Texts keep their distribution; what changes is time. How an engine is
-told is its plugin's; what was accepted comes with each reply (`Usage`), else from its `/metrics`.
+Something cheap proposes tokens, and the served model accepts the longest prefix that it would have
+written itself. Texts keep their distribution; only the time changes. Each engine's plugin turns the
+settings into flags. The number of accepted tokens comes with each reply (`Usage`), or else from
+`/metrics`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from atts_harness.hookspecs import Preset
 def check_speculation(
     spec: BackendSpec[ManagedOptions], methods: Collection[str], with_model: Collection[str]
 ) -> None:
-    """Refuse a method that cannot be, before anything is started.
+    """Refuse a method that cannot work, before anything is started.
 
     Args:
-        spec: the role's.
+        spec: of the role.
         methods: those that the engine has.
-        with_model: of these, the ones that need a model that proposes.
+        with_model: those of them that need a model to propose tokens.
 
     Raises:
         SettingError: names the setting and the remedy.

@@ -14,7 +14,7 @@ from atts_harness.errors import SettingError
 
 logger = neutral.logger("atts_harness.engines")
 
-# What a build calls itself that does not know its version.
+# The version that a build reports if it does not know its own.
 NO_VERSION = (0, 0, 0)
 
 
@@ -24,8 +24,8 @@ class Versions:
 
     Attributes:
         engine: its name, as people write it.
-        tested: what the suites ran on real servers, as in a requirement: `>=0.32,<0.33`.
-        refused: versions that cannot be used, likewise, with the reason.
+        tested: versions on which the suites ran, as in a requirement: `>=0.32,<0.33`.
+        refused: versions that cannot be used, written likewise, and the reason.
     """
 
     engine: str
@@ -33,29 +33,29 @@ class Versions:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def unusable(self, version: str | None) -> str | None:
-        """Why a version cannot be used; None if it can, or is not told."""
-        told = _parsed(version)
-        for wanted, reason in self.refused.items():
-            if told is not None and SpecifierSet(wanted).contains(told, prereleases=True):
+        """Why a version cannot be used; None if it can, or is unknown."""
+        parsed = _parsed(version)
+        for specifier, reason in self.refused.items():
+            if parsed is not None and SpecifierSet(specifier).contains(parsed, prereleases=True):
                 return f"{self.engine} {version} is not supported: {reason}"
         return None
 
     def untested(self, version: str | None) -> str | None:
-        """What to say of a version that was not tested; None if it was, or is not told."""
-        told = _parsed(version)
-        if told is None or SpecifierSet(self.tested).contains(told, prereleases=True):
+        """A warning for a version that was not tested; None if it was, or is unknown."""
+        parsed = _parsed(version)
+        if parsed is None or SpecifierSet(self.tested).contains(parsed, prereleases=True):
             return None
         return f"{self.engine} {version} was not tested; {self.tested} was"
 
     def check(self, version: str | None, name: str) -> None:
-        """Refuse what cannot be used, and warn of what was not tested, once.
+        """Refuse a version that cannot be used, and warn once of one that was not tested.
 
         Args:
-            version: of the engine; None: it does not tell.
-            name: the setting by which the engine was named.
+            version: of the engine; None: unknown.
+            name: the setting that names the engine.
 
         Raises:
-            SettingError: it cannot be used.
+            SettingError: the version cannot be used.
         """
         if (reason := self.unusable(version)) is not None:
             raise SettingError(f"{name}: {reason}")
@@ -65,13 +65,13 @@ class Versions:
 
 @functools.cache
 def _warn(words: str) -> None:
-    logger.warning("%s; `atts doctor` sees whether it does what is needed", words)
+    logger.warning("%s; `atts doctor` checks whether it does what is needed", words)
 
 
 def _parsed(version: str | None) -> Version | None:
-    """A version without its build's label (`0.32.0+cpu`); None if it says nothing."""
+    """A version without its build's label (`0.32.0+cpu`); None if it is no version."""
     try:
-        told = Version((version or "").partition("+")[0])
+        parsed = Version((version or "").partition("+")[0])
     except InvalidVersion:
         return None
-    return None if told.release == NO_VERSION else told
+    return None if parsed.release == NO_VERSION else parsed

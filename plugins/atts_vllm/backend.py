@@ -23,7 +23,7 @@ from atts_harness.backend import (
 from atts_harness.engines.backend import EngineBackend, unreachable
 from atts_harness.engines.doctor.finding import Finding
 from atts_harness.engines.http import EngineHttp, wants_key
-from atts_harness.engines.managed import given_flags, speculative
+from atts_harness.engines.managed import flags_by_name, speculative
 from atts_harness.engines.metrics import process_start
 from atts_harness.engines.options import open_tokenizer, request_headers
 from atts_harness.engines.served import (
@@ -348,7 +348,7 @@ async def _ask(spec: BackendSpec[VLLMOptions], http: EngineHttp, *, managed: boo
         version = None  # a router does not pass this route on
     model = _pick(spec, http, (await http.get("/v1/models", VllmModels)).data)
     options = spec.options
-    flags = given_flags(options) if managed else {}
+    flags = flags_by_name(options) if managed else {}
     return Served(
         engine="vllm",
         name=model.id,

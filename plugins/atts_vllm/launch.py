@@ -15,7 +15,7 @@ from atts_harness.engines.managed import (
     devices_of,
     engine_python,
     flags,
-    given_flags,
+    flags_by_name,
     package_version,
     port_of,
     with_defaults,
@@ -151,7 +151,7 @@ def _whole_prompts(spec: BackendSpec[VLLMOptions]) -> int:
         SettingError: fewer were asked for.
     """
     options = spec.options
-    given = given_flags(options)  # a number of sequences or a window may stand there too
+    given = flags_by_name(options)  # a number of sequences or a window may stand there too
     sequences = given.get("max-num-seqs") or options.max_num_seqs or CPU_SEQUENCES
     window = given.get("max-model-len") or options.max_length or _own_window(spec.model)
     needed = int(sequences) * int(window)

@@ -75,19 +75,19 @@ def doctor(
 ) -> None:
     """Examine servers and run directories: what they are, and what to do about it.
 
-    A server that runs says what it is and what it can do; of a folder it is said on what file
-    system it lies, and what that means for a journal in it.
+    For a running server: what it is and what it can do. For a folder: its file system, and what
+    that means for a journal in it.
     """
     from atts_harness.engines.doctor.folders import is_folder
 
-    given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
-    given |= {"headers_env": headers_env, "timeout": timeout, "model": model}
+    options: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
+    options |= {"headers_env": headers_env, "timeout": timeout, "model": model}
     _check_name(backend)
     worst = 0
     for target in targets:
         folder = is_folder(target)
-        looking = _look_at(Path(target)) if folder else _doctor(target, backend, given)
-        worst |= _look(target, looking, "folder" if folder else "server")
+        examination = _look_at(Path(target)) if folder else _doctor(target, backend, options)
+        worst |= _look(target, examination, "folder" if folder else "server")
     raise typer.Exit(worst)
 
 
@@ -107,11 +107,11 @@ def warmup(
 ) -> None:
     """Check FlashInfer and its kernels, and warm running servers up before anything is timed."""
     status = _installation(backend, engine_python, fetch=fetch)
-    given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
-    given |= {"headers_env": headers_env, "timeout": timeout, "model": model}
+    options: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
+    options |= {"headers_env": headers_env, "timeout": timeout, "model": model}
     _check_name(backend)
     for url in urls or []:
-        status |= _look(url, _warm(url, backend, given, batch), "server")
+        status |= _look(url, _warm(url, backend, options, batch), "server")
     raise typer.Exit(status)
 
 
@@ -120,15 +120,15 @@ def _check_name(backend: str | None) -> None:
         plugins.backend(backend)  # a name that nobody has is wrong for every server
 
 
-def _look(target: str, looking: Coroutine[Any, Any, int], what: str) -> int:
-    """Look at one server or folder; what cannot be looked at does not keep the others from it."""
+def _look(target: str, examination: Coroutine[Any, Any, int], subject: str) -> int:
+    """Examine one server or folder; its failure does not stop the examination of the others."""
     from atts_harness.engines.doctor.finding import Finding
 
     typer.secho(plain(target), bold=True)
     try:
-        return asyncio.run(looking)
+        return asyncio.run(examination)
     except AttsError as error:
-        _show(Finding("error", what, str(error)))
+        _show(Finding("error", subject, str(error)))
         return 1
 
 
@@ -144,11 +144,11 @@ async def _serve(specs: Sequence[BackendSpec[ManagedOptions]]) -> int:
     opened: list[EngineBackend] = []
     try:
         # The first failure ends the others: nobody waits minutes for half a pair.
-        left = set(opening)
-        while left and not stop.is_set():
-            done, _ = await asyncio.wait({*left, waiting}, return_when=asyncio.FIRST_COMPLETED)
-            for task in left & done:
-                left.discard(task)
+        pending = set(opening)
+        while pending and not stop.is_set():
+            done, _ = await asyncio.wait({*pending, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            for task in pending & done:
+                pending.discard(task)
                 opened.append(await checked(task.result()))
         if not stop.is_set():
             _announce(specs, [task.result() for task in opening])
@@ -169,8 +169,8 @@ async def _serve(specs: Sequence[BackendSpec[ManagedOptions]]) -> int:
 def _begin(specs: Sequence[BackendSpec[ManagedOptions]]) -> list[asyncio.Task[OpenBackend]]:
     """Start the servers side by side, but one after the other on a device that they share.
 
-    While an engine starts it measures the device's free memory, and takes what another one is
-    just taking for its own.
+    While an engine starts, it measures the device's free memory, and would count memory that
+    another starting engine is about to take.
     """
     from atts_harness.engines.managed import devices_of
 
@@ -201,22 +201,22 @@ def _announce(specs: Sequence[BackendSpec[ManagedOptions]], opened: Sequence[Any
 
 
 def _specs(settings: Sequence[str], run_dir: Path) -> list[BackendSpec[ManagedOptions]]:
-    """What is to be served; a role that is not named is not."""
+    """Specifications of the servers to start: of the roles that are named, or of all."""
     import dataclasses
 
     from atts_harness.settings import ROLES, parse_settings
 
-    given: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for text in settings:
-        given |= parse_arguments(text, "settings")
-    named = [role for role in ROLES if role in given] or list(ROLES)
+        arguments |= parse_arguments(text, "settings")
+    named = [role for role in ROLES if role in arguments] or list(ROLES)
     for role in named:
-        _check_servable(role, given)
+        _check_servable(role, arguments)
     if len(named) == 1:
-        # A strategy that uses this role alone, so that nothing is asked of the other one.
+        # A strategy that uses only this role, so that no setting of the other one is required.
         alone = (n for n, s in plugins.strategies().items() if tuple(s.value.roles) == (named[0],))
-        given.setdefault("strategy", next(alone, "atts"))
-    plan = parse_settings(given)
+        arguments.setdefault("strategy", next(alone, "atts"))
+    plan = parse_settings(arguments)
     specs = [dataclasses.replace(plan.roles[role], run_dir=str(run_dir)) for role in named]
     return [_managed(spec) for spec in dict.fromkeys(specs)]
 
@@ -232,15 +232,15 @@ def _managed(spec: BackendSpec[BackendOptions]) -> BackendSpec[ManagedOptions]:
     return spec
 
 
-def _check_servable(role: str, given: Mapping[str, Any]) -> None:
+def _check_servable(role: str, arguments: Mapping[str, Any]) -> None:
     from atts_harness.backend import starts
     from atts_harness.settings import RunOptions
 
-    name = str(given.get(f"{role}_backend") or given.get("backend") or RunOptions().backend)
+    name = str(arguments.get(f"{role}_backend") or arguments.get("backend") or RunOptions().backend)
     if not starts(plugins.backend(name)):
         others = " or ".join(n for n, server in plugins.servers().items() if server.starts)
         raise SettingError(f"{role}_backend: {name} has no server to start; choose {others}")
-    url = next((key for key in ("url", f"{role}_url") if key in given), None)
+    url = next((key for key in ("url", f"{role}_url") if key in arguments), None)
     if url is not None:
         raise SettingError(f"{url}: this command starts servers; leave it out")
 
@@ -255,23 +255,23 @@ async def _look_at(folder: Path) -> int:
     return failed
 
 
-async def _doctor(url: str, name: str | None, given: Mapping[str, Any]) -> int:
+async def _doctor(url: str, name: str | None, options: Mapping[str, Any]) -> int:
     from atts_harness.engines.doctor.examine import examine
     from atts_harness.engines.doctor.reach import opened
 
     failed = 0
-    async for backend, model in opened(url, name, given):
+    async for backend, model in opened(url, name, options):
         async for finding in examine(backend, model):
             failed |= finding.level == "error"
             _show(finding)
     return failed
 
 
-async def _warm(url: str, name: str | None, given: Mapping[str, Any], batch: int) -> int:
+async def _warm(url: str, name: str | None, options: Mapping[str, Any], batch: int) -> int:
     from atts_harness.engines.doctor.reach import opened
     from atts_harness.engines.doctor.warm import warm_up
 
-    async for backend, _ in opened(url, name, given):
+    async for backend, _ in opened(url, name, options):
         async for grade in warm_up(backend, batch):
             typer.echo(
                 f"  {grade.kind}: {grade.batch} x {grade.context} tokens: "
@@ -290,19 +290,19 @@ def _installation(name: str | None, python: str | None, *, fetch: bool) -> int:
     from atts_harness.engines.managed import visible_devices
 
     gpu = bool(visible_devices())
-    known = plugins.servers()
-    if name is not None and name not in known:
-        raise UnknownSettingError(name, known, where="backend")
-    failed, seen = 0, 0
-    for engine, server in known.items():
+    servers = plugins.servers()
+    if name is not None and name not in servers:
+        raise UnknownSettingError(name, servers, where="backend")
+    failed, examined = 0, 0
+    for engine, server in servers.items():
         if server.package is None or name not in (None, engine):
             continue
-        where = python or os.environ.get(server.python_variable or "") or sys.executable
-        installed = flashinfer.look(where, server.package)
+        interpreter = python or os.environ.get(server.python_variable or "") or sys.executable
+        installed = flashinfer.look(interpreter, server.package)
         if installed.engine is None and name is None and python is None:
             continue  # this engine is not in use here
-        seen += 1
-        typer.secho(f"{installed.engine or engine} ({where})", bold=True)
+        examined += 1
+        typer.secho(f"{installed.engine or engine} ({interpreter})", bold=True)
         for finding in flashinfer.judge(installed, gpu=gpu):
             failed |= finding.level == "error"
             _show(finding)
@@ -312,13 +312,13 @@ def _installation(name: str | None, python: str | None, *, fetch: bool) -> int:
             continue
         command = "python -m " + " ".join(flashinfer.precompile(pin))
         if gpu and version and fetch:
-            found = flashinfer.fetch(where, version)
+            kernels = flashinfer.fetch(interpreter, version)
         else:
-            why = "no GPU here" if not gpu else "not asked to" if version else "not installed"
-            found = Finding("note", "kernels", f"{why}: would run `{command}`")
-        failed |= found.level == "error"
-        _show(found)
-    if not seen:
+            reason = "no GPU here" if not gpu else "not asked to" if version else "not installed"
+            kernels = Finding("note", "kernels", f"{reason}: would run `{command}`")
+        failed |= kernels.level == "error"
+        _show(kernels)
+    if not examined:
         typer.echo("no engine is installed here; name its environment with --engine-python")
     return int(failed)
 

@@ -21,9 +21,9 @@ from atts_harness.transcript import Message
 SAMPLES = 16
 SAMPLE_TOKENS = 24
 SCORED_TOKENS = 32
-# The hottest that every engine takes: a confident model repeats itself at 1, and is not defective.
+# The highest that every engine accepts: at 1 a confident model repeats itself without a defect.
 SAMPLE_TEMPERATURE = 2.0
-# So few equal texts can be chance; the defect makes all of them equal.
+# A few equal texts can be chance; the defect makes all of them equal.
 LEAST_DISTINCT = SAMPLES - 2
 QUESTION = "What is 12 + 3? Think step by step."
 PARTIAL = "First, 12 + 3"
@@ -43,16 +43,18 @@ class Chat(msgspec.Struct):
 
 
 async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
-    """Findings about an opened backend, as they are made.
+    """Findings about an opened backend, each as soon as it is made.
 
     Args:
         backend: opened, so reachable, with the right model and tokenizer.
         model: name to ask the chat route for.
     """
-    told = backend.identity
+    identity = backend.identity
     yield _engine(backend)
-    yield Finding("ok", "model", f"{told.model}, dtype {told.dtype or 'not told'}")
-    yield Finding("ok", "tokenizer", f"the server splits text as the local one ({told.tokenizer})")
+    yield Finding("ok", "model", f"{identity.model}, dtype {identity.dtype or 'not told'}")
+    yield Finding(
+        "ok", "tokenizer", f"the server splits text as the local one ({identity.tokenizer})"
+    )
     yield _context(backend)
     for check in (_template, _continuation, _scores, _remarks, _isolation, _latency):
         try:
@@ -63,9 +65,9 @@ async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
 
 
 def _engine(backend: EngineBackend) -> Finding:
-    told = backend.identity
-    text = f"{told.engine} {told.version or ''}".strip()
-    words = None if backend.versions is None else backend.versions.untested(told.version)
+    identity = backend.identity
+    text = f"{identity.engine} {identity.version or ''}".strip()
+    words = None if backend.versions is None else backend.versions.untested(identity.version)
     if words is None:
         return Finding("ok", "engine", text)
     return Finding(
@@ -104,7 +106,7 @@ async def _template(backend: EngineBackend, model: str) -> AsyncIterator[Finding
 
 
 async def _continuation(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
-    """Counted in tokens: a restarted turn is closed and opened again, which adds some."""
+    """Whether a partial turn is continued, by tokens: closing and reopening it adds some."""
     messages = [
         {"role": "user", "content": QUESTION},
         {"role": "assistant", "content": PARTIAL},
@@ -112,28 +114,34 @@ async def _continuation(backend: EngineBackend, model: str) -> AsyncIterator[Fin
     whole = len(
         backend.tokenizer.render([Message("user", QUESTION), Message("assistant", PARTIAL)])
     )
-    # Where the server's template is another one, only what the partial turn adds can be compared.
+    # If the server's template is another one, only the tokens that the partial turn adds compare.
     ours = len(backend.tokenizer.render([Message("user", QUESTION)]))
     theirs = await _chat_tokens(backend, model, messages[:1])
-    plain = await _chat_tokens(backend, model, messages)
-    if plain is None or theirs is None:
+    by_default = await _chat_tokens(backend, model, messages)
+    if by_default is None or theirs is None:
         yield Finding("note", "continuation", "no chat route; token ids continue exactly")
         return
-    asked = await _chat_tokens(
+    requested = await _chat_tokens(
         backend, model, messages, continue_final_message=True, add_generation_prompt=False
     )
     whole += theirs - ours
-    how, told = _what_becomes(plain, theirs, whole), _what_becomes(asked, theirs, whole)
+    default_outcome, requested_outcome = (
+        _outcome(by_default, theirs, whole),
+        _outcome(requested, theirs, whole),
+    )
     yield Finding(
-        "ok" if plain == whole else "note",
+        "ok" if by_default == whole else "note",
         "continuation",
-        f"a partial assistant message {how} by default, {told} with continue_final_message; "
+        f"a partial assistant message {default_outcome} by default, "
+        f"{requested_outcome} with continue_final_message; "
         "requests of this project carry ids, which always continue",
-        "other clients must send continue_final_message" if plain != whole == asked else "",
+        "other clients must send continue_final_message"
+        if by_default != whole == requested
+        else "",
     )
 
 
-def _what_becomes(tokens: int | None, prompt: int, continued: int) -> str:
+def _outcome(tokens: int | None, prompt: int, continued: int) -> str:
     """What a chat route made of a partial turn, by the length of its prompt.
 
     Args:
@@ -169,7 +177,7 @@ async def _scores(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
             "warning", "scores", "no log-probabilities of prompt tokens", "use it as a draft only"
         )
         return
-    # No longer than the window, which holds what is written and one token behind it.
+    # The window must hold the prompt, the generated tokens and one more.
     room = max(1, backend.max_length - SCORED_TOKENS - 1)
     prompt = backend.tokenizer.encode(SAMPLE_TEXT * 8)[:room]
     sampling = Sampling(temperature=1.0)
@@ -253,14 +261,14 @@ async def _isolation(backend: EngineBackend, model: str) -> AsyncIterator[Findin
 
 async def _latency(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
     prompt = backend.tokenizer.encode(SAMPLE_TEXT)
-    one = GenerateRequest(ids=prompt, max_tokens=1, sampling=Sampling(temperature=0.0))
-    took = []
+    request = GenerateRequest(ids=prompt, max_tokens=1, sampling=Sampling(temperature=0.0))
+    seconds = []
     for _ in range(5):
         began = time.perf_counter()
-        await guards.generate(backend, one)
-        took.append(time.perf_counter() - began)
+        await guards.generate(backend, request)
+        seconds.append(time.perf_counter() - began)
     yield Finding(
         "ok",
         "latency",
-        f"one token in {1e3 * statistics.median(took):.0f} ms (median of 5), alone",
+        f"one token in {1e3 * statistics.median(seconds):.0f} ms (median of 5), alone",
     )

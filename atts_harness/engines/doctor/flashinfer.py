@@ -1,7 +1,7 @@
 """Whether an installed FlashInfer fits: its kernels, the CUDA runtime, and the engine's pin.
 
-What is looked at is package metadata in the engine's own environment; nothing is imported there,
-so it works on a machine without a GPU.
+It reads package metadata in the engine's own environment and imports nothing there, so it works on
+a machine without a GPU.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from atts_harness.engines.doctor.finding import Finding
 from atts_harness.errors import SettingError
 
 PACKAGES = ("flashinfer-python", "flashinfer-cubin", "flashinfer-jit-cache", "torch")
-# Since which version one command fetches everything, and since which there are commands at all.
+# The first version in which one command fetches everything, and the first that has commands.
 ONE_COMMAND = Version("0.7")
 COMMANDS = Version("0.3")
 LONGEST_DOWNLOAD = 3600.0
 
 _ASK = """
 import importlib.metadata as m, json, sys
-found = {}
+packages = {}
 for name in sys.argv[1:]:
     try:
-        found[name] = [m.version(name), m.requires(name) or []]
+        packages[name] = [m.version(name), m.requires(name) or []]
     except m.PackageNotFoundError:
         pass
-print(json.dumps(found))
+print(json.dumps(packages))
 """
 
 
@@ -53,8 +53,8 @@ class Installed:
     @property
     def cuda(self) -> str | None:
         """The CUDA version that torch was built for, `13.0`; None for a CPU build or unknown."""
-        found = re.search(r"\+cu(\d+)(\d)$", self.versions.get("torch", ""))
-        return f"{found[1]}.{found[2]}" if found else None
+        match = re.search(r"\+cu(\d+)(\d)$", self.versions.get("torch", ""))
+        return f"{match[1]}.{match[2]}" if match else None
 
 
 def look(python: str, package: str | None) -> Installed:
@@ -65,16 +65,16 @@ def look(python: str, package: str | None) -> Installed:
     """
     names = [*PACKAGES, *([package] if package else [])]
     try:
-        asked = subprocess.run(
+        query = subprocess.run(
             [python, "-I", "-c", _ASK, *names], capture_output=True, check=True, timeout=60
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise SettingError(f"engine_python: {python!r} cannot be asked: {error}") from error
-    found = msgspec.json.decode(asked.stdout, type=dict[str, tuple[str, list[str]]])
-    version, requires = found.get(package or "", (None, []))
+    packages = msgspec.json.decode(query.stdout, type=dict[str, tuple[str, list[str]]])
+    version, requires = packages.get(package or "", (None, []))
     pins = [text for text in requires if text.lower().replace("_", "-").startswith("flashinfer-py")]
     return Installed(
-        versions={name: told[0] for name, told in found.items()},
+        versions={name: entry[0] for name, entry in packages.items()},
         pins=pins[0] if pins else "",
         engine=f"{package} {version}" if version else None,
     )
@@ -103,36 +103,38 @@ def judge(installed: Installed, *, gpu: bool) -> list[Finding]:
 def precompile(version: str) -> list[str]:
     """Arguments for `python -m` that fetch the kernels of a FlashInfer version beforehand."""
     try:
-        told = Version(version)
+        release = Version(version)
     except InvalidVersion:
-        told = ONE_COMMAND
-    if told >= ONE_COMMAND:
+        release = ONE_COMMAND
+    if release >= ONE_COMMAND:
         return ["flashinfer", "download-kernels"]
-    return ["flashinfer", "download-cubin" if told >= COMMANDS else "--download-cubin"]
+    return ["flashinfer", "download-cubin" if release >= COMMANDS else "--download-cubin"]
 
 
 def fetch(python: str, version: str) -> Finding:
-    """Run that; what it says last is the finding's text."""
+    """Run that command; the last line of its output is the finding's text."""
     command = [python, "-m", *precompile(version)]
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=LONGEST_DOWNLOAD
         )
     except (OSError, subprocess.SubprocessError) as error:
         return Finding("error", "kernels", str(error), f"run it by hand: {' '.join(command)}")
-    said = (done.stdout + done.stderr).strip().splitlines() or ["(nothing)"]
-    if done.returncode:
-        return Finding("error", "kernels", said[-1], f"run it by hand: {' '.join(command)}")
-    return Finding("ok", "kernels", f"fetched: {said[-1]}")
+    output = (process.stdout + process.stderr).strip().splitlines() or ["(nothing)"]
+    if process.returncode:
+        return Finding("error", "kernels", output[-1], f"run it by hand: {' '.join(command)}")
+    return Finding("ok", "kernels", f"fetched: {output[-1]}")
 
 
 def _absent(installed: Installed, *, gpu: bool) -> Finding:
-    wanted = f"; {installed.engine} asks for {installed.pins}" if installed.pins else ""
+    pin_note = f"; {installed.engine} asks for {installed.pins}" if installed.pins else ""
     if not gpu:
-        return Finding("note", "flashinfer", f"not installed, and without a GPU not needed{wanted}")
+        return Finding(
+            "note", "flashinfer", f"not installed, and without a GPU not needed{pin_note}"
+        )
     if installed.pins:
         return Finding(
-            "error", "flashinfer", f"not installed{wanted}", f"pip install '{installed.pins}'"
+            "error", "flashinfer", f"not installed{pin_note}", f"pip install '{installed.pins}'"
         )
     return Finding("note", "flashinfer", "not installed; the engine does not ask for it")
 
@@ -159,13 +161,13 @@ def _against_pin(installed: Installed, core: str) -> list[Finding]:
 def _against_kernels(installed: Installed, core: str) -> list[Finding]:
     findings = []
     command = "python -m " + " ".join(precompile(core))
-    for package, what in (("flashinfer-cubin", "cubins"), ("flashinfer-jit-cache", "JIT cache")):
+    for package, subject in (("flashinfer-cubin", "cubins"), ("flashinfer-jit-cache", "JIT cache")):
         version = installed.versions.get(package)
         if version is None:
             findings.append(
                 Finding(
                     "warning",
-                    what,
+                    subject,
                     f"{package} is not installed: kernels are fetched or compiled at first use",
                     command,
                 )
@@ -176,7 +178,7 @@ def _against_kernels(installed: Installed, core: str) -> list[Finding]:
             findings.append(
                 Finding(
                     "error",
-                    what,
+                    subject,
                     f"{package} {version} does not belong to flashinfer-python {core}, which "
                     "refuses to start with it",
                     f"pip install '{package}=={core}', or {command}",
@@ -188,11 +190,11 @@ def _against_kernels(installed: Installed, core: str) -> list[Finding]:
             findings.append(
                 Finding(
                     "error",
-                    what,
+                    subject,
                     f"{package} {version} is built for another CUDA than torch ({cuda})",
                     command,
                 )
             )
             continue
-        findings.append(Finding("ok", what, f"{package} {version}"))
+        findings.append(Finding("ok", subject, f"{package} {version}"))
     return findings

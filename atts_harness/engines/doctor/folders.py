@@ -1,4 +1,4 @@
-"""Checks where a run directory is: its file system, its free space, and what they mean."""
+"""Checks the place of a run directory: its file system, its free space, and what they mean."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ LEVELS: dict[Lasting, Level] = {
 }
 
 
-def is_folder(given: str) -> bool:
+def is_folder(argument: str) -> bool:
     """Whether an argument names a folder, and not a server's address."""
-    return not re.match(r"[a-zA-Z][\w+.-]*://", given) and (
-        Path(given).exists() or not re.search(r":\d+", given)
+    return not re.match(r"[a-zA-Z][\w+.-]*://", argument) and (
+        Path(argument).exists() or not re.search(r":\d+", argument)
     )
 
 
@@ -31,17 +31,17 @@ def examine_folder(path: Path) -> Iterator[Finding]:
     """Findings on a folder that holds a run, or will hold one.
 
     Raises:
-        SettingError: it is a file, or nobody may look there.
+        SettingError: it is a file, or cannot be read.
     """
     if path.exists() and not path.is_dir():
         raise SettingError(f"{path}: is a file; give a run directory, or the URL of a server")
     try:
-        found = file_system(path)
+        system = file_system(path)
     except OSError as error:
         raise SettingError(f"{path}: {error.strerror or error}; give another folder") from error
-    yield Finding(LEVELS[found.lasting], "file system", str(found), found.remedy)
-    free = f"{found.free / (1 << 30):.1f} GiB free"
-    if found.free < LITTLE_BYTES:
+    yield Finding(LEVELS[system.lasting], "file system", str(system), system.remedy)
+    free = f"{system.free / (1 << 30):.1f} GiB free"
+    if system.free < LITTLE_BYTES:
         yield Finding("warning", "space", free, "a run that fills the disk ends; make room first")
     else:
         yield Finding("ok", "space", free)

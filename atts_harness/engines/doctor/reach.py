@@ -17,31 +17,31 @@ from atts_harness.settings import struct_from
 
 
 async def opened(
-    url: str, name: str | None, given: Mapping[str, Any]
+    url: str, name: str | None, settings: Mapping[str, Any]
 ) -> AsyncIterator[tuple[EngineBackend, str]]:
     """The backend of a running server and the name of its model; closed afterwards.
 
     Args:
         url: its address, as given.
-        name: as in `backend=NAME`; None: recognised.
-        given: options of the backend by name, `model` and `timeout` among them.
+        name: as in `backend=NAME`; None: recognised by its answers.
+        settings: options of the backend by name, `model` and `timeout` among them.
 
     Raises:
-        SettingError: no address, nobody there, or nothing that can be used.
+        SettingError: not an address, no answer, or no server that can be used.
     """
     base = base_address(url, "url")
-    seconds = given["timeout"]
+    seconds = settings["timeout"]
     try:
         async with asyncio.timeout(seconds):
-            kind = await kind_of(base, name, given["headers_env"])
+            kind = await kind_of(base, name, settings["headers_env"])
     except TimeoutError as error:
         raise SettingError(
             f"url: {url} accepts connections and does not answer within --timeout {seconds:g} s"
         ) from error
     fields = kind.options.__struct_fields__
-    values = {k: v for k, v in given.items() if v is not None and k in fields}
+    values = {k: v for k, v in settings.items() if v is not None and k in fields}
     options = struct_from(kind.options, {"url": base, **values}, where=kind.name)
-    backend = await checked(await kind.open(BackendSpec(kind.name, given["model"], options)))
+    backend = await checked(await kind.open(BackendSpec(kind.name, settings["model"], options)))
     try:
         yield backend, backend.served_model
     finally:
@@ -67,9 +67,9 @@ async def kind_of(url: str, name: str | None, headers_env: str | None) -> Backen
     """The backend for a server: the named one, or that of the engine that answers there."""
     if name is not None:
         return plugins.backend(name)
-    known = plugins.servers()
+    servers = plugins.servers()
     locked: BackendError | None = None
-    for kind, server in sorted(known.items(), key=lambda entry: not entry[1].specific):
+    for kind, server in sorted(servers.items(), key=lambda entry: not entry[1].specific):
         try:
             if await server.recognise(url, headers_env):
                 return plugins.backend(kind)
@@ -79,7 +79,7 @@ async def kind_of(url: str, name: str | None, headers_env: str | None) -> Backen
             locked = error  # each engine's key stands in a variable of its own
         except AttsError:
             raise
-        except FAULTS as error:  # a plugin's own, which may not hide who does answer
+        except FAULTS as error:  # of one plugin, which must not hide the engine that answers
             entry = plugins.backends()[kind]
             plugins.discovery().leave_out(entry.plugin, f"recognise of backend {kind!r}", error)
     if locked is not None:

@@ -44,7 +44,7 @@ async def warm_up(backend: EngineBackend, largest: int = BATCHES[-1]) -> AsyncIt
         largest: most requests at once.
     """
     text = backend.tokenizer.encode(SAMPLE_TEXT)
-    # The smallest context is no longer than the window.
+    # No context is longer than the window.
     most = max(1, backend.max_length - NEW_TOKENS - 1)
     sizes = [n for n in CONTEXTS if n <= most] or [most]
     grades = [(b, sizes[0]) for b in BATCHES if b <= largest] + [(1, n) for n in sizes[1:]]
@@ -66,11 +66,11 @@ async def _round(backend: EngineBackend, kind: str, batch: int, ids: tuple[int, 
         request = ScoreRequest(ids=ids, start=len(ids) // 2)
         await asyncio.gather(*(guards.score(backend, request) for _ in range(batch)))
     else:
-        asked = GenerateRequest(
+        generate_request = GenerateRequest(
             ids=ids,
             max_tokens=NEW_TOKENS,
             sampling=Sampling(temperature=1.0),
             top_logprobs=0 if kind == "generate" else 1,
         )
-        await asyncio.gather(*(guards.generate(backend, asked) for _ in range(batch)))
+        await asyncio.gather(*(guards.generate(backend, generate_request) for _ in range(batch)))
     return time.perf_counter() - began

@@ -2,7 +2,7 @@
 
 import pytest
 
-from atts_harness.engines.deaths import Cause, why
+from atts_harness.engines.deaths import Cause, cause_of_death
 
 # As vLLM 0.32 writes when its engine process fails; the last lines come from a library's clean-up.
 VLLM = """\
@@ -44,37 +44,39 @@ ValueError: the second one: of the first
     ],
 )
 def test_the_first_error_behind_the_engines_last_words_is_told(log, status, error):
-    assert why(log, (), status) == ("", f"ended with status {status}: {error}")
+    assert cause_of_death(log, (), status) == ("", f"ended with status {status}: {error}")
 
 
 def test_an_error_from_before_the_fatal_one_is_not_blamed():
     log = "ValueError: a request's: refused\n" + VLLM
-    assert "the first one" in why(log, (), 0)[1]
+    assert "the first one" in cause_of_death(log, (), 0)[1]
 
 
 def test_of_a_chain_without_such_words_the_first_is_told():
     chain = SGLANG.partition("exception: ")[2]
-    assert "the first one" in why(chain, (), 1)[1]
+    assert "the first one" in cause_of_death(chain, (), 1)[1]
     # Tracebacks that did not cause each other: the last one.
     later = "Traceback (most recent call last):\nOSError: the third one: later\n"
-    assert "the third one" in why(f"{chain}some line\n{later}", (), 1)[1]
+    assert "the third one" in cause_of_death(f"{chain}some line\n{later}", (), 1)[1]
 
 
 def test_a_known_cause_names_its_setting_also_where_the_engine_killed_itself():
     cause = Cause("division by zero", "max_length", "do not divide")
-    setting, said = why(SGLANG, (cause,), 137)
+    setting, said = cause_of_death(SGLANG, (cause,), 137)
     assert setting == "max_length"
     assert said.startswith("failed: ZeroDivisionError: the first one")
     assert said.endswith("do not divide")
 
 
 def test_a_server_that_signal_9_killed_is_called_that():
-    setting, said = why("all is well\n", (), 128 + 9)
+    setting, said = cause_of_death("all is well\n", (), 128 + 9)
     assert (setting, said[:34]) == ("", "was killed by signal 9 (SIGKILL), ")
     assert "ran out of memory" in said
     # What its log may say of an earlier matter comes second.
     log = "RuntimeError: CUDA out of memory, so a smaller batch is tried: it works\n"
-    setting, said = why(log, (Cause("out of memory", "fraction", "give it less"),), 128 + 9)
+    setting, said = cause_of_death(
+        log, (Cause("out of memory", "fraction", "give it less"),), 128 + 9
+    )
     assert setting == "fraction"
     assert said.startswith("was killed by signal 9 (SIGKILL), ")
     assert said.endswith("give it less")
@@ -94,6 +96,6 @@ def test_a_server_that_signal_9_killed_is_called_that():
     ],
 )
 def test_a_process_of_the_engine_that_was_killed(line):
-    _, said = why(f"INFO fine\n{line}\nSee https://host/refleaks.html\n", (), 0)
+    _, said = cause_of_death(f"INFO fine\n{line}\nSee https://host/refleaks.html\n", (), 0)
     assert said.startswith("lost one of its processes, perhaps the machine ran out of memory: ")
     assert "refleaks" not in said

@@ -62,7 +62,7 @@ def test_flags_from_a_line_a_list_and_a_mapping():
         flags("--a 'x")
 
 
-def test_given_flags_win_over_usual_ones():
+def test_flags_by_name_win_over_usual_ones():
     command = with_defaults(["--max-model-len", "8", "--port=3"], {"port": 1, "dtype": "auto"})
     assert command == ["--dtype", "auto", "--max-model-len", "8", "--port=3"]
 
