@@ -48,27 +48,27 @@ def realised_rates(path: str) -> dict[str, float]:
     """
     place = Path(path)
     if place.is_dir():
-        found = _of_run(place)
+        by_task = _of_run(place)
     elif place.is_file():
-        found = _of_results(place)
+        by_task = _of_results(place)
     else:
         raise SettingError(
             f"rate_of={path}: is neither a run directory nor a results file of lm-eval"
         )
-    rates = {task: rate for task, of in found.items() if (rate := of.drawn_rate) is not None}
+    rates = {task: rate for task, of in by_task.items() if (rate := of.drawn_rate) is not None}
     if not rates:
         raise SettingError(f"rate_of={path}: the run decided no turn, so it has no realised rate")
     return rates
 
 
 def _of_results(path: Path) -> dict[str, TakeoverStatistics]:
-    what = f"rate_of={path}: is no results file of a run of this harness"
+    fault = f"rate_of={path}: is no results file of a run of this harness"
     try:
         # NaN in some other figure of the file is none of our business.
-        found = msgspec.convert(plain_json.decode(read_file(path, what), what), _Results)
+        results = msgspec.convert(plain_json.decode(read_file(path, fault), fault), _Results)
     except (SettingError, msgspec.ValidationError) as error:
-        raise SettingError(f"{what}: {error}") from error
-    return {task: of.takeover for task, of in found.config.atts.statistics.items()}
+        raise SettingError(f"{fault}: {error}") from error
+    return {task: of.takeover for task, of in results.config.atts.statistics.items()}
 
 
 def _of_run(path: Path) -> dict[str, TakeoverStatistics]:

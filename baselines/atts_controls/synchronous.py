@@ -62,12 +62,12 @@ class Synchronous(Strategy):
         """Produce one sample."""
         options = self.options
         transcript = sample.transcript
-        more = 0
+        extra = 0
         for turn in range(options.turns):
-            kept = transcript.tokens
+            before = transcript.tokens
             if turn and options.paper_join:
                 transcript += inserted("\n\n", turn=turn)
-            draft = (await write_draft(transcript, ctx, options, turn, more=more)).segment
+            draft = (await write_draft(transcript, ctx, options, turn, more=extra)).segment
             await ctx.gather(f"drafted {turn}", None)
             if not draft and options.on_empty == "end":
                 reason = nothing_left(transcript, draft, ctx, options)
@@ -79,14 +79,14 @@ class Synchronous(Strategy):
                 ctx.discard(draft)
             else:
                 transcript += draft
-            if takeover and (room := ctx.room(transcript, options.target_tokens + more)):
+            if takeover and (room := ctx.room(transcript, options.target_tokens + extra)):
                 written = await write_takeover(transcript, ctx, options, turn, room)
                 if not written and written.ending == "eos":
                     return ctx.finish(transcript, ctx.ended(transcript) or "eos")
                 transcript += written
             if reason := ctx.ended(transcript):
                 return ctx.finish(transcript, reason)
-            more = further_tokens(options, kept, transcript)
+            extra = further_tokens(options, before, transcript)
             await ctx.gather(f"turned {turn}", None)
         return ctx.finish(transcript, "turns")
 
@@ -99,33 +99,33 @@ class Synchronous(Strategy):
             raw = self.options.score_template == "raw"
             score = await ctx.target.score(transcript, draft, turn=turn, raw=raw)
         s = None if score is None else score.nonconformity
-        given = await ctx.gather(f"scored {turn}", (s, ctx.uniform("decide", turn)))
+        by_repeat = await ctx.gather(f"scored {turn}", (s, ctx.uniform("decide", turn)))
         if not draft:
-            asked = self.options.on_empty == "takeover"
-            return asked and ctx.take_over(turn, "empty-draft").takeover
+            on_empty = self.options.on_empty == "takeover"
+            return on_empty and ctx.take_over(turn, "empty-draft").takeover
         verdict = Verdict(takeover=True)
         if s is not None:
-            verdict = judge(sample.id.repeat, given, self.options.rate)
+            verdict = judge(sample.id.repeat, by_repeat, self.options.rate)
         return ctx.decide(Settled(verdict), score, turn).takeover
 
 
-def judge(repeat: int, given: Mapping[int, tuple[float | None, float]], rate: float) -> Verdict:
+def judge(repeat: int, by_repeat: Mapping[int, tuple[float | None, float]], rate: float) -> Verdict:
     """Whether a sample is among the worst of its turn.
 
     Args:
         repeat: whose verdict; it must have a score.
-        given: by repeat: nonconformity (None: no score) and a draw in [0, 1).
+        by_repeat: nonconformity (None: no score) and a draw in [0, 1), by repeat.
         rate: share to take over. Where rate * n is no integer the draw of the first sample rounds
             it, for all alike, so that the share holds on average even when one sample is left.
     """
-    scored = {r: (s, draw) for r, (s, draw) in given.items() if s is not None}
-    wanted = math.floor(rate * len(scored) + scored[min(scored)][1])
+    scored = {r: (s, draw) for r, (s, draw) in by_repeat.items() if s is not None}
+    takeovers = math.floor(rate * len(scored) + scored[min(scored)][1])
     order = sorted(scored, key=lambda r: (-scored[r][0], scored[r][1], r))
     rank = order.index(repeat) + 1
     return Verdict(
-        takeover=rank <= wanted,
+        takeover=rank <= takeovers,
         p_value=rank / len(scored),
-        threshold=wanted / len(scored),
+        threshold=takeovers / len(scored),
         bank_size=len(scored),
         bank="siblings",
     )

@@ -68,7 +68,7 @@ def read(folder: Path, task: str) -> ForeignRun:
     questions: dict[int, dict[int, _Sample]] = {}
     for problem, repeat, path in _files(folder):
         questions.setdefault(problem, {})[repeat] = _load(path)
-    most = max((max(own) + 1 for own in questions.values()), default=0)
+    most = max((max(samples) + 1 for samples in questions.values()), default=0)
     return ForeignRun(
         "specreason",
         {},
@@ -86,12 +86,12 @@ def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
 
 
 def _load(path: Path) -> _Sample:
-    what = f"{path}: not a sample of published SpecReason"
+    fault = f"{path}: not a sample of published SpecReason"
     try:
-        found = _Plain(io.BytesIO(read_file(path, most=MOST_BYTES))).load()
-        if isinstance(found, list):
-            found = {"reasoning_steps": found}
-        return msgspec.convert(found, _Sample, strict=False)
+        content = _Plain(io.BytesIO(read_file(path, most=MOST_BYTES))).load()
+        if isinstance(content, list):
+            content = {"reasoning_steps": content}
+        return msgspec.convert(content, _Sample, strict=False)
     except pickle.UnpicklingError as error:
         raise SettingError(
             f"{path}: this pickle would run code ({error}); it is not read"
@@ -99,21 +99,21 @@ def _load(path: Path) -> _Sample:
     except SettingError:
         raise
     except Exception as error:  # a damaged pickle raises whatever it comes to
-        raise SettingError(f"{what}: {error or type(error).__name__}") from error
+        raise SettingError(f"{fault}: {error or type(error).__name__}") from error
 
 
 def _questions(
     questions: Mapping[int, Mapping[int, _Sample]], task: str, most: int
 ) -> Iterator[ForeignQuestion]:
-    for doc, (problem, own) in enumerate(sorted(questions.items())):
-        first = next(iter(own.values()))
+    for doc, (problem, samples) in enumerate(sorted(questions.items())):
+        first = next(iter(samples.values()))
         gold = first.ground_truth
         yield ForeignQuestion(
             first.problem_text or f"problem {problem}",
             None if gold is None else str(gold),
             {
                 repeat: _record(loaded, SampleId(task, doc, repeat))
-                for repeat, loaded in sorted(own.items())
+                for repeat, loaded in sorted(samples.items())
             },
             most,
         )
@@ -123,7 +123,7 @@ def _record(loaded: _Sample, id_: SampleId) -> SampleRecord:
     segments: list[SegmentRecord] = []
     decisions: list[DecisionRecord] = []
     judged: list[dict[str, Any]] = []
-    kept = {"draft": 0, "target": 0}
+    kept_tokens = {"draft": 0, "target": 0}
     for n, step in enumerate(loaded.reasoning_steps):
         redone = step.base_model_step is not None
         if n:
@@ -133,11 +133,11 @@ def _record(loaded: _Sample, id_: SampleId) -> SampleRecord:
             segments.append(
                 _segment("draft", "draft", step.small_model_step, tokens, n, kept=not redone)
             )
-            kept["draft"] += 0 if redone else tokens
+            kept_tokens["draft"] += 0 if redone else tokens
         if step.base_model_step is not None:
             tokens = step.num_output_tokens_base or 0
             segments.append(_segment("target", "takeover", step.base_model_step, tokens, n))
-            kept["target"] += tokens
+            kept_tokens["target"] += tokens
         if step.score is not None:
             judged.append({"step": n, "score": step.score, "kept": not redone})
             decisions.append(DecisionRecord(sample=id_, turn=n, takeover=redone, reason="policy"))
@@ -148,7 +148,7 @@ def _record(loaded: _Sample, id_: SampleId) -> SampleRecord:
         finish="budget" if _stopped(loaded.reasoning_steps) == "budget" else "strategy",
         segments=segments,
         decisions=decisions,
-        kept_tokens=kept,
+        kept_tokens=kept_tokens,
         turns=len(loaded.reasoning_steps),
         notes={"judged": judged},
     )

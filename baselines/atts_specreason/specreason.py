@@ -142,9 +142,9 @@ class SpecReason(Strategy):
         step = await self._write(ctx.draft, "draft", transcript, ctx, n, tally)
         author = ctx.draft
         judgement = await self._judge(self._joined(transcript, step), ctx, n)
-        kept = judgement.score >= self.options.threshold
-        tally.judged.append({"step": n, **judgement.note(), "kept": kept})
-        if ctx.decide(Settled(Verdict(takeover=not kept)), None, n).takeover:
+        accepted = judgement.score >= self.options.threshold
+        tally.judged.append({"step": n, **judgement.note(), "kept": accepted})
+        if ctx.decide(Settled(Verdict(takeover=not accepted)), None, n).takeover:
             ctx.discard(step)
             step = await self._write(ctx.target, "takeover", transcript, ctx, n, tally)
             author = ctx.target
@@ -294,7 +294,7 @@ def without_think_close(step: Segment, tokenizer: Tokenizer) -> Segment:
             pieces.append(Piece(text, piece.named))
     id_ = tokenizer.named.get(THINK_CLOSE)
     if id_ is not None and id_ in (step.ids or ()):
-        ids = tuple(known for known in step.ids or () if known != id_)
+        ids = tuple(token for token in step.ids or () if token != id_)
     else:
         ids = ()
         for piece in pieces:

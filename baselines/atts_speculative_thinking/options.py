@@ -74,9 +74,9 @@ def resolve(options: FileOptions) -> Rules:
     """
     values = {} if options.config is None else _from_file(options.config)
     for name in Rules.__struct_fields__:
-        given = getattr(options, name)
-        if given is not None:
-            values[name] = given
+        value = getattr(options, name)
+        if value is not None:
+            values[name] = value
     rules = Rules(**values)
     for smallest, largest in (
         ("original_recap_token_num", "max_recap_token_num"),
@@ -91,11 +91,11 @@ def resolve(options: FileOptions) -> Rules:
 
 
 def _from_file(path: str) -> dict[str, Any]:
-    found = load_yaml(Path(path), f"config: {path}")
-    if not isinstance(found, dict):
+    settings = load_yaml(Path(path), f"config: {path}")
+    if not isinstance(settings, dict):
         raise SettingError(f"config: {path!r} holds no fields; it must map field names to values")
     values: dict[str, Any] = {}
-    for name, value in found.items():
+    for name, value in settings.items():
         if name in DEPLOYMENT:
             _tell(path, str(name), value)
         elif name in Rules.__struct_fields__:
@@ -103,8 +103,8 @@ def _from_file(path: str) -> dict[str, Any]:
             if value is not None:
                 values[name] = value
         else:
-            known = [*Rules.__struct_fields__, *DEPLOYMENT]
-            raise UnknownSettingError(str(name), known, where=f"config {path}")
+            names = [*Rules.__struct_fields__, *DEPLOYMENT]
+            raise UnknownSettingError(str(name), names, where=f"config {path}")
     return msgspec.structs.asdict(struct_from(Rules, values, f"config {path}"))
 
 

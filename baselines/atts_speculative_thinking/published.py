@@ -56,9 +56,9 @@ def read(folder: Path, task: str) -> ForeignRun:
     if len(files) > 1:
         names = ", ".join(path.name for path in files)
         raise SettingError(f"{folder}: several runs ({names}); put each into a folder of its own")
-    what = f"{files[0]}: not a run of published speculative thinking"
-    loaded: dict[str, _Question] = decode(read_file(files[0]), dict[str, _Question], what)
-    heats = sorted({heat for one in loaded.values() for heat in one.responses})
+    fault = f"{files[0]}: not a run of published speculative thinking"
+    loaded: dict[str, _Question] = decode(read_file(files[0]), dict[str, _Question], fault)
+    heats = sorted({heat for question in loaded.values() for heat in question.responses})
     if len(heats) != 1:
         raise SettingError(
             f"{files[0]}: {len(heats)} temperatures ({', '.join(heats)}); only a file of one run "
@@ -81,20 +81,25 @@ def _files(folder: Path) -> list[Path]:
 
 def _is_one(path: Path) -> bool:
     try:
-        found: dict[str, _Shape] = decode(read_file(path), dict[str, _Shape], str(path))
+        shapes: dict[str, _Shape] = decode(read_file(path), dict[str, _Shape], str(path))
     except SettingError:
         return False
-    return bool(found)
+    return bool(shapes)
 
 
 def _questions(loaded: Mapping[str, _Question], heat: str, task: str) -> Iterator[ForeignQuestion]:
     most = max(
-        (len(one.responses[heat]) for one in loaded.values() if heat in one.responses), default=0
+        (
+            len(question.responses[heat])
+            for question in loaded.values()
+            if heat in question.responses
+        ),
+        default=0,
     )
-    for doc, (text, one) in enumerate(loaded.items()):
-        usages = one.token_usages.get(heat, [])
+    for doc, (text, question) in enumerate(loaded.items()):
+        usages = question.token_usages.get(heat, [])
         samples = {}
-        for repeat, response in enumerate(one.responses.get(heat, [])):
+        for repeat, response in enumerate(question.responses.get(heat, [])):
             usage = usages[repeat] if repeat < len(usages) else _Usage()
             samples[repeat] = SampleRecord(
                 id=SampleId(task, doc, repeat),

@@ -104,8 +104,8 @@ class Thought:
                 return "budget"  # the room left does not hold the next character
             if run.ending != "stop":
                 return None
-        wanted = await self._branch()
-        if wanted and (room := self.ctx.room(self.transcript, wanted)):
+        tokens = await self._branch()
+        if tokens and (room := self.ctx.room(self.transcript, tokens)):
             self._keep(await self._write("target", "takeover", room))
         if reason := self.ctx.ended(self.transcript):
             return reason
@@ -127,33 +127,33 @@ class Thought:
         return await self._look()
 
     def _recapitulate(self) -> int:
-        rules, wanted = self.rules, self.recap_tokens
+        rules, tokens = self.rules, self.recap_tokens
         self.transcript += inserted(rules.help_recap_words, turn=self.turn, kind="cue")
         self.negations = 0
-        self.recap_tokens = min(wanted + rules.add_each_recap, rules.max_recap_token_num)
+        self.recap_tokens = min(tokens + rules.add_each_recap, rules.max_recap_token_num)
         self.recap_after = min(self.recap_after + rules.add_each_neg, rules.max_negative_num)
-        return wanted
+        return tokens
 
     async def _look(self) -> int:
         rules, words = self.rules, self.rules.TARGET_VALIDATION_KEYWORDS
         if rules.help_think_word:
             self.transcript += inserted(rules.help_think_word, turn=self.turn, kind="cue")
-        own = await self._write("draft", "probe", rules.max_target_tokens)
-        sign = sentiment(own.text, words)
+        draft = await self._write("draft", "probe", rules.max_target_tokens)
+        sign = sentiment(draft.text, words)
         if sign == 0 and not rules.not_reasoning:
             self._count("neutral")
             self._decide(takeover=False)
             if rules.discard_neutral_probe:
-                self.ctx.discard(own)
+                self.ctx.discard(draft)
             else:
-                self._keep(own)
+                self._keep(draft)
             return 0
 
         other = await self._write("target", "probe", rules.max_target_tokens)
         target_sign = sentiment(other.text, words)
         disagree = (sign < 0 <= target_sign) or (target_sign < 0 < sign)
         from_target = rules.choose_large or disagree
-        kept, dropped = (other, own) if from_target else (own, other)
+        kept, dropped = (other, draft) if from_target else (draft, other)
         self._count({1: "affirmation", -1: "reflection", 0: "asked though neutral"}[sign])
         self._decide(takeover=from_target)
         self.ctx.discard(dropped)

@@ -30,7 +30,7 @@ def token_confidences(reply: Generation) -> list[int]:
     """
     if reply.candidates is None:
         raise SampleFailedError("the server sent no candidates of the tokens that it generated")
-    steps = [[one for one in step if one > -math.inf] for step in reply.candidates]
+    steps = [[value for value in step if value > -math.inf] for step in reply.candidates]
     if not all(steps):
         raise SampleFailedError("the server sent no candidate for a token that it generated")
     return [round(-1000 * math.fsum(step) / len(step)) for step in steps]
@@ -57,8 +57,8 @@ def score(confidences: Sequence[int], size: int, by: str = "lowest") -> float:
         ordered = sorted(groups(confidences, size))
         count = 1 if by == "lowest" else max(1, int(len(ordered) * BOTTOM))
         return sum(ordered[:count]) / count / 1000
-    chosen = confidences[-size:] if by == "tail" else confidences
-    return sum(chosen) / len(chosen) / 1000 if chosen else 0.0
+    window = confidences[-size:] if by == "tail" else confidences
+    return sum(window) / len(window) / 1000 if window else 0.0
 
 
 class Stopped(Exception):
@@ -98,13 +98,13 @@ class ConfidenceWatch:
 
     def of(self, transcript: Transcript) -> list[int]:
         """Confidences of the tokens that stand."""
-        found: list[int] = []
+        confidences: list[int] = []
         for segment in transcript.segments:
-            _, own = self._known.get(id(segment), (segment, None))
-            if own is None:  # one that the strategy cut is known by author, kind and turn
-                own = self._latest.get((segment.author, segment.kind, segment.turn), [])
-            found += own
-        return found
+            _, of_segment = self._known.get(id(segment), (segment, None))
+            if of_segment is None:  # one that the strategy cut is known by author, kind and turn
+                of_segment = self._latest.get((segment.author, segment.kind, segment.turn), [])
+            confidences += of_segment
+        return confidences
 
     def check(self, transcript: Transcript) -> None:
         """Stop the trace where a full group is below the bar.
@@ -120,9 +120,9 @@ class ConfidenceWatch:
 
     def saw(self, reply: Generation) -> None:
         """Remember what a call generated."""
-        segment, own = reply.segment, token_confidences(reply)
-        self._known[id(segment)] = (segment, own)
-        self._latest[segment.author, segment.kind, segment.turn] = own
+        segment, confidences = reply.segment, token_confidences(reply)
+        self._known[id(segment)] = (segment, confidences)
+        self._latest[segment.author, segment.kind, segment.turn] = confidences
 
 
 class _Watched:
@@ -135,11 +135,11 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._role, name)
 
-    async def generate(self, transcript: Transcript, **asked: Any) -> Generation:
-        if asked.get("tail"):
-            return await self._role.generate(transcript, **asked)
+    async def generate(self, transcript: Transcript, **options: Any) -> Generation:
+        if options.get("tail"):
+            return await self._role.generate(transcript, **options)
         self._watch.check(transcript)
-        most = max(CANDIDATES, asked.pop("top_logprobs", 0))
-        reply = await self._role.generate(transcript, top_logprobs=most, **asked)
+        most = max(CANDIDATES, options.pop("top_logprobs", 0))
+        reply = await self._role.generate(transcript, top_logprobs=most, **options)
         self._watch.saw(reply)
         return reply

@@ -81,9 +81,9 @@ class DeepConf(Vote):
             outcome = await self.inner.run(sample, watch)
         except Stopped as stopped:
             return ctx.finish(stopped.transcript, "stopped"), None
-        own = score(watch.of(outcome.transcript), size, self.options.trace_score)
-        ctx.note("confidence", own)
-        return outcome, Ballot(self.answer(sample, outcome), own)
+        confidence = score(watch.of(outcome.transcript), size, self.options.trace_score)
+        ctx.note("confidence", confidence)
+        return outcome, Ballot(self.answer(sample, outcome), confidence)
 
     def bar(self, cast: Ballots) -> float | None:
         """What a score has to reach; None while there are none. Offline, of traces that answer."""
@@ -95,9 +95,9 @@ class DeepConf(Vote):
 
         return float(percentile(scores, 100 - self.options.keep))
 
-    def weight(self, problem: Problem, own: Ballot, before: Ballots, latest: Ballots) -> float:
+    def weight(self, problem: Problem, ballot: Ballot, before: Ballots, latest: Ballots) -> float:
         """The score, or one, of a trace that reaches the bar; else it does not vote."""
         bar = self.bar(before or latest)
-        if bar is not None and own.score < bar:
+        if bar is not None and ballot.score < bar:
             return 0.0
-        return own.score if self.options.voting == "weighted" else 1.0
+        return ballot.score if self.options.voting == "weighted" else 1.0

@@ -44,6 +44,6 @@ class ESC(Vote):
         answers = [ballot.answer for ballot in latest.values()]
         return counted(answers, problem.kind) == [self.options.window]
 
-    def weight(self, problem: Problem, own: Ballot, before: Ballots, latest: Ballots) -> float:
+    def weight(self, problem: Problem, ballot: Ballot, before: Ballots, latest: Ballots) -> float:
         """One vote; a unanimous window outweighs all before it, for its answer is the problem's."""
         return 1.0 + len(before) * self.enough(problem, {}, latest)

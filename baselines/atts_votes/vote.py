@@ -121,17 +121,17 @@ class Vote(Strategy):
                 "compare them; use a task of this harness (class atts_tasks.task.AttsTask), whose "
                 "extractor and grader say which answers are equal, or a strategy without a vote"
             )
-        needed, why = self.fewest()
+        needed, reason = self.fewest()
         if 0 < self.options.most < needed:
             raise SettingError(
-                f"most={self.options.most}: {self.name} needs {needed} samples at least ({why}); "
-                f"give most={needed}, or a smaller {why.partition('=')[0]}"
+                f"most={self.options.most}: {self.name} needs {needed} samples at least "
+                f"({reason}); give most={needed}, or a smaller {reason.partition('=')[0]}"
             )
         if samples < needed:
             raise SettingError(
                 f"repeats: task {problem.task} asks for {samples} samples a problem, and "
-                f"{self.name} needs {needed} at least ({why}); give --metadata "
-                f"'{{\"repeats\": {needed}}}', or a smaller {why.partition('=')[0]}"
+                f"{self.name} needs {needed} at least ({reason}); give --metadata "
+                f"'{{\"repeats\": {needed}}}', or a smaller {reason.partition('=')[0]}"
             )
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
@@ -149,12 +149,14 @@ class Vote(Strategy):
         repeats = list(await ctx.gather("repeats", None))[: most or None]
         for number, batch in enumerate(self.batches(repeats)):
             drawn = sample.id.repeat in batch
-            made = await self.draw(sample, ctx, cast) if drawn else None
-            given = await ctx.gather(f"batch {number}", made[1] if made else None)
-            latest = {repeat: ballot for repeat, ballot in given.items() if ballot is not None}
-            if made:
-                outcome, own = made
-                ctx.vote(0.0 if own is None else self.weight(problem, own, cast, latest))
+            result = await self.draw(sample, ctx, cast) if drawn else None
+            ballots = await ctx.gather(f"batch {number}", result[1] if result else None)
+            latest = {
+                repeat: cast_now for repeat, cast_now in ballots.items() if cast_now is not None
+            }
+            if result:
+                outcome, ballot = result
+                ctx.vote(0.0 if ballot is None else self.weight(problem, ballot, cast, latest))
                 return outcome
             cast |= latest
             if self.enough(problem, cast, latest):
@@ -191,12 +193,12 @@ class Vote(Strategy):
         """
         return False
 
-    def weight(self, problem: Problem, own: Ballot, before: Ballots, latest: Ballots) -> float:
+    def weight(self, problem: Problem, ballot: Ballot, before: Ballots, latest: Ballots) -> float:
         """What a sample's answer counts, once its batch is done.
 
         Args:
             problem: the question.
-            own: its ballot.
+            ballot: its ballot.
             before: ballots of earlier batches.
             latest: those of the batch, its own included.
         """
@@ -207,11 +209,11 @@ class Vote(Strategy):
 def _over(vote: type[Vote], inner: type[Strategy]) -> type[Vote]:
     """A class of the vote whose options are its own and the inner strategy's."""
     shared = StrategyOptions.__struct_fields__
-    own = [f for f in msgspec.structs.fields(vote.Options) if f.name not in shared]
-    both = sorted({f.name for f in own} & set(inner.Options.__struct_fields__))
-    if both:
+    outer = [f for f in msgspec.structs.fields(vote.Options) if f.name not in shared]
+    clashes = sorted({f.name for f in outer} & set(inner.Options.__struct_fields__))
+    if clashes:
         raise SettingError(
-            f"inner={inner.name}: it has an option {both[0]} as {vote.name} has; one of the two "
+            f"inner={inner.name}: it has an option {clashes[0]} as {vote.name} has; one of the two "
             "packages has to rename its own"
         )
 
@@ -220,7 +222,7 @@ def _over(vote: type[Vote], inner: type[Strategy]) -> type[Vote]:
 
     options = msgspec.defstruct(
         f"{vote.Options.__name__}Over{inner.Options.__name__}",
-        [(f.name, f.type, f.default) for f in own],
+        [(f.name, f.type, f.default) for f in outer],
         bases=(inner.Options,),
         namespace={"checked": checked},
         module=vote.__module__,

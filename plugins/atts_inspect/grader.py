@@ -28,13 +28,13 @@ def grader(extractor: str = "boxed") -> Scorer:
     Args:
         extractor: whose answer counts; see the documentation on grading.
     """
-    chosen = extractors_of(extractor)[0]
+    rule = extractors_of(extractor)[0]
 
     async def score(state: TaskState, target: Target) -> Score:
         sampled = sampled_of(state)
         # Computer algebra takes milliseconds, in processes of its own.
         gold = _gold(state, target)
-        (grade,) = await asyncio.to_thread(grade_question, [sampled], gold, chosen)
+        (grade,) = await asyncio.to_thread(grade_question, [sampled], gold, rule)
         return Score(
             value=CORRECT if grade.right else INCORRECT,
             answer=grade.answer,

@@ -74,17 +74,17 @@ class Names:
         prompt = prompt_hash(messages)
         if running is None:
             return SampleRequest(ALONE, digest(prompt))
-        said = told(running.sample.metadata or {})
-        task = str(said.get("task") or running.task)
-        doc = said.get("doc", running.sample.id)
+        fields = read_metadata(running.sample.metadata or {})
+        task = str(fields.get("task") or running.task)
+        doc = fields.get("doc", running.sample.id)
         number = doc if type(doc) is int and doc >= 0 else digest(str(doc))
         first = SampleRequest(
             task,
             number,
             repeat=int(running.epoch) - 1,
-            generation=said.get("generation") or {},
-            kind=str(said.get("kind") or "maths"),
-            wording=said.get("wording"),
+            generation=fields.get("generation") or {},
+            kind=str(fields.get("kind") or "maths"),
+            wording=fields.get("wording"),
         )
         before = self._asked.setdefault(running, Counter())
         again, before[prompt] = before[prompt], before[prompt] + 1
@@ -94,20 +94,20 @@ class Names:
         return replace(first, task=task + LATER, doc=doc, wording=None)
 
 
-def told(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+def read_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a sample's metadata say to this provider.
 
     Raises:
         SettingError: something else than it can know.
     """
-    said = metadata.get(KEY) or {}
-    where = f"metadata[{KEY!r}] of the sample"
-    if not isinstance(said, Mapping) or not isinstance(said.get("generation") or {}, Mapping):
-        raise SettingError(f"{where}: give a mapping with {', '.join(FIELDS)}")
-    for name in said:
+    fields = metadata.get(KEY) or {}
+    place = f"metadata[{KEY!r}] of the sample"
+    if not isinstance(fields, Mapping) or not isinstance(fields.get("generation") or {}, Mapping):
+        raise SettingError(f"{place}: give a mapping with {', '.join(FIELDS)}")
+    for name in fields:
         if name not in FIELDS:
-            raise UnknownSettingError(str(name), FIELDS, where=where)
-    return said
+            raise UnknownSettingError(str(name), FIELDS, where=place)
+    return fields
 
 
 def digest(text: str) -> int:

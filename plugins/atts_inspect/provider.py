@@ -90,15 +90,18 @@ class AttsAPI(ModelAPI):  # type: ignore[misc]
                     "have seeds of their own; give -M seed=N for the run"
                 )
             messages = messages_of(input)
-            asked = self._names.name(upstream.running_sample(), messages)
+            request = self._names.name(upstream.running_sample(), messages)
             work = functools.partial(
-                self._sample, asked=asked, messages=messages, terms=terms(config, asked.generation)
+                self._sample,
+                request=request,
+                messages=messages,
+                terms=terms(config, request.generation),
             )
             record = await asyncio.wrap_future(self._session.ask(work))
         except SettingError as error:
             upstream.refuse(str(error))
         if record.failed is not None:
-            self._failed.append(f"{asked.task}/{asked.doc}/{record.id.repeat}")
+            self._failed.append(f"{request.task}/{request.doc}/{record.id.repeat}")
         log_turns(record)
         return output_of(self.model_name, record, self._prices)
 
@@ -133,14 +136,14 @@ class AttsAPI(ModelAPI):  # type: ignore[misc]
             self._failed.clear()
 
     async def _sample(
-        self, live: Open, *, asked: SampleRequest, messages: Sequence[Message], terms: Terms
+        self, live: Open, *, request: SampleRequest, messages: Sequence[Message], terms: Terms
     ) -> SampleRecord:
-        kind: Any = "choice" if asked.kind == "choice" else "maths"
-        problem = make_problem(asked.task, asked.doc, messages, terms, self.settings, kind)
+        kind: Any = "choice" if request.kind == "choice" else "maths"
+        problem = make_problem(request.task, request.doc, messages, terms, self.settings, kind)
         frame = framing(messages)
-        key = (asked.task, frame, json.dumps(terms.values, sort_keys=True, default=str))
+        key = (request.task, frame, json.dumps(terms.values, sort_keys=True, default=str))
         if key not in self._strategies:
-            provenance = {"task": asked.task, "prompt": frame, "wording": asked.wording}
+            provenance = {"task": request.task, "prompt": frame, "wording": request.wording}
             self._strategies[key] = live.models.strategy(terms.values, provenance)
         strategy = self._strategies[key]
         if strategy.grouped:
@@ -148,7 +151,7 @@ class AttsAPI(ModelAPI):  # type: ignore[misc]
                 f"{strategy.name}: the samples of a problem wait for each other, and inspect_ai "
                 "asks for them one by one; use lm_eval, or for ATTS calibration=online or a bank"
             )
-        return await live.session.sample(problem, repeat=asked.repeat, strategy=strategy)
+        return await live.session.sample(problem, repeat=request.repeat, strategy=strategy)
 
 
 class CloseSessions(Hooks):  # type: ignore[misc]
@@ -180,14 +183,15 @@ def _settings(
             "--model-base-url: draft and target have addresses of their own; give "
             "-M draft_url=URL -M target_url=URL"
         )
-    given = dict(args)
+    arguments = dict(args)
     if strategy != "atts":
-        if given.get("strategy") not in (None, strategy):
+        if arguments.get("strategy") not in (None, strategy):
             raise SettingError(
-                f"strategy={given['strategy']}: the model is atts/{strategy}; leave one of them out"
+                f"strategy={arguments['strategy']}: the model is atts/{strategy}; "
+                "leave one of them out"
             )
-        given["strategy"] = strategy
+        arguments["strategy"] = strategy
     if config.seed is not None:
-        given.setdefault("seed", config.seed)
-    given.setdefault("progress", "off")  # inspect_ai draws its own
-    return parse_settings(given)
+        arguments.setdefault("seed", config.seed)
+    arguments.setdefault("progress", "off")  # inspect_ai draws its own
+    return parse_settings(arguments)

@@ -47,13 +47,13 @@ LEFT = frozenset(
 )
 
 
-def messages_of(asked: Sequence[ChatMessage]) -> tuple[Message, ...]:
+def messages_of(chat: Sequence[ChatMessage]) -> tuple[Message, ...]:
     """Chat messages of text alone.
 
     Raises:
         SettingError: a message of a tool, or one that holds more than text.
     """
-    return tuple(_message(number, message) for number, message in enumerate(asked))
+    return tuple(_message(number, message) for number, message in enumerate(chat))
 
 
 def terms(config: GenerateConfig, task: Mapping[str, Any]) -> Terms:
@@ -62,16 +62,16 @@ def terms(config: GenerateConfig, task: Mapping[str, Any]) -> Terms:
     Raises:
         SettingError: a setting that cannot be used.
     """
-    given = config.model_dump(exclude_none=True)
+    values = config.model_dump(exclude_none=True)
     if config.batch:
         raise SettingError("batch: a live session has no batch mode; leave it out")
-    for name, why in REFUSED.items():
-        if given.get(name) and not (name == "best_of" and given[name] == 1):
-            raise SettingError(f"{name}: {why}; leave it out")
-    for name in given.keys() - TAKEN.keys() - REFUSED.keys() - LEFT:
+    for name, reason in REFUSED.items():
+        if values.get(name) and not (name == "best_of" and values[name] == 1):
+            raise SettingError(f"{name}: {reason}; leave it out")
+    for name in values.keys() - TAKEN.keys() - REFUSED.keys() - LEFT:
         _say_once(name)
-    own = {ours: given[theirs] for theirs, ours in TAKEN.items() if theirs in given}
-    return terms_of({**task, **own}, "generation settings")
+    translated = {ours: values[theirs] for theirs, ours in TAKEN.items() if theirs in values}
+    return terms_of({**task, **translated}, "generation settings")
 
 
 def _message(number: int, message: ChatMessage) -> Message:

@@ -147,18 +147,18 @@ def _sample(name: str, question: Question) -> Sample:
 
 
 def _chat(message: Message) -> ChatMessage:
-    made: ChatMessage = _MESSAGES[message.role](content=message.content)
-    return made
+    turn: ChatMessage = _MESSAGES[message.role](content=message.content)
+    return turn
 
 
 def _config(name: str, generation: Mapping[str, Any]) -> GenerateConfig:
     """What every model understands of a task's generation settings."""
     terms = terms_of(generation, f"generation_kwargs of {name}")
-    given = {key: terms.values[key] for key in SAMPLING if terms.values.get(key) is not None}
+    sampling = {key: terms.values[key] for key in SAMPLING if terms.values.get(key) is not None}
     if terms.values.get("do_sample") is False:
-        given["temperature"] = 0.0
+        sampling["temperature"] = 0.0
     return GenerateConfig(
-        **given,
+        **sampling,
         max_tokens=terms.values.get("max_gen_toks"),
         stop_seqs=list(terms.until) or None,
         max_connections=_connections(),

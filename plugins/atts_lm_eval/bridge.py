@@ -118,22 +118,22 @@ def extend_tasks(module: ModuleType) -> None:
     from atts_lm_eval import excepthook
 
     excepthook.install()
-    known: Any = module.TaskIndex
-    if getattr(known, "reads_plugin_folders", False):
+    stock: Any = module.TaskIndex
+    if getattr(stock, "reads_plugin_folders", False):
         return
-    own = Path(str(module.__file__)).parent
+    stock_folder = Path(str(module.__file__)).parent
 
-    class PluginTaskIndex(known):  # type: ignore[misc]
+    class PluginTaskIndex(stock):  # type: ignore[misc]
         reads_plugin_folders = True
 
         @staticmethod
         def build(paths: Iterable[Path], **options: Any) -> Any:
             folders = list(paths)
-            if own in folders:
-                _guarded(lambda _: _insert_behind(own, folders), module)
+            if stock_folder in folders:
+                _guarded(lambda _: _insert_behind(stock_folder, folders), module)
                 if _LEFT_OUT["own tasks"] and len(folders) > 1:
-                    folders.remove(own)
-            return known.build(folders, **options)
+                    folders.remove(stock_folder)
+            return stock.build(folders, **options)
 
     module.TaskIndex = PluginTaskIndex  # type: ignore[attr-defined]
 
@@ -144,13 +144,15 @@ EXTENSIONS: dict[str, Callable[[ModuleType], None]] = {
 }
 
 
-def _insert_behind(own: Path, folders: list[Path]) -> None:
+def _insert_behind(stock_folder: Path, folders: list[Path]) -> None:
     from atts_harness import plugins
 
-    found = [entry.value for entry in plugins.task_dirs().values()]
+    plugin_folders = [entry.value for entry in plugins.task_dirs().values()]
     present = {folder.resolve() for folder in folders}
-    behind = folders.index(own) + 1
-    folders[behind:behind] = [folder for folder in found if folder.resolve() not in present]
+    behind = folders.index(stock_folder) + 1
+    folders[behind:behind] = [
+        folder for folder in plugin_folders if folder.resolve() not in present
+    ]
 
 
 class _ExtendingLoader(importlib.abc.Loader):

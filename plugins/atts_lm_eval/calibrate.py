@@ -37,13 +37,13 @@ def run_task(request: CalibrationRun) -> str:
     from atts_lm_eval.model import model_class
 
     task = _load(request, overridden=True)
-    chosen, origin = _documents(request, task)
+    documents, origin = _documents(request, task)
     model = model_class("atts")(**_model_args(request))
     try:
         upstream.evaluate(
             model,
             task,
-            samples={request.task: chosen},
+            samples={request.task: documents},
             apply_chat_template=request.chat_template,
             system_instruction=request.system_instruction,
         )
@@ -62,33 +62,33 @@ def _load(request: CalibrationRun, *, overridden: bool) -> Any:
     (task,) = manager.load(request.task)["tasks"].values()
     if overridden and request.split is not None:
         if request.split not in task.dataset:
-            known = ", ".join(task.dataset)
-            raise SettingError(f"--split {request.split}: {request.task} has {known}")
+            splits = ", ".join(task.dataset)
+            raise SettingError(f"--split {request.split}: {request.task} has {splits}")
         task.config.test_split = request.split
     return task
 
 
 def _documents(request: CalibrationRun, task: Any) -> tuple[list[int], str]:
     """Numbers of the documents to run, and where they are from."""
-    asked = [task.doc_to_text(doc) for doc in task.eval_docs]
+    questions = [task.doc_to_text(doc) for doc in task.eval_docs]
     if request.evaluation_questions:
-        numbers = list(range(len(asked)))[: request.evaluated]
+        numbers = list(range(len(questions)))[: request.evaluated]
         origin = "the evaluation's questions"
     else:
         judged = _load(request, overridden=False)
         evaluated = {
             str(judged.doc_to_text(doc)) for doc in list(judged.eval_docs)[: request.evaluated]
         }
-        numbers = [n for n, text in enumerate(asked) if str(text) not in evaluated]
+        numbers = [n for n, text in enumerate(questions) if str(text) not in evaluated]
         origin = request.split or "other questions than the evaluation's"
     if not numbers:
         raise SettingError(
-            f"{request.task}: all {len(asked)} questions are the evaluation's; give --split, "
+            f"{request.task}: all {len(questions)} questions are the evaluation's; give --split, "
             "--metadata that makes others, --evaluated N if the evaluation takes the first N "
             "(--limit N), or --evaluation-questions"
         )
     numbers = numbers[: request.questions]
-    log.info("calibrating on %d of %d documents: %s", len(numbers), len(asked), origin)
+    log.info("calibrating on %d of %d documents: %s", len(numbers), len(questions), origin)
     return numbers, origin
 
 

@@ -41,11 +41,11 @@ def registrations() -> tuple[str, list[tuple[str, str, str]]]:
         for name, entry in plugins.strategies().items()
     ]
     if bridge.start_up_file_ran():
-        how = "start-up file"
+        route = "start-up file"
     else:
-        how = "not by the stock command; use `atts lm-eval`, or --include_path"
+        route = "not by the stock command; use `atts lm-eval`, or --include_path"
     rows += [
-        (f"tasks in {entry.name}", entry.distribution, how)
+        (f"tasks in {entry.name}", entry.distribution, route)
         for entry in plugins.task_dirs().values()
     ]
     return f"lm-eval {version}", rows

@@ -45,13 +45,13 @@ def of_task(
         raise SettingError(f"{name}: no such task is installed, so its golds are not known")
     task = manager.load([name])["tasks"][name]
     documents = list(task.eval_docs)
-    asked = zip(
+    fingerprints = zip(
         *(_asked(task, documents, system_instruction, chat) for chat in (True, False)),
         strict=True,
     )
     return [
         {**_with_target(doc, task), PROMPTS: hashes}
-        for doc, hashes in zip(documents, asked, strict=True)
+        for doc, hashes in zip(documents, fingerprints, strict=True)
     ]
 
 
@@ -74,19 +74,19 @@ def questions_of(evaluation: Evaluation) -> list[Question]:
     if task.OUTPUT_TYPE != "generate_until":
         raise SettingError(f"{name}: it asks for log-probabilities ({task.OUTPUT_TYPE}), not texts")
     documents = list(task.eval_docs)[: evaluation.limit]
-    asked = _messages(task, documents, evaluation.system_instruction, chat=True)
-    worded, given = wording(task), dict(task.config.generation_kwargs or {})
-    own = [doc.get("doc_id") if isinstance(doc, Mapping) else None for doc in documents]
-    numbered = all(type(n) is int for n in own) and len(set(own)) == len(own)
+    prompts = _messages(task, documents, evaluation.system_instruction, chat=True)
+    worded, generation = wording(task), dict(task.config.generation_kwargs or {})
+    doc_ids = [doc.get("doc_id") if isinstance(doc, Mapping) else None for doc in documents]
+    numbered = all(type(n) is int for n in doc_ids) and len(set(doc_ids)) == len(doc_ids)
     return [
         Question(
             doc=doc["doc_id"] if numbered else number,
             messages=tuple(messages),
             document=_with_target(doc, task),
-            generation=given,
+            generation=generation,
             wording=worded,
         )
-        for number, (doc, messages) in enumerate(zip(documents, asked, strict=True))
+        for number, (doc, messages) in enumerate(zip(documents, prompts, strict=True))
     ]
 
 
@@ -104,7 +104,7 @@ def _messages(
 ) -> list[list[Message]]:
     """The documents' prompts; few-shot examples are drawn in order, as in a run."""
     task.set_fewshot_seed(seed=FEWSHOT_SEED)
-    asked = []
+    prompts = []
     for doc in documents:
         context = task.fewshot_context(
             doc,
@@ -116,8 +116,8 @@ def _messages(
             gen_prefix=task.doc_to_prefix(doc),
         )
         turns = json.loads(context) if chat else [{"role": "user", "content": context}]
-        asked.append([Message(turn["role"], turn["content"]) for turn in turns])
-    return asked
+        prompts.append([Message(turn["role"], turn["content"]) for turn in turns])
+    return prompts
 
 
 def _unrendered(messages: Sequence[Mapping[str, str]], add_generation_prompt: bool = True) -> str:
@@ -127,8 +127,8 @@ def _unrendered(messages: Sequence[Mapping[str, str]], add_generation_prompt: bo
 def _with_target(doc: Mapping[str, Any], task: Any) -> Mapping[str, Any]:
     if "gold" in doc:
         return doc
-    found = {**doc, "answer": task.doc_to_target(doc)}
+    row = {**doc, "answer": task.doc_to_target(doc)}
     if GRADES not in task.aggregation():
         metrics = [str(metric.get("metric")) for metric in task.config.metric_list or ()]
-        found[METRIC] = next(iter(metrics), "a metric of its own")
-    return found
+        row[METRIC] = next(iter(metrics), "a metric of its own")
+    return row

@@ -46,11 +46,11 @@ def add(records: Sequence[SampleRecord], run_dir: str | None) -> None:
     if not failed:
         return
     names = [f"{r.id.task}/{r.id.doc}/{r.id.repeat}" for r in failed[:MOST_NAMED]]
-    more = len(failed) - len(names)
+    others = len(failed) - len(names)
     again = "; the same command with retry_failed=true tries them again" if run_dir else ""
     _lines.append(
         f"{len(failed)} of {len(records)} samples failed for good, count as wrong and are counted "
-        f"apart: {', '.join(names)}{f' and {more} more' if more else ''}{again}"
+        f"apart: {', '.join(names)}{f' and {others} more' if others else ''}{again}"
     )
 
 

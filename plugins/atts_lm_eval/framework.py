@@ -38,9 +38,9 @@ class LmEval:
         """Names of tasks; lm-eval's own are among them where one of the wanted is none of ours."""
         from atts_lm_eval import upstream
 
-        own = upstream.tasks_of_plugins(include_path)
-        if own.issuperset(wanted):
-            return own
+        of_plugins = upstream.tasks_of_plugins(include_path)
+        if of_plugins.issuperset(wanted):
+            return of_plugins
         return set(upstream.task_manager(wanted, include_path).all_tasks)
 
     def sizes(self, evaluation: Evaluation) -> list[TaskSize]:
@@ -81,8 +81,8 @@ class LmEval:
 
     def outcome(self, folder: Path) -> EvaluationOutcome | None:
         """The newest results file that lm-eval wrote, and its main figure."""
-        found = sorted(folder.glob("results_*.json"), key=lambda path: path.stat().st_mtime)
-        return headline(found[-1]) if found else None
+        files = sorted(folder.glob("results_*.json"), key=lambda path: path.stat().st_mtime)
+        return headline(files[-1]) if files else None
 
     def probe(self, evaluation: Evaluation, samples: int) -> ProbeFigures:
         """Run it by `simple_evaluate`."""
@@ -121,15 +121,15 @@ def headline(results: Path) -> EvaluationOutcome:
         RunDirError: it cannot be read.
     """
     try:
-        found = msgspec.convert(plain_json.read(results, "a results file of lm-eval"), _Results)
+        file = msgspec.convert(plain_json.read(results, "a results file of lm-eval"), _Results)
     except (SettingError, msgspec.ValidationError) as error:
         raise RunDirError(f"{results}: cannot be read: {error}") from error
     for metric in HEADLINES:
         values = [
             value
-            for figures in found.results.values()
-            for name, told in figures.items()
-            if name.partition(",")[0] == metric and (value := plain_json.number(told)) is not None
+            for figures in file.results.values()
+            for name, figure in figures.items()
+            if name.partition(",")[0] == metric and (value := plain_json.number(figure)) is not None
         ]
         if values:
             return EvaluationOutcome(results, metric, sum(values) / len(values))

@@ -32,13 +32,13 @@ def refuse_many_processes(environment: Mapping[str, str] = os.environ) -> None:
         )
 
 
-def said(flags: Mapping[str, Any]) -> dict[str, Any]:
+def changed_flags(flags: Mapping[str, Any]) -> dict[str, Any]:
     """Flags that lm-eval passes beside `model_args` and that differ from its defaults."""
-    unsaid = {"device": UNSAID_DEVICE, "batch_size": UNSAID_BATCH}
+    defaults = {"device": UNSAID_DEVICE, "batch_size": UNSAID_BATCH}
     return {
         name: value
         for name, value in flags.items()
-        if value is not None and str(value) != str(unsaid.get(name))
+        if value is not None and str(value) != str(defaults.get(name))
     }
 
 
@@ -68,19 +68,19 @@ def settings_for(
     }
     settings = parse_settings(args)
     extractors_of(settings.run.extractor)  # an unknown name surfaces before anything is opened
-    taken = {name for s in settings.roles.values() for name in s.options.__struct_fields__}
+    accepted = {name for s in settings.roles.values() for name in s.options.__struct_fields__}
     for name, value in soft.items():
-        if value is not None and name in taken:
+        if value is not None and name in accepted:
             args[name] = value
         elif value is not None:
             log.warning("--%s: no backend of this run has such a setting; not used", name)
     return parse_settings(args)
 
 
-def _batch(given: int | str | None) -> int | None:
-    if given is None or str(given).split(":")[0] == "auto":
+def _batch(value: int | str | None) -> int | None:
+    if value is None or str(value).split(":")[0] == "auto":
         return None
-    size = int(convert("batch_size", given, int))
+    size = int(convert("batch_size", value, int))
     if size < 1:
-        raise SettingError(f"batch_size: must be at least 1, or auto (got {given!r})")
+        raise SettingError(f"batch_size: must be at least 1, or auto (got {value!r})")
     return size

@@ -17,7 +17,7 @@ from atts_harness.running.harness import Harness
 from atts_harness.transcript import Message, Prompt
 from atts_lm_eval import ending, excepthook, scoring, upstream, wording
 from atts_lm_eval.answer import Answer
-from atts_lm_eval.launch import refuse_many_processes, said, settings_for
+from atts_lm_eval.launch import changed_flags, refuse_many_processes, settings_for
 from atts_lm_eval.planning import make_plan
 from atts_lm_eval.prompts import ChatPrompt
 
@@ -74,7 +74,7 @@ class AttsLM(_LM):  # type: ignore[misc]
         cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
     ) -> AttsLM:
         """As lm-eval makes models; a model argument wins over the flag of its name."""
-        return cls(**{**said(additional_config or {}), **arg_dict})
+        return cls(**{**changed_flags(additional_config or {}), **arg_dict})
 
     @classmethod
     def create_from_arg_string(
@@ -107,8 +107,8 @@ class AttsLM(_LM):  # type: ignore[misc]
                 failed[0].failed,
             )
         ending.add(records, self.settings.run.run_dir)
-        for task, found in by_task(records, self._nominal).items():
-            ending.add_unjudged(task, found.takeover, self.settings.run.max_unjudged)
+        for task, statistics in by_task(records, self._nominal).items():
+            ending.add_unjudged(task, statistics.takeover, self.settings.run.max_unjudged)
         return [Answer.of(by_id[sample]) for sample in plan.order]
 
     def loglikelihood(
@@ -190,10 +190,10 @@ class AttsLM(_LM):  # type: ignore[misc]
 def model_class(strategy: str) -> type[AttsLM]:
     """The lm-eval model of the strategy called `strategy`."""
     name = "".join(part.capitalize() for part in strategy.split("-"))
-    found = plugins.strategy(strategy)
+    strategy_class = plugins.strategy(strategy)
     namespace: Mapping[str, Any] = {
         "strategy": strategy,
-        "__doc__": found.__doc__,
+        "__doc__": strategy_class.__doc__,
         "__module__": "atts_lm_eval.models",
     }
     return type(f"{name}LM", (AttsLM,), dict(namespace))
@@ -205,11 +205,12 @@ def _with_strategy(strategy: str, model_args: Mapping[str, Any]) -> dict[str, An
     `--model atts` takes `strategy=NAME`, or a preset that is made for another one; every other
     model is its strategy.
     """
-    asked = model_args.get("strategy")
+    configured = model_args.get("strategy")
     if strategy == "atts":
         return dict(model_args)
-    if asked not in (None, strategy):
+    if configured not in (None, strategy):
         raise SettingError(
-            f"strategy={asked}: the model is {strategy}; use --model {asked}, or leave it out"
+            f"strategy={configured}: the model is {strategy}; use --model {configured}, "
+            "or leave it out"
         )
     return {**model_args, "strategy": strategy}

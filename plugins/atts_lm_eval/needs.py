@@ -25,10 +25,10 @@ def needs_own_tasks(arguments: Sequence[str]) -> bool:
     parser.add_argument("--include_path")
     parser.add_argument("--config", "-C")
     try:
-        given, _ = parser.parse_known_args(list(arguments))
+        parsed, _ = parser.parse_known_args(list(arguments))
     except (argparse.ArgumentError, SystemExit):
         return True  # lm-eval says what is wrong with it
-    names = [name.strip() for text in given.tasks for name in text.split(",") if name.strip()]
-    if given.config is not None or not names:
+    names = [name.strip() for text in parsed.tasks for name in text.split(",") if name.strip()]
+    if parsed.config is not None or not names:
         return True
-    return not upstream.tasks_of_plugins(given.include_path).issuperset(names)
+    return not upstream.tasks_of_plugins(parsed.include_path).issuperset(names)

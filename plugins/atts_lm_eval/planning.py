@@ -52,7 +52,7 @@ def make_plan(
         SettingError: settings of a task that cannot be used, or an empty prompt.
     """
     by_problem: dict[tuple[str, int], list[SampleId]] = {}
-    asked: dict[tuple[str, int], tuple[tuple[Message, ...], Mapping[str, Any], Kind | None]] = {}
+    prompts: dict[tuple[str, int], tuple[tuple[Message, ...], Mapping[str, Any], Kind | None]] = {}
     order: list[SampleId] = []
     documents = document_ids(requests)
     for request in requests:
@@ -60,9 +60,9 @@ def make_plan(
         # A document may ask more than one question; each is a problem of its own.
         task = request.task_name if request.idx == 0 else f"{request.task_name}#{request.idx}"
         key = (task, documents[request.task_name, request.doc_id])
-        if key not in asked:
+        if key not in prompts:
             kind = _kind(request, votes=settings.strategy.votes)
-            asked[key] = (messages_of(context), kwargs, kind)
+            prompts[key] = (messages_of(context), kwargs, kind)
             by_problem[key] = []
         sample = SampleId(*key, len(by_problem[key]))
         by_problem[key].append(sample)
@@ -73,9 +73,9 @@ def make_plan(
     checked: dict[str, Terms] = {}
     strategies: dict[str, Strategy] = {}
     groups: list[Group] = []
-    for (task, doc), (messages, given, kind) in asked.items():
+    for (task, doc), (messages, generation, kind) in prompts.items():
         if task not in checked:
-            checked[task] = terms_of(given, f"generation_kwargs of {task}")
+            checked[task] = terms_of(generation, f"generation_kwargs of {task}")
             worded = wording_of(task.partition("#")[0])
             provenance = {"task": task, "prompt": framing(messages), "wording": worded}
             strategies[task] = make_strategy(checked[task].values, provenance)
@@ -93,12 +93,12 @@ def document_ids(requests: Sequence[Any]) -> dict[tuple[str, int], int]:
     same document has another number. Documents that carry an integer `doc_id`, each its own,
     keep it, and with it their seeds.
     """
-    own: dict[str, dict[int, Any]] = {}
+    doc_ids: dict[str, dict[int, Any]] = {}
     for request in requests:
         doc = request.doc if isinstance(request.doc, Mapping) else {}
-        own.setdefault(request.task_name, {})[request.doc_id] = doc.get("doc_id")
+        doc_ids.setdefault(request.task_name, {})[request.doc_id] = doc.get("doc_id")
     ids: dict[tuple[str, int], int] = {}
-    for task, named in own.items():
+    for task, named in doc_ids.items():
         usable = all(type(n) is int for n in named.values()) and len(set(named.values())) == len(
             named
         )
@@ -115,8 +115,8 @@ def _kind(request: Any, *, votes: bool) -> Kind | None:
     if votes and not isinstance(request.args[1], GenerationSettings):
         return None
     doc = request.doc
-    said = doc.get("kind") if isinstance(doc, Mapping) else None
-    return "choice" if said == "choice" else "maths"
+    kind = doc.get("kind") if isinstance(doc, Mapping) else None
+    return "choice" if kind == "choice" else "maths"
 
 
 _said: set[str] = set()
@@ -131,19 +131,19 @@ def _say_once_that_prompts_are_raw() -> None:
         )
 
 
-def _log_settings(task: str, own: Terms, settings: Settings) -> None:
+def _log_settings(task: str, terms: Terms, settings: Settings) -> None:
     """Say what is used, and where a model argument wins over the task."""
-    options = settings.options(own.values)
+    options = settings.options(terms.values)
     used = {name: getattr(options, name) for name in options.__struct_fields__}
     log.info(
         "%s: budget %d tokens a sample; until %s; %s",
         task,
-        settings.max_tokens(own.values),
-        list(own.until),
+        settings.max_tokens(terms.values),
+        list(terms.until),
         ", ".join(f"{name}={value!r}" for name, value in used.items()),
     )
     explicit = {**settings.given, BUDGET: settings.run.max_gen_toks}
-    for name, value in own.values.items():
+    for name, value in terms.values.items():
         mine = explicit.get(name)
         if mine is not None and str(mine) != str(value):
             log.info("%s: %s=%s (model_args) wins over the task's %s", task, name, mine, value)

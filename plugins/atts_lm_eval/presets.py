@@ -21,5 +21,5 @@ class _Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 @functools.cache
 def published_pairs() -> tuple[Preset, ...]:
     """A preset for each published pair: backend, draft and target."""
-    found = msgspec.yaml.decode(FILE.read_bytes(), type=dict[str, _Pair])
-    return tuple(Preset(name, pair.settings, pair.summary) for name, pair in found.items())
+    pairs = msgspec.yaml.decode(FILE.read_bytes(), type=dict[str, _Pair])
+    return tuple(Preset(name, pair.settings, pair.summary) for name, pair in pairs.items())

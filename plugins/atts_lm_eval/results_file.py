@@ -82,12 +82,12 @@ def read(path: Path) -> Results:
     Raises:
         SettingError: it is none, or one of our runs of another version.
     """
-    what = "a results file of lm-eval"
-    data = plain_json.read(path, what)
+    kind = "a results file of lm-eval"
+    data = plain_json.read(path, kind)
     parts = ("results", "configs", "config")
     if not isinstance(data, dict) or not all(isinstance(data.get(p), dict) for p in parts):
         raise SettingError(
-            f"{path}: not {what} (no `results`, `configs` and `config`); give "
+            f"{path}: not {kind} (no `results`, `configs` and `config`); give "
             "a run directory, results_*.json from --output_path, or a folder with them"
         )
     try:
@@ -99,7 +99,7 @@ def read(path: Path) -> Results:
             if name in file.configs  # groups have no configuration
         }
     except msgspec.ValidationError as error:
-        raise SettingError(f"{path}: not {what}: {error}") from error
+        raise SettingError(f"{path}: not {kind}: {error}") from error
     if not tasks:
         raise SettingError(f"{path}: holds no task's results")
     return Results(
@@ -114,17 +114,17 @@ def read(path: Path) -> Results:
 
 
 def _ours(file: _File, path: Path) -> tuple[RunRecord | None, _Atts]:
-    told = file.config.get("atts")
-    if not told:
+    section = file.config.get("atts")
+    if not section:
         return None, _Atts()
-    schema = told.get("schema") if isinstance(told, dict) else None
+    schema = section.get("schema") if isinstance(section, dict) else None
     if schema not in range(1, SCHEMA_VERSION + 1):
-        harness = told.get("harness") if isinstance(told, dict) else None
+        harness = section.get("harness") if isinstance(section, dict) else None
         raise SettingError(
             f"{path}: was written by a run of schema {schema}, this reads up to "
             f"{SCHEMA_VERSION}; report it with version {harness or 'that wrote it'} of the harness"
         )
-    return msgspec.convert(told, RunRecord), msgspec.convert(told, _Atts)
+    return msgspec.convert(section, RunRecord), msgspec.convert(section, _Atts)
 
 
 def _task(file: _File, name: str, path: Path, run: RunRecord | None, atts: _Atts) -> TaskResults:
@@ -203,36 +203,36 @@ def _conditions(
     file: _File, name: str, run: RunRecord | None, ours: bool, metric: str | None
 ) -> Conditions:
     config = file.configs[name]
-    made = {field: config.get(field) for field in PROMPT_FIELDS}
-    made["system"] = file.system_instruction
+    prompt_fields = {field: config.get(field) for field in PROMPT_FIELDS}
+    prompt_fields["system"] = file.system_instruction
     version = file.versions.get(name)
-    told: dict[str, Any] = {
+    conditions: dict[str, Any] = {
         "version": None if version is None else str(version),
-        "prompt": fingerprint(json.dumps(made, sort_keys=True, default=str)),
+        "prompt": fingerprint(json.dumps(prompt_fields, sort_keys=True, default=str)),
     }
-    given = _mapping(config.get("generation_kwargs"))
+    generation = _mapping(config.get("generation_kwargs"))
     if run is not None:
         metadata = _mapping(config.get("metadata"))
-        told["extractor"] = _first(metadata.get("extractor")) if ours else metric
-        return Conditions(**told)
-    budget = next((given[b] for b in BUDGETS if type(given.get(b)) is int), None)
+        conditions["extractor"] = _first(metadata.get("extractor")) if ours else metric
+        return Conditions(**conditions)
+    budget = next((generation[b] for b in BUDGETS if type(generation.get(b)) is int), None)
     return Conditions(
-        **told,
+        **conditions,
         template="chat" if file.chat_template else "raw",
-        sampling={MODEL: _sampling_of(given)},
+        sampling={MODEL: _sampling_of(generation)},
         budget=budget,
-        until=texts(given.get("until")),
+        until=texts(generation.get("until")),
         extractor="boxed" if ours else metric,
     )
 
 
-def _sampling_of(given: Mapping[str, Any]) -> dict[str, float | None]:
+def _sampling_of(generation: Mapping[str, Any]) -> dict[str, float | None]:
     """lm-eval's own models are greedy unless `do_sample` or a temperature says otherwise."""
-    temperature = given.get("temperature")
-    sampled = given.get("do_sample", bool(temperature))
+    temperature = generation.get("temperature")
+    sampled = generation.get("do_sample", bool(temperature))
     if not sampled or temperature == 0:
         return {"temperature": GREEDY}
-    return {name: plain_json.number(given.get(name)) for name in PARAMETERS}
+    return {name: plain_json.number(generation.get(name)) for name in PARAMETERS}
 
 
 def texts(until: Any) -> tuple[str, ...] | None:
@@ -249,8 +249,8 @@ def _identity(file: _File, tasks: Mapping[str, TaskResults]) -> Iterator[str]:
     yield _text([config.get(name) for name in OTHER_RUN])
     yield _text([file.system_instruction, file.chat_template, file.fewshot_as_multiturn])
     yield _text({name: [file.shots.get(name), file.counts.get(name)] for name in tasks})
-    made = (*PROMPT_FIELDS, "generation_kwargs", "repeats", "metadata")
-    yield _text({name: [file.configs[name].get(field) for field in made] for name in tasks})
+    fields = (*PROMPT_FIELDS, "generation_kwargs", "repeats", "metadata")
+    yield _text({name: [file.configs[name].get(field) for field in fields] for name in tasks})
 
 
 def _text(value: Any) -> str:
@@ -279,8 +279,8 @@ def _first(extractor: Any) -> str | None:
 
 
 def _count(value: Any) -> int:
-    found = plain_json.number(value)
-    return 0 if found is None else int(found)
+    number = plain_json.number(value)
+    return 0 if number is None else int(number)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -56,10 +56,10 @@ def newest(folder: Path) -> list[Path]:
     Raises:
         SettingError: an older log holds more documents than the newest, so it is another run.
     """
-    found: dict[tuple[Path, str], list[Path]] = {}
+    groups: dict[tuple[Path, str], list[Path]] = {}
     for log in sorted(folder.rglob("samples_*.jsonl")):
-        found.setdefault((log.parent, task_of(log)), []).append(log)
-    for (_, task), logs in found.items():
+        groups.setdefault((log.parent, task_of(log)), []).append(log)
+    for (_, task), logs in groups.items():
         sizes = [_documents(log) for log in logs] if len(logs) > 1 else [1]
         if sizes[-1] < max(sizes):
             larger = logs[sizes.index(max(sizes))]
@@ -67,7 +67,7 @@ def newest(folder: Path) -> list[Path]:
                 f"{folder}: two runs of task {task}: {logs[-1].name} has {sizes[-1]} documents, "
                 f"the older {larger.name} has {max(sizes)}; give one of the logs"
             )
-    return [logs[-1] for logs in found.values()]
+    return [logs[-1] for logs in groups.values()]
 
 
 def _documents(path: Path) -> int:
@@ -109,20 +109,20 @@ def _contents(path: Path, metric: str | None, no_target: bool) -> _Contents:
         SettingError: there is nothing in it, or lines are missing or double.
     """
     by_filter: dict[str, Counter[int]] = {}
-    own: dict[int, Any] = {}
+    doc_ids: dict[int, Any] = {}
     targets: set[str] = set()
     ours = False
     for number, row in _rows(path):
         line = _line(row, path, number)
         doc = _doc(line)
         by_filter.setdefault(line.filter, Counter())[line.doc_id] += 1
-        own[line.doc_id] = doc.get("doc_id")
+        doc_ids[line.doc_id] = doc.get("doc_id")
         ours = ours or line.graded is not None or "gold" in doc
         targets.add(repr(doc.get("answer") if line.target is None else line.target))
     if not by_filter:
         raise SettingError(f"{path}: holds no samples")
-    chosen = metric.partition(",")[2] if metric else ""
-    filter_ = chosen if chosen in by_filter else next(iter(by_filter))
+    metric_filter = metric.partition(",")[2] if metric else ""
+    filter_ = metric_filter if metric_filter in by_filter else next(iter(by_filter))
     documents = by_filter[filter_]
     double = [doc for doc, count in documents.items() if count > 1]
     if double:
@@ -136,7 +136,7 @@ def _contents(path: Path, metric: str | None, no_target: bool) -> _Contents:
                 f"{name}: the log was cut"
             )
     constant = len(documents) >= ENOUGH and len(targets) == 1
-    return _Contents(filter_, _numbers(own), golds=ours or not (no_target or constant))
+    return _Contents(filter_, _numbers(doc_ids), golds=ours or not (no_target or constant))
 
 
 def _question(
@@ -147,17 +147,17 @@ def _question(
     if not all(isinstance(text, str) for text in texts):
         raise SettingError(f"{path}: its answers are no texts; only generation can be reported")
     doc_id = contents.numbers[line.doc_id]
-    known = line.graded
-    if known is not None and len(known) != len(texts):
+    graded = line.graded
+    if graded is not None and len(graded) != len(texts):
         raise SettingError(
-            f"{path}: document {doc_id} has {len(texts)} answers and {len(known)} grades"
+            f"{path}: document {doc_id} has {len(texts)} answers and {len(graded)} grades"
         )
     try:
-        asked = doc if contents.golds else _without_answer(doc)
-        question = question_of(asked, doc_id, line.target if contents.golds else None)
-        grades = {r: msgspec.convert(g, Grade) for r, g in enumerate(known or ()) if "right" in g}
+        document = doc if contents.golds else _without_answer(doc)
+        question = question_of(document, doc_id, line.target if contents.golds else None)
+        grades = {r: msgspec.convert(g, Grade) for r, g in enumerate(graded or ()) if "right" in g}
         samples = {
-            repeat: _sampled(text, known[repeat] if known is not None else {})
+            repeat: _sampled(text, graded[repeat] if graded is not None else {})
             for repeat, text in enumerate(texts)
         }
     except (SettingError, msgspec.ValidationError) as error:
@@ -167,19 +167,19 @@ def _question(
         samples,
         grades,
         figures={name: plain_json.number(value) for name, value in row.items()},
-        original={r: g["answer"] for r, g in enumerate(known or ()) if "answer" in g},
+        original={r: g["answer"] for r, g in enumerate(graded or ()) if "answer" in g},
     )
 
 
-def _sampled(text: str, known: Mapping[str, Any]) -> Sampled:
+def _sampled(text: str, graded: Mapping[str, Any]) -> Sampled:
     return msgspec.convert(
         {
             "text": text,
-            "answers": known.get("answers") or {},
-            "truncated": known.get("truncated"),
-            "failed": known.get("failed"),
-            "weight": known.get("weight"),
-            "absent": known.get("absent") or "",
+            "answers": graded.get("answers") or {},
+            "truncated": graded.get("truncated"),
+            "failed": graded.get("failed"),
+            "weight": graded.get("weight"),
+            "absent": graded.get("absent") or "",
         },
         Sampled,
     )
@@ -212,17 +212,17 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield number, row
 
 
-def _numbers(own: Mapping[int, Any]) -> dict[int, int]:
+def _numbers(doc_ids: Mapping[int, Any]) -> dict[int, int]:
     """By lm-eval's number of a document the number that names it in records (see planning)."""
-    counts = Counter(map(repr, own.values()))
-    usable = all(type(n) is int and counts[repr(n)] == 1 for n in own.values())
-    return {doc: n if usable else doc for doc, n in own.items()}
+    counts = Counter(map(repr, doc_ids.values()))
+    usable = all(type(n) is int and counts[repr(n)] == 1 for n in doc_ids.values())
+    return {doc: n if usable else doc for doc, n in doc_ids.items()}
 
 
 def _asked(question: AskedQuestion, line: _Line) -> AskedQuestion:
     """The question with the prompt that the model got, for documents without a text to show."""
-    asked: Sequence[Any] | Mapping[str, Any] = line.arguments or {}
-    first = asked.get("gen_args_0") if isinstance(asked, Mapping) else None
+    arguments: Sequence[Any] | Mapping[str, Any] = line.arguments or {}
+    first = arguments.get("gen_args_0") if isinstance(arguments, Mapping) else None
     prompt = first.get("arg_0", "") if isinstance(first, Mapping) else ""
     return AskedQuestion(
         question.doc, question.key, str(prompt), question.gold, question.golds, question.id

@@ -141,9 +141,9 @@ def rolling(harness: Harness, requests: Sequence[Any], *, show: bool = True) -> 
         return [Window(*pair) for pair in pairs]
 
     sums = [0.0] * len(requests)  # of an empty text, nothing is scored
-    texts = [(n, own) for n, r in enumerate(requests) if (own := windows(str(r.args[0])))]
-    asked, windows_of = [requests[n] for n, _ in texts], [own for _, own in texts]
-    records = _run(harness, asked, windows_of, judge=False, show=show)
+    texts = [(n, of_text) for n, r in enumerate(requests) if (of_text := windows(str(r.args[0])))]
+    nonempty, windows_of = [requests[n] for n, _ in texts], [of_text for _, of_text in texts]
+    records = _run(harness, nonempty, windows_of, judge=False, show=show)
     for (n, _), record in zip(texts, records, strict=True):
         sums[n] = float(record.notes[LOGPROB])
     return sums
@@ -170,12 +170,12 @@ def _encode(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[Ids,
     """Ids of both, split as lm-eval's own models split them."""
     if isinstance(context, ChatPrompt):
         return Prompt(messages_of(context)).ids_in(tokenizer), tokenizer.encode(continuation)
-    kept = context.rstrip()
-    continuation = context[len(kept) :] + continuation
-    if not kept:
+    stripped = context.rstrip()
+    continuation = context[len(stripped) :] + continuation
+    if not stripped:
         return beginning(tokenizer), tokenizer.encode(continuation)
-    before = tokenizer.encode(kept)
-    after = tokenizer.encode(kept + continuation)[len(before) :]
+    before = tokenizer.encode(stripped)
+    after = tokenizer.encode(stripped + continuation)[len(before) :]
     return (*tokenizer.text_prefix, *before), after
 
 
@@ -200,22 +200,22 @@ def _run(
     judge: bool,
     show: bool,
 ) -> list[SampleRecord]:
-    seen: Counter[tuple[str, int]] = Counter()
+    counts: Counter[tuple[str, int]] = Counter()
     by_sample: dict[SampleId, list[Window]] = {}
     scorer = Scorer(by_sample, judge)
     groups: list[Group] = []
-    for request, own in zip(requests, windows, strict=True):
+    for request, of_request in zip(requests, windows, strict=True):
         task, doc = str(request.task_name), int(request.doc_id or 0)
-        sample = SampleId(task, doc, seen[task, doc])
-        seen[task, doc] += 1
-        by_sample[sample] = own
-        widest = max(own, key=lambda w: len(w.context) + len(w.scored))
+        sample = SampleId(task, doc, counts[task, doc])
+        counts[task, doc] += 1
+        by_sample[sample] = of_request
+        widest = max(of_request, key=lambda w: len(w.context) + len(w.scored))
         problem = Problem(
             task=task,
             doc=doc,
-            prompt=TokenPrompt((Message("user", ""),), ids=own[0].context),
+            prompt=TokenPrompt((Message("user", ""),), ids=of_request[0].context),
             max_tokens=len(widest.scored),
-            prompt_hash=_digest(own),
+            prompt_hash=_digest(of_request),
         )
         groups.append(Group(problem, (Sample(sample, problem),), scorer))
     records = harness.run(groups, show=show)

@@ -67,8 +67,8 @@ def parse_model_args(text: str) -> dict[str, Any]:
     """`--model_args` as lm-eval reads them: values of `a=1,b=true` have types."""
     from lm_eval.utils import simple_parse_args_string
 
-    found: dict[str, Any] = simple_parse_args_string(text)
-    return found
+    arguments: dict[str, Any] = simple_parse_args_string(text)
+    return arguments
 
 
 def evaluate(model: Any, task: Any, **options: Any) -> None:
@@ -93,8 +93,8 @@ def load_tasks_first() -> None:
         if frame.f_back is None:
             return
         frame = frame.f_back
-    asked = frame.f_locals.get("tasks")
-    names = [name for name in asked or () if isinstance(name, str)]
+    tasks = frame.f_locals.get("tasks")
+    names = [name for name in tasks or () if isinstance(name, str)]
     ours = tasks_of_plugins()
     names = [name for name in names if name in ours]
     if not names:
@@ -140,7 +140,7 @@ def tasks_of_plugins(include_path: str | None = None) -> set[str]:
 
 
 def task_manager(
-    wanted: Sequence[str],
+    tasks: Sequence[str],
     include_path: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Any:
@@ -150,13 +150,13 @@ def task_manager(
     those of the installed plugins and the given folder.
 
     Args:
-        wanted: names of tasks.
+        tasks: names of tasks.
         include_path: a further folder.
         metadata: as lm-eval's `--metadata`.
     """
     from lm_eval.tasks import TaskManager
 
-    missing = set(wanted) - tasks_of_plugins(include_path)
+    missing = set(tasks) - tasks_of_plugins(include_path)
     return TaskManager(
         include_path=[str(folder) for folder in folders(include_path)],
         include_defaults=bool(missing),
@@ -168,8 +168,8 @@ def folders(include_path: str | None = None) -> list[Path]:
     """Task folders of installed plugins, and a further one; a later one wins."""
     from atts_harness import plugins
 
-    found = [entry.value for entry in plugins.task_dirs().values()]
-    return found if include_path is None else [*found, Path(include_path)]
+    of_plugins = [entry.value for entry in plugins.task_dirs().values()]
+    return of_plugins if include_path is None else [*of_plugins, Path(include_path)]
 
 
 def _names_in(places: Sequence[Path]) -> Iterator[str]:

@@ -48,8 +48,8 @@ def wording_of(task: str) -> str | None:
     Returns:
         A digest; None for a task that nobody saw, so that there is nothing to compare.
     """
-    found = _tasks.get(task)
-    return None if found is None else wording(found)
+    loaded = _tasks.get(task)
+    return None if loaded is None else wording(loaded)
 
 
 def wording(task: Any) -> str:
@@ -67,49 +67,51 @@ def wording(task: Any) -> str:
     if shots:
         values |= {name: getattr(config, name, None) for name in FEW_SHOT}
         values["fewshot_config"] = getattr(task, "fewshot_cfg", config.fewshot_config)
-    told = _told({**values, "num_fewshot": shots}, set())
-    return fingerprint(json.dumps(told, sort_keys=True))
+    description = _described({**values, "num_fewshot": shots}, set())
+    return fingerprint(json.dumps(description, sort_keys=True))
 
 
-def _told(value: Any, seen: set[str]) -> Any:
-    """A value as JSON has it; `seen` are the functions that were told already."""
+def _described(value: Any, visited: set[str]) -> Any:
+    """A value as JSON has it; `visited` are the functions described already."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _told(inner, seen) for key, inner in value.items()}
+        return {str(key): _described(inner, visited) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_told(inner, seen) for inner in value]
+        return [_described(inner, visited) for inner in value]
     if isinstance(value, set | frozenset):
-        return sorted(json.dumps(_told(inner, seen)) for inner in value)
+        return sorted(json.dumps(_described(inner, visited)) for inner in value)
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _told(getattr(value, field.name), seen) for field in fields(value)}
+        return {
+            field.name: _described(getattr(value, field.name), visited) for field in fields(value)
+        }
     if isinstance(value, partial):
-        return [_told(inner, seen) for inner in (value.func, value.args, value.keywords)]
+        return [_described(inner, visited) for inner in (value.func, value.args, value.keywords)]
     if isinstance(value, re.Pattern):
         return value.pattern if isinstance(value.pattern, str) else repr(value.pattern)
     if isinstance(value, FunctionType):
-        return _function(value, seen)
+        return _function(value, visited)
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def _function(function: FunctionType, seen: set[str]) -> Any:
+def _function(function: FunctionType, visited: set[str]) -> Any:
     """A function's source, and that of the names it uses from its file."""
     name = f"{function.__module__}.{function.__qualname__}"
-    if name in seen:
+    if name in visited:
         return name
-    seen.add(name)
+    visited.add(name)
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):  # made at run time: there is no file
         source = repr((function.__code__.co_code, function.__code__.co_names))
     used = {}
     for word in sorted(_names(function.__code__)):
-        there = function.__globals__.get(word)
-        foreign = isinstance(there, FunctionType) and (
-            there.__code__.co_filename != function.__code__.co_filename
+        value = function.__globals__.get(word)
+        foreign = isinstance(value, FunctionType) and (
+            value.__code__.co_filename != function.__code__.co_filename
         )
-        if there is not None and not foreign and not isinstance(there, ModuleType | type):
-            used[word] = _told(there, seen)
+        if value is not None and not foreign and not isinstance(value, ModuleType | type):
+            used[word] = _described(value, visited)
     return [source, used]
 
 

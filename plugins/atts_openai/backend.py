@@ -99,16 +99,18 @@ class OpenAIBackend(EngineBackend):
         reply = await self.send(self._path, payload, COMPLETION)
         ids, ending, stop = self._read(reply.choice, request)
         logprobs = reply.choice.logprobs
-        told = logprobs is not None and len(logprobs.token_logprobs) == len(ids)
-        known = request.top_logprobs and told and logprobs is not None
+        complete = logprobs is not None and len(logprobs.token_logprobs) == len(ids)
+        with_alternatives = request.top_logprobs and complete and logprobs is not None
         return GenerateReply(
             ids=tuple(ids),
             ending=ending,
             stop=stop,
             logprobs=log_probabilities(logprobs.token_logprobs, "generation")
-            if known and logprobs is not None
+            if with_alternatives and logprobs is not None
             else None,
-            top_logprobs=wire.alternatives(reply.choice, request.top_logprobs) if known else None,
+            top_logprobs=wire.alternatives(reply.choice, request.top_logprobs)
+            if with_alternatives
+            else None,
             usage=wire.usage_of(reply, generated=reply.usage.completion_tokens),
         )
 
@@ -151,10 +153,10 @@ class OpenAIBackend(EngineBackend):
     ) -> tuple[list[int], Ending, str | None]:
         """Ids, ending and stop string of a completion."""
         if choice.finish_reason not in ("stop", "length"):
-            said = f"generation: ended by {str(choice.finish_reason)[:80]!r}"
+            message = f"generation: ended by {str(choice.finish_reason)[:80]!r}"
             raise (
                 BackendUnavailableError if choice.finish_reason == "abort" else MalformedReplyError
-            )(said)
+            )(message)
         if self._dialect.tells_ids:
             ids = need_ids(choice)
             ends = [n for n, id_ in enumerate(ids, 1) if id_ in self.tokenizer.eos_ids]
@@ -183,12 +185,14 @@ class OpenAIBackend(EngineBackend):
     def _cut(self, ids: list[int], stops: tuple[str, ...]) -> tuple[list[int], str | None]:
         """Ids up to the token that completes the first stop string in the text."""
         text = self.tokenizer.decode(ids)
-        found = [(text.find(stop) + len(stop), stop) for stop in stops if stop in text]
-        if not found:
+        ends = [(text.find(stop) + len(stop), stop) for stop in stops if stop in text]
+        if not ends:
             return ids, None
-        end, stop = min(found)
-        kept = next(n for n in range(1, len(ids) + 1) if len(self.tokenizer.decode(ids[:n])) >= end)
-        return ids[:kept], stop
+        end, stop = min(ends)
+        count = next(
+            n for n in range(1, len(ids) + 1) if len(self.tokenizer.decode(ids[:n])) >= end
+        )
+        return ids[:count], stop
 
 
 async def recognise(url: str, headers_env: str | None = None) -> bool:
@@ -240,15 +244,15 @@ async def connect(
         dialect = await find_dialect(http, path, served.name, tokenizer)
         backend = OpenAIBackend(http, tokenizer, max_length, served, ask, path, dialect)
         configured = generation_config(model_folder(served.model, served.revision))
-        left = dialect.drawing.left_to_the_server(configured)
-        if left is not None:
-            logger.warning("%s: %s", http.name, left)
+        notice = dialect.drawing.left_to_the_server(configured)
+        if notice is not None:
+            logger.warning("%s: %s", http.name, notice)
         await backend.settle(
             dialect=msgspec.to_builtins(dialect),
             drawing={
                 "told": dict(dialect.drawing.neutral),
                 "takes": list(dialect.drawing.filters),
-                "left_to_the_server": left or "nothing",
+                "left_to_the_server": notice or "nothing",
             },
         )
     except BackendError as error:
@@ -281,13 +285,13 @@ def _served(
         SettingError: it serves another model.
     """
     options = spec.options
-    wanted = options.served_model_name or spec.model
+    name = options.served_model_name or spec.model
     if models:
-        chosen = pick_model(spec, http, models)
-        root = chosen.root or chosen.id
-        return Served("openai", chosen.id, root, chosen.max_model_len, revision=options.revision)
-    if wanted is None:
+        model = pick_model(spec, http, models)
+        root = model.root or model.id
+        return Served("openai", model.id, root, model.max_model_len, revision=options.revision)
+    if name is None:
         raise SettingError(
             f"{spec.role}_served_model_name: the server lists no models; give the name to ask for"
         )
-    return Served("openai", wanted, wanted, revision=options.revision)
+    return Served("openai", name, name, revision=options.revision)

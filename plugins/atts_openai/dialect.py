@@ -97,16 +97,16 @@ async def _extra_tokens(tries: Tries, ids: Sequence[int], asks: dict[str, Any]) 
     """
     fields = {"prompt": SAMPLE_TEXT, "max_tokens": 1, "temperature": 0.0, **asks}
     try:
-        told = await tries.ask(fields, TEXT_PROMPT)
+        completion = await tries.ask(fields, TEXT_PROMPT)
     except BadRequestError:
         return 0  # it takes ids only, so it never splits texts
-    theirs = told.choices[0].prompt_token_ids if told.choices else None
-    extra = told.usage.prompt_tokens - len(ids)
+    theirs = completion.choices[0].prompt_token_ids if completion.choices else None
+    extra = completion.usage.prompt_tokens - len(ids)
     if extra not in (0, 1) or (theirs is not None and tuple(theirs[-len(ids) :]) != tuple(ids)):
         raise SettingError(
             "tokenizer: the server splits a sample text into "
-            f"{told.usage.prompt_tokens} tokens, the local tokenizer into {len(ids)} or others; "
-            "give the served model's own with `tokenizer`"
+            f"{completion.usage.prompt_tokens} tokens, the local tokenizer into {len(ids)} or "
+            "others; give the served model's own with `tokenizer`"
         )
     return extra
 
@@ -151,8 +151,8 @@ class Tries:
         """A short text by other fields."""
 
         async def text(fields: dict[str, Any]) -> str:
-            told = await self.send({"prompt": prompt, "max_tokens": TRIED_TOKENS, **fields})
-            return told.choice.text
+            completion = await self.send({"prompt": prompt, "max_tokens": TRIED_TOKENS, **fields})
+            return completion.choice.text
 
         return text
 
@@ -179,14 +179,14 @@ async def _find_score(
     """The first way to score that agrees with the log-probabilities of a generation."""
     if reply.choice.logprobs is None:
         return "none", None  # nothing to compare with: it may be used as a draft only
-    known = reply.choice.logprobs.token_logprobs
+    of_reply = reply.choice.logprobs.token_logprobs
     for way, fields in SCORE_WAYS:
-        asked = {"prompt": ids, "temperature": 1.0, **fields}
+        request = {"prompt": ids, "temperature": 1.0, **fields}
         try:
-            told = await tries.send(asked | {"return_tokens_as_token_ids": True})
-            values = log_probabilities(wire.prompt_values(told.choice, ids, start), "score")
+            completion = await tries.send(request | {"return_tokens_as_token_ids": True})
+            values = log_probabilities(wire.prompt_values(completion.choice, ids, start), "score")
             agrees = all(
-                abs(a - (b or 0.0)) < AGREEMENT for a, b in zip(values, known, strict=True)
+                abs(a - (b or 0.0)) < AGREEMENT for a, b in zip(values, of_reply, strict=True)
             )
         except (AttsError, ValueError):
             continue  # refused, ignored, or of another number of tokens: the next way

@@ -66,16 +66,20 @@ class ServerSampling:
         Args:
             configured: the model's generation configuration, as far as it is known here.
         """
-        told = {name for name, _ in self.neutral}
-        silent = [name for name in NARROWEST if name not in told or name not in self.filters]
-        if not {"repetition_penalty", "repeat_penalty"} & told:
+        neutral_names = {name for name, _ in self.neutral}
+        silent = [
+            name for name in NARROWEST if name not in neutral_names or name not in self.filters
+        ]
+        if not {"repetition_penalty", "repeat_penalty"} & neutral_names:
             silent.append("repetition_penalty")
         if not silent:
             return None
-        known = {k: configured[k] for k in silent if configured.get(k) not in INERT[k]}
-        says = ", ".join(f"{name}={value}" for name, value in known.items())
-        own = f"the model's own file says {says}" if says else "of which nothing is known here"
-        return f"the server does not take {', '.join(silent)}: its defaults shape every draw, {own}"
+        non_neutral = {k: configured[k] for k in silent if configured.get(k) not in INERT[k]}
+        says = ", ".join(f"{name}={value}" for name, value in non_neutral.items())
+        source = f"the model's own file says {says}" if says else "of which nothing is known here"
+        return (
+            f"the server does not take {', '.join(silent)}: its defaults shape every draw, {source}"
+        )
 
 
 NOTHING_KNOWN = ServerSampling()
@@ -99,9 +103,9 @@ async def find_drawing(draw: Draw) -> ServerSampling:
         break
     filters = []
     for field, narrowest in NARROWEST.items():
-        asked = {"temperature": HOTTEST, **neutral, field: narrowest}
+        hot = {"temperature": HOTTEST, **neutral, field: narrowest}
         try:
-            texts = {await draw({**asked, "seed": seed}) for seed in SEEDS}
+            texts = {await draw({**hot, "seed": seed}) for seed in SEEDS}
         except BadRequestError:
             continue
         if len(texts) == 1:
@@ -113,7 +117,7 @@ def generation_config(folder: Path | None) -> dict[str, Any]:
     """A model's generation configuration; empty where there is none to read."""
     try:
         path = None if folder is None else folder / "generation_config.json"
-        found = {} if path is None else msgspec.json.decode(path.read_bytes())
+        values = {} if path is None else msgspec.json.decode(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}

@@ -130,23 +130,23 @@ def returned_ids(choice: Choice) -> list[int] | None:
 
 def token_id(token: str) -> int | None:
     """N of `token_id:N`."""
-    rest = token.removeprefix(TOKEN_ID)
-    return int(rest) if rest != token and rest.isdigit() else None
+    digits = token.removeprefix(TOKEN_ID)
+    return int(digits) if digits != token and digits.isdigit() else None
 
 
-def alternatives(choice: Choice, wanted: int) -> tuple[dict[int, float], ...] | None:
+def alternatives(choice: Choice, count: int) -> tuple[dict[int, float], ...] | None:
     """The most likely ids of each generated token; None if the server tells texts only."""
-    told = choice.logprobs
-    if told is None or told.top_logprobs is None:
+    logprobs = choice.logprobs
+    if logprobs is None or logprobs.top_logprobs is None:
         return None
-    found = []
-    for top in told.top_logprobs:
-        best = sorted((top or {}).items(), key=lambda item: -item[1])[:wanted]
+    positions = []
+    for top in logprobs.top_logprobs:
+        best = sorted((top or {}).items(), key=lambda item: -item[1])[:count]
         ids = {token_id(token): value for token, value in best if value > IMPOSSIBLE}
         if None in ids:
             return None
-        found.append({id_: value for id_, value in ids.items() if id_ is not None})
-    return tuple(found)
+        positions.append({id_: value for id_, value in ids.items() if id_ is not None})
+    return tuple(positions)
 
 
 def prompt_values(choice: Choice, ids: Sequence[int], start: int) -> list[float | None]:
@@ -160,15 +160,15 @@ def prompt_values(choice: Choice, ids: Sequence[int], start: int) -> list[float 
         if len(entries) != len(ids):
             raise MalformedReplyError(f"score: {len(entries)} entries for {len(ids)} tokens")
         # Every token of the context is named; only the segment's entries are worth decoding.
-        found = [
+        of_tokens = [
             (decode(entries[n], ENTRY, "score") or {}).get(ids[n]) for n in range(start, len(ids))
         ]
-        return [None if entry is None else entry.logprob for entry in found]
+        return [None if entry is None else entry.logprob for entry in of_tokens]
     echo = choice.logprobs
     # With `max_tokens` 1 the generated token stands behind the echo.
     if echo is None or not len(ids) <= len(echo.token_logprobs) <= len(ids) + 1:
-        told = "no" if echo is None else len(echo.token_logprobs)
-        raise MalformedReplyError(f"score: {told} echoed tokens for {len(ids)}")
+        count = "no" if echo is None else len(echo.token_logprobs)
+        raise MalformedReplyError(f"score: {count} echoed tokens for {len(ids)}")
     for n, token in enumerate(echo.tokens[: len(ids)]):
         told_id = token_id(token)
         if told_id is not None and told_id != ids[n]:

@@ -24,13 +24,13 @@ class RemoteHost:
     Args:
         ray: the module.
         actor: the actor's handle.
-        where: the node, for messages.
+        label: the node, for messages.
     """
 
-    def __init__(self, ray: Any, actor: Any, where: str) -> None:
+    def __init__(self, ray: Any, actor: Any, label: str) -> None:
         self._ray = ray
         self._actor = actor
-        self._where = where
+        self._label = label
         self._jobs: dict[int, RemoteJob] = {}
         self._looking: Any = None
         self._looked = 0.0
@@ -44,8 +44,8 @@ class RemoteHost:
         """Whether an answer is there, and what it is; None where it never comes."""
         if self.gone is not None:
             return True, None
-        done, _ = self._ray.wait([ref], timeout=0)
-        if not done:
+        ready, _ = self._ray.wait([ref], timeout=0)
+        if not ready:
             return False, None
         errors = self._ray.exceptions
         try:
@@ -59,10 +59,10 @@ class RemoteHost:
             self.lose(str(error))
             return True, None
 
-    def lose(self, why: str) -> None:
+    def lose(self, reason: str) -> None:
         """It is gone for good."""
         if self.gone is None:
-            self.gone = f"{self._where} is gone ({_first_line(why)})"
+            self.gone = f"{self._label} is gone ({_first_line(reason)})"
 
     def watch(self, number: int, job: RemoteJob) -> None:
         """Look after a command from now on."""
@@ -78,8 +78,8 @@ class RemoteHost:
         if self.gone is not None:
             return
         if self._looking is not None:
-            there, looks = self.answer(self._looking)
-            if not there:
+            ready, looks = self.answer(self._looking)
+            if not ready:
                 return
             self._looking = None
             self._looked = time.monotonic()
@@ -162,8 +162,8 @@ class RemoteJob:
             self._archive.unlink(missing_ok=True)
             self._taking = self._host.call("take", self._number, 0)
             return False
-        there, piece = self._host.answer(self._taking)
-        if not there:
+        ready, piece = self._host.answer(self._taking)
+        if not ready:
             return False
         if piece is None:  # an answer that was lost on its way is asked for again
             self._taking = self._host.call("take", self._number, self._taken)
@@ -187,10 +187,10 @@ class RemoteJob:
                 source = None if path is None else archive.extractfile(member)
                 if path is None or source is None:
                     continue
-                new = path.with_name(f"{path.name}.new")
-                with _written(path), source, new.open("wb") as file:
+                partial = path.with_name(f"{path.name}.new")
+                with _written(path), source, partial.open("wb") as file:
                     shutil.copyfileobj(source, file)
-                    new.replace(path)
+                    partial.replace(path)
         self._archive.unlink()
 
     def _finish(self) -> None:
@@ -219,14 +219,14 @@ class RemoteServers:
 
     def addresses(self) -> Mapping[str, str] | None:
         """`model_args` that reach all of them; None: not yet."""
-        found: dict[str, str] = {}
+        announced: dict[str, str] = {}
         for job in self._jobs.values():
             job.poll()
-            told = self._announced(job.printed)
-            if told is None:
+            of_job = self._announced(job.printed)
+            if of_job is None:
                 return None
-            found |= told
-        return found
+            announced |= of_job
+        return announced
 
     def poll(self) -> int | None:
         """The status of the first that has ended, once the others have too."""
@@ -259,8 +259,8 @@ def _written(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        why = error.strerror or error
-        raise RunDirError(f"out: {path}: {why}; the same command goes on") from error
+        reason = error.strerror or error
+        raise RunDirError(f"out: {path}: {reason}; the same command goes on") from error
 
 
 def _first_line(text: str) -> str:

@@ -66,26 +66,26 @@ def join(address: str) -> Any:
         raise MissingExtraError("launcher=ray", "ray", "ray") from error
     if ray.is_initialized():
         raise SettingError("ray: this process is connected to a cluster already; use another one")
-    given: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
-        given |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
+        options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE_BYTES}
     else:
         _check_address(address)
-    said: list[str] = []
+    output: list[str] = []
     try:
-        with _apart(), _overheard(said):
-            ray.init(address=address or AUTO, **given)
+        with _apart(), _overheard(output):
+            ray.init(address=address or AUTO, **options)
     except (ConnectionError, RuntimeError, ValueError, OSError, AssertionError) as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
-        raise SettingError(_why_not(address, "\n".join([str(error), *said]))) from error
+        raise SettingError(_why_not(address, "\n".join([str(error), *output]))) from error
     except Exception as error:
         with contextlib.suppress(Exception):
             ray.shutdown()
         # Ray raises its own errors, and bare ones.
         if type(error) is not Exception and type(error).__module__.partition(".")[0] != "ray":
             raise
-        raise SettingError(_why_not(address, "\n".join([str(error), *said]))) from error
+        raise SettingError(_why_not(address, "\n".join([str(error), *output]))) from error
     return ray
 
 
@@ -117,20 +117,20 @@ def _apart() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _overheard(said: list[str]) -> Iterator[None]:
+def _overheard(output: list[str]) -> Iterator[None]:
     """Take in what is written to standard error inside: Ray's C++ part gives its reasons there."""
-    kept = os.dup(2)
+    stderr = os.dup(2)
     try:
         with tempfile.TemporaryFile() as file:
             os.dup2(file.fileno(), 2)
             try:
                 yield
             finally:
-                os.dup2(kept, 2)
+                os.dup2(stderr, 2)
                 file.seek(0)
-                said.append(file.read().decode("utf-8", "replace"))
+                output.append(file.read().decode("utf-8", "replace"))
     finally:
-        os.close(kept)
+        os.close(stderr)
 
 
 def nodes_of(ray: Any) -> list[ClusterNode]:
@@ -155,14 +155,14 @@ def check_versions(ray: Any, nodes: Sequence[ClusterNode]) -> None:
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    asked = {}
+    probes = {}
     for node in nodes:
-        where = NodeAffinitySchedulingStrategy(node.id, soft=False)
-        options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": where}
-        asked[ray.remote(**options)(_versions()).remote()] = node
+        on_node = NodeAffinitySchedulingStrategy(node.id, soft=False)
+        options = {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": on_node}
+        probes[ray.remote(**options)(_versions()).remote()] = node
     ours = {"atts-harness": __version__, "ray": ray.__version__}
-    answered, _ = ray.wait(list(asked), num_returns=len(asked), timeout=PROBE_SECONDS)
-    for ref, node in asked.items():
+    answered, _ = ray.wait(list(probes), num_returns=len(probes), timeout=PROBE_SECONDS)
+    for ref, node in probes.items():
         if ref not in answered:
             raise SettingError(
                 f"ray: node {node.name} did not answer within {PROBE_SECONDS:g} s; see `ray status`"
@@ -174,9 +174,9 @@ def check_versions(ray: Any, nodes: Sequence[ClusterNode]) -> None:
             raise SettingError(f"ray: node {node.name} cannot be asked: {first}") from error
         for package, version in ours.items():
             if theirs[package] != version:
-                told = theirs[package] or "none"
+                installed = theirs[package] or "none"
                 raise SettingError(
-                    f"ray: node {node.name} has {package} {told}, and this machine {version}; "
+                    f"ray: node {node.name} has {package} {installed}, and this machine {version}; "
                     f"install the same on all nodes: pip install 'atts-harness[ray]=={__version__}'"
                 )
 
@@ -187,19 +187,19 @@ def _versions() -> Any:
     def versions() -> dict[str, str]:
         import importlib.metadata as metadata
 
-        found = {}
+        installed = {}
         for package in ("atts-harness", "ray"):
             try:
-                found[package] = metadata.version(package)
+                installed[package] = metadata.version(package)
             except metadata.PackageNotFoundError:
-                found[package] = ""
+                installed[package] = ""
         try:
             from atts_harness._version import __version__ as running
 
-            found["atts-harness"] = running
+            installed["atts-harness"] = running
         except ImportError:
-            found["atts-harness"] = ""
-        return found
+            installed["atts-harness"] = ""
+        return installed
 
     # As a function of a program: one of a module would be looked for in that module there.
     versions.__module__ = "__main__"
@@ -210,8 +210,8 @@ def _token_is_there() -> bool:
     """Whether the user has a token for clusters; see Ray's page on token authentication."""
     if os.environ.get("RAY_AUTH_TOKEN"):
         return True
-    given = os.environ.get("RAY_AUTH_TOKEN_PATH")
-    return Path(given or Path.home() / ".ray" / "auth_token").is_file()
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return Path(path or Path.home() / ".ray" / "auth_token").is_file()
 
 
 def _check_address(address: str) -> None:
@@ -229,10 +229,10 @@ def _check_address(address: str) -> None:
         with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as link:
             speaks = _speaks_http2(link)
     except (OSError, OverflowError) as error:
-        why = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         raise SettingError(
-            f"ray: nothing answers at {address} ({why}); start a cluster with `ray start --head`, "
-            "or use local"
+            f"ray: nothing answers at {address} ({reason}); start a cluster with `ray start "
+            "--head`, or use local"
         ) from error
     if not speaks:
         raise SettingError(
@@ -259,16 +259,16 @@ def _speaks_http2(link: socket.socket) -> bool:
     return head[3:4] == b"\x04"
 
 
-def _why_not(address: str, told: str) -> str:
-    lines = [line.strip() for line in told.splitlines() if line.strip()] or ["it says nothing"]
-    if "Unauthenticated" in told or ("oken" in told and "uth" in told):
+def _why_not(address: str, output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()] or ["it says nothing"]
+    if "Unauthenticated" in output or ("oken" in output and "uth" in output):
         return (
             f"ray: {address}: it asks for a token, and the one here is missing or another; "
             "give it by RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         )
-    if "ersion mismatch" in told:
+    if "ersion mismatch" in output:
         return f"ray: {address}: {' '.join(lines)}; install the same Ray and Python on all nodes"
-    if "timed out during startup" in told:
+    if "timed out during startup" in output:
         return f"ray: {address}: {SLOW_START}; give it fewer things to do beside, and try again"
     if address in ("", AUTO):
         return (

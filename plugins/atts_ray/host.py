@@ -40,13 +40,13 @@ class _Job:
     Attributes:
         folder: its working directory.
         process: None where it could not be started.
-        told: by log how many bytes the driver has.
+        sent: bytes that the driver has already, by log.
         packed: the files that it left, packed once it has ended.
     """
 
     folder: Path
     process: local.Process | None = None
-    told: dict[str, int] = field(default_factory=dict)
+    sent: dict[str, int] = field(default_factory=dict)
     packed: Path | None = None
 
 
@@ -99,20 +99,20 @@ class Host:
 
     def start(self, job: int, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start a command; `look` says how it goes."""
-        found = self._jobs[job]
+        entry = self._jobs[job]
         command = [*local.ATTS, *arguments]
-        found.process = local.Process(command, found.folder / OUTPUT, environment, cwd=found.folder)
+        entry.process = local.Process(command, entry.folder / OUTPUT, environment, cwd=entry.folder)
 
     def look(self, jobs: Sequence[int]) -> dict[int, Look]:
         """How commands stand, and what they have written into logs since the last look."""
-        found = {}
+        looks = {}
         for number in jobs:
             job = self._jobs[number]
             status = None if job.process is None else job.process.poll()
-            found[number] = Look(_new_bytes(job), status)
-            if any(len(piece) == MOST_LOG_BYTES for piece in found[number].logs.values()):
-                found[number] = Look(found[number].logs, None)  # there is more to tell first
-        return found
+            looks[number] = Look(_new_bytes(job), status)
+            if any(len(piece) == MOST_LOG_BYTES for piece in looks[number].logs.values()):
+                looks[number] = Look(looks[number].logs, None)  # there is more to tell first
+        return looks
 
     def wind_down(self, job: int) -> None:
         """Ask a command to stop."""
@@ -126,24 +126,24 @@ class Host:
 
     def take(self, job: int, begin: int) -> bytes:
         """A piece of a tar archive of what a command left, from byte `begin` on; empty: the end."""
-        found = self._jobs[job]
-        if found.packed is None:
-            found.packed = found.folder.with_suffix(".out.tar")
-            with tarfile.open(found.packed, "w") as archive:
-                for path in sorted(found.folder.rglob("*")):
+        entry = self._jobs[job]
+        if entry.packed is None:
+            entry.packed = entry.folder.with_suffix(".out.tar")
+            with tarfile.open(entry.packed, "w") as archive:
+                for path in sorted(entry.folder.rglob("*")):
                     if path.is_file() and not path.is_symlink() and _is_taken(path):
-                        archive.add(path, str(path.relative_to(found.folder)))
-        with found.packed.open("rb") as file:
+                        archive.add(path, str(path.relative_to(entry.folder)))
+        with entry.packed.open("rb") as file:
             file.seek(begin)
             return file.read(PIECE_BYTES)
 
     def forget(self, job: int) -> None:
         """A command has ended and the driver has all of it."""
-        found = self._jobs.pop(job, None)
-        if found is not None:
-            shutil.rmtree(found.folder, ignore_errors=True)
-            if found.packed is not None:
-                found.packed.unlink(missing_ok=True)
+        entry = self._jobs.pop(job, None)
+        if entry is not None:
+            shutil.rmtree(entry.folder, ignore_errors=True)
+            if entry.packed is not None:
+                entry.packed.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Stop everything, and leave nothing on the disk."""
@@ -166,7 +166,7 @@ class Host:
             self.wind_down(number)
         deadline = time.monotonic() + GRACE_SECONDS
         running = [job.process for job in self._jobs.values() if job.process is not None]
-        while time.monotonic() < deadline and any(one.poll() is None for one in running):
+        while time.monotonic() < deadline and any(process.poll() is None for process in running):
             time.sleep(PARENT_SECONDS)
         self.close()
         os._exit(1)
@@ -190,19 +190,19 @@ def _is_taken(path: Path) -> bool:
 
 
 def _new_bytes(job: _Job) -> dict[str, bytes]:
-    found = {}
+    pieces = {}
     for path in [job.folder / OUTPUT, *job.folder.rglob("*.log")]:
         name = str(path.relative_to(job.folder))
         try:
             with path.open("rb") as file:
-                file.seek(job.told.get(name, 0))
+                file.seek(job.sent.get(name, 0))
                 piece = file.read(MOST_LOG_BYTES)
         except OSError:
             continue  # not there yet
         if piece:
-            job.told[name] = job.told.get(name, 0) + len(piece)
-            found[name] = piece
-    return found
+            job.sent[name] = job.sent.get(name, 0) + len(piece)
+            pieces[name] = piece
+    return pieces
 
 
 def _tidy_up() -> None:

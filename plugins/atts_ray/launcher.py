@@ -81,15 +81,15 @@ class RayLauncher:
 
     def lost(self) -> str | None:
         """That the cluster's head is gone; places are lost once cells had time to wind down."""
-        why = None if self._head is None else self._head.gone()
-        if why is None:
+        reason = None if self._head is None else self._head.gone()
+        if reason is None:
             self._gone = None
             return None
         self._gone = self._gone or time.monotonic()
         if time.monotonic() - self._gone > WIND_DOWN_SECONDS:
             for place in self._places:
-                place.lose(why)
-        return why
+                place.lose(reason)
+        return reason
 
     def state(self) -> str:
         """Nodes, devices and engine sets."""
@@ -102,10 +102,10 @@ class RayLauncher:
         with contextlib.suppress(Exception):  # it is for people who watch
             free = self._ray.available_resources()
             used = {name: total[name] - free.get(name, 0) for name in total}
-            what = "GPU" if total["GPU"] else "CPU"
+            unit = "GPU" if total["GPU"] else "CPU"
             sets = sum(place.ready() for place in self._places)
             parts = [_counted(len(self._nodes), "node")]
-            parts.append(f"{used[what]:g} of {total[what]:g} {what}s in use")
+            parts.append(f"{used[unit]:g} of {total[unit]:g} {unit}s in use")
             return ", ".join([*parts, _counted(sets, "engine set")])
         return _counted(len(self._nodes), "node")
 
@@ -132,5 +132,5 @@ def _sum(nodes: Sequence[ClusterNode], name: str) -> float:
     return sum(node.resources.get(name, 0) for node in nodes)
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -31,7 +31,7 @@ class Paths:
                 "working directory, or one of letters, digits and . _ - + = @"
             )
 
-    def there(self, path: Path) -> str:
+    def remote(self, path: Path) -> str:
         """A path of the comparison on a node."""
         return str(Path(OUT) / path.relative_to(self._out)) if self._moves else str(path)
 

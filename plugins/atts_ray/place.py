@@ -86,12 +86,12 @@ class RayPlace:
             return False
         for role, ref in self._devices.items():
             if not isinstance(ref, str):
-                there, told = self._hosts[role].answer(ref)
-                if there and told is None:  # it may just not have been there yet
+                answered, device = self._hosts[role].answer(ref)
+                if answered and device is None:  # it may just not have been there yet
                     self._devices[role] = self._hosts[role].call("devices")
-                elif there:
-                    self._devices[role] = told
-        self._ready = all(isinstance(told, str) for told in self._devices.values())
+                elif answered:
+                    self._devices[role] = device
+        self._ready = all(isinstance(device, str) for device in self._devices.values())
         return self._ready
 
     def lost(self) -> str | None:
@@ -102,35 +102,35 @@ class RayPlace:
 
     def start(self, command: Command) -> RemoteJob:
         """Start a cell or a calibration; its journal is kept by the driver."""
-        told: dict[str, str] = dict(command.environment)
+        variables: dict[str, str] = dict(command.environment)
         ended: Callable[[], None] = lambda: None  # noqa: E731
         if command.run_dir is not None:
             run_dir = command.run_dir
-            told |= environment(self._keeper.begin(run_dir, self._paths.there(run_dir)))
+            variables |= environment(self._keeper.begin(run_dir, self._paths.remote(run_dir)))
 
             def ended() -> None:
                 self._keeper.end(run_dir)
 
         host = self._hosts[CELLS]
         number = self._prepare(host, command)
-        reads = pack({self._paths.there(path): path for path in command.reads})
+        reads = pack({self._paths.remote(path): path for path in command.reads})
         for begin in range(0, len(reads), PIECE_BYTES):
             last = begin + PIECE_BYTES >= len(reads)
             sent = host.call("put", number, reads[begin : begin + PIECE_BYTES], last=last)
             if not last:  # no more than one piece at a time in memory
                 with contextlib.suppress(Exception):
                     self._ray.wait([sent], timeout=CLOSE_SECONDS)
-        host.call("start", number, self._paths.arguments(command.arguments), told)
+        host.call("start", number, self._paths.arguments(command.arguments), variables)
         return RemoteJob(host, number, command.log, self._paths.here, ended)
 
     def serve(self, command: Command) -> RemoteServers:
         """Start the servers of a pair, each in its own bundle."""
         verb, text, *rest = command.arguments
-        given = parse_arguments(text, "settings")
+        settings = parse_arguments(text, "settings")
         jobs: dict[str, RemoteJob] = {}
         for role in (role for role in ROLES if role in self._shape.roles):
             others = [other for other in ROLES if other != role]
-            mine = {k: v for k, v in given.items() if k.partition("_")[0] not in others}
+            mine = {k: v for k, v in settings.items() if k.partition("_")[0] not in others}
             mine[f"{role}_devices"] = self._devices[role] or "cpu"
             mine[f"{role}_host"] = self._nodes[role][1]  # cells and driver may be on other nodes
             mine.pop("devices", None)
@@ -158,10 +158,10 @@ class RayPlace:
                 remove_placement_group(self._group)
         self._given_back(self)
 
-    def lose(self, why: str) -> None:
+    def lose(self, reason: str) -> None:
         """It is gone."""
         for host in self._hosts.values():
-            host.lose(why)
+            host.lose(reason)
 
     @property
     def node_ids(self) -> set[str]:
@@ -172,19 +172,19 @@ class RayPlace:
     def _prepare(self, host: RemoteHost, command: Command) -> int:
         self._number += 1
         command.log.parent.mkdir(parents=True, exist_ok=True)
-        host.call("prepare", self._number, [self._paths.there(command.folder)])
+        host.call("prepare", self._number, [self._paths.remote(command.folder)])
         return self._number
 
     def _make_hosts(self) -> None:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         bundles = {CELLS: self._shape.cell, **self._shape.roles}
-        where = self._table().get("bundles_to_node_id", {})
-        known = {node["NodeID"]: node for node in self._ray.nodes()}
+        placement = self._table().get("bundles_to_node_id", {})
+        nodes = {node["NodeID"]: node for node in self._ray.nodes()}
         for index, (name, bundle) in enumerate(bundles.items()):
-            node = known.get(where.get(index), {})
-            shown = f"{node.get('NodeManagerHostname', '?')} ({str(where.get(index))[:8]})"
-            self._nodes[name] = (shown, node.get("NodeManagerAddress", ""))
+            node = nodes.get(placement.get(index), {})
+            label = f"{node.get('NodeManagerHostname', '?')} ({str(placement.get(index))[:8]})"
+            self._nodes[name] = (label, node.get("NodeManagerAddress", ""))
             strategy = PlacementGroupSchedulingStrategy(
                 self._group, placement_group_bundle_index=index
             )
@@ -192,7 +192,7 @@ class RayPlace:
                 num_cpus=bundle["CPU"], num_gpus=bundle.get("GPU", 0), max_restarts=0
             )(Host)
             actor = kind.options(scheduling_strategy=strategy).remote()
-            self._hosts[name] = RemoteHost(self._ray, actor, f"node {shown}")
+            self._hosts[name] = RemoteHost(self._ray, actor, f"node {label}")
             self._devices[name] = self._hosts[name].call("devices")
 
     def _state(self) -> str:

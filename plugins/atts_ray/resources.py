@@ -46,20 +46,20 @@ def shape_of(needs: Needs, nodes: Sequence[Resources]) -> Shape:
     """
     usual = 1 if any(node.get("GPU", 0) for node in nodes) else 0
     roles = {role: _bundle(_count(named, usual)) for role, named in needs.served.items()}
-    own = 0 if needs.own in (None, "cpu") else usual if needs.own == "auto" else 1
-    cell = _bundle(own)
+    gpus = 0 if needs.own in (None, "cpu") else usual if needs.own == "auto" else 1
+    cell = _bundle(gpus)
     bundles = {"its cells": cell, **{f"its {role}": bundle for role, bundle in roles.items()}}
-    for what, bundle in bundles.items():
+    for part, bundle in bundles.items():
         if not any(_fits(bundle, node) for node in nodes):
-            raise SettingError(_never(needs.pair, what, bundle, nodes))
+            raise SettingError(_never(needs.pair, part, bundle, nodes))
     whole = {
         name: sum(bundle.get(name, 0) for bundle in bundles.values()) for name in ("CPU", "GPU")
     }
     if any(_fits(whole, node) for node in nodes):
         return Shape(cell, roles, "STRICT_PACK")
-    there = {name: sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU")}
-    if not _fits(whole, there):
-        raise SettingError(_never(needs.pair, "one engine set", whole, [there], "the cluster"))
+    total = {name: sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU")}
+    if not _fits(whole, total):
+        raise SettingError(_never(needs.pair, "one engine set", whole, [total], "the cluster"))
     return Shape(cell, roles, "PACK")
 
 
@@ -78,12 +78,12 @@ def _fits(bundle: Resources, node: Resources) -> bool:
 
 
 def _never(
-    pair: str, what: str, bundle: Resources, nodes: Sequence[Resources], where: str = "a node"
+    pair: str, part: str, bundle: Resources, nodes: Sequence[Resources], place: str = "a node"
 ) -> str:
     needed = " and ".join(f"{count:g} {name}" for name, count in bundle.items() if count)
     most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in bundle}
-    there = " and ".join(f"{count:g} {name}" for name, count in most.items())
+    available = " and ".join(f"{count:g} {name}" for name, count in most.items())
     return (
-        f"ray: pair {pair}: {what} needs {needed}, and {where} has at most {there}: it would wait "
-        "for ever; name fewer devices, or start larger nodes"
+        f"ray: pair {pair}: {part} needs {needed}, and {place} has at most {available}: it would "
+        "wait for ever; name fewer devices, or start larger nodes"
     )

@@ -66,33 +66,38 @@ class Service:
     async def completions(self, request: web.Request) -> web.StreamResponse:
         """`POST /v1/chat/completions`."""
         raw = await self.door.body(request)
-        asked = chat.read(raw)
-        variation = self.catalogue.variation(asked)
-        heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", asked.model, int(time.time()))
+        chat_request = chat.read(raw)
+        variation = self.catalogue.variation(chat_request)
+        heading = Heading(f"chatcmpl-{secrets.token_hex(12)}", chat_request.model, int(time.time()))
         name: str | None = None
         if (id_ := request.headers.get("Idempotency-Key")) is not None:
-            claim = self.claims.claim(id_, self.door.owner(request), fingerprint(asked))
+            claim = self.claims.claim(id_, self.door.owner(request), fingerprint(chat_request))
             name = claim.name
-            heading = Heading(f"chatcmpl-{claim.name[:24]}", asked.model, claim.created)
-        with self.works.promise(asked.n), self.metrics.request(asked.model) as seen:
+            heading = Heading(f"chatcmpl-{claim.name[:24]}", chat_request.model, claim.created)
+        with (
+            self.works.promise(chat_request.n),
+            self.metrics.request(chat_request.model) as count_reply,
+        ):
             async with self.rooms.room(variation) as room:
-                wanted = named(asked, room, self.catalogue.task, name)
-                apart = (asked.thoughts or self.thoughts) == "apart"
-                reader = RecordReader.of(wanted.problem, room, apart=apart)
-                if asked.stream:
-                    stream = Stream(heading, reader, asked.include_usage, asked.events)
-                    reply = await self._streamed(request, room, wanted, stream)
+                named_samples = named(chat_request, room, self.catalogue.task, name)
+                apart = (chat_request.thoughts or self.thoughts) == "apart"
+                reader = RecordReader.of(named_samples.problem, room, apart=apart)
+                if chat_request.stream:
+                    stream = Stream(
+                        heading, reader, chat_request.include_usage, chat_request.events
+                    )
+                    reply = await self._streamed(request, room, named_samples, stream)
                 else:
-                    reply = await self._whole(room, wanted, heading, reader)
-                seen(reply.status)
+                    reply = await self._whole(room, named_samples, heading, reader)
+                count_reply(reply.status)
                 return reply
 
     async def _whole(
-        self, room: Room, wanted: Named, heading: Heading, reader: RecordReader
+        self, room: Room, named_samples: Named, heading: Heading, reader: RecordReader
     ) -> web.StreamResponse:
-        async with self.works.samples(room, wanted) as works:
-            made = await asyncio.gather(*(asyncio.shield(work.task) for work in works))
-        records = [record for records in made for record in records]
+        async with self.works.samples(room, named_samples) as works:
+            batches = await asyncio.gather(*(asyncio.shield(work.task) for work in works))
+        records = [record for records in batches for record in records]
         for record in records:
             if record.failed is not None:
                 logger.error("a request's sample failed: %s", record.failed)
@@ -103,10 +108,10 @@ class Service:
         return web.Response(body=encode(body), content_type="application/json")
 
     async def _streamed(
-        self, request: web.Request, room: Room, wanted: Named, stream: Stream
+        self, request: web.Request, room: Room, named_samples: Named, stream: Stream
     ) -> web.StreamResponse:
-        listeners = [stream.listener(index) for index in range(len(wanted.repeats))]
-        async with self.works.samples(room, wanted, listeners) as works:
+        listeners = [stream.listener(index) for index in range(len(named_samples.repeats))]
+        async with self.works.samples(room, named_samples, listeners) as works:
             reply = web.StreamResponse(headers=EVENT_STREAM)
             await reply.prepare(request)
             async for part in stream.parts(works):
@@ -141,8 +146,8 @@ class Service:
     async def health(self, request: web.Request) -> web.Response:
         """`GET /health`: 200 while every engine is there, else 503."""
         gone = any(engine.gone for engine in self.house.engines)
-        told = {"status": "an engine is gone" if gone else "ok"}
-        return web.json_response(told, status=503 if gone else 200)
+        state = {"status": "an engine is gone" if gone else "ok"}
+        return web.json_response(state, status=503 if gone else 200)
 
     async def figures(self, request: web.Request) -> web.Response:
         """`GET /metrics`."""

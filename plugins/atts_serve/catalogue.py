@@ -92,34 +92,34 @@ class Catalogue:
     run_dir: Path | None = None
     _known: dict[Any, Variation] = field(default_factory=dict, repr=False, compare=False)
 
-    def variation(self, asked: ChatRequest) -> Variation:
+    def variation(self, request: ChatRequest) -> Variation:
         """The model that a request wants.
 
         Raises:
             Refusal: it is not served, or a value cannot be set.
         """
-        served = self.models.get(asked.model)
+        served = self.models.get(request.model)
         if served is None:
             raise Refusal(
                 404,
-                f"model {asked.model[:80]!r} is not served; /v1/models lists those that are",
+                f"model {request.model[:80]!r} is not served; /v1/models lists those that are",
                 code="model_not_found",
                 param="model",
             )
         try:
-            key = (asked.model, _frozen(asked.values), _frozen(asked.sampling))
+            key = (request.model, _frozen(request.values), _frozen(request.sampling))
         except TypeError as error:
             raise bad(f"atts: {error}", "atts") from error
-        known = self._known.get(key)
-        if known is None:
-            known = self._variation(served, asked)
+        variation = self._known.get(key)
+        if variation is None:
+            variation = self._variation(served, request)
             if len(self._known) < MOST_KNOWN:
-                self._known[key] = known
-        return known
+                self._known[key] = variation
+        return variation
 
-    def _variation(self, served: ServedModel, asked: ChatRequest) -> Variation:
+    def _variation(self, served: ServedModel, request: ChatRequest) -> Variation:
         settings = served.settings
-        values = _checked(served, asked.values, self.allowed)
+        values = _checked(served, request.values, self.allowed)
         if values:
             try:
                 settings = parse_settings({**served.args, **values})
@@ -130,31 +130,32 @@ class Catalogue:
                     f"{served.name} is served; the server's log says how",
                     "atts",
                 ) from error
-        given = {
+        effective = {
             "settings": msgspec.to_builtins(settings.run),
             "options": msgspec.to_builtins(settings.options()),
             "sampling": {
-                role: msgspec.to_builtins(told)
-                for role, told in settings.sampling(asked.sampling).items()
+                role: msgspec.to_builtins(parameters)
+                for role, parameters in settings.sampling(request.sampling).items()
             },
         }
         usual = {
             "settings": msgspec.to_builtins(served.settings.run),
             "options": msgspec.to_builtins(served.settings.options()),
             "sampling": {
-                role: msgspec.to_builtins(told) for role, told in served.settings.sampling().items()
+                role: msgspec.to_builtins(parameters)
+                for role, parameters in served.settings.sampling().items()
             },
         }
         key = served.name
-        if given != usual:
-            told = msgspec.json.encode(given, order="deterministic")
-            key += f"@{hashlib.blake2b(told, digest_size=6).hexdigest()}"
+        if effective != usual:
+            encoded = msgspec.json.encode(effective, order="deterministic")
+            key += f"@{hashlib.blake2b(encoded, digest_size=6).hexdigest()}"
         # The service bounds samples over all sessions, and looks at engines when it is asked.
         run = msgspec.structs.replace(settings.run, live_samples=0, metrics_interval=0.0)
         if self.run_dir is not None:
             run = msgspec.structs.replace(run, run_dir=str(self.run_dir / key))
         settings = replace(settings, run=run)
-        return Variation(served, settings, dict(asked.sampling), key)
+        return Variation(served, settings, dict(request.sampling), key)
 
 
 MOST_KNOWN = 1000
@@ -186,9 +187,9 @@ def catalogue(
     models = {}
     used: set[str] = set()
     for text in names or DEFAULT:
-        name, colon, own = text.partition(":")
-        given = parse_arguments(own, f"--model {name}") if colon else {}
-        served = _served(name, base, given)
+        name, colon, settings_text = text.partition(":")
+        arguments = parse_arguments(settings_text, f"--model {name}") if colon else {}
+        served = _served(name, base, arguments)
         if name in models:
             raise SettingError(f"--model {name}: is given twice; give one of them another name")
         models[name] = served
@@ -196,16 +197,16 @@ def catalogue(
     for name in sorted(base.keys() - used):
         raise SettingError(f"{name}: an option of a strategy that is not served; leave it out")
     run_dir = model_args.get("run_dir")
-    known = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
+    options = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
     for name in allow:
-        if name not in known:
-            raise UnknownSettingError(name, known, "--allow")
+        if name not in options:
+            raise UnknownSettingError(name, options, "--allow")
     return Catalogue(
         models, task, ALLOWED | set(allow), None if run_dir is None else Path(str(run_dir))
     )
 
 
-def _served(name: str, base: Mapping[str, Any], own: Mapping[str, Any]) -> ServedModel:
+def _served(name: str, base: Mapping[str, Any], overrides: Mapping[str, Any]) -> ServedModel:
     if not NAME.match(name):
         raise SettingError(
             f"--model {name!r}: a name of letters, digits, '.', '_', '+' and '-' is needed"
@@ -225,25 +226,25 @@ def _served(name: str, base: Mapping[str, Any], own: Mapping[str, Any]) -> Serve
             )
     elif name in presets:
         args["preset"] = "+".join(filter(None, (str(args.get("preset") or ""), name)))
-    elif not own:
+    elif not overrides:
         raise UnknownSettingError(
             name, [*strategies, *presets], "--model", "or give its settings: NAME:a=b,c=d"
         )
-    args |= own
-    args = _fitting(args, kind_of(str(with_presets(args).get("strategy", "atts")), args), own)
+    args |= overrides
+    args = _fitting(args, kind_of(str(with_presets(args).get("strategy", "atts")), args), overrides)
     return ServedModel(name, args, parse_settings(args))
 
 
 def _options_of_strategies() -> set[str]:
-    found = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
-    return found - set(RunOptions.__struct_fields__)
+    names = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
+    return names - set(RunOptions.__struct_fields__)
 
 
 def _fitting(
-    args: Mapping[str, Any], strategy: type[Strategy], own: Mapping[str, Any]
+    args: Mapping[str, Any], strategy: type[Strategy], overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Settings without the options that other strategies have and this one has not."""
-    foreign = _options_of_strategies() - set(strategy.Options.__struct_fields__) - set(own)
+    foreign = _options_of_strategies() - set(strategy.Options.__struct_fields__) - set(overrides)
     return {name: value for name, value in args.items() if name not in foreign}
 
 
@@ -257,17 +258,17 @@ def _checked(
     """
     options = served.settings.strategy.Options
     hints = {**hints_of(options), **{n: hints_of(RunOptions)[n] for n in RUN_VALUES}}
-    found = {}
+    checked = {}
     for name, value in values.items():
         if name not in allowed:
             raise bad(f"atts.{name[:40]}: is not among the values that a request may set", "atts")
         if name not in hints:
             raise bad(f"atts.{name}: {served.name} has no such option", "atts")
         try:
-            found[name] = convert(name, value, hints[name])
+            checked[name] = convert(name, value, hints[name])
         except SettingError as error:
             raise bad(f"atts.{error}", "atts") from error
-    return found
+    return checked
 
 
 RUN_VALUES = ("draft_temperature", "target_temperature")

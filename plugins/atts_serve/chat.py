@@ -68,10 +68,10 @@ class RequestSampling(msgspec.Struct):
 
     def values(self) -> dict[str, Any]:
         """As a task's generation settings have them; a `top_k` of -1 is no bound, as 0 is."""
-        told = {name: getattr(self, name) for name in RequestSampling.__struct_fields__}
-        if told["top_k"] == -1:
-            told["top_k"] = 0
-        return {name: value for name, value in told.items() if value is not None}
+        values = {name: getattr(self, name) for name in RequestSampling.__struct_fields__}
+        if values["top_k"] == -1:
+            values["top_k"] = 0
+        return {name: value for name, value in values.items() if value is not None}
 
 
 class Body(RequestSampling, kw_only=True):
@@ -148,19 +148,19 @@ def read(raw: bytes) -> ChatRequest:
         Refusal: it is not JSON, or asks for what cannot be given.
     """
     try:
-        given = msgspec.json.decode(raw)
+        fields = msgspec.json.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad(f"the body is not JSON: {error}") from error
     except RecursionError as error:
         raise bad("the body is nested too deep") from error
-    if not isinstance(given, dict):
+    if not isinstance(fields, dict):
         raise bad("the body must be a JSON object")
-    _refuse_absent(given)
-    body = _converted(given, Body)
+    _refuse_absent(fields)
+    body = _converted(fields, Body)
     for name, neutral_value in NEUTRAL.items():
-        if given.get(name) is not None and given[name] != neutral_value:
+        if fields.get(name) is not None and fields[name] != neutral_value:
             raise bad(f"{name} is not supported; leave it out, or at {neutral_value}", name)
-    _name_ignored(given)
+    _name_ignored(fields)
     if body.logprobs:
         raise bad("logprobs are not given: a text has two authors", "logprobs")
     if body.response_format is not None and body.response_format.type != "text":
@@ -189,43 +189,43 @@ def read(raw: bytes) -> ChatRequest:
     )
 
 
-def _converted(given: Any, kind: Any, where: str = "") -> Any:
+def _converted(raw: Any, kind: Any, place: str = "") -> Any:
     try:
-        return msgspec.convert(given, kind)
+        return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        said, _, path = str(error).partition(" - at `$")
+        message, _, path = str(error).partition(" - at `$")
         inner = path.rstrip("`").lstrip(".")
-        name = ".".join(filter(None, (where, inner))) or (re.findall("`(.*?)`", said) or [""])[0]
-        raise bad(f"{name}: {said}" if inner or where else said, name or None) from error
+        name = ".".join(filter(None, (place, inner))) or (re.findall("`(.*?)`", message) or [""])[0]
+        raise bad(f"{name}: {message}" if inner or place else message, name or None) from error
 
 
-def _refuse_absent(given: Mapping[str, Any]) -> None:
+def _refuse_absent(fields: Mapping[str, Any]) -> None:
     for name in ABSENT:
-        if given.get(name):
+        if fields.get(name):
             raise bad(f"{name} is not supported; leave it out", name, "unsupported_parameter")
-    messages = given.get("messages")
+    messages = fields.get("messages")
     if messages is None or messages == []:
         raise bad("messages: give at least one", "messages")
-    if not isinstance(given.get("model"), str):
+    if not isinstance(fields.get("model"), str):
         raise bad("model: give the name of a model; /v1/models lists them", "model")
 
 
 def _message(turn: Turn, at: int) -> Message:
-    where = f"messages[{at}]"
+    place = f"messages[{at}]"
     if turn.role not in ROLES or turn.tool_calls:
-        raise bad(f"{where}: role {turn.role[:40]!r} and tool calls are not supported", "messages")
+        raise bad(f"{place}: role {turn.role[:40]!r} and tool calls are not supported", "messages")
     content = turn.content
     if isinstance(content, list):
-        content = "".join(_text(part, where) for part in content)
+        content = "".join(_text(part, place) for part in content)
     if content is None:
-        raise bad(f"{where}.content: a text is needed", "messages")
+        raise bad(f"{place}.content: a text is needed", "messages")
     return Message(ROLES[turn.role], content)
 
 
-def _text(part: Mapping[str, Any], where: str) -> str:
+def _text(part: Mapping[str, Any], place: str) -> str:
     text = part.get("text")
     if part.get("type") != "text" or not isinstance(text, str):
-        raise bad(f"{where}.content: only parts of type text are read", "messages")
+        raise bad(f"{place}.content: only parts of type text are read", "messages")
     return text
 
 
@@ -242,12 +242,14 @@ def _place(values: dict[str, Any]) -> EvaluationPlace | None:
     Raises:
         Refusal: a part of it is missing or wrong.
     """
-    told = {name: values.pop(name) for name in EvaluationPlace.__struct_fields__ if name in values}
-    if not told:
+    fields = {
+        name: values.pop(name) for name in EvaluationPlace.__struct_fields__ if name in values
+    }
+    if not fields:
         return None
-    if "task" not in told or "doc" not in told:
+    if "task" not in fields or "doc" not in fields:
         raise bad("atts: task and doc belong together; repeat is 0 by default", "atts")
-    place: EvaluationPlace = _converted(told, EvaluationPlace, "atts")
+    place: EvaluationPlace = _converted(fields, EvaluationPlace, "atts")
     if not place.task.isprintable():
         raise bad("atts.task: a name of printable characters is needed", "atts")
     return place
@@ -255,8 +257,8 @@ def _place(values: dict[str, Any]) -> EvaluationPlace | None:
 
 def _how(values: dict[str, Any]) -> How:
     """The form of the answer, removed from the values."""
-    told = {name: values.pop(name) for name in How.__struct_fields__ if name in values}
-    how: How = _converted(told, How, "atts")
+    fields = {name: values.pop(name) for name in How.__struct_fields__ if name in values}
+    how: How = _converted(fields, How, "atts")
     return how
 
 
@@ -264,10 +266,10 @@ _named: set[str] = set()
 MOST_NAMED = 100
 
 
-def _name_ignored(given: Mapping[str, Any]) -> None:
+def _name_ignored(fields: Mapping[str, Any]) -> None:
     """Say once of each field that is not read that it is not."""
-    ignored = given.keys() - {*Body.__struct_fields__, *SILENT, *NEUTRAL, *ABSENT} - _named
-    new = sorted(name for name in ignored if given[name] is not None)
+    ignored = fields.keys() - {*Body.__struct_fields__, *SILENT, *NEUTRAL, *ABSENT} - _named
+    new = sorted(name for name in ignored if fields[name] is not None)
     if new and len(_named) < MOST_NAMED:
         _named.update(new)
         logger.warning(

@@ -84,13 +84,13 @@ class Claims:
         if not id_.isascii() or not id_.isprintable() or len(id_) > LONGEST_ID:
             raise bad(f"Idempotency-Key: at most {LONGEST_ID} printable ASCII characters")
         key, whose = self._digest(id_), self._digest(owner)
-        known, created = self._find(key), int(time.time())
-        if known is None:
+        row, created = self._find(key), int(time.time())
+        if row is None:
             self._add(key, (whose, body, created))
-        elif known[:2] != (whose, body):
+        elif row[:2] != (whose, body):
             raise conflict("Idempotency-Key: it was used for another request")
         else:
-            created = known[2]
+            created = row[2]
         return Claim(f"{key.hex()}{whose.hex()}", created)
 
     def close(self) -> None:
@@ -106,8 +106,8 @@ class Claims:
         if self._database is None:
             return self._memory.get(key)
         try:
-            asked = "SELECT owner, body, created FROM requests WHERE id = ?"
-            row = self._database.execute(asked, (key,)).fetchone()
+            query = "SELECT owner, body, created FROM requests WHERE id = ?"
+            row = self._database.execute(query, (key,)).fetchone()
         except sqlite3.Error as error:
             raise RunDirError(f"run_dir: {FILE} cannot be read: {error}") from error
         return None if row is None else (bytes(row[0]), row[1], row[2])

@@ -74,8 +74,8 @@ def serve(
     args = parse_arguments(model_args, "--model-args")
     served = catalogue(model or [], args, task=task, allow=allow or [])
     door = door_of(host, os.environ, names=tuple(name or ()), body_mib=body_mib)
-    shown = _problems(problems)
-    asyncio.run(_serve(served, door, host, port, most, shown, thoughts.value))
+    problem_list = _problems(problems)
+    asyncio.run(_serve(served, door, host, port, most, problem_list, thoughts.value))
 
 
 def view(
@@ -111,7 +111,7 @@ async def _serve(
     problems: list[str],
     thoughts: str,
 ) -> None:
-    live = max(one.settings.run.live_samples for one in served.models.values())
+    live = max(model.settings.run.live_samples for model in served.models.values())
     console = terminal.console()
     async with (
         service(
@@ -119,8 +119,8 @@ async def _serve(
         ) as running,
         listening(running.application(), host, port) as bound,
     ):
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{bound}"
+        printed_host = f"[{host}]" if ":" in host else host
+        address = f"http://{printed_host}:{bound}"
 
         def ready() -> None:
             console.print(f"serving {', '.join(served.models)} at {address}/v1 (Ctrl-C ends it)")

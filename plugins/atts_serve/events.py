@@ -12,7 +12,7 @@ from atts_harness.transcript import written
 from atts_serve.reply import decided, finite
 
 
-def told(event: CallRecord | DecisionRecord, models: RunModels) -> dict[str, Any]:
+def event_fields(event: CallRecord | DecisionRecord, models: RunModels) -> dict[str, Any]:
     """A call or a decision, as plain data.
 
     Args:
@@ -22,7 +22,7 @@ def told(event: CallRecord | DecisionRecord, models: RunModels) -> dict[str, Any
     if isinstance(event, DecisionRecord):
         return {"type": "decision", "turn": event.turn, **decided(event)}
     key = event.key
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "type": "call",
         "turn": key.turn,
         "kind": key.kind,
@@ -42,9 +42,9 @@ def told(event: CallRecord | DecisionRecord, models: RunModels) -> dict[str, Any
                 ending=reply.ending,
                 stop=reply.stop,
             )
-            found["text"] = segment.text
-        found["tokens"] = reply.usage.completion_tokens
+            fields["text"] = segment.text
+        fields["tokens"] = reply.usage.completion_tokens
     elif isinstance(reply, ScoreReply) and reply.logprobs:
-        found["score"] = finite(-math.fsum(reply.logprobs) / len(reply.logprobs))
-        found["tokens"] = reply.usage.scored_tokens
-    return found
+        fields["score"] = finite(-math.fsum(reply.logprobs) / len(reply.logprobs))
+        fields["tokens"] = reply.usage.scored_tokens
+    return fields

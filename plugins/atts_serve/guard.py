@@ -52,13 +52,13 @@ class Door:
         """
         if not self.keys:
             return ""
-        given = request.headers.get("Authorization", "")
-        scheme, _, key = given.partition(" ")
-        for known in self.keys:
+        header = request.headers.get("Authorization", "")
+        scheme, _, key = header.partition(" ")
+        for accepted in self.keys:
             if scheme.lower() == "bearer" and hmac.compare_digest(
-                key.strip().encode(errors="replace"), known.encode()
+                key.strip().encode(errors="replace"), accepted.encode()
             ):
-                return known
+                return accepted
         raise Refusal(
             401,
             "a key is needed: Authorization: Bearer KEY",
@@ -154,8 +154,8 @@ def middleware(door: Door) -> Middleware:
         except Refusal as refusal:
             return refused(refusal)
         except web.HTTPException as error:
-            said = {404: "there is nothing here", 405: "another method is needed"}
-            return refused(Refusal(error.status, said.get(error.status, error.reason)))
+            messages = {404: "there is nothing here", 405: "another method is needed"}
+            return refused(Refusal(error.status, messages.get(error.status, error.reason)))
         except AttsError as error:
             logger.error("a request failed: %s", error)
             return refused(refusal_of(error))

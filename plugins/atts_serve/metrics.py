@@ -34,12 +34,12 @@ class Metrics:
         """
         began, status = time.monotonic(), "error"
 
-        def seen(of_reply: int) -> None:
+        def count_reply(of_reply: int) -> None:
             nonlocal status
             status = str(of_reply)
 
         try:
-            yield seen
+            yield count_reply
         finally:
             labels = (("model", model), ("status", status))
             self._counts["requests_total", labels] += 1
@@ -52,12 +52,12 @@ class Metrics:
         count["samples_total", (("model", model), ("finish", record.finish))] += 1
         judged = [decision for decision in record.decisions if decision.judged]
         count["turns_judged_total", (("model", model),)] += len(judged)
-        taken = sum(decision.takeover for decision in judged)
-        count["turns_taken_over_total", (("model", model),)] += taken
-        for role, told in tokens(record).items():
-            for what, amount in told.items():
-                if what != "calls":
-                    labels = (("model", model), ("role", role), ("what", what))
+        takeovers = sum(decision.takeover for decision in judged)
+        count["turns_taken_over_total", (("model", model),)] += takeovers
+        for role, counts in tokens(record).items():
+            for quantity, amount in counts.items():
+                if quantity != "calls":
+                    labels = (("model", model), ("role", role), ("what", quantity))
                     count["tokens_total", labels] += amount
 
     def text(self, works: Works, engines: Sequence[Engine]) -> str:
@@ -65,7 +65,7 @@ class Metrics:
         lines: dict[str, list[str]] = {}
         for (name, labels), value in sorted(self._counts.items()):
             lines.setdefault(f"atts_{name}", []).append(_line(f"atts_{name}", labels, value))
-        found = [f"# TYPE {name} counter\n" + "".join(told) for name, told in lines.items()]
+        parts = [f"# TYPE {name} counter\n" + "".join(values) for name, values in lines.items()]
         gauges: list[tuple[str, Labels, float]] = [
             ("atts_samples_in_progress", (), works.running),
             ("atts_samples_most", (), works.most),
@@ -78,14 +78,14 @@ class Metrics:
                 ("atts_engine_up", labels, int(not engine.gone)),
             ]
         for name in dict.fromkeys(name for name, _, _ in gauges):
-            told = [_line(*gauge) for gauge in gauges if gauge[0] == name]
-            found.append(f"# TYPE {name} gauge\n" + "".join(told))
-        return "".join(found)
+            values = [_line(*gauge) for gauge in gauges if gauge[0] == name]
+            parts.append(f"# TYPE {name} gauge\n" + "".join(values))
+        return "".join(parts)
 
 
 def _line(name: str, labels: Labels, value: float) -> str:
-    told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
-    return f"{name}{{{told}}} {value:.15g}\n" if told else f"{name} {value:.15g}\n"
+    label_text = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels)
+    return f"{name}{{{label_text}}} {value:.15g}\n" if label_text else f"{name} {value:.15g}\n"
 
 
 def _escaped(text: str) -> str:

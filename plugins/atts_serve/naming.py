@@ -33,7 +33,7 @@ class Named:
     repeats: tuple[int, ...]
 
 
-def named(asked: ChatRequest, room: Room, task: str, request: str | None = None) -> Named:
+def named(chat: ChatRequest, room: Room, task: str, request: str | None = None) -> Named:
     """The problem that a request poses, and the repeats that it wants.
 
     A request that names a task, a document and a repeat has the seeds that `lm_eval` gives to that
@@ -41,19 +41,23 @@ def named(asked: ChatRequest, room: Room, task: str, request: str | None = None)
     and the stops; so has one with an id. All others are numbered by chance.
 
     Args:
-        asked: the request.
+        chat: the request.
         room: of its model.
         task: what a request counts to that names none.
         request: digest of the request's id and of whose it is; None: it has none.
     """
-    prompt, hashed = Prompt(asked.messages), prompt_hash(asked.messages)
-    budget = _budget(asked, room, prompt)
-    if asked.place is not None:
-        task, doc, first = asked.place.task, asked.place.doc, asked.place.repeat
+    prompt, hashed = Prompt(chat.messages), prompt_hash(chat.messages)
+    budget = _budget(chat, room, prompt)
+    if chat.place is not None:
+        task, doc, first = (
+            chat.place.task,
+            chat.place.doc,
+            chat.place.repeat,
+        )
     else:
         first = 0
-        if asked.seed is not None:
-            doc = number(hashed, asked.seed, budget, *asked.until)
+        if chat.seed is not None:
+            doc = number(hashed, chat.seed, budget, *chat.until)
         elif request is not None:
             doc = number(request)
         else:
@@ -64,10 +68,10 @@ def named(asked: ChatRequest, room: Room, task: str, request: str | None = None)
         doc=doc,
         prompt=prompt,
         prompt_hash=hashed,
-        until=asked.until,
+        until=chat.until,
         max_tokens=budget,
     )
-    return Named(problem, tuple(range(first, first + asked.n)))
+    return Named(problem, tuple(range(first, first + chat.n)))
 
 
 def number(*parts: object) -> int:
@@ -76,28 +80,31 @@ def number(*parts: object) -> int:
     return int.from_bytes(digest) >> (64 - BITS)
 
 
-def fingerprint(asked: ChatRequest) -> str:
+def fingerprint(request: ChatRequest) -> str:
     """Digest of everything that decides a request's answer; its form is not part of it."""
-    told = (
-        asked.model,
-        [(message.role, message.content) for message in asked.messages],
-        [asked.n, asked.seed, asked.max_tokens, list(asked.until)],
-        [sorted(asked.sampling.items()), sorted(asked.values.items(), key=lambda item: item[0])],
-        asked.place,
+    identity = (
+        request.model,
+        [(message.role, message.content) for message in request.messages],
+        [request.n, request.seed, request.max_tokens, list(request.until)],
+        [
+            sorted(request.sampling.items()),
+            sorted(request.values.items(), key=lambda item: item[0]),
+        ],
+        request.place,
     )
-    return hashlib.blake2b(msgspec.json.encode(told), digest_size=16).hexdigest()
+    return hashlib.blake2b(msgspec.json.encode(identity), digest_size=16).hexdigest()
 
 
-def _budget(asked: ChatRequest, room: Room, prompt: Prompt) -> int:
+def _budget(request: ChatRequest, room: Room, prompt: Prompt) -> int:
     """Most kept tokens of a sample: what is asked for, else what there is room for.
 
     Raises:
         ContextLengthError: there is no room for a single token.
     """
     bound = room.variation.settings.run.max_gen_toks
-    if asked.max_tokens is not None:
-        return asked.max_tokens if bound is None else min(bound, asked.max_tokens)
-    left = []
+    if request.max_tokens is not None:
+        return request.max_tokens if bound is None else min(bound, request.max_tokens)
+    free = []
     for role, backend in room.models.backends.items():
         length = len(prompt.ids_in(backend.tokenizer))
         if length >= backend.max_length:
@@ -105,5 +112,5 @@ def _budget(asked: ChatRequest, room: Room, prompt: Prompt) -> int:
                 f"the messages have {length} tokens; the {role}'s context holds "
                 f"{backend.max_length}"
             )
-        left.append(backend.max_length - length)
-    return min(bound or DEFAULT_MAX_GEN_TOKS, *left)
+        free.append(backend.max_length - length)
+    return min(bound or DEFAULT_MAX_GEN_TOKS, *free)

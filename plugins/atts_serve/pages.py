@@ -49,18 +49,18 @@ def add_page(
     async def page(request: web.Request) -> web.Response:
         return web.Response(text=index, content_type="text/html", headers=HEADERS)
 
-    async def told(request: web.Request) -> web.Response:
+    async def send_about(request: web.Request) -> web.Response:
         return web.json_response(about, headers=HEADERS)
 
     async def part(request: web.Request) -> web.Response:
-        found = texts.get(request.match_info["name"])
-        if found is None:
+        content = texts.get(request.match_info["name"])
+        if content is None:
             raise web.HTTPNotFound
-        kind, text = found
+        kind, text = content
         return web.Response(text=text, content_type=kind, charset="utf-8", headers=HEADERS)
 
     app.router.add_get("/", page)
-    app.router.add_get("/page/about.json", told)
+    app.router.add_get("/page/about.json", send_about)
     app.router.add_get("/page/{name}", part)
 
 

@@ -25,12 +25,12 @@ def runs_in(folder: Path) -> list[str]:
     if (folder / JOURNAL).is_file():
         return [""]
     try:
-        found = sorted(folder.glob(f"*/{JOURNAL}"), key=_written, reverse=True)
+        journals = sorted(folder.glob(f"*/{JOURNAL}"), key=_written, reverse=True)
     except OSError as error:
         raise RunDirError(f"{folder}: cannot be read: {error}") from error
-    if not found:
+    if not journals:
         raise RunDirError(f"{folder}: holds no run, nor does a folder in it")
-    return [path.parent.name for path in found]
+    return [path.parent.name for path in journals]
 
 
 def samples(folder: Path) -> dict[str, Any]:
@@ -46,8 +46,8 @@ def samples(folder: Path) -> dict[str, Any]:
         sessions = run.sessions()
         going = bool(sessions) and sessions[-1].state == "running"
         models = [
-            f"{role} {Path(str(told.get('model', ''))).name}"
-            for role, told in sorted(run.record.roles.items())
+            f"{role} {Path(str(facts.get('model', ''))).name}"
+            for role, facts in sorted(run.record.roles.items())
         ]
         about = f"{run.record.strategy} · {' · '.join(models)} · {len(lines)} samples"
         if missing:
@@ -68,7 +68,7 @@ def sample(folder: Path, id_: SampleId) -> dict[str, Any] | None:
         calls = list(run.calls(id_))
         if record is None and not calls and id_ not in run.planned():
             return None
-        told = (
+        head = (
             {"strategy": run.record.strategy, "finish": None, "seconds": None, "tokens": {}}
             if record is None
             else {
@@ -78,32 +78,32 @@ def sample(folder: Path, id_: SampleId) -> dict[str, Any] | None:
                 "tokens": tokens(record),
             }
         )
-        shown = _unfinished(run, id_, calls) if record is None else turns(record)
-    by_turn = {turn["turn"]: turn for turn in shown}
+        sample_turns = _unfinished(run, id_, calls) if record is None else turns(record)
+    by_turn = {turn["turn"]: turn for turn in sample_turns}
     for call in calls:
         turn = by_turn.get(call.key.turn)
         if turn is not None:
             turn.setdefault("calls", []).append({"seconds": call.done - call.sent})
-    return {**told, "turns": shown}
+    return {**head, "turns": sample_turns}
 
 
 def _unfinished(
     run: RecordedRun, id_: SampleId, calls: Iterable[CallRecord]
 ) -> list[dict[str, Any]]:
-    found: dict[int, dict[str, Any]] = {}
+    by_number: dict[int, dict[str, Any]] = {}
     for call in calls:
-        turn = found.setdefault(call.key.turn, {"turn": call.key.turn, "segments": []})
+        turn = by_number.setdefault(call.key.turn, {"turn": call.key.turn, "segments": []})
         if isinstance(call.reply, ScoreReply):
-            known = call.reply.logprobs
-            turn["score"] = finite(-math.fsum(known) / len(known)) if known else None
+            logprobs = call.reply.logprobs
+            turn["score"] = finite(-math.fsum(logprobs) / len(logprobs)) if logprobs else None
         elif call.usage is not None:
-            told = {"author": call.key.role, "kind": call.key.kind, "text": "", "kept": True}
-            turn["segments"].append({**told, "tokens": call.usage.completion_tokens})
+            segment = {"author": call.key.role, "kind": call.key.kind, "text": "", "kept": True}
+            turn["segments"].append({**segment, "tokens": call.usage.completion_tokens})
     for decision in run.decisions(id_.task, id_):
-        turn = found.setdefault(decision.turn, {"turn": decision.turn, "segments": []})
-        told = decided(decision)
-        turn |= {name: value for name, value in told.items() if turn.get(name) is None}
-    return [found[number] for number in sorted(found)]
+        turn = by_number.setdefault(decision.turn, {"turn": decision.turn, "segments": []})
+        verdict = decided(decision)
+        turn |= {name: value for name, value in verdict.items() if turn.get(name) is None}
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def _line(figures: SampleFigures) -> dict[str, Any]:

@@ -45,7 +45,7 @@ class Heading:
     model: str
     created: int
 
-    def object(self, kind: str, choices: Sequence[Any], **more: Any) -> dict[str, Any]:
+    def object(self, kind: str, choices: Sequence[Any], **fields: Any) -> dict[str, Any]:
         """An answer, or a part of a stream."""
         return {
             "id": self.id,
@@ -54,7 +54,7 @@ class Heading:
             "model": self.model,
             "system_fingerprint": f"atts-harness-{__version__}",
             "choices": list(choices),
-            **more,
+            **fields,
         }
 
 
@@ -110,18 +110,18 @@ class RecordReader:
         role: Role = "target" if "target" in self.models.backends else "draft"
         tokenizer = self.models.backends[role].tokenizer
         prompt = len(self.problem.prompt.ids_in(tokenizer))
-        kept = sum(sum(record.kept_tokens.values()) for record in records)
+        completion = sum(sum(record.kept_tokens.values()) for record in records)
         calls = [totals for record in records for totals in record.calls.values()]
-        asked = sum(totals.prompt_tokens for totals in calls)
+        sent = sum(totals.prompt_tokens for totals in calls)
         cached = sum(totals.cached_tokens for totals in calls)
         thoughts = [self.parts(record.text).thoughts for record in records]
         reasoning = sum(len(tokenizer.encode(text)) for text in thoughts if text)
         return {
             "prompt_tokens": prompt,
-            "completion_tokens": kept,
-            "total_tokens": prompt + kept,
-            "prompt_tokens_details": {"cached_tokens": prompt * cached // asked if asked else 0},
-            "completion_tokens_details": {"reasoning_tokens": min(kept, reasoning)},
+            "completion_tokens": completion,
+            "total_tokens": prompt + completion,
+            "prompt_tokens_details": {"cached_tokens": prompt * cached // sent if sent else 0},
+            "completion_tokens_details": {"reasoning_tokens": min(completion, reasoning)},
         }
 
 
@@ -132,7 +132,7 @@ def facts(record: SampleRecord, *, whole: bool) -> dict[str, Any]:
         record: the sample's.
         whole: whether its text is told, too, because the message does not hold all of it.
     """
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "task": record.id.task,
         "doc": record.id.doc,
         "repeat": record.id.repeat,
@@ -145,16 +145,16 @@ def facts(record: SampleRecord, *, whole: bool) -> dict[str, Any]:
         "tokens": tokens(record),
     }
     if whole:
-        told["text"] = record.text
-    return told
+        fields["text"] = record.text
+    return fields
 
 
 def turns(record: SampleRecord) -> list[dict[str, Any]]:
     """By turn what was written, by whom, whether it was kept, and the decision."""
     decisions = {decision.turn: decision for decision in record.decisions}
-    found: dict[int, dict[str, Any]] = {}
+    by_number: dict[int, dict[str, Any]] = {}
     for segment in record.segments:
-        turn = found.setdefault(segment.turn, {"turn": segment.turn, "segments": []})
+        turn = by_number.setdefault(segment.turn, {"turn": segment.turn, "segments": []})
         turn["segments"].append(
             {
                 "author": segment.author,
@@ -165,9 +165,9 @@ def turns(record: SampleRecord) -> list[dict[str, Any]]:
             }
         )
     for number, decision in decisions.items():
-        turn = found.setdefault(number, {"turn": number, "segments": []})
+        turn = by_number.setdefault(number, {"turn": number, "segments": []})
         turn |= decided(decision)
-    return [found[number] for number in sorted(found)]
+    return [by_number[number] for number in sorted(by_number)]
 
 
 def decided(decision: DecisionRecord) -> dict[str, Any]:
@@ -190,15 +190,15 @@ def finite(value: float | None) -> float | str | None:
 
 def tokens(record: SampleRecord) -> dict[str, dict[str, int]]:
     """By role what its calls took, and how many of its tokens were kept."""
-    found: dict[str, dict[str, int]] = {}
+    by_role: dict[str, dict[str, int]] = {}
     for name, totals in record.calls.items():
-        role = found.setdefault(name.partition("/")[0], dict.fromkeys(TOTALS, 0))
+        role = by_role.setdefault(name.partition("/")[0], dict.fromkeys(TOTALS, 0))
         for total, attribute in TOTALS.items():
             role[total] += getattr(totals, attribute)
-    for author, kept in record.kept_tokens.items():
-        if author in found:
-            found[author]["kept"] = kept
-    return found
+    for author, count in record.kept_tokens.items():
+        if author in by_role:
+            by_role[author]["kept"] = count
+    return by_role
 
 
 TOTALS: Mapping[str, str] = {

@@ -72,14 +72,14 @@ class Room:
         """
         frame = framing(problem.prompt.messages)
         key = (problem.task, frame if self.from_file else "")
-        made = self._strategies.get(key)
-        if made is None:
+        strategy = self._strategies.get(key)
+        if strategy is None:
             if len(self._strategies) >= MOST_STRATEGIES:
                 raise busy("too many tasks are in use", RETRY_SECONDS)
             provenance = {"task": problem.task, "prompt": frame}
-            made = self.models.strategy(self.variation.task, provenance)
-            self._strategies[key] = made
-        return made
+            strategy = self.models.strategy(self.variation.task, provenance)
+            self._strategies[key] = strategy
+        return strategy
 
 
 @dataclass
@@ -112,10 +112,10 @@ class Rooms:
             SettingError: the models cannot do what is asked for.
             JournalError: its run directory cannot be used.
         """
-        kept = self._kept.get(variation.key)
-        if kept is None or kept.room.broken:
-            kept = await self._opened(variation)
-        room = kept.room
+        entry = self._kept.get(variation.key)
+        if entry is None or entry.room.broken:
+            entry = await self._opened(variation)
+        room = entry.room
         room.users += 1
         self._kept.move_to_end(variation.key)
         try:
@@ -125,41 +125,41 @@ class Rooms:
 
     def open(self) -> list[Room]:
         """The open sessions."""
-        return [kept.room for kept in self._kept.values()]
+        return [entry.room for entry in self._kept.values()]
 
     async def aclose(self) -> None:
         """Close all of them."""
-        for kept in self._kept.values():
-            kept.leave.set()
-        await asyncio.gather(*(kept.task for kept in self._kept.values()), return_exceptions=True)
+        for entry in self._kept.values():
+            entry.leave.set()
+        await asyncio.gather(*(entry.task for entry in self._kept.values()), return_exceptions=True)
         self._kept.clear()
 
     async def _opened(self, variation: Variation) -> _Kept:
         lock = self._opening.setdefault(variation.key, asyncio.Lock())
         async with lock:
-            kept = self._kept.get(variation.key)
-            if kept is not None and kept.room.broken:
+            entry = self._kept.get(variation.key)
+            if entry is not None and entry.room.broken:
                 await self._close(variation.key)
-                kept = None
-            if kept is None:
+                entry = None
+            if entry is None:
                 await self._make_place()
-                kept = self._kept[variation.key] = await self._open(variation)
+                entry = self._kept[variation.key] = await self._open(variation)
         self._opening.pop(variation.key, None)
-        return kept
+        return entry
 
     async def _make_place(self) -> None:
         if len(self._kept) < MOST_ROOMS:
             return
-        for key, kept in self._kept.items():
-            if not kept.room.users:
+        for key, entry in self._kept.items():
+            if not entry.room.users:
                 await self._close(key)
                 return
         raise busy("too many combinations of settings are in use", RETRY_SECONDS)
 
     async def _close(self, key: str) -> None:
-        kept = self._kept.pop(key)
-        kept.leave.set()
-        await asyncio.gather(kept.task, return_exceptions=True)
+        entry = self._kept.pop(key)
+        entry.leave.set()
+        await asyncio.gather(entry.task, return_exceptions=True)
 
     async def _open(self, variation: Variation) -> _Kept:
         """Open a session in a task of its own, which also closes it."""
@@ -178,17 +178,17 @@ class Rooms:
     ) -> None:
         listeners: dict[SampleId, list[Listener]] = {}
 
-        def told(sample: SampleId, event: Event) -> None:
+        def publish(sample: SampleId, event: Event) -> None:
             for listener in listeners.get(sample, ()):
                 listener(sample, event)
 
-        own = Observers(
-            call=[lambda record: told(record.key.sample, record)],
-            decision=[lambda record: told(record.sample, record)],
-            stands=[told],
+        observers = Observers(
+            call=[lambda record: publish(record.key.sample, record)],
+            decision=[lambda record: publish(record.sample, record)],
+            stands=[publish],
         )
         try:
-            live = self._house.session(variation.settings, plugin_observers() + own)
+            live = self._house.session(variation.settings, plugin_observers() + observers)
             async with live as (session, models):
                 opened.set_result(room_of(variation, session, models, listeners))
                 await leave.wait()

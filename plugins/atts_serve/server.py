@@ -61,8 +61,8 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
 
 async def until_signal(ready: Callable[[], None]) -> None:
     """Wait for Ctrl-C or SIGTERM."""
-    loop, asked = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, asked.set)
+        loop.add_signal_handler(number, stop.set)
     ready()
-    await asked.wait()
+    await stop.wait()

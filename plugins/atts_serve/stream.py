@@ -11,7 +11,7 @@ from atts_harness import neutral
 from atts_harness.errors import AttsError
 from atts_harness.records import SampleId, SampleRecord
 from atts_harness.transcript import Transcript
-from atts_serve.events import told
+from atts_serve.events import event_fields
 from atts_serve.refusal import Refusal, failed, internal, refusal_of
 from atts_serve.reply import FINISH, Heading, RecordReader, encode, facts
 from atts_serve.rooms import Event
@@ -43,12 +43,12 @@ class StreamedChoice:
         if not (thoughts.startswith(self.thoughts) and parts.answer.startswith(self.answer)):
             logger.error("a strategy changed text that it had written on behind")
             raise internal()
-        new = {
+        changes = {
             "reasoning_content": thoughts[len(self.thoughts) :],
             "content": parts.answer[len(self.answer) :],
         }
         self.thoughts, self.answer = thoughts, parts.answer
-        return {name: words for name, words in new.items() if words}
+        return {name: words for name, words in changes.items() if words}
 
 
 @dataclass
@@ -101,15 +101,15 @@ class Stream:
                     continue
                 while not self._queue.empty():  # a write costs more than what is written
                     come.append(self._queue.get_nowait())
-                told = [part for index, event in come for part in self._of(choices[index], event)]
+                parts = [part for index, event in come for part in self._of(choices[index], event)]
                 if len(self.records) == len(choices):
                     break
-                if told:
-                    yield b"".join(told)
+                if parts:
+                    yield b"".join(parts)
             if self.include_usage:
                 usage = self.reader.usage(self.records)
-                told.append(_event(self.heading.object(KIND, [], usage=usage)))
-            yield b"".join([*told, b"data: [DONE]\n\n"])
+                parts.append(_event(self.heading.object(KIND, [], usage=usage)))
+            yield b"".join([*parts, b"data: [DONE]\n\n"])
         except Refusal as refusal:
             yield _event(refusal.body())
         except AttsError as error:
@@ -145,7 +145,7 @@ class Stream:
             self.records.append(event)
             return self._ended(choice, event)
         if self.events:
-            return [self._part(choice, {}, atts={"event": told(event, self.reader.models)})]
+            return [self._part(choice, {}, atts={"event": event_fields(event, self.reader.models)})]
         return []
 
     def _ended(self, choice: StreamedChoice, record: SampleRecord) -> list[bytes]:
@@ -159,11 +159,15 @@ class Stream:
         return [*parts, last]
 
     def _part(
-        self, choice: StreamedChoice, delta: dict[str, Any], reason: str | None = None, **more: Any
+        self,
+        choice: StreamedChoice,
+        delta: dict[str, Any],
+        reason: str | None = None,
+        **fields: Any,
     ) -> bytes:
-        told = {"index": choice.index, "delta": delta, "finish_reason": reason, "logprobs": None}
+        head = {"index": choice.index, "delta": delta, "finish_reason": reason, "logprobs": None}
         usage = {"usage": None} if self.include_usage else {}
-        return _event(self.heading.object(KIND, [{**told, **more}], **usage))
+        return _event(self.heading.object(KIND, [{**head, **fields}], **usage))
 
 
 def _firsts(works: Sequence[SampleWork]) -> list[int]:

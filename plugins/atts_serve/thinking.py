@@ -74,8 +74,8 @@ def settled(text: str, stops: tuple[str, ...], *, opened: Opened) -> str:
     if opened is False and THINK_BEGIN.startswith(text.lstrip()):
         return ""  # it may yet begin with thoughts
     marks = stops if opened is None else (*stops, *MARKS)
-    held = max((_overlap(text, mark) for mark in marks), default=0)
-    return text[: len(text) - held]
+    pending = max((_overlap(text, mark) for mark in marks), default=0)
+    return text[: len(text) - pending]
 
 
 def _overlap(text: str, mark: str) -> int:

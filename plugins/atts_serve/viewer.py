@@ -40,15 +40,15 @@ class Viewer:
 
     async def sample(self, request: web.Request) -> web.Response:
         """`GET /recorded/sample?run=NAME&task=TASK&doc=N&repeat=N`."""
-        asked = request.query
+        query = request.query
         try:
-            id_ = SampleId(asked["task"], int(asked["doc"]), int(asked["repeat"]))
+            id_ = SampleId(query["task"], int(query["doc"]), int(query["repeat"]))
         except (KeyError, ValueError) as error:
             raise bad("a sample has a task, a doc and a repeat") from error
-        found = await asyncio.to_thread(recorded.sample, self._run(request), id_)
-        if found is None:
+        sample = await asyncio.to_thread(recorded.sample, self._run(request), id_)
+        if sample is None:
             raise Refusal(404, "the run has no such sample")
-        return _json(found)
+        return _json(sample)
 
     def application(self) -> web.Application:
         """The routes, behind the door."""
@@ -62,10 +62,10 @@ class Viewer:
     def _run(self, request: web.Request) -> Path:
         name = request.query.get("run", "")
         try:
-            known = recorded.runs_in(self._folder)
+            names = recorded.runs_in(self._folder)
         except RunDirError as error:
             raise Refusal(404, "the run is no longer there") from error
-        if name not in known:
+        if name not in names:
             raise Refusal(404, "there is no such run")
         return self._folder / name
 

@@ -76,26 +76,26 @@ class Works:
 
     @contextlib.asynccontextmanager
     async def samples(
-        self, room: Room, wanted: Named, listeners: Sequence[Listener] = ()
+        self, room: Room, named_samples: Named, listeners: Sequence[Listener] = ()
     ) -> AsyncIterator[list[SampleWork]]:
         """A request's samples, begun or joined; on leaving, unwanted ones are cancelled.
 
         Args:
             room: whose.
-            wanted: which.
+            named_samples: the problem and its repeats.
             listeners: who is told of each, from before it begins; none, or one for each.
 
         Raises:
             Refusal: one of them is in progress with another question.
             SettingError: the strategy cannot be made for this task.
         """
-        strategy = room.strategy(wanted.problem)
-        problem = wanted.problem
-        ids = tuple(SampleId(problem.task, problem.doc, repeat) for repeat in wanted.repeats)
+        strategy = room.strategy(named_samples.problem)
+        problem = named_samples.problem
+        ids = tuple(SampleId(problem.task, problem.doc, repeat) for repeat in named_samples.repeats)
         units = [ids] if strategy.grouped else [(id_,) for id_ in ids]
         question = f"{problem.prompt_hash}:{problem.max_tokens}:{problem.until}"
-        heard = dict(zip(ids, listeners, strict=False))
-        for id_, listener in heard.items():
+        by_sample = dict(zip(ids, listeners, strict=False))
+        for id_, listener in by_sample.items():
             room.listeners.setdefault(id_, []).append(listener)
         joined: list[SampleWork] = []
         try:
@@ -103,7 +103,7 @@ class Works:
                 work = self._shared(room, unit, question)
                 if work is None:
                     if strategy.grouped:
-                        repeats = list(wanted.repeats)
+                        repeats = list(named_samples.repeats)
                         making = room.session.group(problem, repeats, strategy=strategy)
                     else:
                         making = _one(room, problem, unit[0], strategy)
@@ -112,7 +112,7 @@ class Works:
                 joined.append(work)
             yield joined
         finally:
-            for id_, listener in heard.items():
+            for id_, listener in by_sample.items():
                 room.listeners[id_].remove(listener)
                 if not room.listeners[id_]:
                     del room.listeners[id_]
@@ -143,12 +143,12 @@ class Works:
         keys = [(room.variation.key, id_) for id_ in unit]
         self._by_sample.update(dict.fromkeys(keys, work))
 
-        def ended(done: asyncio.Task[list[SampleRecord]]) -> None:
+        def ended(task: asyncio.Task[list[SampleRecord]]) -> None:
             for key in keys:
                 if self._by_sample.get(key) is work:
                     del self._by_sample[key]
-            if not done.cancelled():
-                done.exception()  # whoever waits is told; nobody may wait any more
+            if not task.cancelled():
+                task.exception()  # whoever waits is told; nobody may wait any more
 
         task.add_done_callback(ended)
         return work

@@ -173,20 +173,20 @@ class SGLangBackend(EngineBackend):
             SettingError: it does not do what a backend needs.
         """
         prompt = self.tokenizer.encode(SAMPLE_TEXT)
-        asked = GenerateRequest(
+        request = GenerateRequest(
             ids=prompt, max_tokens=8, sampling=Sampling(temperature=2.0), seed=11, top_logprobs=1
         )
         self.capabilities = self._able(seeds=True)
         self._tempered = False
         try:
-            first = await guards.generate(self, asked)
+            first = await guards.generate(self, request)
         except BadRequestError as error:
             if "seed" not in str(error):
                 raise
             self.capabilities = self._able(seeds=False)
-            first = await guards.generate(self, asked)
-        again = await guards.generate(self, asked)
-        other = await guards.generate(self, msgspec.structs.replace(asked, seed=12))
+            first = await guards.generate(self, request)
+        again = await guards.generate(self, request)
+        other = await guards.generate(self, msgspec.structs.replace(request, seed=12))
         score = await guards.score(self, ScoreRequest(ids=prompt + first.ids, start=len(prompt)))
         seeds = self.capabilities.seeds and first.ids == again.ids != other.ids
         if first.logprobs is None:
@@ -198,8 +198,8 @@ class SGLangBackend(EngineBackend):
         self.capabilities = self._able(seeds=seeds, scores_read_cache=reads)
         await self.settle(seeds=seeds, scores_read_cache=reads, tempered_logprobs=self._tempered)
 
-    def _able(self, **found: bool) -> Capabilities:
-        return msgspec.structs.replace(self.capabilities, **found)
+    def _able(self, **abilities: bool) -> Capabilities:
+        return msgspec.structs.replace(self.capabilities, **abilities)
 
 
 async def answers(http: EngineHttp, spec: BackendSpec[SGLangOptions]) -> object:
@@ -246,8 +246,8 @@ async def connect(
     max_length = check_window(spec, window)
 
     async def ask() -> Served:
-        told, more = await _identify(http)
-        return _served(spec, http, told, more)
+        model_info, server_info = await _identify(http)
+        return _served(spec, http, model_info, server_info)
 
     backend = SGLangBackend(http, tokenizer, max_length, served, ask, server, info)
     try:
@@ -266,8 +266,8 @@ def _served(
     Raises:
         SettingError: it serves another model than the one that was asked for.
     """
-    known = [model.served_model_name, info.served_model_name, model.model_path]
-    names = list(dict.fromkeys(name for name in known if name))
+    candidates = [model.served_model_name, info.served_model_name, model.model_path]
+    names = list(dict.fromkeys(name for name in candidates if name))
     check_model(spec, http, names)
     drafted = speculative(spec.options, speculation_flags(spec.options))
     if info.speculative_algorithm is not None:

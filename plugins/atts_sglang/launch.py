@@ -99,8 +99,8 @@ def launch(spec: BackendSpec[SGLangOptions]) -> Launch:
             "max_running_requests": options.max_running_requests or 16,
             "sleep_on_idle": True,
         }
-    given = [*flags(options.server_args), *speculation_flags(options)]
-    command = with_defaults(given, usual)
+    arguments = [*flags(options.server_args), *speculation_flags(options)]
+    command = with_defaults(arguments, usual)
     return Launch(
         role=spec.role,
         argv=[python, "-m", "sglang.launch_server", *command],

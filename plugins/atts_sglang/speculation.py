@@ -15,9 +15,9 @@ def speculation_flags(options: SGLangOptions) -> list[str]:
     """
     if options.speculate is None:
         return []
-    found = ["--speculative-algorithm", options.speculate]
+    arguments = ["--speculative-algorithm", options.speculate]
     if options.speculate_model is not None:
         steps = str(options.speculate_tokens)
-        found += ["--speculative-draft-model-path", options.speculate_model]
-        found += ["--speculative-num-steps", steps, "--speculative-eagle-topk", "1"]
-    return [*found, "--speculative-num-draft-tokens", str(options.speculate_tokens + 1)]
+        arguments += ["--speculative-draft-model-path", options.speculate_model]
+        arguments += ["--speculative-num-steps", steps, "--speculative-eagle-topk", "1"]
+    return [*arguments, "--speculative-num-draft-tokens", str(options.speculate_tokens + 1)]

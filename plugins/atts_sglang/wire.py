@@ -149,8 +149,8 @@ def read_generate(reply: Reply, request: GenerateRequest, *, tempered: bool) -> 
     alternatives = None
     # A tempered log-probability is another number than the one promised, except at 0 (where
     # SGLang computes with 1) and 1.
-    known = not tempered or request.sampling.temperature in (0.0, 1.0)
-    if request.top_logprobs and known:
+    comparable = not tempered or request.sampling.temperature in (0.0, 1.0)
+    if request.top_logprobs and comparable:
         logprobs, alternatives = _output_logprobs(reply)
     return GenerateReply(
         ids=tuple(reply.output_ids),
@@ -189,11 +189,11 @@ def read_score(reply: Reply, request: ScoreRequest, vocab_size: int) -> ScoreRep
     entries = meta.input_token_logprobs or []
     # The entry before the segment has no log-probability.
     sent = request.ids[request.start - 1 :]
-    told = [entry[1] for entry in entries]
-    if vocab_size - 1 in sent and len(told) == len(sent):
+    echoed = [entry[1] for entry in entries]
+    if vocab_size - 1 in sent and len(echoed) == len(sent):
         last = vocab_size - 1
-        told = [last if b == last and a == 0 else a for a, b in zip(told, sent, strict=True)]
-    same_ids(told, sent, "score")
+        echoed = [last if b == last and a == 0 else a for a, b in zip(echoed, sent, strict=True)]
+    same_ids(echoed, sent, "score")
     logprobs = log_probabilities((entry[0] for entry in entries[1:]), "score")
     return ScoreReply(
         logprobs=logprobs,
@@ -212,25 +212,25 @@ def _ending(reason: FinishReason) -> tuple[Ending, str | None]:
         return "length", None
     if reason.type == "stop":
         return ("stop", reason.matched) if isinstance(reason.matched, str) else ("eos", None)
-    said = f"generation: ended by {reason.type[:80]!r}: {(reason.message or '')[:200]}"
+    message = f"generation: ended by {reason.type[:80]!r}: {(reason.message or '')[:200]}"
     if reason.type == "abort":
-        raise BackendUnavailableError(said)
-    raise MalformedReplyError(said)
+        raise BackendUnavailableError(message)
+    raise MalformedReplyError(message)
 
 
 def _output_logprobs(
     reply: Reply,
 ) -> tuple[tuple[float, ...], tuple[dict[int, float], ...]]:
     meta = reply.meta_info
-    chosen = meta.output_token_logprobs or []
+    sampled = meta.output_token_logprobs or []
     tops = meta.output_top_logprobs or []
-    same_ids([entry[1] for entry in chosen], reply.output_ids, "generation")
-    if len(tops) != len(chosen):
+    same_ids([entry[1] for entry in sampled], reply.output_ids, "generation")
+    if len(tops) != len(sampled):
         raise MalformedReplyError(
-            f"generation: {len(tops)} lists of alternatives for {len(chosen)} tokens"
+            f"generation: {len(tops)} lists of alternatives for {len(sampled)} tokens"
         )
     alternatives = tuple(
         {id_: value for value, id_, _ in top or () if value is not None and value > IMPOSSIBLE}
         for top in tops
     )
-    return log_probabilities((entry[0] for entry in chosen), "generation"), alternatives
+    return log_probabilities((entry[0] for entry in sampled), "generation"), alternatives

@@ -185,16 +185,16 @@ class LocalEngine:
         works = [PassPart(row_of(job).index, len(job.ids) - 1, job.ids[-1:], 0) for job in steps]
         room = self._max_batch_tokens - len(works)
         for job in contexts:
-            done = len(row_of(job).ids)
-            take = min(job.target - done, room)
+            start = len(row_of(job).ids)
+            take = min(job.target - start, room)
             if take <= 0:
                 break
             room -= take
-            end = done + take
+            end = start + take
             first = job.reusable if job.scoring else len(job.ids) - 1
             works.append(
                 PassPart(
-                    row_of(job).index, done, job.ids[done:end], min(max(first - done, 0), take)
+                    row_of(job).index, start, job.ids[start:end], min(max(first - start, 0), take)
                 )
             )
             steps.append(job)
@@ -210,15 +210,15 @@ class LocalEngine:
     def _admit(self) -> None:
         if not self._waiting:
             return
-        left: list[LocalJob] = []
+        waiting: list[LocalJob] = []
         for number, job in enumerate(self._waiting):
             # A job too long for the rows is not overtaken, or it might wait for ever.
             if len(self._running) >= self._max_running or not self._fits(job.reserve):
-                left += self._waiting[number:]
+                waiting += self._waiting[number:]
                 break
             place = self._table.place(job.ids, job.reusable)
             if place is None:
-                left.append(job)
+                waiting.append(job)
                 continue
             job.row, job.cached = place.row, place.reused
             if place.row.index >= self._allocated:
@@ -227,7 +227,7 @@ class LocalEngine:
             if place.copy_from is not None:
                 self._runner.copy(place.copy_from.index, place.row.index, place.reused)
             self._running.append(job)
-        self._waiting = left
+        self._waiting = waiting
 
     def _fits(self, length: int) -> bool:
         """Make the rows long enough; fewer of them then fit the cache."""

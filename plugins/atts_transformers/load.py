@@ -75,11 +75,11 @@ def load(spec: BackendSpec[TransformersOptions]) -> LoadedModel:
     budget = options.kv_cache_memory_bytes or _default_budget(device)
     # A state that does not grow with the text is bounded by the number of rows alone.
     cache_tokens = budget // max(runner.bytes_per_token, 1)
-    wanted = options.max_length or min(max_length, 2 * KEY_BLOCK)
-    if cache_tokens < wanted:
+    needed = options.max_length or min(max_length, 2 * KEY_BLOCK)
+    if cache_tokens < needed:
         raise SettingError(
             f"kv_cache_memory_bytes: {budget} bytes hold {cache_tokens} tokens of {name}; give "
-            f"{wanted * runner.bytes_per_token} or more, or lower `max_length`"
+            f"{needed * runner.bytes_per_token} or more, or lower `max_length`"
         )
     max_length = min(max_length, cache_tokens)
     rows = ROWS_PER_RUNNING * options.max_batch_size

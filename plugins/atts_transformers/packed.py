@@ -91,24 +91,24 @@ class _Group:
 
     def mask(self, window: int | None, groups: int, dtype: torch.dtype) -> Tensor:
         """Additive mask, shape (rows, 1, groups * padded, keys)."""
-        known = self._masks.get((window, groups))
-        if known is None:
+        mask = self._masks.get((window, groups))
+        if mask is None:
             key = torch.arange(self.keys, device=self.position.device)
             query = self.position[:, :, None]
             hidden = key > query
             if window is not None:
                 hidden |= key <= query - window
-            known = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-            known.masked_fill_(hidden, float("-inf"))
+            mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+            mask.masked_fill_(hidden, float("-inf"))
             queries = self.padded
-            known = known.expand(-1, queries, -1) if self.queries == 1 else known
-            known = (
-                known[:, None]
+            mask = mask.expand(-1, queries, -1) if self.queries == 1 else mask
+            mask = (
+                mask[:, None]
                 .expand(-1, groups, -1, -1)
-                .reshape(len(known), 1, groups * queries, self.keys)
+                .reshape(len(mask), 1, groups * queries, self.keys)
             )
-            self._masks[(window, groups)] = known
-        return known
+            self._masks[(window, groups)] = mask
+        return mask
 
 
 @dataclass
@@ -144,9 +144,9 @@ class RowStore:
 
     def layer(self, index: int, key: Tensor, value: Tensor) -> list[Tensor]:
         """Tensors of a layer; `key` and `value` (1, heads, tokens, size) tell their shape."""
-        known = self.layers.get(index)
-        if known is None:
-            known = self.layers[index] = [
+        layer = self.layers.get(index)
+        if layer is None:
+            layer = self.layers[index] = [
                 torch.zeros(
                     (self.rows + 1, t.shape[1], self.columns, t.shape[3]),
                     dtype=t.dtype,
@@ -154,7 +154,7 @@ class RowStore:
                 )
                 for t in (key, value)
             ]
-        return known
+        return layer
 
     def resize(self, rows: int, columns: int) -> None:
         """Make room, keeping what fits."""
@@ -289,35 +289,35 @@ class PackedRunner:
         ids: list[int] = []
         rows: list[int] = []
         position: list[int] = []
-        wanted: list[int] = []
+        logit_rows: list[int] = []
         classes: defaultdict[int, list[tuple[PassPart, int]]] = defaultdict(list)
         for work in works:
             size = len(work.ids)
-            wanted += range(len(ids) + work.logits_from, len(ids) + size)
+            logit_rows += range(len(ids) + work.logits_from, len(ids) + size)
             classes[_padded_queries(size)].append((work, len(ids)))
             rows += [work.row] * size
             position += range(work.start, work.start + size)
             ids += work.ids
-        count = len(wanted)
+        count = len(logit_rows)
         spare = max(0, MIN_TOKENS - len(ids))
         ids += [0] * spare
         rows += [self.store.rows] * spare
         position += [0] * spare
-        wanted += [0] * max(0, MIN_TOKENS - count)
+        logit_rows += [0] * max(0, MIN_TOKENS - count)
         device = self.device
-        where = torch.tensor(position, device=device)
+        position_ids = torch.tensor(position, device=device)
         _running.value = _Pass(
             store=self.store,
             rows=torch.tensor(rows, device=device),
-            position=where,
+            position=position_ids,
             groups=[_Group(members, size, device) for size, members in sorted(classes.items())],
         )
         try:
             logits: Tensor = self.model(
                 input_ids=torch.tensor(ids, device=device)[None],
-                position_ids=where[None],
+                position_ids=position_ids[None],
                 use_cache=False,
-                logits_to_keep=torch.tensor(wanted, device=device),
+                logits_to_keep=torch.tensor(logit_rows, device=device),
             ).logits
         finally:
             del _running.value

@@ -41,10 +41,10 @@ def pick_runner(model: Any, name: str, implementation: str) -> PackedRunner | Pl
         ]
         plain = [out.logits[0] for out in outputs]
         if implementation == "auto":
-            found = _packed(model, plain, ids)
-            if isinstance(found, PackedRunner):
-                return found
-            log.warning("%s: requests run one by one, since %s", name, found)
+            result = _packed(model, plain, ids)
+            if isinstance(result, PackedRunner):
+                return result
+            log.warning("%s: requests run one by one, since %s", name, result)
         cache_name = next((n for n in CACHE_NAMES if outputs[0].get(n) is not None), None)
         for stepwise in (False, True):
             if cache_name is not None:

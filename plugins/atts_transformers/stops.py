@@ -29,5 +29,5 @@ class StopFinder:
         # A character has at most four tokens; what ended before the window was found before.
         window = 4 * max(map(len, stops)) + 8
         tail = self._tokenizer.decode(ids[-window:])
-        found = [(tail.find(stop), -len(stop), stop) for stop in stops if stop in tail]
-        return min(found)[2] if found else None
+        hits = [(tail.find(stop), -len(stop), stop) for stop in stops if stop in tail]
+        return min(hits)[2] if hits else None

@@ -128,8 +128,8 @@ class VLLMBackend(EngineBackend):
         if self.score_route != TAIL_ROUTE:
             tail = self.score_route == PLUGIN
             return wire.read_score(await self._prompt_logprobs(request, tail=tail), request)
-        told = await self._tail(request, read_cache=True)
-        score = wire.read_tail(told, request)
+        completion = await self._tail(request, read_cache=True)
+        score = wire.read_tail(completion, request)
         if score is not None:
             return score
         again = await self._tail(request, read_cache=False)
@@ -138,8 +138,8 @@ class VLLMBackend(EngineBackend):
             raise BackendError("score: the server answers without log-probabilities")
         usage = msgspec.structs.replace(
             score.usage,
-            prompt_tokens=told.usage.prompt_tokens + again.usage.prompt_tokens,
-            cached_tokens=(told.usage.cached_tokens or 0) + (again.usage.cached_tokens or 0),
+            prompt_tokens=completion.usage.prompt_tokens + again.usage.prompt_tokens,
+            cached_tokens=(completion.usage.cached_tokens or 0) + (again.usage.cached_tokens or 0),
         )
         return msgspec.structs.replace(score, usage=usage)
 
@@ -166,13 +166,13 @@ class VLLMBackend(EngineBackend):
             BackendError: it does not do what a backend needs.
         """
         prompt = self.tokenizer.encode(SAMPLE_TEXT)
-        asked = GenerateRequest(
+        request = GenerateRequest(
             ids=prompt, max_tokens=8, sampling=Sampling(temperature=2.0), seed=11, top_logprobs=1
         )
-        first = await guards.generate(self, asked)
-        again = await guards.generate(self, asked)
-        other = await guards.generate(self, msgspec.structs.replace(asked, seed=12))
-        self._priorities = await self._takes(msgspec.structs.replace(asked, priority=1))
+        first = await guards.generate(self, request)
+        again = await guards.generate(self, request)
+        other = await guards.generate(self, msgspec.structs.replace(request, seed=12))
+        self._priorities = await self._takes(msgspec.structs.replace(request, priority=1))
         reads = await self._choose_score_route(prompt)
         seeds = first.ids == again.ids != other.ids
         self.capabilities = msgspec.structs.replace(
@@ -199,11 +199,11 @@ class VLLMBackend(EngineBackend):
         # As long as the window allows: a token is generated behind it.
         ids = (text * (1 + PROBE_TOKENS // len(text)))[: max(2, self.max_length - 2)]
         request = ScoreRequest(ids=ids, start=max(1, len(ids) - len(text)))
-        known = await guards.score(self, request)
-        if await self._can_score_tail(request, known):
+        reference = await guards.score(self, request)
+        if await self._can_score_tail(request, reference):
             self.score_route = TAIL_ROUTE
             return True
-        if (cached := await self._plugin_scores(request, known)) is None:
+        if (cached := await self._plugin_scores(request, reference)) is None:
             return False
         self.score_route = PLUGIN
         return cached > 0
@@ -213,10 +213,10 @@ class VLLMBackend(EngineBackend):
         if self.server is not None:
             return ()  # has steps that are long enough
         try:
-            told = (await self.http.exchange("GET", "/metrics")).decode("utf-8", "replace")
+            metrics = (await self.http.exchange("GET", "/metrics")).decode("utf-8", "replace")
         except BadRequestError:
             return ()  # behind a router
-        if CPU_CACHE.search(told) is None:
+        if CPU_CACHE.search(metrics) is None:
             return ()
         return [
             Finding(
@@ -238,16 +238,16 @@ class VLLMBackend(EngineBackend):
             return False
         return True
 
-    async def _can_score_tail(self, request: ScoreRequest, known: ScoreReply) -> bool:
+    async def _can_score_tail(self, request: ScoreRequest, reference: ScoreReply) -> bool:
         """Whether the route is there and says what the other route says."""
         try:
-            told = await self._tail(request, read_cache=False)
-            score = wire.read_tail(told, request)
+            completion = await self._tail(request, read_cache=False)
+            score = wire.read_tail(completion, request)
         except BackendError:
             return False  # not this release, not this runner, or not what it should be
-        return score is not None and _agree(score, known)
+        return score is not None and _agree(score, reference)
 
-    async def _plugin_scores(self, request: ScoreRequest, known: ScoreReply) -> int | None:
+    async def _plugin_scores(self, request: ScoreRequest, reference: ScoreReply) -> int | None:
         """Tokens that a score by the engine plugin takes from the cache; None: do not use it.
 
         Asked twice: the second time the segment itself is in the cache too.
@@ -262,7 +262,7 @@ class VLLMBackend(EngineBackend):
             except BackendError as error:
                 logger.warning(NOT_TRUSTED, self.http.name, error)
                 return None
-            if not _agree(score, known):
+            if not _agree(score, reference):
                 logger.warning(NOT_TRUSTED, self.http.name, "it differs from an uncached score")
                 return None
             cached = score.usage.cached_tokens or 0
@@ -370,8 +370,8 @@ def _pick(spec: BackendSpec[VLLMOptions], http: EngineHttp, models: list[Model])
     if not models:
         raise SettingError(f"{spec.role}_url: {http.url} serves no model")
     options = spec.options
-    wanted = options.served_model_name or spec.model
-    adapters = [model for model in models if model.parent is not None and model.id == wanted]
+    name = options.served_model_name or spec.model
+    adapters = [model for model in models if model.parent is not None and model.id == name]
     return pick_model(spec, http, adapters or [m for m in models if m.parent is None] or models)
 
 
@@ -383,8 +383,8 @@ async def _tokenize(http: EngineHttp, model: str) -> list[int]:
     except BadRequestError:
         # Behind a router: a completion tells its prompt's ids too.
         body |= {"max_tokens": 1, "temperature": 0.0, "return_token_ids": True}
-        told = await http.post("/v1/completions", body, _PROMPT_IDS)
-        return told.choices[0].prompt_token_ids
+        completion = await http.post("/v1/completions", body, _PROMPT_IDS)
+        return completion.choices[0].prompt_token_ids
 
 
 class _PromptIds(msgspec.Struct):

@@ -151,18 +151,18 @@ def _whole_prompts(spec: BackendSpec[VLLMOptions]) -> int:
         SettingError: fewer were asked for.
     """
     options = spec.options
-    given = flags_by_name(options)  # a number of sequences or a window may stand there too
-    sequences = given.get("max-num-seqs") or options.max_num_seqs or CPU_SEQUENCES
-    window = given.get("max-model-len") or options.max_length or _own_window(spec.model)
+    server_flags = flags_by_name(options)  # a number of sequences or a window may stand there too
+    sequences = server_flags.get("max-num-seqs") or options.max_num_seqs or CPU_SEQUENCES
+    window = server_flags.get("max-model-len") or options.max_length or _own_window(spec.model)
     needed = int(sequences) * int(window)
-    asked = options.max_num_batched_tokens
-    if asked is not None and asked < needed:
+    batched_tokens = options.max_num_batched_tokens
+    if batched_tokens is not None and batched_tokens < needed:
         raise SettingError(
             f"{spec.role}_max_num_batched_tokens: on the processor vLLM ends when a seeded prompt "
             f"takes several steps, so a step must hold {sequences} sequences x {window} tokens = "
-            f"{needed}, not {asked}; leave it out, or lower max_num_seqs or max_length"
+            f"{needed}, not {batched_tokens}; leave it out, or lower max_num_seqs or max_length"
         )
-    return asked or needed
+    return batched_tokens or needed
 
 
 def _own_window(model: str | None) -> int:
@@ -187,8 +187,8 @@ def tail_environment() -> dict[str, str]:
 
 
 def _version(python: str) -> tuple[int, ...]:
-    told = package_version(python, "vllm", "vllm")
-    return tuple(int(part) for part in told.split("+")[0].split(".")[:2] if part.isdigit())
+    version = package_version(python, "vllm", "vllm")
+    return tuple(int(part) for part in version.split("+")[0].split(".")[:2] if part.isdigit())
 
 
 def _vllm(python: str) -> list[str]:

@@ -252,15 +252,15 @@ def read_score(reply: ScoredCompletion, request: ScoreRequest) -> ScoreReply:
     segment = request.ids[request.start :]
     # The null that stands first is there in both.
     if entries is None or len(entries) not in (len(request.ids), 1 + len(segment)):
-        there = "no" if entries is None else len(entries)
-        raise MalformedReplyError(f"score: {there} entries for {len(request.ids)} tokens")
+        count = "no" if entries is None else len(entries)
+        raise MalformedReplyError(f"score: {count} entries for {len(request.ids)} tokens")
     values: list[float | None] = []
     for id_, entry in zip(segment, entries[-len(segment) :], strict=True):
         try:
-            found = ENTRY.decode(entry).get(id_)
+            scored = ENTRY.decode(entry).get(id_)
         except msgspec.DecodeError as error:
             raise MalformedReplyError(f"score: {error}") from error
-        values.append(None if found is None else found.logprob)
+        values.append(None if scored is None else scored.logprob)
     logprobs = log_probabilities(values, "score")
     return ScoreReply(
         logprobs=logprobs,
@@ -295,9 +295,9 @@ def read_tail(reply: TailScore, request: ScoreRequest) -> ScoreReply | None:
         rows = np.load(io.BytesIO(raw), allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise MalformedReplyError(f"score: {error}") from error
-    wanted = (len(request.ids) - request.start, 1)
-    if rows.shape != wanted:
-        raise MalformedReplyError(f"score: an array of {rows.shape} instead of {wanted}")
+    shape = (len(request.ids) - request.start, 1)
+    if rows.shape != shape:
+        raise MalformedReplyError(f"score: an array of {rows.shape} instead of {shape}")
     logprobs = log_probabilities(rows[:, 0].tolist(), "score")
     return ScoreReply(
         logprobs=logprobs,
@@ -315,25 +315,25 @@ def _ending(choice: VllmChoice) -> tuple[Ending, str | None]:
     if choice.finish_reason == "stop":
         reason = choice.stop_reason
         return ("stop", reason) if isinstance(reason, str) else ("eos", None)
-    said = f"generation: ended by {str(choice.finish_reason)[:80]!r}"
+    message = f"generation: ended by {str(choice.finish_reason)[:80]!r}"
     if choice.finish_reason == "abort":
-        raise BackendUnavailableError(said)
-    raise MalformedReplyError(said)
+        raise BackendUnavailableError(message)
+    raise MalformedReplyError(message)
 
 
 def _output_logprobs(
-    choice: VllmChoice, ids: Sequence[int], wanted: int
+    choice: VllmChoice, ids: Sequence[int], count: int
 ) -> tuple[tuple[float, ...], tuple[dict[int, float], ...]]:
-    told = choice.logprobs
-    if told is None or told.top_logprobs is None or len(told.top_logprobs) != len(ids):
+    logprobs = choice.logprobs
+    if logprobs is None or logprobs.top_logprobs is None or len(logprobs.top_logprobs) != len(ids):
         raise MalformedReplyError("generation: log-probabilities are missing")
-    same_ids([_id(token) for token in told.tokens], ids, "generation")
+    same_ids([_id(token) for token in logprobs.tokens], ids, "generation")
     alternatives = []
-    for top in told.top_logprobs:
+    for top in logprobs.top_logprobs:
         # The sampled token is among them, whether or not it is among the most likely ones.
-        best = sorted((top or {}).items(), key=lambda item: -item[1])[:wanted]
+        best = sorted((top or {}).items(), key=lambda item: -item[1])[:count]
         alternatives.append({_id(token): value for token, value in best if value > IMPOSSIBLE})
-    return log_probabilities(told.token_logprobs, "generation"), tuple(alternatives)
+    return log_probabilities(logprobs.token_logprobs, "generation"), tuple(alternatives)
 
 
 def _id(token: str) -> int:

@@ -34,30 +34,30 @@ def costs_of(answers: str | Sequence[str]) -> dict[str, Any]:
         decide takeovers two counts for each of three rates: `takeover_rate` of judged turns,
         `takeover_rate_all_turns`, `turns_not_judged`. Empty if an answer has no record.
     """
-    given = [answers] if isinstance(answers, str) else list(answers)
-    records = [getattr(answer, "record", None) for answer in given]
+    replies = [answers] if isinstance(answers, str) else list(answers)
+    records = [getattr(answer, "record", None) for answer in replies]
     if not records or not all(isinstance(record, SampleRecord) for record in records):
         return {}
-    known: list[SampleRecord] = [record for record in records if record is not None]
+    present: list[SampleRecord] = [record for record in records if record is not None]
     # A question's samples that vote are one answer, which costs what they all cost.
-    vote = any(record.weight is not None for record in known)
-    drawn = [record for record in known if record.finish != "not-drawn"]
-    count = 1 if vote else len(known)
-    began, ended = min(r.started for r in known), max(r.ended for r in known)
-    found: dict[str, Any] = {
-        "target_tokens": sum(_computed(record, "target") for record in known) / count,
-        "draft_tokens": sum(_computed(record, "draft") for record in known) / count,
+    vote = any(record.weight is not None for record in present)
+    drawn = [record for record in present if record.finish != "not-drawn"]
+    count = 1 if vote else len(present)
+    began, ended = min(r.started for r in present), max(r.ended for r in present)
+    costs: dict[str, Any] = {
+        "target_tokens": sum(_computed(record, "target") for record in present) / count,
+        "draft_tokens": sum(_computed(record, "draft") for record in present) / count,
         "turns": sum(record.turns for record in drawn) / max(1, len(drawn)),
-        "seconds": ended - began if vote else sum(r.ended - r.started for r in known) / count,
+        "seconds": ended - began if vote else sum(r.ended - r.started for r in present) / count,
     }
-    decisions = [decision for record in known for decision in record.decisions]
+    decisions = [decision for record in present for decision in record.decisions]
     judged = [decision.takeover for decision in decisions if decision.judged]
     if judged:
-        found[TAKEOVER] = [sum(judged), len(judged)]
+        costs[TAKEOVER] = [sum(judged), len(judged)]
     if decisions:
-        found[ALL_TURNS] = [sum(d.takeover for d in decisions), len(decisions)]
-        found[UNJUDGED] = [len(decisions) - len(judged), len(decisions)]
-    return found
+        costs[ALL_TURNS] = [sum(d.takeover for d in decisions), len(decisions)]
+        costs[UNJUDGED] = [len(decisions) - len(judged), len(decisions)]
+    return costs
 
 
 def rate(counts: Sequence[Sequence[int]]) -> float:
@@ -73,5 +73,5 @@ COSTS: Mapping[str, Callable[..., Any]] = {
 
 
 def _computed(record: SampleRecord, role: str) -> int:
-    own = (totals for name, totals in record.calls.items() if name.startswith(f"{role}/"))
-    return sum(totals.computed_tokens for totals in own)
+    of_role = (totals for name, totals in record.calls.items() if name.startswith(f"{role}/"))
+    return sum(totals.computed_tokens for totals in of_role)

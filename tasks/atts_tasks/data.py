@@ -198,22 +198,22 @@ def load(benchmark: str, subset: str | None = None, **_: Any) -> dict[str, Any]:
     from datasets import Dataset
 
     source = BENCHMARKS[benchmark]
-    rows, where = _rows(benchmark, source)
+    rows, place = _rows(benchmark, source)
     if not rows:
-        raise SettingError(f"{where}: no rows")
+        raise SettingError(f"{place}: no rows")
     missing = [name for name in source.columns if name not in rows[0]]
     if missing:
         raise SettingError(
-            f"{where}: column {missing[0]!r} is not there (columns: {', '.join(rows[0])}); "
+            f"{place}: column {missing[0]!r} is not there (columns: {', '.join(rows[0])}); "
             f"rows need {', '.join(source.columns)}"
         )
-    chosen = rows if subset is None else SUBSETS[subset](rows)
+    selected = rows if subset is None else SUBSETS[subset](rows)
     documents = []
-    for number, row in enumerate(chosen):
+    for number, row in enumerate(selected):
         try:
             documents.append(source.document(row))
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise SettingError(f"{where}: row {number} cannot be read: {error!r}") from error
+            raise SettingError(f"{place}: row {number} cannot be read: {error!r}") from error
     return {"test": Dataset.from_list(documents)}
 
 

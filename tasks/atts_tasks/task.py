@@ -73,8 +73,8 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         """
         self._check_gold(doc)
         request = super().construct_requests(doc, ctx, **kwargs)
-        asked, given, *rest = request.arguments
-        request.arguments = (asked, GenerationSettings.of(given), *rest)
+        context, generation_kwargs, *rest = request.arguments
+        request.arguments = (context, GenerationSettings.of(generation_kwargs), *rest)
         return request
 
     def _check_gold(self, doc: dict[str, Any]) -> None:
@@ -99,8 +99,8 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         if "bypass" in self._metric_fn_list:
             return {"bypass": None}
         figures = process_results(doc, results, self._extractor) | costs_of(results[0])
-        given = [name for name in self._headlines if name in figures]
-        return figures | {f"{name}_interval": figures[name] for name in given}
+        reported = [name for name in self._headlines if name in figures]
+        return figures | {f"{name}_interval": figures[name] for name in reported}
 
     def _grade_ahead(self) -> None:
         """Verdicts are remembered, so that what follows document by document is quick."""
@@ -110,13 +110,13 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
             for answer in instance.resps:
                 sample = sampled(answer)
                 rule = EXTRACTORS.get(self._extractor)
-                found = sample.answers.get(self._extractor)
+                parsed = sample.answers.get(self._extractor)
                 if sample.absent:
                     continue
                 if rule is not None and not sample.failed:
-                    found = rule(sample.text, gold.kind)
-                if found is not None:
-                    pairs.append((found, gold))
+                    parsed = rule(sample.text, gold.kind)
+                if parsed is not None:
+                    pairs.append((parsed, gold))
         default().grade(pairs)
 
 
@@ -129,9 +129,9 @@ def interval(shares: Sequence[float]) -> list[float]:
     Returns:
         Low and high, rounded to four places; the figure twice where there is one question only.
     """
-    found = clustered_mean(shares, range(len(shares)), bounds=(0, 1))
-    ends = (found.low, found.high)
-    return [round(found.value if end is None else end, 4) for end in ends]
+    estimate = clustered_mean(shares, range(len(shares)), bounds=(0, 1))
+    ends = (estimate.low, estimate.high)
+    return [round(estimate.value if end is None else end, 4) for end in ends]
 
 
 def _numbered(split: Any) -> Any:

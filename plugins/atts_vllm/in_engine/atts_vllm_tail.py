@@ -134,13 +134,13 @@ def _reading_up_to_the_tail(original: Callable[..., Any]) -> Callable[..., Any]:
         # Only here: elsewhere it keeps outside stores of KV blocks, which know no limit, out.
         request.skip_reading_prefix_cache = False
         try:
-            found = original(self, request, *args, **kwargs)
+            blocks = original(self, request, *args, **kwargs)
         finally:
             request.skip_reading_prefix_cache = skipping
             del coordinator.find_longest_cache_hit  # the class's own again
-        if found[1] > most:
+        if blocks[1] > most:
             return original(self, request, *args, **kwargs)  # without the cache
-        return found
+        return blocks
 
     return get_computed_blocks
 

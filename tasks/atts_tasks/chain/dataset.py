@@ -43,8 +43,8 @@ def build(
 
     count, seed = _whole("num_problems", num_problems, 1), _whole("problem_seed", problem_seed, 0)
     test = make_problems(level, "test", count, seed)
-    asked = {problem.chain for problem in test}
-    fresh = (p for p in iter_problems(level, "test", -1 - seed) if p.chain not in asked)
+    test_chains = {problem.chain for problem in test}
+    fresh = (p for p in iter_problems(level, "test", -1 - seed) if p.chain not in test_chains)
     validation = list(islice(fresh, count))
     return {
         "test": Dataset.from_list([_row(problem) for problem in test]),

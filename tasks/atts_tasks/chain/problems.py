@@ -116,8 +116,8 @@ def parse_chain(text: str) -> Chain | None:
     if not _CHAIN.fullmatch(text):
         return None
     start = int(text.split(" ", 1)[0])
-    found = _OPERATION.findall(text)
-    return Chain(start, tuple((op, int(operand)) for op, operand in found))
+    operations = _OPERATION.findall(text)
+    return Chain(start, tuple((op, int(operand)) for op, operand in operations))
 
 
 def split_of(chain: Chain) -> Split:
@@ -192,11 +192,11 @@ def iter_problems(mixture: str, split: Split, seed: int = 0) -> Iterator[ChainPr
         raise SettingError(f"split: {split!r} is neither 'train' nor 'test'")
     levels = MIXTURES[mixture]
     rng = random.Random(f"{mixture}/{split}/{seed}")
-    seen: set[Chain] = set()
+    drawn: set[Chain] = set()
     while True:
-        problem = draw_problem(rng, levels[len(seen) % len(levels)], split)
-        if problem.chain not in seen:
-            seen.add(problem.chain)
+        problem = draw_problem(rng, levels[len(drawn) % len(levels)], split)
+        if problem.chain not in drawn:
+            drawn.add(problem.chain)
             yield problem
 
 

@@ -70,7 +70,7 @@ def test_what_would_wait_for_ever(needs, nodes, told):
 def test_relative_paths_are_the_same_on_a_node(tmp_path):
     paths = Paths(Path("runs/x"))
     bank = Path("runs/x/calibrations/y/bank.json")
-    assert paths.there(bank) == str(bank)
+    assert paths.remote(bank) == str(bank)
     assert paths.here(str(bank)) == bank
     assert paths.arguments([f"bank={bank}"]) == [f"bank={bank}"]
     for foreign in ("runs/other", "/etc/passwd", "runs/x/../../y"):
@@ -80,14 +80,14 @@ def test_relative_paths_are_the_same_on_a_node(tmp_path):
 def test_other_paths_become_relative_on_a_node():
     paths = Paths(Path("/data/runs/x"))
     bank = Path("/data/runs/x/calibrations/y/bank.json")
-    assert paths.there(bank) == "out/calibrations/y/bank.json"
+    assert paths.remote(bank) == "out/calibrations/y/bank.json"
     assert paths.here("out/calibrations/y/bank.json") == bank
     assert paths.here("elsewhere/bank.json") is None
     given = [f"bank={bank},model=/more/data/runs/x/m", '{"run_dir": "/data/runs/x/cells"}']
     assert paths.arguments(given) == [
         "bank=out/calibrations/y/bank.json,model=/more/data/runs/x/m", '{"run_dir": "out/cells"}',
     ]  # fmt: skip
-    assert Paths(Path("../x")).there(Path("../x/cells")) == "out/cells"
+    assert Paths(Path("../x")).remote(Path("../x/cells")) == "out/cells"
     with pytest.raises(SettingError, match=r"^out: /a b has characters"):
         Paths(Path("/a b"))
 
