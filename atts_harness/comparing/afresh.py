@@ -11,12 +11,12 @@ from atts_harness.errors import UnknownSettingError
 
 
 def aside(folder: Path) -> Path:
-    """Where cells go that are started afresh: beside the folder, where no report of it looks."""
+    """Where the old files of restarted cells go: beside the folder, where no report finds them."""
     return folder.with_name(f"{folder.name}.aside")
 
 
 def start_afresh(folder: Folder, status: Status | None, patterns: Sequence[str]) -> list[str]:
-    """Reset cells, and cells that take their rate from them; their folders are kept aside.
+    """Reset cells, and cells that take their rate from them; their old folders are moved aside.
 
     Args:
         folder: the comparison's.
@@ -31,25 +31,25 @@ def start_afresh(folder: Folder, status: Status | None, patterns: Sequence[str])
     """
     if not patterns:
         return []
-    known = [] if status is None else [*status.cells, *status.dropped]
-    chosen: set[str] = set()
+    cells = [] if status is None else [*status.cells, *status.dropped]
+    reset: set[str] = set()
     for pattern in patterns:
-        found = {cell.name for cell in known if fnmatch.fnmatchcase(cell.name, pattern)}
-        if not found:
-            raise UnknownSettingError(pattern, [cell.name for cell in known], where="--redo")
-        chosen |= found
-    chosen |= {cell.name for cell in known if cell.needs in chosen}
+        matches = {cell.name for cell in cells if fnmatch.fnmatchcase(cell.name, pattern)}
+        if not matches:
+            raise UnknownSettingError(pattern, [cell.name for cell in cells], where="--redo")
+        reset |= matches
+    reset |= {cell.name for cell in cells if cell.needs in reset}
     assert status is not None
-    for cell in known:
-        old = folder.path / cell.folder
-        if cell.name in chosen and old.exists():
+    for cell in cells:
+        cell_folder = folder.path / cell.folder
+        if cell.name in reset and cell_folder.exists():
             place = aside(folder.path) / cell.name
             number = 1
-            while (new := place.with_name(f"{place.name}.{number}")).exists():
+            while (kept_folder := place.with_name(f"{place.name}.{number}")).exists():
                 number += 1
-            new.parent.mkdir(parents=True, exist_ok=True)
-            old.rename(new)
-    status.cells = [cell for cell in status.cells if cell.name not in chosen]
-    status.dropped = [cell for cell in status.dropped if cell.name not in chosen]
+            kept_folder.parent.mkdir(parents=True, exist_ok=True)
+            cell_folder.rename(kept_folder)
+    status.cells = [cell for cell in status.cells if cell.name not in reset]
+    status.dropped = [cell for cell in status.dropped if cell.name not in reset]
     folder.write(status)
-    return sorted(chosen)
+    return sorted(reset)

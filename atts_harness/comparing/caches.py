@@ -1,4 +1,4 @@
-"""Empties the prefix caches of engines between cells, so that no cell profits from another one."""
+"""Empties the prefix caches of engines between cells, so that no cell gains from an earlier one."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def clear_caches(settings: Mapping[str, Any], *, beside: bool = False) -> dict[s
 
 
 async def _clear(settings: Mapping[str, Any], beside: bool) -> dict[str, str]:
-    told: dict[str, str] = {}
-    done: dict[str, str] = {}
+    outcomes: dict[str, str] = {}
+    by_url: dict[str, str] = {}
     for role, spec in parse_settings(settings).roles.items():
         options = spec.options
         if not isinstance(options, EngineOptions) or (url := options.url) is None:
-            told[role] = OWN_PROCESS
+            outcomes[role] = OWN_PROCESS
             continue
         if beside:
-            told[role] = BESIDE
+            outcomes[role] = BESIDE
             continue
-        if url not in done:
-            done[url] = await _clear_one(plugins.servers().get(spec.kind), url, options)
-        told[role] = done[url]
-    return told
+        if url not in by_url:
+            by_url[url] = await _clear_one(plugins.servers().get(spec.kind), url, options)
+        outcomes[role] = by_url[url]
+    return outcomes
 
 
 async def _clear_one(engine: ServerKind | None, url: str, options: EngineOptions) -> str:

@@ -17,7 +17,7 @@ from atts_harness.comparing.status import CalibrationStatus
 
 
 def place_of(cell: Cell, plan: Plan) -> str:
-    """The folder of a cell's calibration, relative to the comparison's; the same for the same.
+    """The folder of a cell's calibration, relative to the comparison's. Equal ones share a folder.
 
     It is named after what the scores depend on, so that a changed plan makes another bank.
     """
@@ -42,24 +42,24 @@ def calibrate_command(cell: Cell, plan: Plan, bank: Path, further: Mapping[str, 
         bank: the file to write.
         further: settings that depend on where servers are.
     """
-    wanted = cell.calibrate or Calibrate()
+    settings = cell.calibrate or Calibrate()
     args = reaching(cell.strategy, calibrated_settings(cell), further)
     command = ["calibrate", str(bank), "--task", cell.task.task]
     command += ["--model-args", format_arguments(args)]
-    if wanted.split is not None:
-        command += ["--split", wanted.split]
+    if settings.split is not None:
+        command += ["--split", settings.split]
     for flag, value in (
-        ("--questions", wanted.questions),
-        ("--turns", wanted.turns),
+        ("--questions", settings.questions),
+        ("--turns", settings.turns),
         ("--evaluated", cell.task.limit),
     ):
         if value is not None:
             command += [flag, str(value)]
-    if wanted.evaluation_questions:
+    if settings.evaluation_questions:
         command.append("--evaluation-questions")
-    metadata = {**cell.metadata, **wanted.metadata}
-    if wanted.repeats is not None:
-        metadata["repeats"] = wanted.repeats
+    metadata = {**cell.metadata, **settings.metadata}
+    if settings.repeats is not None:
+        metadata["repeats"] = settings.repeats
     if metadata:
         command += ["--metadata", format_arguments(metadata)]
     if plan.system_instruction is not None:

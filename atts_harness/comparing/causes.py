@@ -34,7 +34,7 @@ def cause(log: Path, status: int) -> str:
 
 
 def _tail(log: Path) -> list[str]:
-    """The end of a log, from the last start on."""
+    """The part of a log that the last start wrote."""
     try:
         with log.open("rb") as file:
             file.seek(0, os.SEEK_END)

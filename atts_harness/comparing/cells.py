@@ -29,7 +29,7 @@ from atts_harness.strategy import Strategy
 MOST_CELLS = 10_000
 LONGEST_NAME = 200
 AGAIN = "+time"
-"""What follows the name of a cell that is run again for its times; and the number."""
+"""Suffix, before a number, of the name of a cell that runs again only to measure its times."""
 # What `atts compare` itself gives every cell.
 OURS = {
     "run_dir": "every cell has a folder of its own below `out`",
@@ -83,16 +83,16 @@ class Cell:
 
     @property
     def times_of(self) -> str | None:
-        """The cell that this one runs again, if it does."""
+        """Name of the cell that this one repeats; None: it repeats none."""
         return None if self.timing == 1 else self.name.removesuffix(f"{AGAIN}{self.timing}")
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The task's `--metadata`, with the number of samples."""
-        found = dict(self.task.metadata)
+        metadata = dict(self.task.metadata)
         if self.task.repeats is not None:
-            found["repeats"] = self.task.repeats
-        return found
+            metadata["repeats"] = self.task.repeats
+        return metadata
 
     def with_repeats(self, repeats: int) -> Cell:
         """The same cell with another number of samples a problem."""
@@ -119,17 +119,17 @@ class Cell:
 
     @property
     def kind(self) -> type[Strategy]:
-        """The strategy's class, over another one where the settings name it."""
+        """The strategy's class, wrapped around an inner strategy if the settings name one."""
         return kind_of(self.strategy, self.settings)
 
     def parsed(self, **further: Any) -> Settings:
-        """Its settings as the cell itself will check them."""
-        given = {**self.settings, **further, "strategy": self.strategy}
+        """Its settings, checked as the run itself will check them."""
+        values = {**self.settings, **further, "strategy": self.strategy}
         if self.needs is not None:
-            given["rate_of"] = self.needs
+            values["rate_of"] = self.needs
         if self.calibrate is not None:
-            given["bank"] = "bank.json"
-        settings = parse_settings(given, installed=self.installed)
+            values["bank"] = "bank.json"
+        settings = parse_settings(values, installed=self.installed)
         # What excludes each other; a run would say so after it has begun.
         settings.options().checked()
         return settings
@@ -157,8 +157,8 @@ def expand(file: PlanFile, *, installed: bool = True) -> list[Cell]:
         ]
         _check_names(source, names)
         cells = []
-        for task, (pair, own), row in itertools.product(tasks, plan.pairs.items(), rows):
-            cell = _cell(plan, source, task, pair, own, row)
+        for task, (pair, pair_settings), row in itertools.product(tasks, plan.pairs.items(), rows):
+            cell = _cell(plan, source, task, pair, pair_settings, row)
             cells.append(replace(cell, installed=installed))
         for cell in cells:
             _check(cell, source)
@@ -170,7 +170,7 @@ def expand(file: PlanFile, *, installed: bool = True) -> list[Cell]:
 
 
 def _check_number(plan: Plan, source: PlanSource) -> None:
-    """Refuse a product of points that is too large, before it is multiplied out."""
+    """Refuse a plan with too many cells, before they are listed."""
     rows = sum(
         math.prod(len(values) for values in point.values())
         for entry in plan.strategies
@@ -195,13 +195,13 @@ class _Row:
 
 def _rows(source: PlanSource, number: int, entry: PlanEntry) -> Iterator[_Row]:
     place: Place = ("strategies", number)
-    known = plugins.strategies()
-    if entry.strategy not in known:
-        where = f"{source.where((*place, 'strategy'))}: strategy"
-        raise UnknownSettingError(entry.strategy, known, where=where)
+    strategies = plugins.strategies()
+    if entry.strategy not in strategies:
+        prefix = f"{source.position((*place, 'strategy'))}: strategy"
+        raise UnknownSettingError(entry.strategy, strategies, where=prefix)
     for values in entry.points:
-        for chosen in itertools.product(*values.values()):
-            point = dict(zip(values, chosen, strict=True))
+        for choice in itertools.product(*values.values()):
+            point = dict(zip(values, choice, strict=True))
             yield _Row(_row_name(entry, point), entry, point, place)
 
 
@@ -224,7 +224,7 @@ def _with_plan(plan: Plan, task: Task) -> Task:
 def _check_layers(plan: Plan, source: PlanSource) -> None:
     """Refuse settings that a plan must not set, in any of its layers."""
     layers: list[tuple[Place, Mapping[str, Any]]] = [(("settings",), plan.settings)]
-    layers += [(("pairs", pair), own) for pair, own in plan.pairs.items()]
+    layers += [(("pairs", pair), pair_settings) for pair, pair_settings in plan.pairs.items()]
     layers += [(("tasks", n, "settings"), t.settings) for n, t in enumerate(plan.tasks)]
     for n, entry in enumerate(plan.strategies):
         layers.append((("strategies", n, "settings"), entry.settings))
@@ -243,25 +243,30 @@ def _check_layers(plan: Plan, source: PlanSource) -> None:
 
 
 def _check_names(source: PlanSource, named: Sequence[tuple[str, Place]]) -> None:
-    seen: dict[str, Place] = {}
+    places: dict[str, Place] = {}
     for name, place in named:
         if len(name) > LONGEST_NAME:
             raise source.error(
                 place, f"{name[:60]}... becomes a folder and is too long; give it a `name`"
             )
-        if name in seen:
-            before = source.where(seen[name]).rpartition(", ")[2]
+        if name in places:
+            before = source.position(places[name]).rpartition(", ")[2]
             raise source.error(
                 place, f"two are called {name!r} (the other: {before}); give one a `name`"
             )
-        seen[name] = place
+        places[name] = place
 
 
 def _cell(
-    plan: Plan, source: PlanSource, task: Task, pair: str, own: Mapping[str, Any], row: _Row
+    plan: Plan,
+    source: PlanSource,
+    task: Task,
+    pair: str,
+    pair_settings: Mapping[str, Any],
+    row: _Row,
 ) -> Cell:
     entry = row.entry
-    layers = [plan.settings, own, task.settings, entry.settings, row.point]
+    layers = [plan.settings, pair_settings, task.settings, entry.settings, row.point]
     merged = {key: value for layer in layers for key, value in layer.items()}
     presets = dict.fromkeys(str(layer["preset"]) for layer in layers if layer.get("preset"))
     if presets:
@@ -280,38 +285,38 @@ def _cell(
         strategy=entry.strategy,
         point=row.point,
         settings={k: v for k, v in merged.items() if k in mine or k not in idle},
-        served=_servable({**plan.settings, **own, "preset": merged.get("preset")}),
+        served=_servable({**plan.settings, **pair_settings, "preset": merged.get("preset")}),
         calibrate=entry.calibrate,
         place=row.place,
     )
 
 
 def _idle(settings: Mapping[str, Any], strategy: str) -> set[str]:
-    """Settings that others of the plan use and this strategy has no use for.
+    """Settings of the plan that only other strategies use.
 
     A pair's settings hold for both roles, and a plan's for every strategy; what nobody knows is
     not among them, so that the parser refuses it and names the nearest.
     """
     kinds = {role: backend_of(settings, role) for role in ROLES}
-    made = kind_of(strategy, settings)
-    used = {*RunOptions.__struct_fields__, *made.Options.__struct_fields__}
-    known = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
+    strategy_kind = kind_of(strategy, settings)
+    used = {*RunOptions.__struct_fields__, *strategy_kind.Options.__struct_fields__}
+    possible = {n for s in plugins.strategies().values() for n in s.value.Options.__struct_fields__}
     for role, kind in kinds.items():
         names = {n for f in kind.options.__struct_fields__ for n in (f, f"{role}_{f}")}
-        known |= names
-        if role in made.roles:
+        possible |= names
+        if role in strategy_kind.roles:
             used |= names
-    return (known & settings.keys()) - used
+    return (possible & settings.keys()) - used
 
 
 def _servable(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Those settings of a pair that decide which servers it needs."""
-    given = with_presets(settings)
+    """The settings of a pair that decide which servers it needs."""
+    values = with_presets(settings)
     names = {"draft", "target", "backend", "draft_backend", "target_backend"}
     for role in ROLES:
         fields = backend_of(settings, role).options.__struct_fields__
         names |= {name for field in fields for name in (field, f"{role}_{field}")}
-    return {key: value for key, value in given.items() if key in names and value is not None}
+    return {key: value for key, value in values.items() if key in names and value is not None}
 
 
 def _check(cell: Cell, source: PlanSource) -> None:
@@ -327,10 +332,10 @@ def _check(cell: Cell, source: PlanSource) -> None:
 def _located(
     error: SettingError, source: PlanSource, place: Place, cell: Cell | None = None
 ) -> SettingError:
-    """An error of the settings parser, at the line that sets what it names."""
+    """An error of the settings parser, with the plan's line that has the setting it names."""
     named = error.name if isinstance(error, UnknownSettingError) else str(error)
-    found = re.match(r"\w+", named)
-    setting = found[0] if found else ""
+    match = re.match(r"\w+", named)
+    setting = match[0] if match else ""
     layers: list[Place] = [(*place, "points"), (*place, "settings")]
     if cell is not None:
         layers += [("pairs", cell.pair)]
@@ -353,9 +358,9 @@ def _check_calibrate(cell: Cell, source: PlanSource) -> None:
         raise source.error(
             place, f"{cell.row}: calibrate: strategy {cell.strategy} ranks against no bank; drop it"
         )
-    wanted = cell.calibrate
-    assert wanted is not None
-    elsewhere = wanted.split or wanted.metadata or wanted.evaluation_questions
+    calibrate = cell.calibrate
+    assert calibrate is not None
+    elsewhere = calibrate.split or calibrate.metadata or calibrate.evaluation_questions
     if cell.task.limit is None and not elsewhere:
         raise source.error(
             place,
@@ -370,7 +375,7 @@ def _check_calibrate(cell: Cell, source: PlanSource) -> None:
 
 
 def _needing(cell: Cell, beside: Mapping[str, Cell], source: PlanSource) -> Cell:
-    """The cell, with the name of a row as `rate_of` turned into the cell that it means.
+    """The cell, with the row that `rate_of` names replaced by that row's cell.
 
     Args:
         cell: which.

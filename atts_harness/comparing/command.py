@@ -84,39 +84,39 @@ def compare(
     from atts_harness.comparing.tasks import check_tasks
     from atts_harness.errors import SettingError
 
-    given = parse_arguments(model_args, "--model-args")
+    added = parse_arguments(model_args, "--model-args")
     if gpus is not None and not dry_run:
         raise SettingError("--gpus: it is for --dry-run; a run takes the devices of its pairs")
-    chosen = launcher if ray is None else f"ray={ray}"
+    chosen_launcher = launcher if ray is None else f"ray={ray}"
     if ray is not None and launcher is not None:
         raise SettingError("launcher: --ray says where cells run, too; give one of them")
-    file = read_plan(plan, pairs=pair or (), model_args=given, launcher=chosen)
+    file = read_plan(plan, pairs=pair or (), model_args=added, launcher=chosen_launcher)
     listed = expand(file, installed=probe or not dry_run)
     cells = in_order(listed, file.plan.seed, shuffle=file.plan.shuffle)
     framework = plugins.framework(file.plan.framework)
-    plugins.launcher(file.plan.where)  # an unknown one is refused before anything is made
+    plugins.launcher(file.plan.launcher_name)  # an unknown one is refused before anything is made
     check_tasks(file, framework)
     folder = out or Path(file.plan.out)
     if dry_run:
         from atts_harness.comparing.dry import dry_run as show_cells
         from atts_harness.comparing.status import merged, read_status
 
-        known = read_status(folder)
-        status = known and merged(known, listed, file.plan, file.source.name)
+        earlier = read_status(folder)
+        status = earlier and merged(earlier, listed, file.plan, file.source.name)
         states = {cell.name: cell.state for cell in status.cells} if status else {}
         planned: Planned | None = context.obj
         simulate = partial(planned, gpus) if gpus is not None and planned is not None else None
-        shown = partial(show_cells, probe=probe, states=states, simulate=simulate)
-        shown(file.plan, cells, folder, framework)
+        show_plan = partial(show_cells, probe=probe, states=states, simulate=simulate)
+        show_plan(file.plan, cells, folder, framework)
         return
-    wanted = report and file.plan.report
-    if wanted:
+    with_report = report and file.plan.report
+    if with_report:
         _check_report()
-    _run(file, listed, cells, folder, redo or [], report=wanted)
+    _run(file, listed, cells, folder, redo or [], report=with_report)
 
 
 def _check_report() -> None:
-    """What the report at the end needs, before hours are spent on its cells.
+    """Check that the report at the end can be written, before hours are spent on its cells.
 
     Raises:
         SettingError: a package for the page is not installed; says how to do without.
@@ -141,7 +141,7 @@ def _run(
     *,
     report: bool,
 ) -> None:
-    """Run a plan: `listed` are its cells as it has them, `cells` in the order to run in."""
+    """Run a plan: `listed` are its cells in the plan's order, `cells` in the order to run them."""
     from atts_harness import plugins
     from atts_harness.comparing.afresh import aside, start_afresh
     from atts_harness.comparing.runner import PlanRunner
@@ -151,22 +151,22 @@ def _run(
     from atts_harness.running.interrupts import command_line
 
     framework = plugins.framework(file.plan.framework)
-    launcher = plugins.launcher(file.plan.where)
+    launcher = plugins.launcher(file.plan.launcher_name)
 
-    held = Folder(folder)
+    locked = Folder(folder)
     try:
-        known = held.read()
-        again = start_afresh(held, known, redo)
-        status = merged(known, listed, file.plan, file.source.name)
+        earlier = locked.read()
+        again = start_afresh(locked, earlier, redo)
+        status = merged(earlier, listed, file.plan, file.source.name)
         status.order = [cell.name for cell in cells]
         show = Show(len(cells), sum(cell.state == "done" for cell in status.cells))
         if again:
             show.say(f"afresh, the old ones kept in {aside(folder)}: {', '.join(again)}")
-        held.write(status)
-        runner = PlanRunner(file.plan, cells, held, status, show, framework, launcher)
+        locked.write(status)
+        runner = PlanRunner(file.plan, cells, locked, status, show, framework, launcher)
         runner.run()
     finally:
-        held.close()
+        locked.close()
     show.table(status)
     show.say(f"{folder}: {counted(status.cells)}")
     if runner.signals:
@@ -193,13 +193,13 @@ def _report(status: Status, folder: Path, show: Show) -> None:
     from atts_harness.analysis.leaderboard.outputs.terminal import render
     from atts_harness.errors import MissingExtraError
 
-    done = [folder / cell.folder for cell in status.cells if cell.state == "done"]
-    if not done:
+    folders = [folder / cell.folder for cell in status.cells if cell.state == "done"]
+    if not folders:
         return
-    made = leaderboard.report(done)
-    show.console.print(render(made.leaderboard), highlight=False)
+    result = leaderboard.report(folders)
+    show.console.print(render(result.leaderboard), highlight=False)
     try:
-        written = write(made, folder / "report", title=status.name)
+        written = write(result, folder / "report", title=status.name)
     except MissingExtraError as error:  # the other files are there
         show.say(f"report: {error}")
         return

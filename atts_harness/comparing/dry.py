@@ -20,9 +20,9 @@ from atts_harness.framework import EvalFramework
 from atts_harness.running.progress import clock
 
 Simulate = Callable[[Plan, Sequence[Cell], Mapping[str, Size]], Sequence[Table | str]]
-"""What cells would take, as tables and lines."""
+"""Simulates what cells would take; gives tables and lines."""
 Planned = Callable[[str, Plan, Sequence[Cell], Mapping[str, Size]], Sequence[Table | str]]
-"""The same on GPUs named as NAME:COUNT."""
+"""`Simulate` with the GPUs as its first argument, as NAME:COUNT."""
 
 
 def dry_run(
@@ -52,11 +52,11 @@ def dry_run(
     show = Show(len(cells))
     sizes = sizes_of(cells, plan, framework)
     probes = {}
-    launcher = plugins.launcher(plan.where)
+    launcher = plugins.launcher(plan.launcher_name)
     if not isinstance(launcher, LocalLauncher):
         launcher.begin(folder, needs_of(cells, plan), show.say, plan.address)
-        if there := launcher.state():
-            show.say(there)
+        if state := launcher.state():
+            show.say(state)
         launcher.end()
         if probe:
             show.say("no probe: two samples would run on this machine, and the cells do not")
@@ -64,8 +64,8 @@ def dry_run(
         probes = probe_all(cells, plan, folder, framework, launcher, show.say)
     table = _table(plan, cells, sizes, probes, states or {})
     if states:
-        done = sum(states.get(cell.name) == "done" for cell in cells)
-        show.say(f"{done} of {len(cells)} cells are done and do not run again; sums are of all")
+        count = sum(states.get(cell.name) == "done" for cell in cells)
+        show.say(f"{count} of {len(cells)} cells are done and do not run again; sums are of all")
     show.console.print(table)
     for line in [*_notes(cells, sizes, probes), *_rounds(plan, cells, sizes)]:
         show.say(line)
@@ -98,19 +98,19 @@ def _table(
         row = [cell.task_name, cell.pair, cell.row]
         calibration = f" (+{size.calibration:,})" if size.calibration else ""
         row += [f"{size.problems:,}", f"{size.samples:,}{calibration}", f"{size.most_tokens:,}"]
-        if found := probes.get(cell.name):
-            row += _expected(found, size.samples + size.calibration)
+        if probe := probes.get(cell.name):
+            row += _expected(probe, size.samples + size.calibration)
         row += [states.get(cell.name, "pending")] if states else []
         table.add_row(*row)
     return table
 
 
-def _expected(found: Probe, samples: int) -> list[str]:
-    least, most = found.expected(samples)
+def _expected(probe: Probe, samples: int) -> list[str]:
+    least, most = probe.expected(samples)
     return [
-        f"{found.calls * samples / found.samples:,.0f}",
-        f"{found.tokens['target_computed'] * samples:,.0f}",
-        f"{found.tokens['draft_computed'] * samples:,.0f}",
+        f"{probe.calls * samples / probe.samples:,.0f}",
+        f"{probe.tokens['target_computed'] * samples:,.0f}",
+        f"{probe.tokens['draft_computed'] * samples:,.0f}",
         f"{clock(least)} to {clock(most)}",
     ]
 

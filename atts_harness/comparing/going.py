@@ -35,10 +35,10 @@ class RunningCell:
     watched: list[tuple[str, RunWatch]] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """How far it is, in a line for each run of which something is known."""
-        where = f" on {name}" if (name := self.set.place.name) else ""
+        """How far it is: a line for each run that has begun to record."""
+        machine = f" on {name}" if (name := self.set.place.name) else ""
         return [
-            f"{self.cell.name}{where}: {what}{told}"
-            for what, watch in self.watched
-            if (told := watch.line())
+            f"{self.cell.name}{machine}: {prefix}{progress}"
+            for prefix, watch in self.watched
+            if (progress := watch.line())
         ]

@@ -55,11 +55,11 @@ class LocalLauncher:
         return None
 
     def state(self) -> str:
-        """There is nothing to say."""
+        """Empty: this machine has no state to report."""
         return ""
 
     def end(self) -> None:
-        """Nothing is left to let go of."""
+        """Do nothing: `begin` took nothing that must be released."""
 
     def _free(self) -> None:
         self._taken = False
@@ -78,11 +78,11 @@ class LocalPlace:
         self._free = free
 
     def ready(self) -> bool:
-        """Always."""
+        """True: this machine needs no start."""
         return True
 
     def lost(self) -> str | None:
-        """It is gone with us alone."""
+        """None: this machine cannot be lost while we run."""
         return None
 
     def give_back(self) -> None:
@@ -167,7 +167,7 @@ class ServerProcess(Process):
         super().__init__(command, log, environment)
 
     def addresses(self) -> Mapping[str, str] | None:
-        """The settings that it prints when its servers answer; None: not yet."""
+        """The settings that it prints once its servers answer; None: not yet."""
         with self._log.open("rb") as file:
             file.seek(self._behind)
             printed = file.read()
@@ -184,7 +184,7 @@ def announced(printed: bytes) -> dict[str, str] | None:
 
 
 def _begin() -> None:
-    """In the child: should we be killed, it winds down as if it had been interrupted."""
+    """Run in the child: if the parent is killed, the child is interrupted and winds down."""
     # Whoever started us may have held signals off, and children inherit that.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     if sys.platform == "linux":

@@ -25,36 +25,36 @@ def needs_of(cells: Sequence[Cell], plan: Plan) -> list[Needs]:
 
 
 def _of_pair(pair: str, cells: Sequence[Cell], plan: Plan) -> Needs:
-    given = cells[0].served
+    settings = cells[0].served
     served = to_serve(cells)
     used = [r for r in ROLES if any(r in plugins.strategy(c.strategy).roles for c in cells)]
     with_server = [
         role
         for role in used
-        if served and _starts(given, role) and not _setting(given, role, "url")
+        if served and _starts(settings, role) and not _setting(settings, role, "url")
     ]
-    elsewhere = [role for role in used if _setting(given, role, "url")]
+    elsewhere = [role for role in used if _setting(settings, role, "url")]
     inside = [role for role in used if role not in (*with_server, *elsewhere)]
-    own = None
+    own_device = None
     if inside:
-        devices = {str(_setting(given, role, "device") or ANY_DEVICE) for role in inside}
-        own = next((name for name in sorted(devices) if name != "cpu"), "cpu")
+        devices = {str(_setting(settings, role, "device") or ANY_DEVICE) for role in inside}
+        own_device = next((name for name in sorted(devices) if name != "cpu"), "cpu")
     return Needs(
         pair=pair,
-        served={role: _text(_setting(given, role, "devices")) for role in with_server},
-        own=own,
+        served={role: _text(_setting(settings, role, "devices")) for role in with_server},
+        own=own_device,
         shared=bool(elsewhere),
         beside=plan.beside,
     )
 
 
-def _starts(given: Any, role: Any) -> bool:
-    server = backend_of(given, role).server
+def _starts(settings: Any, role: Any) -> bool:
+    server = backend_of(settings, role).server
     return server is not None and server.starts
 
 
-def _setting(given: Any, role: str, name: str) -> Any:
-    return given.get(f"{role}_{name}", given.get(name))
+def _setting(settings: Any, role: str, name: str) -> Any:
+    return settings.get(f"{role}_{name}", settings.get(name))
 
 
 def _text(value: Any) -> str | None:

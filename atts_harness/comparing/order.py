@@ -1,4 +1,4 @@
-"""In which order cells run: pair by pair, strategies shuffled, what is needed first."""
+"""The order of cells: pair by pair, strategies shuffled, a needed cell before its user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def in_order(cells: Sequence[Cell], seed: int, *, shuffle: bool = True) -> list[
         seed: of the shuffling; the same seed and plan give the same order.
         shuffle: False keeps the plan's order, but for what is needed.
     """
-    found: list[Cell] = []
+    ordered: list[Cell] = []
     blocks: dict[tuple[str, str], list[Cell]] = {}
     for cell in cells:
         blocks.setdefault((cell.pair, cell.task_name), []).append(cell)
@@ -30,19 +30,19 @@ def in_order(cells: Sequence[Cell], seed: int, *, shuffle: bool = True) -> list[
             block = blocks.get((pair, task), [])
             if shuffle:
                 random.Random(f"{seed}/{pair}/{task}").shuffle(block)
-            found += _needed_first(block)
-    return found
+            ordered += _needed_first(block)
+    return ordered
 
 
 def _needed_first(block: Sequence[Cell]) -> Iterator[Cell]:
-    """Each cell right after the one it needs, where that comes later."""
+    """The cells, with each needed cell moved to right before the first that needs it."""
     by_name = {cell.name: cell for cell in block}
-    given: set[str] = set()
+    yielded: set[str] = set()
     for cell in block:
-        for wanted in (by_name.get(cell.needs or ""), cell):
-            if wanted is not None and wanted.name not in given:
-                given.add(wanted.name)
-                yield wanted
+        for candidate in (by_name.get(cell.needs or ""), cell):
+            if candidate is not None and candidate.name not in yielded:
+                yielded.add(candidate.name)
+                yield candidate
 
 
 def _names(names: Iterable[str]) -> list[str]:

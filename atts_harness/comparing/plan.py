@@ -18,7 +18,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
 UNTIMED = 4
 VERSION = 1
-"""Of the format of plan files. It grows when a key changes its meaning or goes."""
+"""Version of the format of plan files. It grows when a key changes its meaning or is removed."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]*")
 
@@ -44,7 +44,7 @@ class Calibrate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Until(msgspec.Struct, frozen=True, kw_only=True):
-    """Repeats are added in rounds until the mean over a cell's problems is known so well.
+    """Repeats are added in rounds until the mean over a cell's problems is precise enough.
 
     Attributes:
         half_width: of the interval over exactly these problems.
@@ -58,7 +58,7 @@ class Until(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """A task of the plan. What it leaves open is as the plan says.
+    """A task of the plan. A field that is left out takes the plan's value.
 
     Attributes:
         task: as the evaluation framework knows it.
@@ -152,7 +152,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     version: Count = 1
 
     @property
-    def where(self) -> str:
+    def launcher_name(self) -> str:
         """The name of the launcher."""
         return self.launcher.partition("=")[0]
 
@@ -168,7 +168,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Version(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a plan file that says how to read the rest."""
+    """The part of a plan file that is read first: its version decides how to read the others."""
 
     version: Count = 1
 
@@ -182,7 +182,7 @@ class PlanFile:
 
 
 def read_plan(
-    given: str,
+    name: str,
     *,
     pairs: Sequence[str] = (),
     model_args: Mapping[str, Any] | None = None,
@@ -191,7 +191,7 @@ def read_plan(
     """Read a plan.
 
     Args:
-        given: path of a file, or name of a plan that an installed package brings.
+        name: path of a file, or name of a plan that an installed package brings.
         pairs: presets to use in place of the plan's pairs.
         model_args: settings on top of every pair's.
         launcher: in place of the plan's.
@@ -199,31 +199,31 @@ def read_plan(
     Raises:
         SettingError: one line that names file, line, key and remedy.
     """
-    source = read_yaml(*_find(given))
+    source = read_yaml(*_find(name))
     if not isinstance(source.data, dict):
         keys = ", ".join(Plan.__struct_fields__)
         raise source.error((), f"a plan is a mapping with the keys {keys}")
     data: dict[str, Any] = source.data
     _check_version(source, data)
-    name = str(data.get("name") or Path(given).stem)
-    chosen: Any = list(pairs) or data.get("pairs")
-    done: dict[str, Any] = {
-        "name": name,
-        "out": str(data.get("out") or Path("runs", "compare", _slug(name))),
-        "pairs": {n: {**s, **(model_args or {})} for n, s in _pairs(source, chosen).items()},
+    plan_name = str(data.get("name") or Path(name).stem)
+    named_pairs: Any = list(pairs) or data.get("pairs")
+    converted: dict[str, Any] = {
+        "name": plan_name,
+        "out": str(data.get("out") or Path("runs", "compare", _slug(plan_name))),
+        "pairs": {n: {**s, **(model_args or {})} for n, s in _pairs(source, named_pairs).items()},
     }
     if launcher is not None:
-        done["launcher"] = launcher
+        converted["launcher"] = launcher
     for key, read in (("tasks", _task), ("strategies", _entry)):
         if key in data:
-            done[key] = [read(source, p, item) for p, item in source.items((key,), data[key])]
-    return PlanFile(source.struct(Plan, (), data, **done), source)
+            converted[key] = [read(source, p, item) for p, item in source.items((key,), data[key])]
+    return PlanFile(source.struct(Plan, (), data, **converted), source)
 
 
 def _check_version(source: PlanSource, data: Mapping[str, Any]) -> None:
-    """Refuse a newer file before its keys are looked at: they may be unknown here."""
-    given = {key: value for key, value in data.items() if key == "version"}
-    version = source.struct(_Version, (), given).version
+    """Refuse a file of a newer version before its keys are read: they may be unknown here."""
+    head = {key: value for key, value in data.items() if key == "version"}
+    version = source.struct(_Version, (), head).version
     if version > VERSION:
         raise source.error(
             ("version",),
@@ -237,40 +237,42 @@ def shipped() -> dict[str, Path]:
     return {name: entry.value for name, entry in plugins.plans().items()}
 
 
-def _find(given: str) -> tuple[Path, str]:
-    path = Path(given)
+def _find(name: str) -> tuple[Path, str]:
+    path = Path(name)
     if path.is_dir():
-        raise SettingError(f"{given}: is a folder; give the plan's file")
+        raise SettingError(f"{name}: is a folder; give the plan's file")
     if path.exists() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        return path, given
-    known = shipped()
-    if given not in known:
-        raise UnknownSettingError(given, known, where="plan: there is no such file, and as a name")
-    return known[given], given
+        return path, name
+    plans = shipped()
+    if name not in plans:
+        raise UnknownSettingError(name, plans, where="plan: there is no such file, and as a name")
+    return plans[name], name
 
 
-def _pairs(source: PlanSource, given: Any) -> dict[str, dict[str, Any]]:
-    """Settings by pair; a text is a preset, nothing at all is the default one."""
-    known = plugins.presets()
-    if given is None:
-        given = next((name for name, entry in known.items() if entry.value.default), {})
-    if isinstance(given, (str, list)):
-        names = [given] if isinstance(given, str) else given
-        given = {str(name): str(name) for name in names}
-    if not isinstance(given, dict) or not given:
+def _pairs(source: PlanSource, value: Any) -> dict[str, dict[str, Any]]:
+    """Settings by pair. A text names a preset; without pairs the default preset is taken."""
+    presets = plugins.presets()
+    if value is None:
+        value = next((name for name, entry in presets.items() if entry.value.default), {})
+    if isinstance(value, (str, list)):
+        names = [value] if isinstance(value, str) else value
+        value = {str(name): str(name) for name in names}
+    if not isinstance(value, dict) or not value:
         raise source.error(("pairs",), "pairs: expected settings by name, or names of presets")
-    found: dict[str, dict[str, Any]] = {}
-    for name, settings in given.items():
+    pairs: dict[str, dict[str, Any]] = {}
+    for name, settings in value.items():
         place: Place = ("pairs", name)
         _check_name(source, place, str(name))
         if isinstance(settings, str):
-            if settings not in known:
-                raise UnknownSettingError(settings, known, where=f"{source.where(place)}: preset")
+            if settings not in presets:
+                raise UnknownSettingError(
+                    settings, presets, where=f"{source.position(place)}: preset"
+                )
             settings = {"preset": settings}
         if not isinstance(settings, dict):
             raise source.error(place, f"{name}: expected settings, or a preset (got {settings!r})")
-        found[str(name)] = settings
-    return found
+        pairs[str(name)] = settings
+    return pairs
 
 
 def _task(source: PlanSource, place: Place, item: Any) -> Task:
@@ -282,23 +284,23 @@ def _task(source: PlanSource, place: Place, item: Any) -> Task:
 
 def _entry(source: PlanSource, place: Place, item: Any) -> PlanEntry:
     values = {"strategy": item} if isinstance(item, str) else item
-    done: dict[str, Any] = {}
+    converted: dict[str, Any] = {}
     if isinstance(values, dict):
         if values.get("points") is not None:
-            done["points"] = _points(source, (*place, "points"), values["points"])
-        wanted = values.get("calibrate")
-        if isinstance(wanted, bool):
-            done["calibrate"] = Calibrate() if wanted else None
-        elif wanted is not None:
-            done["calibrate"] = source.struct(Calibrate, (*place, "calibrate"), wanted)
-    entry = source.struct(PlanEntry, place, values, **done)
+            converted["points"] = _points(source, (*place, "points"), values["points"])
+        calibrate = values.get("calibrate")
+        if isinstance(calibrate, bool):
+            converted["calibrate"] = Calibrate() if calibrate else None
+        elif calibrate is not None:
+            converted["calibrate"] = source.struct(Calibrate, (*place, "calibrate"), calibrate)
+    entry = source.struct(PlanEntry, place, values, **converted)
     _check_name(source, (*place, "name"), entry.name or entry.strategy)
     return entry
 
 
-def _points(source: PlanSource, place: Place, given: Any) -> list[dict[str, list[Any]]]:
+def _points(source: PlanSource, place: Place, value: Any) -> list[dict[str, list[Any]]]:
     points = []
-    for inner, item in source.items(place, given):
+    for inner, item in source.items(place, value):
         if not isinstance(item, dict) or not item:
             raise source.error(inner, f"points: expected lists of values by setting (got {item!r})")
         values = {str(k): v if isinstance(v, list) else [v] for k, v in item.items()}

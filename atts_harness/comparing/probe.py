@@ -1,4 +1,4 @@
-"""Two samples of each strategy on the plan's own backends, and what they say of the whole."""
+"""Runs two samples of each strategy on the plan's backends, to estimate time and tokens."""
 
 from __future__ import annotations
 
@@ -70,33 +70,33 @@ def probe_all(
     launcher: LocalLauncher,
     say: Callable[[str], None],
 ) -> dict[str, Probe]:
-    """By cell a probe; cells that differ by their operating point alone share one.
+    """A probe for each cell, by name; cells that differ only in their operating point share one.
 
     Servers of a pair are started for it, and stopped.
 
     Raises:
         AttsError: a strategy cannot run; the first to fail.
     """
-    found: dict[str, Probe] = {}
+    probes: dict[str, Probe] = {}
     for pair in dict.fromkeys(cell.pair for cell in cells):
         mine = [cell for cell in cells if cell.pair == pair]
         place = launcher.place(Needs(pair))
         assert place is not None  # this machine has one, and it was given back
         servers = Servers(mine, folder / "servers" / pair, place, say)
-        done: dict[Any, Probe] = {}
+        by_entry: dict[Any, Probe] = {}
         try:
             for cell in mine:
                 key = (cell.task_name, cell.place)
-                if key not in done:
+                if key not in by_entry:
                     say(f"{cell.name}: two samples")
                     while not servers.ready():
                         time.sleep(POLL_SECONDS)
-                    done[key] = _probe(cell, cells, plan, framework, servers)
-                found[cell.name] = done[key]
+                    by_entry[key] = _probe(cell, cells, plan, framework, servers)
+                probes[cell.name] = by_entry[key]
         finally:
             servers.stop()
             place.give_back()
-    return found
+    return probes
 
 
 def _probe(
@@ -110,8 +110,8 @@ def _probe(
         if "rate" in other.settings:
             further["rate"] = other.settings["rate"]
     problems = min(SAMPLES, cell.task.limit or SAMPLES)
-    asked = dataclasses.replace(cell.evaluation(plan, further), limit=problems)
-    return _from_figures(framework.probe(asked, SAMPLES // problems))
+    evaluation = dataclasses.replace(cell.evaluation(plan, further), limit=problems)
+    return _from_figures(framework.probe(evaluation, SAMPLES // problems))
 
 
 def _from_figures(figures: ProbeFigures) -> Probe:

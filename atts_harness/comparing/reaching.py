@@ -1,4 +1,4 @@
-"""Settings of a cell whose servers run already."""
+"""Settings of a cell whose servers are already running."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def backend_of(settings: Mapping[str, Any], role: Role) -> BackendKind[Any]:
     Raises:
         UnknownSettingError: no such backend or preset.
     """
-    given = with_presets(settings)
-    name = given.get(f"{role}_backend") or given.get("backend") or RunOptions().backend
+    values = with_presets(settings)
+    name = values.get(f"{role}_backend") or values.get("backend") or RunOptions().backend
     return plugins.backend(str(name))
 
 
 def reaching(
     strategy: str, settings: Mapping[str, Any], further: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """A cell's settings with what reaches its servers, without what those were started with.
+    """A cell's settings: with its servers' addresses, without the settings that started them.
 
     Args:
         strategy: the cell's.
@@ -36,12 +36,14 @@ def reaching(
     served = [role for role in plugins.strategy(strategy).roles if f"{role}_url" in further]
     if not served:
         return {**settings, **further}
-    both = {**settings, **further}
-    starting = {role: start_settings(backend_of(both, role).options) for role in served}
+    merged = {**settings, **further}
+    starting = {role: start_settings(backend_of(merged, role).options) for role in served}
     # A setting for all roles stays if one of them is not served.
-    rest = [r for r in plugins.strategy(strategy).roles if r not in served]
-    used = {name for role in rest for name in backend_of(both, role).options.__struct_fields__}
+    unserved = [r for r in plugins.strategy(strategy).roles if r not in served]
+    used = {
+        name for role in unserved for name in backend_of(merged, role).options.__struct_fields__
+    }
     left_out = {f"{role}_{name}" for role, names in starting.items() for name in names}
     left_out |= {name for names in starting.values() for name in names} - used
     left_out -= further.keys() | {f"{role}_backend" for role in ROLES}
-    return {name: value for name, value in both.items() if name not in left_out}
+    return {name: value for name, value in merged.items() if name not in left_out}

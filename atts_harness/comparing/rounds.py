@@ -1,4 +1,4 @@
-"""Sampling until known: after a cell has ended, how many repeats it still needs, if any."""
+"""Sampling until a precision is reached: how many more repeats a cell needs after a round."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from atts_harness.errors import SettingError
 from atts_harness.results.find import saved_tasks
 
 ACCURACIES = (0.9, 0.5)
-"""For what is said of a floor before anything has run: a high accuracy and the worst one."""
+"""Accuracies for which the floor is given before anything has run: a high one and the worst."""
 
 
 def first_repeats(cell: Cell) -> int:
@@ -28,7 +28,7 @@ def first_repeats(cell: Cell) -> int:
 
 
 def promise(until: Until, problems: int, repeats: int) -> str:
-    """What rounds can and cannot reach with so many problems, in words, before they have run.
+    """The precision that rounds can reach with so many problems, in words, before they run.
 
     Args:
         until: what is asked for.
@@ -50,7 +50,7 @@ def promise(until: Until, problems: int, repeats: int) -> str:
 
 
 def precision_in(log: Path, until: Until) -> Precision:
-    """How well the accuracy of a cell is known, over exactly its problems.
+    """How precise the accuracy of a cell is, over exactly its problems.
 
     Args:
         log: its newest sample log.
@@ -62,18 +62,18 @@ def precision_in(log: Path, until: Until) -> Precision:
     right: list[int] = []
     repeats: list[int] = []
     for saved in saved_tasks(log):
-        for one in saved:
-            if not one.grades:
+        for question in saved:
+            if not question.grades:
                 raise SettingError(
                     f"{log}: `until` needs grades, and only tasks of this project record them"
                 )
-            if any(grade.weight is not None for grade in one.grades.values()):
+            if any(grade.weight is not None for grade in question.grades.values()):
                 raise SettingError(
                     f"{log}: `until` adds samples until pass@1 is known, and a vote decides itself "
                     "how many it draws; leave `until` out, and give more questions"
                 )
-            right.append(sum(grade.right for grade in one.grades.values()))
-            repeats.append(len(one.grades))
+            right.append(sum(grade.right for grade in question.grades.values()))
+            repeats.append(len(question.grades))
     return precision_of(right, repeats, until.half_width, level=until.level)
 
 
@@ -90,7 +90,7 @@ def newest_log(folder: Path) -> Path:
 
 
 def next_round(folder: Path, until: Until) -> tuple[int | None, str]:
-    """Repeats of the next round, None where enough is known or the cap is reached; and in words.
+    """Repeats of the next round, None if precise enough or at the cap; and the state in words.
 
     Raises:
         SettingError: as `precision_in`.

@@ -1,4 +1,4 @@
-"""Runs the cells of a plan, by default one after the other, so that none is in another's times.
+"""Runs the cells of a plan: by default one after the other, so that none slows another down.
 
 A failed cell does not stop the others. What is done stays done: the same command again runs what
 is missing, and a cell that was cut short goes on where its journal ends.
@@ -42,9 +42,9 @@ class CellFailedError(AttsError):
 
 
 MOST_LOSSES = 5
-"""How often a cell may lose its machine before it counts as failed: it may be what kills them."""
+"""How often a cell may lose its machine before it counts as failed: the cell may be the cause."""
 NOTICE_SECONDS = 60.0
-"""Losses of one machine that follow so closely are one."""
+"""Losses of the same machine within this time count once."""
 
 
 class PlanRunner:
@@ -78,14 +78,14 @@ class PlanRunner:
         launcher: Launcher,
     ) -> None:
         self._plan = plan
-        self._known = {cell.name: cell for cell in status.cells}
-        self._left = [cell for cell in cells if self._known[cell.name].state != "done"]
+        self._statuses = {cell.name: cell for cell in status.cells}
+        self._waiting = [cell for cell in cells if self._statuses[cell.name].state != "done"]
         self._folder = folder
         self._status = status
         self._show = show
         self._framework = framework
         self._launcher = launcher
-        self._needs = needs_of(self._left, plan)
+        self._needs = needs_of(self._waiting, plan)
         self._sets = EngineSets(self._needs, launcher, folder.path / "servers", show.say)
         self._running: dict[str, RunningCell] = {}
         self._losses: Counter[str] = Counter()
@@ -103,7 +103,7 @@ class PlanRunner:
             RunDirError: the status cannot be written.
         """
         try:
-            if self._left:
+            if self._waiting:
                 self._launcher.begin(
                     self._folder.path, self._needs, self._show.say, self._plan.address
                 )
@@ -115,7 +115,7 @@ class PlanRunner:
                         time.sleep(POLL_SECONDS)
                 except KeyboardInterrupt:  # the second signal
                     for running in self._running.values():
-                        self._known[running.cell.name].state = "interrupted"
+                        self._statuses[running.cell.name].state = "interrupted"
                     for job in self._jobs():
                         job.kill()
                 finally:
@@ -125,111 +125,111 @@ class PlanRunner:
             self._launcher.end()
 
     def _advance(self) -> bool:
-        """Start what can start, and look after what runs; False once nothing is left."""
+        """Start cells that can start and resume those that run; False once no cell is left."""
         self._see_what_is_gone()
         if not self._stopping:
             self._skip()
-            self._sets.grow(self._left)
-            for cell, where in self._startable():
-                self._left.remove(cell)
-                self._start(cell, where)
+            self._sets.grow(self._waiting)
+            for cell, engines in self._startable():
+                self._waiting.remove(cell)
+                self._start(cell, engines)
         for running in list(self._running.values()):
             self._resume(running)
-        self._sets.shrink([] if self._stopping else self._left)
-        return bool(self._running or (self._left and not self._stopping))
+        self._sets.shrink([] if self._stopping else self._waiting)
+        return bool(self._running or (self._waiting and not self._stopping))
 
     @property
     def _stopping(self) -> bool:
         return bool(self.signals) or self.gone is not None
 
     def _see_what_is_gone(self) -> None:
-        if self.gone is None and (why := self._launcher.lost()) is not None:
-            self.gone = why
-            self._stop(why)
+        if self.gone is None and (reason := self._launcher.lost()) is not None:
+            self.gone = reason
+            self._stop(reason)
 
     def _progress(self) -> list[str]:
-        """A line for what there is, and for each cell that runs and of which something is known."""
-        there = self._launcher.state()
-        lines = [there] if there else []
+        """A line for the launcher, and one for each running cell that has begun to record."""
+        state = self._launcher.state()
+        lines = [state] if state else []
         for running in self._running.values():
             lines += running.lines()
         return lines
 
     def _skip(self) -> None:
-        """Take out cells that need one that ended otherwise than well."""
-        awaited = {cell.name for cell in self._left} | self._running.keys()
-        for cell in list(self._left):
+        """Skip cells that need a cell that did not end well."""
+        awaited = {cell.name for cell in self._waiting} | self._running.keys()
+        for cell in list(self._waiting):
             needed = self._needed(cell)
             if needed is None or needed.name in awaited or needed.state == "done":
                 continue
-            self._left.remove(cell)
-            known = self._known[cell.name]
-            known.state = "skipped"
-            known.cause = f"needs {needed.name}, which is not done ({needed.state})"
-            self._show.ended(known, 0.0)
+            self._waiting.remove(cell)
+            status = self._statuses[cell.name]
+            status.state = "skipped"
+            status.cause = f"needs {needed.name}, which is not done ({needed.state})"
+            self._show.ended(status, 0.0)
             self._folder.write(self._status)
 
     def _startable(self) -> Iterator[tuple[Cell, EngineSet]]:
         """Cells that may start now, each on a set that has room; what they need has ended."""
-        awaited = {cell.name for cell in self._left} | self._running.keys()
-        for cell in list(self._left):
+        awaited = {cell.name for cell in self._waiting} | self._running.keys()
+        for cell in list(self._waiting):
             if cell.needs in awaited:
                 continue
-            where = self._sets.free(cell.pair)
-            if where is not None:
-                yield cell, where
+            engines = self._sets.free(cell.pair)
+            if engines is not None:
+                yield cell, engines
 
     def _needed(self, cell: Cell) -> CellStatus | None:
-        return None if cell.needs is None else self._known[cell.needs]
+        return None if cell.needs is None else self._statuses[cell.needs]
 
-    def _start(self, cell: Cell, where: EngineSet) -> None:
-        known = self._known[cell.name]
-        known.cause = ""
+    def _start(self, cell: Cell, engines: EngineSet) -> None:
+        status = self._statuses[cell.name]
+        status.cause = ""
         places = [cell.place for cell in self._status.cells if cell.place is not None]
-        known.state = "running"
-        known.place = max(places, default=-1) + 1
-        known.starts += 1
-        known.started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        known.harness = __version__
-        known.parallel = self._plan.beside
-        known.timing = self._plan.timing
-        known.machine = where.place.name
-        known.warm_up = not where.used
-        self._show.started(known, RunWatch(self._path(known.folder)).line())
-        self._save(known)
-        running = RunningCell(cell, where)
-        running.steps = self._steps(running, known)
+        status.state = "running"
+        status.place = max(places, default=-1) + 1
+        status.starts += 1
+        status.started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        status.harness = __version__
+        status.parallel = self._plan.beside
+        status.timing = self._plan.timing
+        status.machine = engines.place.name
+        status.warm_up = not engines.used
+        self._show.started(status, RunWatch(self._path(status.folder)).line())
+        self._save(status)
+        running = RunningCell(cell, engines)
+        running.steps = self._steps(running, status)
         self._running[cell.name] = running
-        where.running.add(cell.name)
-        where.used = True
+        engines.running.add(cell.name)
+        engines.used = True
 
     def _resume(self, running: RunningCell) -> None:
-        """One more look at a cell, and what follows from its end."""
-        known = self._known[running.cell.name]
-        status = 1
+        """Resume a running cell for one step; if that was its last, record how it ended."""
+        status = self._statuses[running.cell.name]
+        exit_status = 1
         try:
             next(running.steps)
             return
         except StopIteration as ended:
-            status = ended.value
-            if status and not self._stopping:
-                known.cause = cause(self._path(known.log), status)
+            exit_status = ended.value
+            if exit_status and not self._stopping:
+                status.cause = cause(self._path(status.log), exit_status)
         except AttsError as error:
-            known.cause = str(error)
+            status.cause = str(error)
         del self._running[running.cell.name]
         running.set.running.discard(running.cell.name)
-        known.exit_status = status
-        known.seconds += running.seconds
-        if status and not self._stopping and self._goes_on_elsewhere(running, known):
+        status.exit_status = exit_status
+        status.seconds += running.seconds
+        if exit_status and not self._stopping and self._goes_on_elsewhere(running, status):
             return
-        known.state = self._state(known, status)
-        self._show.ended(known, running.seconds)
-        self._save(known)
+        status.state = self._state(status, exit_status)
+        self._show.ended(status, running.seconds)
+        self._save(status)
 
-    def _goes_on_elsewhere(self, running: RunningCell, known: CellStatus) -> bool:
-        """Whether a cell lost its machine, and is to go on in another place."""
-        why = running.set.place.lost()
-        if why is None:
+    def _goes_on_elsewhere(self, running: RunningCell, status: CellStatus) -> bool:
+        """Whether a cell lost its machine and was queued again, to go on in another place."""
+        reason = running.set.place.lost()
+        if reason is None:
             return False
         name, machine = running.cell.name, running.set.place.name
         lost, when = self._lost.get(name, ("", 0.0))
@@ -238,23 +238,23 @@ class PlanRunner:
             self._losses[name] += 1
             self._lost[name] = (machine, time.monotonic())
         if self._losses[name] > MOST_LOSSES:
-            known.cause = f"lost its machine {self._losses[name]} times, the last time: {why}"
+            status.cause = f"lost its machine {self._losses[name]} times, the last time: {reason}"
             return False
-        known.state, known.cause = "pending", ""
-        self._left.insert(0, running.cell)
-        self._show.again(known, why)
-        self._save(known)
+        status.state, status.cause = "pending", ""
+        self._waiting.insert(0, running.cell)
+        self._show.again(status, reason)
+        self._save(status)
         return True
 
-    def _save(self, known: CellStatus) -> None:
-        """The status; and what of it concerns a cell beside its run, for whoever reads that."""
+    def _save(self, status: CellStatus) -> None:
+        """Write the status, and the cell's own part beside its run, for reports of that run."""
         self._folder.write(self._status)
-        folder = self._path(known.folder)
+        folder = self._path(status.folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / CELL).write_bytes(msgspec.json.format(msgspec.json.encode(known), indent=1))
+        (folder / CELL).write_bytes(msgspec.json.format(msgspec.json.encode(status), indent=1))
 
-    def _steps(self, running: RunningCell, known: CellStatus) -> Steps:
-        """Everything that a cell needs, and the cell itself."""
+    def _steps(self, running: RunningCell, status: CellStatus) -> Steps:
+        """Wait for the servers, make the bank, run the cell: in rounds if the plan has `until`."""
         cell, servers = running.cell, running.set.servers
         while not servers.ready():
             yield
@@ -263,80 +263,80 @@ class PlanRunner:
         args: dict[str, Any] = dict(servers.settings(cell.kind.roles))
         reads: list[Path] = []
         if cell.calibrate is not None:
-            bank = yield from self._bank(running, known, args)
+            bank = yield from self._bank(running, status, args)
             args["bank"] = str(bank)
             reads.append(bank)
         if cell.needs is not None:
-            reads.append(self._path(self._known[cell.needs].folder))
+            reads.append(self._path(self._statuses[cell.needs].folder))
             args["rate_of"] = str(reads[-1])
         # Last: calibration fills caches, too.
         reach = reaching(cell.strategy, cell.settings, args | {"strategy": cell.strategy})
-        known.caches = clear_caches(reach, beside=self._plan.beside > 1)
-        folder = self._path(known.folder)
-        until, repeats = self._plan.until, known.repeats
+        status.caches = clear_caches(reach, beside=self._plan.beside > 1)
+        folder = self._path(status.folder)
+        until, repeats = self._plan.until, status.repeats
         if until is not None and repeats is None:
             # A cell run again has as many as the first came to.
-            base = None if cell.times_of is None else self._known[cell.times_of].repeats
+            base = None if cell.times_of is None else self._statuses[cell.times_of].repeats
             repeats = base or first_repeats(cell)
         while True:
-            asked = cell if repeats is None else cell.with_repeats(repeats)
-            arguments = self._framework.command(asked.evaluation(self._plan, args), folder)
-            known.command = shlex.join(["atts", *arguments])
+            round_cell = cell if repeats is None else cell.with_repeats(repeats)
+            arguments = self._framework.command(round_cell.evaluation(self._plan, args), folder)
+            status.command = shlex.join(["atts", *arguments])
             self._folder.write(self._status)
-            job = self._launch(running, known, arguments, folder, folder, reads)
+            job = self._launch(running, status, arguments, folder, folder, reads)
             running.watched = [("", RunWatch(folder))]
             began = time.monotonic()
-            status = yield from self._ended(running, job)
+            exit_status = yield from self._ended(running, job)
             running.watched = []
             running.seconds += time.monotonic() - began
-            if until is None or status or self._stopping:
-                return status
-            known.repeats = repeats
-            repeats, known.precision = next_round(folder, until)
-            self._show.say(f"{cell.name}: {known.precision}")
+            if until is None or exit_status or self._stopping:
+                return exit_status
+            status.repeats = repeats
+            repeats, status.precision = next_round(folder, until)
+            self._show.say(f"{cell.name}: {status.precision}")
             if repeats is None or cell.times_of is not None:
-                return status
+                return exit_status
 
     def _bank(
-        self, running: RunningCell, known: CellStatus, servers: Mapping[str, Any]
+        self, running: RunningCell, status: CellStatus, servers: Mapping[str, Any]
     ) -> Generator[None, None, Path]:
         """The cell's bank; made now if it does not exist yet."""
         cell = running.cell
-        made = calibrations.of_cell(cell, self._plan)
-        known.calibration = known.calibration or made
-        bank = self._path(made.bank)
-        while (other := self._banks.get(made.bank)) is not None:
+        calibration = calibrations.of_cell(cell, self._plan)
+        status.calibration = status.calibration or calibration
+        bank = self._path(calibration.bank)
+        while (other := self._banks.get(calibration.bank)) is not None:
             yield from self._ended(running, other)
             if self._stopping:
                 raise CellFailedError("calibration: interrupted")
             yield  # whoever makes it looks first
-        if made.bank in self._bad_banks:
-            raise CellFailedError(self._bad_banks[made.bank])
+        if calibration.bank in self._bad_banks:
+            raise CellFailedError(self._bad_banks[calibration.bank])
         if bank.exists():
             return bank
         began = time.monotonic()
         self._show.say(f"{cell.name}: calibrating")
         bank.parent.mkdir(parents=True, exist_ok=True)
         arguments = calibrations.calibrate_command(cell, self._plan, bank, servers)
-        run_dir = self._path(made.run_dir)
-        job = self._launch(running, known, arguments, bank.parent, run_dir)
-        self._banks[made.bank] = job
+        run_dir = self._path(calibration.run_dir)
+        job = self._launch(running, status, arguments, bank.parent, run_dir)
+        self._banks[calibration.bank] = job
         running.watched = [("calibration: ", RunWatch(run_dir))]
-        status = yield from self._ended(running, job)
+        exit_status = yield from self._ended(running, job)
         running.watched = []
-        known.calibration.seconds += time.monotonic() - began
-        del self._banks[made.bank]
-        if status or not bank.exists():
-            why = f"calibration: {cause(self._path(known.log), status)}"
+        status.calibration.seconds += time.monotonic() - began
+        del self._banks[calibration.bank]
+        if exit_status or not bank.exists():
+            reason = f"calibration: {cause(self._path(status.log), exit_status)}"
             if running.set.place.lost() is None:  # else it is made elsewhere
-                self._bad_banks[made.bank] = why
-            raise CellFailedError(why)
+                self._bad_banks[calibration.bank] = reason
+            raise CellFailedError(reason)
         return bank
 
     def _launch(
         self,
         running: RunningCell,
-        known: CellStatus,
+        status: CellStatus,
         arguments: Sequence[str],
         folder: Path,
         run_dir: Path,
@@ -346,7 +346,7 @@ class PlanRunner:
             Command(
                 arguments=tuple(arguments),
                 pair=running.cell.pair,
-                log=self._path(known.log),
+                log=self._path(status.log),
                 folder=folder,
                 run_dir=run_dir,
                 reads=tuple(reads),
@@ -364,30 +364,30 @@ class PlanRunner:
         running.job = None
         return status
 
-    def _state(self, known: CellStatus, status: int) -> State:
-        left = None
-        if status in (0, SAMPLES_FAILED):
-            left = self._framework.outcome(self._path(known.folder))
-        if left is not None:
-            known.results = str(left.results.relative_to(self._folder.path))
-            known.metric, known.accuracy = left.metric, left.value
+    def _state(self, status: CellStatus, exit_status: int) -> State:
+        outcome = None
+        if exit_status in (0, SAMPLES_FAILED):
+            outcome = self._framework.outcome(self._path(status.folder))
+        if outcome is not None:
+            status.results = str(outcome.results.relative_to(self._folder.path))
+            status.metric, status.accuracy = outcome.metric, outcome.value
             return "done"
         if self._stopping:
-            known.cause = ""
+            status.cause = ""
             return "interrupted"
-        if status == 0 and not known.cause:
-            known.cause = "it ended well and left no results file"
+        if exit_status == 0 and not status.cause:
+            status.cause = "it ended well and left no results file"
         return "failed"
 
-    def _stop(self, why: str) -> None:
+    def _stop(self, reason: str) -> None:
         for job in self._jobs():
             job.wind_down()
-        for one in self._sets:
-            if not one.servers.answer:
-                one.servers.wind_down()
+        for engines in self._sets:
+            if not engines.servers.answer:
+                engines.servers.wind_down()
 
     def _jobs(self) -> list[Job]:
-        """What runs; cells that wait for one calibration have one job."""
+        """The jobs that run, each once: cells that wait for one calibration share its job."""
         jobs = [running.job for running in self._running.values() if running.job is not None]
         return list({id(job): job for job in jobs}.values())
 

@@ -81,8 +81,8 @@ class Servers:
 
     def settings(self, roles: Collection[str]) -> dict[str, Any]:
         """`model_args` that reach the servers that are ready, for a strategy with these roles."""
-        found = self._addresses or {}
-        return {k: v for k, v in found.items() if k.partition("_")[0] in roles}
+        addresses = self._addresses or {}
+        return {k: v for k, v in addresses.items() if k.partition("_")[0] in roles}
 
     def wind_down(self) -> None:
         """Ask them to stop; returns at once."""
@@ -121,28 +121,28 @@ class Servers:
 
 
 def to_serve(cells: Sequence[Cell]) -> dict[str, Any]:
-    """Settings for `atts serve-models`: of the roles that need a server; empty: none does."""
+    """Settings for `atts serve-models`, of the roles that need a server; empty if none does."""
     if not cells:
         return {}
-    given = cells[0].served
+    settings = cells[0].served
     used = {role for cell in cells for role in cell.kind.roles}
     roles: list[Role] = [
         role
         for role in ROLES
         if role in used
-        and starts(backend_of(given, role))
-        and not given.get("url")
-        and not given.get(f"{role}_url")
+        and starts(backend_of(settings, role))
+        and not settings.get("url")
+        and not settings.get(f"{role}_url")
     ]
     if not roles:
         return {}
-    found: dict[str, Any] = {}
-    for name, value in given.items():
+    served: dict[str, Any] = {}
+    for name, value in settings.items():
         prefix = name.partition("_")[0]
         if prefix not in ROLES:
-            fields = {f for r in roles for f in backend_of(given, r).options.__struct_fields__}
+            fields = {f for r in roles for f in backend_of(settings, r).options.__struct_fields__}
             if name == "backend" or name in fields:
-                found[name] = value
+                served[name] = value
         elif prefix in roles:
-            found[name] = value
-    return found
+            served[name] = value
+    return served

@@ -64,66 +64,70 @@ class EngineSets:
     def free(self, pair: str) -> EngineSet | None:
         """A set on which another cell of the pair may run now."""
         beside = self._needs[pair].beside
-        found = [
-            one
-            for one in self._sets
-            if one.pair == pair
-            and len(one.running) < beside
-            and one.place.lost() is None
-            and one.place.ready()
+        free = [
+            engines
+            for engines in self._sets
+            if engines.pair == pair
+            and len(engines.running) < beside
+            and engines.place.lost() is None
+            and engines.place.ready()
         ]
-        return min(found, key=lambda one: len(one.running), default=None)
+        return min(free, key=lambda engines: len(engines.running), default=None)
 
-    def grow(self, left: Sequence[Cell]) -> None:
+    def grow(self, waiting: Sequence[Cell]) -> None:
         """Make sets for cells that have none, as long as there is room.
 
         Args:
-            left: cells that were not started.
+            waiting: cells that were not started.
         """
-        while all(one.place.lost() is not None or one.place.ready() for one in self._sets):
-            pair = self._hungriest(left)
+        while all(
+            engines.place.lost() is not None or engines.place.ready() for engines in self._sets
+        ):
+            pair = self._hungriest(waiting)
             place = None if pair is None else self._launcher.place(self._needs[pair])
             if pair is None or place is None:
                 return
-            mine = [cell for cell in left if cell.pair == pair]
+            mine = [cell for cell in waiting if cell.pair == pair]
             servers = Servers(mine, self._folder / self._name(pair), place, self._say)
             self._sets.append(EngineSet(pair, place, servers))
 
-    def shrink(self, left: Sequence[Cell]) -> None:
-        """Stop the sets that no cell is left for.
+    def shrink(self, waiting: Sequence[Cell]) -> None:
+        """Stop the sets that no waiting cell needs.
 
         Args:
-            left: cells that were not started, and may yet be.
+            waiting: cells that were not started, and may yet be.
         """
-        cells = Counter(cell.pair for cell in left)
+        cells = Counter(cell.pair for cell in waiting)
         # One that still waits for its place goes before one whose servers may answer.
-        for one in sorted(self._sets, key=lambda one: one.used or one.place.ready()):
-            idle = [o for o in self._sets if o.pair == one.pair and not o.running]
-            gone = one.place.lost() is not None
-            if not one.running and (gone or len(idle) > cells[one.pair]):
-                self._sets.remove(one)
-                one.stop()
+        for engines in sorted(
+            self._sets, key=lambda engines: engines.used or engines.place.ready()
+        ):
+            idle = [o for o in self._sets if o.pair == engines.pair and not o.running]
+            gone = engines.place.lost() is not None
+            if not engines.running and (gone or len(idle) > cells[engines.pair]):
+                self._sets.remove(engines)
+                engines.stop()
 
     def stop(self) -> None:
         """Stop all of them."""
-        for one in self._sets:
-            one.servers.wind_down()  # all together: each may take its time
+        for engines in self._sets:
+            engines.servers.wind_down()  # all together: each may take its time
         while self._sets:
             self._sets.pop().stop()
 
-    def _hungriest(self, left: Sequence[Cell]) -> str | None:
-        """The pair that is to have the next set; None: no pair has any use for one."""
-        cells = Counter(cell.pair for cell in left)
-        have = Counter(one.pair for one in self._sets)
+    def _hungriest(self, waiting: Sequence[Cell]) -> str | None:
+        """The pair that gets the next set; None: no pair needs one."""
+        cells = Counter(cell.pair for cell in waiting)
+        have = Counter(engines.pair for engines in self._sets)
         for pair in cells:
             if not have[pair]:
                 return pair
-        more = [
+        scalable = [
             pair
             for pair, need in self._needs.items()
             if cells[pair] and not need.shared and self._has_no_room(pair, cells[pair])
         ]
-        return max(more, key=lambda pair: cells[pair] / (have[pair] + 1), default=None)
+        return max(scalable, key=lambda pair: cells[pair] / (have[pair] + 1), default=None)
 
     def _has_no_room(self, pair: str, cells: int) -> bool:
         beside = self._needs[pair].beside
@@ -131,9 +135,9 @@ class EngineSets:
 
     def _name(self, pair: str) -> str:
         """A folder for a set: the pair's name, and a number where it is taken."""
-        taken = {one.servers.log.parent.name for one in self._sets}
+        used = {engines.servers.log.parent.name for engines in self._sets}
         number, name = 1, pair
-        while name in taken:
+        while name in used:
             number += 1
             name = f"{pair}+{number}"
         return name

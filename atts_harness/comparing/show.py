@@ -41,10 +41,10 @@ class Show:
         console: where to.
     """
 
-    def __init__(self, total: int, done: int = 0, console: Console | None = None) -> None:
+    def __init__(self, total: int, already_done: int = 0, console: Console | None = None) -> None:
         self.console = console or make_console()
         self._total = total
-        self._number = done
+        self._number = already_done
         self._live: Live | None = None
         self._shown = time.monotonic()
 
@@ -88,10 +88,10 @@ class Show:
             again += f" behind {recorded}"
         self._line(f"[{self._number}/{self._total}] {cell.name}: started{again}")
 
-    def again(self, cell: CellStatus, why: str) -> None:
+    def again(self, cell: CellStatus, reason: str) -> None:
         """A cell has lost its machine, and will go on in another place."""
         self._number -= 1
-        self._line(f"{cell.name}: {why}; it goes on elsewhere", "yellow")
+        self._line(f"{cell.name}: {reason}; it goes on elsewhere", "yellow")
 
     def ended(self, cell: CellStatus, seconds: float) -> None:
         """A cell has ended, or was skipped."""
@@ -132,23 +132,23 @@ class Show:
 
 
 def make_console() -> Console:
-    """The terminal; elsewhere wide enough for tables, and without colours."""
+    """A console: the terminal's, else one wide enough for tables and without colours."""
     console = terminal.console()
     return console if console.is_terminal else terminal.console(width=PLAIN_WIDTH)
 
 
 def remarks(status: Status) -> list[str]:
-    """What a reader of the table should know besides."""
+    """Notes that a reader of the table needs."""
     lines = []
     uncleared = sorted(
         {
-            f"{role}: {told}"
+            f"{role}: {state}"
             for cell in status.cells
-            for role, told in cell.caches.items()
-            if told.startswith("not cleared")
+            for role, state in cell.caches.items()
+            if state.startswith("not cleared")
         }
     )
-    lines += [f"prefix caches were not cleared between cells: {told}" for told in uncleared]
+    lines += [f"prefix caches were not cleared between cells: {state}" for state in uncleared]
     parallel = max((cell.parallel for cell in status.cells), default=1)
     if parallel > 1:
         lines.append(f"{parallel} cells ran at a time: seconds and latencies are not theirs alone")

@@ -30,7 +30,7 @@ class Size:
 
 
 def sizes_of(cells: Sequence[Cell], plan: Plan, framework: EvalFramework) -> dict[str, Size]:
-    """By cell what it asks for; loads each task once, which may fetch its data.
+    """The size of each cell, by name; loads each task once, which may fetch its data.
 
     Of a plan with `until` it is what the first round asks for.
 
@@ -38,13 +38,13 @@ def sizes_of(cells: Sequence[Cell], plan: Plan, framework: EvalFramework) -> dic
         SettingError: a task's data is not there.
     """
     tasks: dict[str, Sequence[TaskSize]] = {}
-    found: dict[str, Size] = {}
+    sizes: dict[str, Size] = {}
     for cell in cells:
         if cell.task_name not in tasks:
             tasks[cell.task_name] = framework.sizes(cell.evaluation(plan))
         first = None if plan.until is None else first_repeats(cell)
-        found[cell.name] = _size(cell, tasks[cell.task_name], first)
-    return found
+        sizes[cell.name] = _size(cell, tasks[cell.task_name], first)
+    return sizes
 
 
 def _size(cell: Cell, tasks: Sequence[TaskSize], repeats: int | None) -> Size:
@@ -53,22 +53,22 @@ def _size(cell: Cell, tasks: Sequence[TaskSize], repeats: int | None) -> Size:
     for task in tasks:
         count = task.documents if cell.task.limit is None else min(task.documents, cell.task.limit)
         problems += count
-        asked = count * (repeats or task.repeats)
-        samples += asked
+        requests = count * (repeats or task.repeats)
+        samples += requests
         most = settings.max_tokens(task.generation) if task.generation else DEFAULT_MAX_GEN_TOKS
-        tokens += asked * most
+        tokens += requests * most
     return Size(problems, samples, tokens, _calibration(cell, tasks, problems))
 
 
 def _calibration(cell: Cell, tasks: Sequence[TaskSize], problems: int) -> int:
     """Samples of a cell's calibration."""
-    wanted = cell.calibrate
-    if wanted is None:
+    calibrate = cell.calibrate
+    if calibrate is None:
         return 0
-    there = max(task.documents for task in tasks)
-    if not wanted.evaluation_questions:
-        there -= 0 if wanted.split or wanted.metadata else problems
+    available = max(task.documents for task in tasks)
+    if not calibrate.evaluation_questions:
+        available -= 0 if calibrate.split or calibrate.metadata else problems
     elif cell.task.limit is not None:
-        there = min(there, cell.task.limit)
-    questions = max(0, min(there, wanted.questions or there))
-    return questions * (wanted.repeats or cell.task.repeats or tasks[0].repeats)
+        available = min(available, cell.task.limit)
+    questions = max(0, min(available, calibrate.questions or available))
+    return questions * (calibrate.repeats or cell.task.repeats or tasks[0].repeats)

@@ -15,7 +15,7 @@ from atts_harness.settings import convert
 
 T = TypeVar("T")
 Place = tuple[str | int, ...]
-"""Where in a file: keys and list positions from the top."""
+"""A place in a file: keys and list positions, from the top."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class PlanSource:
     data: Any
     lines: Mapping[Place, int]
 
-    def where(self, place: Place) -> str:
+    def position(self, place: Place) -> str:
         """File and line of a place in the plan, or of the mapping that contains it."""
         while place and place not in self.lines:
             place = place[:-1]
@@ -40,16 +40,16 @@ class PlanSource:
 
     def error(self, place: Place, message: str) -> SettingError:
         """An error at a place."""
-        return SettingError(f"{self.where(place)}: {message}")
+        return SettingError(f"{self.position(place)}: {message}")
 
-    def struct(self, kind: type[T], place: Place, values: Any, **done: Any) -> T:
+    def struct(self, kind: type[T], place: Place, values: Any, **converted: Any) -> T:
         """An instance of a msgspec struct from a mapping of the file.
 
         Args:
             kind: the struct.
             place: where the mapping stands.
             values: the mapping.
-            done: fields that are converted already; their keys are looked at no more.
+            converted: fields that are converted already; their keys are looked at no more.
 
         Raises:
             UnknownSettingError: a key is no field; names the nearest.
@@ -59,21 +59,23 @@ class PlanSource:
         if not isinstance(values, dict):
             named = ", ".join(fields)
             raise self.error(place, f"expected a mapping with the keys {named} (got {values!r})")
-        found: dict[str, Any] = {}
+        arguments: dict[str, Any] = {}
         for key, value in values.items():
             if key not in fields:
-                raise UnknownSettingError(str(key), fields, where=self.where((*place, key)))
-            if key in done or value is None:
+                raise UnknownSettingError(str(key), fields, where=self.position((*place, key)))
+            if key in converted or value is None:
                 continue
             try:
-                found[key] = convert(key, value, fields[key].type)
+                arguments[key] = convert(key, value, fields[key].type)
             except SettingError as error:
                 raise self.error((*place, key), str(error)) from error
-        found |= done
-        missing = [name for name, field in fields.items() if field.required and name not in found]
+        arguments |= converted
+        missing = [
+            name for name, field in fields.items() if field.required and name not in arguments
+        ]
         if missing:
             raise self.error(place, f"`{missing[0]}` is missing")
-        return kind(**found)
+        return kind(**arguments)
 
     def items(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]]:
         """The items of a list with their places; a text counts as a list of one.
@@ -103,27 +105,27 @@ def read_yaml(path: Path, name: str | None = None) -> PlanSource:
     Raises:
         SettingError: it cannot be read, is no YAML, says a key twice, or is too large.
     """
-    shown = name or str(path)
+    label = name or str(path)
     lines: dict[Place, int] = {}
-    data = load_yaml(path, shown, lambda tree: _note_lines(tree, (), lines, shown))
-    return PlanSource(shown, data, lines)
+    data = load_yaml(path, label, lambda tree: _note_lines(tree, (), lines, label))
+    return PlanSource(label, data, lines)
 
 
-def _note_lines(node: Any, place: Place, lines: dict[Place, int], shown: str) -> None:
+def _note_lines(node: Any, place: Place, lines: dict[Place, int], label: str) -> None:
     lines.setdefault(place, node.start_mark.line + 1)
     if node.id == "sequence":
         for number, item in enumerate(node.value):
-            _note_lines(item, (*place, number), lines, shown)
+            _note_lines(item, (*place, number), lines, label)
     elif node.id == "mapping":
         for key, value in node.value:
             line = key.start_mark.line + 1
             if key.id != "scalar":
-                raise SettingError(f"{shown}, line {line}: a key must be a word")
+                raise SettingError(f"{label}, line {line}: a key must be a word")
             inner = (*place, key.value)
             if inner in lines:
                 raise SettingError(
-                    f"{shown}, line {line}: {key.value!r} stands here and on line {lines[inner]}; "
+                    f"{label}, line {line}: {key.value!r} stands here and on line {lines[inner]}; "
                     "keep one"
                 )
             lines[inner] = line
-            _note_lines(value, inner, lines, shown)
+            _note_lines(value, inner, lines, label)

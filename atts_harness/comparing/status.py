@@ -1,4 +1,4 @@
-"""The status file of a comparison: what is done, how it went, and what must not change.
+"""The status file of a comparison: each cell's state, its result, and what must not change.
 
 OUT/compare.json              this file
 OUT/cells/TASK/PAIR/ROW/      run directory of a cell, with its results, `log.txt`, and the
@@ -179,8 +179,8 @@ class Folder:
             make_folder(path, link=True)
             self._lock: IO[str] = os.fdopen(append_to(path / "lock"), "a+")
         except OSError as error:
-            why = error.strerror or error
-            raise RunDirError(f"out: {path}: {why}; choose another `out`") from error
+            reason = error.strerror or error
+            raise RunDirError(f"out: {path}: {reason}; choose another `out`") from error
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -197,15 +197,17 @@ class Folder:
         Raises:
             RunDirError: it cannot be written.
         """
-        new = self.path / f"{FILE}.new"
+        temporary = self.path / f"{FILE}.new"
         try:
-            new.write_bytes(msgspec.json.format(msgspec.json.encode(status.sealed()), indent=1))
-            new.replace(self.path / FILE)
+            temporary.write_bytes(
+                msgspec.json.format(msgspec.json.encode(status.sealed()), indent=1)
+            )
+            temporary.replace(self.path / FILE)
         except OSError as error:
             raise RunDirError(f"out: {self.path / FILE}: {error.strerror}") from error
 
     def close(self) -> None:
-        """Let another one have it."""
+        """Release the lock, so that another `atts compare` can take the folder."""
         self._lock.close()
 
 
@@ -219,24 +221,24 @@ def read_status(folder: Path) -> Status | None:
     if not path.exists():
         return None
     try:
-        found: Status = decode(read_file(path), Status, f"{path} is no status of a comparison")
+        status: Status = decode(read_file(path), Status, f"{path} is no status of a comparison")
     except SettingError as error:
         raise RunDirError(f"out: {error}; choose another `out`") from error
-    if found.version != VERSION:
+    if status.version != VERSION:
         raise RunDirError(
-            f"out: {path} is of version {found.version}, this package reads {VERSION}; choose "
+            f"out: {path} is of version {status.version}, this package reads {VERSION}; choose "
             "another `out`"
         )
-    if found.digest is None:
+    if status.digest is None:
         logger.warning("%s has no digest (early releases wrote none): damage goes unseen", path)
-    elif found.digest != found.sealed().digest:
+    elif status.digest != status.sealed().digest:
         raise RunDirError(
             f"out: {path} is damaged, or was edited: choose another `out` (or take its `digest` "
             "out, if you changed it on purpose)"
         )
-    for cell in (*found.cells, *found.dropped):
+    for cell in (*status.cells, *status.dropped):
         _check_places(cell, path)
-    return msgspec.structs.replace(found, digest=None)
+    return msgspec.structs.replace(status, digest=None)
 
 
 def _check_places(cell: CellStatus, path: Path) -> None:
@@ -246,15 +248,15 @@ def _check_places(cell: CellStatus, path: Path) -> None:
         RunDirError: names the cell.
     """
     parts = cell.name.split("/")
-    own = f"cells/{cell.name}"
-    places = [(cell.log, own), (cell.results, own)]
+    folder_of_cell = f"cells/{cell.name}"
+    places = [(cell.log, folder_of_cell), (cell.results, folder_of_cell)]
     if cell.calibration is not None:
         places += [(cell.calibration.bank, "calibrations")]
         places += [(cell.calibration.run_dir, "calibrations")]
     sound = (
         len(parts) == NAME_PARTS
         and all(NAME.fullmatch(part) for part in parts)
-        and cell.folder == own
+        and cell.folder == folder_of_cell
         and all(place is None or _inside(place, folder) for place, folder in places)
     )
     if not sound:
@@ -289,8 +291,8 @@ def fresh(cell: Cell, plan: Plan) -> CellStatus:
 
 
 def identity(cell: Cell, plan: Plan) -> dict[str, Any]:
-    """What a cell's result depends on, as JSON has it."""
-    found: dict[str, Any] = _plain(
+    """What a cell's result depends on, as plain JSON values."""
+    identity: dict[str, Any] = _plain(
         {
             "strategy": cell.strategy,
             "task": msgspec.structs.asdict(cell.task),
@@ -302,11 +304,11 @@ def identity(cell: Cell, plan: Plan) -> dict[str, Any]:
             "include_path": plan.include_path,
         }
     )
-    return found
+    return identity
 
 
-def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -> Status:
-    """The status to go on with: what is known of the plan's cells, and new ones.
+def merged(earlier: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -> Status:
+    """The status to continue with: recorded cells of the plan, and new ones.
 
     New cells are added and will run; cells that the plan has no more are kept apart. Where `limit`
     has grown, a cell goes on with the further problems.
@@ -314,7 +316,7 @@ def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -
     Raises:
         RunDirError: a cell that was started is not what it was; names the differences.
     """
-    before = {c.name: c for c in (*known.cells, *known.dropped)} if known else {}
+    before = {c.name: c for c in (*earlier.cells, *earlier.dropped)} if earlier else {}
     status = Status(name=plan.name, plan=file, seed=plan.seed, shuffled=plan.shuffle)
     changed: list[str] = []
     for cell in cells:
@@ -323,11 +325,11 @@ def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -
         if old is None or not old.starts:
             status.cells.append(new)
             continue
-        found = list(_unequal("", old.identity, new.identity))
-        if found and _has_grown(old, new):
+        differences = list(_unequal("", old.identity, new.identity))
+        if differences and _has_grown(old, new):
             old.identity, old.state, old.cause = new.identity, "pending", ""
-        elif found:
-            changed.append(f"{cell.name}: {brief(found, MOST_NAMED)}")
+        elif differences:
+            changed.append(f"{cell.name}: {brief(differences, MOST_NAMED)}")
         status.cells.append(old)
     if changed:
         raise RunDirError(
@@ -340,7 +342,7 @@ def merged(known: Status | None, cells: Sequence[Cell], plan: Plan, file: str) -
 
 
 def _has_grown(old: CellStatus, new: CellStatus) -> bool:
-    """Whether a cell differs by further problems alone, which its journal takes up.
+    """Whether a cell differs only in having more problems, which its journal can add.
 
     Not with a bank, which was made around the earlier problems, nor with a rate that another cell
     comes to: both change with the limit, and a journal has one of each.
@@ -359,18 +361,18 @@ def _plain(value: Any) -> Any:
 
 
 def _free(setting: str) -> bool:
-    role, _, rest = setting.partition("_")
-    name = rest if role in ("draft", "target") else setting
+    role, _, name_without_role = setting.partition("_")
+    name = name_without_role if role in ("draft", "target") else setting
     return setting in FREE or name in FREE_OF_A_ROLE
 
 
-def _unequal(where: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+def _unequal(prefix: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted(set(before) | set(after)):
         old, new = before.get(name), after.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            yield from _unequal(f"{where}{name}.", old, new)
+            yield from _unequal(f"{prefix}{name}.", old, new)
         elif old != new:
-            yield f"{where}{name} was {_shown(old)}, now {_shown(new)}"
+            yield f"{prefix}{name} was {_shown(old)}, now {_shown(new)}"
 
 
 def _shown(value: Any) -> str:

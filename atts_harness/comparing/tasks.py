@@ -13,9 +13,9 @@ def check_tasks(file: PlanFile, framework: EvalFramework) -> None:
     Raises:
         UnknownSettingError: names the nearest.
     """
-    wanted = [task.task for task in file.plan.tasks]
-    known = framework.tasks(wanted, file.plan.include_path)
-    for number, task in enumerate(wanted):
-        if task not in known:
-            where = f"{file.source.where(('tasks', number))}: task"
-            raise UnknownSettingError(task, sorted(known), where=where)
+    names = [task.task for task in file.plan.tasks]
+    installed = framework.tasks(names, file.plan.include_path)
+    for number, task in enumerate(names):
+        if task not in installed:
+            prefix = f"{file.source.position(('tasks', number))}: task"
+            raise UnknownSettingError(task, sorted(installed), where=prefix)

@@ -30,17 +30,17 @@ class RunWatch:
         The time left is at the pace since the first look: what an earlier start had finished
         says nothing of it.
         """
-        found = counts(self.run_dir)
-        if found is None:
+        tally = counts(self.run_dir)
+        if tally is None:
             return ""
         now = self.now()
-        if self._first is None or found.done < self._first[1].done:
-            self._first = (now, found)
-        parts = [f"{found.done}/{found.total} samples"]
+        if self._first is None or tally.done < self._first[1].done:
+            self._first = (now, tally)
+        parts = [f"{tally.done}/{tally.total} samples"]
         began, before = self._first
-        fresh = found.done - before.done
-        if fresh and found.done < found.total:
-            parts.append(f"{clock((now - began) / fresh * (found.total - found.done))} left")
-        if found.failed:
-            parts.append(f"{found.failed} failed")
+        fresh = tally.done - before.done
+        if fresh and tally.done < tally.total:
+            parts.append(f"{clock((now - began) / fresh * (tally.total - tally.done))} left")
+        if tally.failed:
+            parts.append(f"{tally.failed} failed")
         return ", ".join(parts)
