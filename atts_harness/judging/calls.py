@@ -23,7 +23,7 @@ Ask = Callable[[str], ChatReply]
 """Sends a request to a model."""
 
 
-class _Kept(msgspec.Struct, kw_only=True):
+class _SavedReply(msgspec.Struct, kw_only=True):
     """A line of the file: a request's digest, the model, and its reply."""
 
     request: str
@@ -34,7 +34,7 @@ class _Kept(msgspec.Struct, kw_only=True):
     check: str = ""
 
     def checksum(self) -> str:
-        """Of what an answer is read from: a changed sign would be another answer."""
+        """Checksum of all that an answer is read from: a damaged line is never used."""
         data = msgspec.json.encode([self.request, self.model, self.reply, self.cut])
         return hashlib.blake2b(data, digest_size=8).hexdigest()
 
@@ -46,21 +46,21 @@ class JudgeCalls:
     Attributes:
         ask: makes a call.
         file: where replies are kept, or None.
-        model: whose replies; those of another model in the file are not used.
-        made: calls made now.
+        model: name of the model; replies of other models in the file are not used.
+        call_count: calls made by this object.
         tokens: prompt and completion tokens of those.
-        failed: requests without a usable reply, by why; these are errors, never answers.
-        example: what one of them said.
+        failed: requests without a usable reply, by type of error; they never count as answers.
+        example: message of the first such error.
     """
 
     ask: Ask
     file: Path | None = None
     model: str = ""
-    made: int = 0
+    call_count: int = 0
     tokens: int = 0
     failed: Counter[str] = field(default_factory=Counter)
     example: str = ""
-    _known: dict[str, ChatReply] = field(default_factory=dict)
+    _replies: dict[str, ChatReply] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.file is not None and self.file.is_file():
@@ -71,10 +71,10 @@ class JudgeCalls:
 
         Args:
             request: what to ask.
-            reader: from the reply to its meaning; raises a `BackendError` where it has none.
+            reader: turns the reply into a value; raises a `BackendError` if it cannot.
 
         Raises:
-            BackendError: the call failed for good, or its reply says nothing; it is counted.
+            BackendError: the call failed for good, or its reply is unusable; it is counted.
         """
         try:
             return reader(self._reply(request))
@@ -85,28 +85,28 @@ class JudgeCalls:
 
     def words(self) -> str:
         """The sums in a line."""
-        line = f"{self.made} calls made, {self.tokens} tokens, {self.failed.total()} failed"
+        line = f"{self.call_count} calls made, {self.tokens} tokens, {self.failed.total()} failed"
         if not self.failed:
             return line
-        why = ", ".join(f"{name} {count}" for name, count in sorted(self.failed.items()))
-        return f"{line} ({why}; such as: {self.example})"
+        reasons = ", ".join(f"{name} {count}" for name, count in sorted(self.failed.items()))
+        return f"{line} ({reasons}; such as: {self.example})"
 
     def _reply(self, request: str) -> ChatReply:
         key = hashlib.blake2b(request.encode(errors="replace"), digest_size=16).hexdigest()
-        if key in self._known:
-            return self._known[key]
-        self.made += 1
+        if key in self._replies:
+            return self._replies[key]
+        self.call_count += 1
         reply = self.ask(request)
         self.tokens += reply.prompt_tokens + reply.completion_tokens
-        self._known[key] = reply
+        self._replies[key] = reply
         if self.file is not None:
             usage = {"prompt": reply.prompt_tokens, "completion": reply.completion_tokens}
             text, cut = reply.text, reply.cut
-            kept = _Kept(request=key, model=self.model, reply=text, cut=cut, usage=usage)
-            kept.check = kept.checksum()
+            entry = _SavedReply(request=key, model=self.model, reply=text, cut=cut, usage=usage)
+            entry.check = entry.checksum()
             with self.file.open("ab") as out:
-                # Before it, for a line that was cut when its writer died.
-                out.write(b"\n" + msgspec.json.encode(kept) + b"\n")
+                # The newline in front ends a line that was cut when its writer died.
+                out.write(b"\n" + msgspec.json.encode(entry) + b"\n")
         return reply
 
     def _load(self, file: Path) -> None:
@@ -115,14 +115,14 @@ class JudgeCalls:
             if not line.strip():
                 continue
             try:
-                kept = msgspec.json.decode(line, type=_Kept)
+                entry = msgspec.json.decode(line, type=_SavedReply)
             except (ValueError, RecursionError):
                 unread += 1
                 continue
-            if kept.check != kept.checksum():
+            if entry.check != entry.checksum():
                 unread += 1
-            elif kept.model == self.model:
-                self._known[kept.request] = ChatReply(kept.reply, kept.cut)
+            elif entry.model == self.model:
+                self._replies[entry.request] = ChatReply(entry.reply, entry.cut)
         if unread:
             logger.warning(
                 "%s: %d lines are damaged or of an earlier release; their calls are made again",

@@ -1,7 +1,7 @@
-"""The `llm` extractor as a backend: its calls are limited, retried and recorded as all are.
+"""The `llm` extractor as a backend: its calls are limited, retried and recorded like all calls.
 
-Chat endpoints take and give text, and a call is recorded as ids: here they are the text's UTF-8
-bytes. Tokens are counted as the endpoint counts them.
+Chat endpoints take and return text, while calls are recorded as ids: here the ids are the text's
+UTF-8 bytes. Tokens are counted as the endpoint counts them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST_REQUEST = 1 << 20
 
 
 class Utf8:
-    """Text as its bytes; a `Tokenizer` whose template is the words themselves."""
+    """A `Tokenizer` whose ids are a text's UTF-8 bytes, without a chat template."""
 
     fingerprint = "utf-8"
     template_fingerprint = "none"
@@ -48,11 +48,11 @@ class Utf8:
         return bytes(ids).decode(errors="replace")
 
     def render(self, messages: Sequence[Message]) -> Ids:
-        """The messages' words, a blank line between them: the endpoint has a template itself."""
+        """The messages' texts with blank lines between: the endpoint applies its own template."""
         return self.encode("\n\n".join(message.content for message in messages))
 
     def render_tail(self, messages: Sequence[Message], prefill: str = "") -> Ids:
-        """As `render`, behind a blank line."""
+        """As `render`, after a blank line."""
         return self.encode("\n\n") + self.render(messages) + self.encode(prefill)
 
 
@@ -60,7 +60,7 @@ class EndpointBackend(InProcess):
     """A chat endpoint that answers one user message, greedily; a `Backend` without scores.
 
     Args:
-        endpoint: which.
+        endpoint: the model and its address.
         timeout: seconds a call may take.
 
     Raises:
@@ -79,7 +79,7 @@ class EndpointBackend(InProcess):
 
     @property
     def identity(self) -> ModelIdentity:
-        """Which model; where it is reached is no part of what it is."""
+        """The model's identity; its address is no part of it."""
         return ModelIdentity(engine="openai-chat", model=self._endpoint.model)
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
@@ -88,8 +88,8 @@ class EndpointBackend(InProcess):
         Raises:
             BackendError: typed as `atts_harness.judging.llm.ask` says.
         """
-        asked = self.tokenizer.decode(request.ids)
-        reply = await ask_async(self._client, self._endpoint.model, asked)
+        text = self.tokenizer.decode(request.ids)
+        reply = await ask_async(self._client, self._endpoint.model, text)
         if not reply.text:
             final_words(reply.text, cut=reply.cut)  # all of it went into hidden thinking: raises
         return GenerateReply(
@@ -101,7 +101,7 @@ class EndpointBackend(InProcess):
         )
 
     async def score(self, request: ScoreRequest) -> ScoreReply:
-        """Never.
+        """Refuse every score.
 
         Raises:
             BadRequestError: always; chat endpoints do not score.

@@ -2,8 +2,8 @@
 
 Both are calls to an OpenAI-compatible endpoint that cost money and time, so they are made when a
 sample ends or by `atts regrade`, never while lm-eval grades. A request is plain data and a reply
-plain text: whoever makes the call can record it. The endpoint comes from the environment only,
-for lm-eval writes model arguments into its results.
+plain text, so the caller can record both. The endpoint comes from the environment only, because
+lm-eval writes model arguments into its results.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 TAIL = 6000
 """Characters of a text's end that are shown to the model: final answers stand at the end."""
 MOST_REPLY_TOKENS = 4096
-"""Of one reply, its thinking included; a reply that reaches it is cut and is never read."""
+"""Tokens of one reply, its thinking included; a reply that reaches the limit is never read."""
 
 _EXTRACT = (
     "Below is the end of somebody's work on {what}. Copy the final answer it arrives at, exactly "
@@ -55,7 +55,7 @@ _JUDGE = (
     "are no difference; another value, even nearly the same, is. Reply with 'SAME' or 'DIFFERENT'."
 )
 _ANSWER = re.compile(r"([*_`]*)ANSWER:(.*)")
-_MOST_SHOWN = 300
+_LONGEST_MESSAGE = 300
 _FINISHED = frozenset({"stop", "eos", "eos_token", "end_turn", "stop_sequence"})
 _CUT = frozenset({"length", "max_tokens"})
 _THOUGHTS = (
@@ -68,7 +68,7 @@ _THOUGHTS = (
     ("◁think▷", "◁/think▷"),
     ("<|channel|>analysis", "<|channel|>final<|message|>"),
 )
-"""How models mark their thinking in a reply that the server has not split: begin, end."""
+"""Marks around a model's thinking, in a reply that the server did not split: begin, end."""
 
 
 @dataclass(frozen=True)
@@ -147,17 +147,17 @@ def endpoint(environment: Mapping[str, str] = os.environ) -> Endpoint:
 
 
 def extract_request(text: str, kind: Kind = "maths") -> str:
-    """What to ask to have a text's answer copied out.
+    """The request that asks a model to copy out a text's answer.
 
     Args:
-        text: generated text; its last `TAIL` characters are shown.
-        kind: what is asked for.
+        text: generated text; the model gets its last `TAIL` characters.
+        kind: kind of the answer.
     """
     return _EXTRACT.format(what=_WHAT[kind], text=text[-TAIL:])
 
 
 def final_words(reply: str, *, cut: bool) -> str:
-    """What a reply says behind its thinking.
+    """A reply's text after its thinking.
 
     Args:
         reply: of a model.
@@ -183,7 +183,7 @@ def extract_answer(reply: str, kind: Kind = "maths", *, cut: bool) -> str | None
 
     Args:
         reply: to `extract_request`.
-        kind: what is asked for.
+        kind: kind of the answer.
         cut: whether the reply reached its token limit.
 
     Returns:
@@ -197,8 +197,8 @@ def extract_answer(reply: str, kind: Kind = "maths", *, cut: bool) -> str | None
     lines = _ANSWER.findall(words)
     if not lines:
         raise MalformedReplyError(f"no 'ANSWER:' in the reply: {words.strip()[:80]!r}")
-    mark, rest = lines[-1]
-    answer = str(rest).strip()
+    mark, content = lines[-1]
+    answer = str(content).strip()
     if mark:  # **ANSWER:** 5, or **ANSWER: 5**
         answer = answer.removeprefix(mark[::-1]).removesuffix(mark[::-1]).strip()
     if not answer:
@@ -214,7 +214,7 @@ def extract_answer(reply: str, kind: Kind = "maths", *, cut: bool) -> str | None
 
 
 def judge_request(answer: str, gold: str) -> str:
-    """What to ask to have an answer compared with the gold."""
+    """The request that asks a model to compare an answer with the gold."""
     return _JUDGE.format(answer=answer, gold=gold)
 
 
@@ -243,7 +243,7 @@ class ChatReply:
     Attributes:
         text: the message's content; may be empty where it was cut.
         cut: whether it reached its token limit.
-        prompt_tokens: as the endpoint counts them; 0 where it does not tell.
+        prompt_tokens: as the endpoint counts them; 0 if it does not report them.
         completion_tokens: likewise, thinking included.
     """
 
@@ -265,7 +265,7 @@ def ask(client: openai.OpenAI, model: str, request: str) -> ChatReply:
         The reply, also one that was cut: its tokens are paid for.
 
     Raises:
-        BackendTimeoutError: no reply in time, tries again included.
+        BackendTimeoutError: no reply in time, after all retries.
         BackendUnavailableError: not reachable or overloaded.
         BadRequestError: refused: a wrong key, an unknown model, a filter.
         MalformedReplyError: a reply without text, or no chat completion at all.
@@ -273,7 +273,7 @@ def ask(client: openai.OpenAI, model: str, request: str) -> ChatReply:
     import openai
 
     try:
-        reply = client.chat.completions.with_raw_response.create(**_asked(model, request))
+        reply = client.chat.completions.with_raw_response.create(**_payload(model, request))
     except openai.OpenAIError as error:
         raise _typed(error, model) from error
     return _read(reply.content, model)
@@ -284,13 +284,13 @@ async def ask_async(client: openai.AsyncOpenAI, model: str, request: str) -> Cha
     import openai
 
     try:
-        reply = await client.chat.completions.with_raw_response.create(**_asked(model, request))
+        reply = await client.chat.completions.with_raw_response.create(**_payload(model, request))
     except openai.OpenAIError as error:
         raise _typed(error, model) from error
     return _read(reply.content, model)
 
 
-def _asked(model: str, request: str) -> dict[str, Any]:
+def _payload(model: str, request: str) -> dict[str, Any]:
     messages = [{"role": "user", "content": request}]
     return {
         "model": model,
@@ -317,14 +317,14 @@ def _typed(error: openai.OpenAIError, model: str) -> BackendError:
 def _words(error: Exception) -> str:
     """An error's message on one line; a server may put a whole page into it."""
     words = " ".join(str(error).split())
-    return words if len(words) <= _MOST_SHOWN else words[: _MOST_SHOWN - 1] + "…"
+    return words if len(words) <= _LONGEST_MESSAGE else words[: _LONGEST_MESSAGE - 1] + "…"
 
 
 def _retry_after(error: openai.APIStatusError) -> float | None:
     try:
         seconds = float(error.response.headers.get("Retry-After", ""))
     except ValueError:
-        return None  # not said, or as a date
+        return None  # absent, or a date
     return seconds if 0.0 <= seconds < math.inf else None
 
 
@@ -355,19 +355,19 @@ _COMPLETION = msgspec.json.Decoder(_Completion)
 
 
 def _read(body: bytes, model: str) -> ChatReply:
-    # Read from the bytes: the package hands on whatever JSON it gets, and HTML as a string.
+    # Read from the bytes: the package passes on whatever JSON it gets, and HTML as a string.
     try:
-        found = _COMPLETION.decode(body)
+        completion = _COMPLETION.decode(body)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        shown = body[:80].decode(errors="replace")
-        raise MalformedReplyError(f"{model}: no chat completion ({error}): {shown!r}") from error
-    choice, usage = found.choices[0], found.usage or _Usage()
+        excerpt = body[:80].decode(errors="replace")
+        raise MalformedReplyError(f"{model}: no chat completion ({error}): {excerpt!r}") from error
+    choice, usage = completion.choices[0], completion.usage or _Usage()
     finish = choice.finish_reason
     cut = finish in _CUT or (finish is None and usage.completion_tokens >= MOST_REPLY_TOKENS)
     if not cut and finish is not None and finish not in _FINISHED:
         raise BadRequestError(f"{model}: the reply ended by {finish!r}, so it is no whole answer")
     if not choice.message.content and not cut:
-        why = f": {choice.message.refusal[:80]!r}" if choice.message.refusal else ""
-        raise MalformedReplyError(f"{model}: a reply without text{why}")
+        refusal = f": {choice.message.refusal[:80]!r}" if choice.message.refusal else ""
+        raise MalformedReplyError(f"{model}: a reply without text{refusal}")
     text = choice.message.content or ""
     return ChatReply(text, cut, usage.prompt_tokens, usage.completion_tokens)

@@ -22,21 +22,21 @@ RUN = "run"
 
 @dataclass(frozen=True)
 class Owner:
-    """Whose settings they are: the run's, a strategy's or a backend's.
+    """An owner of settings: the run, a strategy or a backend.
 
     Attributes:
         name: `run`, or the name of the strategy or the backend.
-        what: `run`, `strategy` or `backend`.
+        category: `run`, `strategy` or `backend`.
         struct: the settings.
     """
 
     name: str
-    what: str
+    category: str
     struct: type[msgspec.Struct]
 
 
 def names() -> list[str]:
-    """What can be asked for."""
+    """Names for which settings can be listed."""
     from atts_harness import plugins
 
     return [RUN, *plugins.strategies(), *plugins.backends()]
@@ -79,7 +79,7 @@ def show_options(
 
     owners = list(_owners(name, settings))
     if json:
-        data = [_plain(owner, one) for owner in owners for one in settings_of(owner.struct)]
+        data = [_plain(owner, setting) for owner in owners for setting in settings_of(owner.struct)]
         text = msgspec.json.format(msgspec.json.encode(data), indent=2)
         sys.stdout.write(text.decode() + "\n")
         return
@@ -89,10 +89,10 @@ def show_options(
 
 
 def _owners(name: str | None, settings: str) -> Iterator[Owner]:
-    """Whose settings are meant.
+    """The owners of the settings to list.
 
     Raises:
-        UnknownSettingError: nobody is called so.
+        UnknownSettingError: nothing has that name.
         SettingError: the settings of the strategy do not fit it.
     """
     from atts_harness import plugins
@@ -103,28 +103,28 @@ def _owners(name: str | None, settings: str) -> Iterator[Owner]:
     strategies, backends = plugins.strategies(), plugins.backends()
     if name is not None and name not in names():
         raise UnknownSettingError(name, names(), where="options")
-    given = parse_arguments(settings, "settings")
+    arguments = parse_arguments(settings, "settings")
     if name in (None, RUN):
         yield Owner(RUN, RUN, RunOptions)
-    for known, strategy in strategies.items():
-        if name in (None, known):
-            kind = strategy.value.made_for(given if name else {})
-            yield Owner(known, "strategy", kind.Options)
-    for known, backend in backends.items():
-        if name in (None, known):
-            yield Owner(known, "backend", backend.value.options)
+    for candidate, strategy in strategies.items():
+        if name in (None, candidate):
+            kind = strategy.value.made_for(arguments if name else {})
+            yield Owner(candidate, "strategy", kind.Options)
+    for candidate, backend in backends.items():
+        if name in (None, candidate):
+            yield Owner(candidate, "backend", backend.value.options)
 
 
-def _plain(owner: Owner, one: Declared) -> dict[str, Any]:
+def _plain(owner: Owner, setting: Declared) -> dict[str, Any]:
     return {
         "of": owner.name,
-        "what": owner.what,
-        "name": one.name,
-        "type": one.kind,
-        "default": one.default,
-        "meaning": one.meaning,
-        "declared_by": f"{one.owner.__module__}.{one.owner.__qualname__}",
-        "package": one.package,
+        "what": owner.category,
+        "name": setting.name,
+        "type": setting.kind,
+        "default": setting.default,
+        "meaning": setting.meaning,
+        "declared_by": f"{setting.owner.__module__}.{setting.owner.__qualname__}",
+        "package": setting.package,
     }
 
 
@@ -135,18 +135,18 @@ def _tables(owners: list[Owner]) -> Iterator[Table]:
     users: dict[type, dict[str, None]] = {}
     declared: dict[type, dict[tuple[str, str | None], Declared]] = {}
     for owner in owners:
-        for one in settings_of(owner.struct):
-            users.setdefault(one.owner, {})[f"{owner.what} {owner.name}"] = None
-            declared.setdefault(one.owner, {})[one.name, one.default] = one
-    # Of one owner the settings that no other has come first.
-    for kind, found in reversed(declared.items()) if len(owners) == 1 else declared.items():
-        who = ", ".join(users[kind]).removeprefix(f"{RUN} ")
-        package = next(iter(found.values())).package
-        title = f"{who}: {kind.__qualname__} ({kind.__module__}, package {package})"
-        yield _table(title, list(found.values()))
+        for setting in settings_of(owner.struct):
+            users.setdefault(setting.owner, {})[f"{owner.category} {owner.name}"] = None
+            declared.setdefault(setting.owner, {})[setting.name, setting.default] = setting
+    # For a single owner, its own settings come before those that it shares.
+    for kind, settings in reversed(declared.items()) if len(owners) == 1 else declared.items():
+        owner_names = ", ".join(users[kind]).removeprefix(f"{RUN} ")
+        package = next(iter(settings.values())).package
+        title = f"{owner_names}: {kind.__qualname__} ({kind.__module__}, package {package})"
+        yield _table(title, list(settings.values()))
 
 
-def _table(title: str, found: list[Declared]) -> Table:
+def _table(title: str, settings: list[Declared]) -> Table:
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", show_lines=False)
@@ -154,7 +154,7 @@ def _table(title: str, found: list[Declared]) -> Table:
     table.add_column("type", overflow="fold")
     table.add_column("default", overflow="fold")
     table.add_column("meaning", overflow="fold", ratio=1)
-    for one in found:
-        default = "(required)" if one.default is None else one.default or '""'
-        table.add_row(one.name, one.kind, default, one.meaning)
+    for setting in settings:
+        default = "(required)" if setting.default is None else setting.default or '""'
+        table.add_row(setting.name, setting.kind, default, setting.meaning)
     return table

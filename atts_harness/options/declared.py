@@ -129,11 +129,11 @@ def _metas(hint: Any) -> Iterator[msgspec.Meta]:
 
 @cache
 def _documented(kind: type) -> Mapping[str, str]:
-    """What the `Attributes:` section of a class's own docstring says, by attribute."""
-    found: dict[str, list[str]] = {}
-    own = inspect.cleandoc(kind.__dict__.get("__doc__") or "")
+    """Texts of the `Attributes:` section in a class's own docstring, by attribute."""
+    texts: dict[str, list[str]] = {}
+    docstring = inspect.cleandoc(kind.__dict__.get("__doc__") or "")
     indent, name, inside = 0, "", False
-    for line in own.splitlines():
+    for line in docstring.splitlines():
         depth = len(line) - len(line.lstrip())
         if line.strip() and not depth:
             inside, indent = line.strip() == "Attributes:", 0
@@ -141,25 +141,25 @@ def _documented(kind: type) -> Mapping[str, str]:
         if not inside or not line.strip():
             continue
         indent = indent or depth
-        begun = _ITEM.match(line.strip()) if depth == indent else None
-        if begun:
-            name = begun["name"]
-            found[name] = [begun["text"]]
+        item = _ITEM.match(line.strip()) if depth == indent else None
+        if item:
+            name = item["name"]
+            texts[name] = [item["text"]]
         elif name:
-            found[name].append(line.strip())
-    return {name: " ".join(lines).strip().removesuffix(".") for name, lines in found.items()}
+            texts[name].append(line.strip())
+    return {name: " ".join(lines).strip().removesuffix(".") for name, lines in texts.items()}
 
 
 @cache
 def _package(kind: type) -> str:
-    """The installed package that a class comes from; its module where none says so."""
+    """The installed package that a class comes from, or else its top module."""
     top = kind.__module__.partition(".")[0]
     return _distributions().get(top, top)
 
 
 @cache
 def _distributions() -> Mapping[str, str]:
-    """By importable name the package that brings it; editable installs say it by entry points."""
+    """Packages by their importable name, from entry points: editable installs have these too."""
     return {
         entry.value.partition(":")[0].partition(".")[0]: entry.dist.name
         for entry in importlib.metadata.entry_points(group="atts_harness")

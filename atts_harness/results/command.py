@@ -35,38 +35,38 @@ def show_runs(
     from atts_harness import terminal
     from atts_harness.results.listing import runs_below
 
-    found = runs_below(folder)
+    runs = runs_below(folder)
     if json:
-        text = msgspec.json.format(msgspec.json.encode(found, enc_hook=str), indent=2)
+        text = msgspec.json.format(msgspec.json.encode(runs, enc_hook=str), indent=2)
         sys.stdout.write(text.decode() + "\n")
         return
     console = terminal.console()
-    console.print(_table(folder, found))
-    for one in found:
-        if one.why:
-            console.print(f"{one.path}: {one.why}", soft_wrap=True)
+    console.print(_table(folder, runs))
+    for run in runs:
+        if run.why:
+            console.print(f"{run.path}: {run.why}", soft_wrap=True)
 
 
-def _table(folder: Path, found: list[ListedRun]) -> Table:
+def _table(folder: Path, runs: list[ListedRun]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"{len(found)} run{'s' * (len(found) != 1)} in {folder}")
+    table = Table(title=f"{len(runs)} run{'s' * (len(runs) != 1)} in {folder}")
     table.title_justify = "left"
     for title in ("run", "strategy", "task", "state"):
         table.add_column(title, overflow="fold")
     for title in ("samples", "headline"):
         table.add_column(title, justify="right")
-    for one in found:
-        name = str(one.path.relative_to(folder))
-        headline = "" if one.value is None else f"{one.metric} {one.value:.3f}"
-        failed = f"\n{one.failed} failed" if one.failed else ""
+    for run in runs:
+        name = str(run.path.relative_to(folder))
+        headline = "" if run.value is None else f"{run.metric} {run.value:.3f}"
+        failed = f"\n{run.failed} failed" if run.failed else ""
         table.add_row(
             folder.name if name == "." else name,
-            one.strategy,
-            ", ".join(one.tasks),
-            Text(one.state, style=STYLES.get(one.state, "bold red")),
-            f"{one.done}/{one.samples}{failed}" if one.samples else "",
+            run.strategy,
+            ", ".join(run.tasks),
+            Text(run.state, style=STYLES.get(run.state, "bold red")),
+            f"{run.done}/{run.samples}{failed}" if run.samples else "",
             headline,
         )
     return table

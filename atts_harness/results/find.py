@@ -1,4 +1,4 @@
-"""What was given to a report: run directories, and results that go together."""
+"""Finds what a report can show: run directories, and results files that belong together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from atts_harness.results.runs import tasks_of
 from atts_harness.results.values import Results, ResultsFormat, SavedTask
 
 CALIBRATION = ".run"
-"""What `atts calibrate` names its run directories after: they are cost, not rows."""
+"""Suffix of the run directories that `atts calibrate` makes: they count as cost, not as rows."""
 
 
 @dataclass
@@ -31,13 +31,13 @@ class Found:
 
     @property
     def path(self) -> Path:
-        """What to call it."""
+        """The path that names it."""
         return self.run_dir or self.results[0].path
 
 
 @dataclass(frozen=True)
 class Unusable:
-    """Something that was given and cannot be used, and why."""
+    """A path that cannot be used, and the reason."""
 
     path: Path
     reason: str
@@ -50,7 +50,7 @@ def find(paths: Iterable[Path]) -> tuple[list[Found], list[Unusable]]:
         paths: run directories, results files, or folders that hold any number of both.
 
     Returns:
-        What was found, in order; and what cannot be used, with the reason.
+        The runs and results, in order; and the paths that cannot be used.
     """
     runs: dict[Path, Found] = {}
     results: dict[Path, Results] = {}
@@ -70,12 +70,12 @@ def find(paths: Iterable[Path]) -> tuple[list[Found], list[Unusable]]:
                 except SettingError as error:
                     refused.append(Unusable(file, bare(error, file)))
     apart: dict[tuple[str, ...], Found] = {}
-    for where, loaded in sorted(results.items(), key=lambda item: item[1].path.name):
-        place = _run_of(where, loaded)
+    for source, loaded in sorted(results.items(), key=lambda item: item[1].path.name):
+        place = _run_of(source, loaded)
         if place is not None:
             runs.setdefault(place, Found(run_dir=place)).results.append(loaded)
         else:
-            key = (str(where.parent), *loaded.identity)
+            key = (str(source.parent), *loaded.identity)
             apart.setdefault(key, Found()).results.append(loaded)
     return [*runs.values(), *apart.values()], refused
 
@@ -90,14 +90,14 @@ def read(path: Path) -> Results:
     if not formats:
         raise SettingError(f"{path}: no installed plugin reads results files")
     first: SettingError | None = None
-    for known in formats:
+    for reader in formats:
         try:
-            return known.read(path)
+            return reader.read(path)
         except SettingError as error:
             first = first or error
         except Exception as error:  # a plugin's own fault is not the file's
-            plugins.discovery().leave_out(known.name, f"results format {known.name!r}", error)
-            first = first or SettingError(f"{path}: the reader of {known.name} failed on it")
+            plugins.discovery().leave_out(reader.name, f"results format {reader.name!r}", error)
+            first = first or SettingError(f"{path}: the reader of {reader.name} failed on it")
     assert first is not None
     raise first
 
@@ -111,13 +111,13 @@ def saved_tasks(path: Path, documents: Documents | None = None) -> list[SavedTas
         documents: where the documents of a run directory's tasks come from; only needed there.
 
     Raises:
-        SettingError: nothing to read there; says what was looked for.
+        SettingError: there is nothing to read; the message says what was looked for.
     """
     if path.is_file():
         return [_from_file(path)]
-    logs = [log for known in plugins.results_formats() for log in _logs(known, path)]
+    logs = [log for reader in plugins.results_formats() for log in _logs(reader, path)]
     if logs:
-        return _named([(log, known.samples(log)) for known, log in logs], path)
+        return _named([(log, reader.samples(log)) for reader, log in logs], path)
     if (path / JOURNAL).is_file():
         return tasks_of(path, documents)
     raise SettingError(
@@ -127,7 +127,7 @@ def saved_tasks(path: Path, documents: Documents | None = None) -> list[SavedTas
 
 
 def bare(error: AttsError, path: Path) -> str:
-    """An error's words without the path that they begin with."""
+    """An error's message without the path that it begins with."""
     return str(error).removeprefix(f"{path}: ")
 
 
@@ -142,19 +142,19 @@ def _named(tasks: Sequence[tuple[Path, SavedTask]], root: Path) -> list[SavedTas
     ]
 
 
-def _logs(known: ResultsFormat, path: Path) -> Iterator[tuple[ResultsFormat, Path]]:
+def _logs(reader: ResultsFormat, path: Path) -> Iterator[tuple[ResultsFormat, Path]]:
     if path.is_dir():
-        for log in known.logs(path):
-            yield known, log
+        for log in reader.logs(path):
+            yield reader, log
 
 
 def _from_file(path: Path) -> SavedTask:
     first = _first_row(path)
     if published.is_trace(first):
         return published.saved(path)
-    for known in plugins.results_formats():
-        if known.is_log(first):
-            return known.samples(path)
+    for reader in plugins.results_formats():
+        if reader.is_log(first):
+            return reader.samples(path)
     raise SettingError(
         f"{path}: neither an lm-eval sample log nor published traces (its first line has "
         f"{', '.join(sorted(map(str, first))[:8])})"
@@ -183,8 +183,8 @@ def _below(path: Path) -> tuple[list[Path], list[Path]]:
     journals = [folder for folder in journals if folder == path or not _calibrates(folder, path)]
     files = [
         file
-        for known in plugins.results_formats()
-        for file in known.files(path)
+        for reader in plugins.results_formats()
+        for file in reader.files(path)
         if not _calibrates(file.parent, path)
     ]
     if not journals and not files:
@@ -200,14 +200,14 @@ def _calibrates(folder: Path, root: Path) -> bool:
     return any(part.endswith((CALIBRATION, ".json.run", ".npz.run")) for part in parts)
 
 
-def _run_of(where: Path, loaded: Results) -> Path | None:
-    """The run directory of results: the one around them, or the one that they name."""
+def _run_of(source: Path, loaded: Results) -> Path | None:
+    """The run directory of results: the one that holds them, or the one that they name."""
     if loaded.run is None:
         return None
     named = loaded.run.settings.get("run_dir")
     if not named:
         return None
-    around = [folder for folder in where.parents if (folder / JOURNAL).is_file()][:1]
+    around = [folder for folder in source.parents if (folder / JOURNAL).is_file()][:1]
     for folder in [*around, Path(str(named))]:
         if (folder / JOURNAL).is_file() and _same_run(folder, loaded):
             return folder.resolve()
@@ -215,13 +215,13 @@ def _run_of(where: Path, loaded: Results) -> Path | None:
 
 
 def _same_run(folder: Path, loaded: Results) -> bool:
-    """Whether a directory holds the run that the results are of, as far as the names go."""
+    """Whether a directory holds the run of the results, judged by strategy, options and seed."""
     mine = loaded.run
     assert mine is not None
     try:
         with open_run(folder) as run:
             its = run.record
     except AttsError:
-        return True  # it will be refused with its own words
+        return True  # its reader will refuse it and say why
     same = (its.strategy, its.options) == (mine.strategy, mine.options)
     return same and its.settings.get("seed") == mine.settings.get("seed")

@@ -1,4 +1,4 @@
-"""What published result folders hold, as values: for the hook `atts_published`."""
+"""The contents of published result folders, as values: for the hook `atts_published`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ForeignQuestion:
         text: as it was asked; questions are matched with golds by it.
         gold: the right answer; None where the folder does not hold it.
         samples: by repeat. Their ids say task, number of the question and repeat.
-        repeats: samples it should have; what is missing of them is said and kept as missing.
+        repeats: samples it should have; missing ones are reported and recorded as missing.
     """
 
     text: str
@@ -34,8 +34,8 @@ class ForeignRun:
     """A published run.
 
     Attributes:
-        strategy: ours that it corresponds to.
-        options: of that strategy, as far as the folder tells them.
+        strategy: this project's strategy that it corresponds to.
+        options: of that strategy, as far as the folder records them.
         questions: in order; a question's number is its place here.
         notes: what a reader has to know, a line each.
     """

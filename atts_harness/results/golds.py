@@ -22,13 +22,13 @@ METRIC = "task_metric"
 ADDED = frozenset({"answer", "doc_id", PROMPTS, METRIC})
 
 Documents = Callable[[str], Sequence[Mapping[str, Any]]]
-"""From a task's name to its documents, in order; each says under `PROMPTS` how it is asked."""
+"""From a task's name to its documents, in order; each has its prompts' digests under `PROMPTS`."""
 
 QUESTION_FIELDS = ("prompt", "problem", "question", "Question")
 
 
 def gold_of(doc: Mapping[str, Any], target: Any = None) -> Gold:
-    """The gold that a document holds: `gold` with what goes with it, a plain `answer`, or a target.
+    """The gold of a document: `gold` with its kind and unit, a plain `answer`, or a target.
 
     Args:
         doc: one of our tasks' documents, or any other task's.
@@ -40,7 +40,7 @@ def gold_of(doc: Mapping[str, Any], target: Any = None) -> Gold:
     if "gold" in doc:
         text = doc["gold"]
         if not readable(text):
-            raise SettingError(f"the gold {_shown(text)} is no answer that can be compared")
+            raise SettingError(f"the gold {_shorten(text)} is no answer that can be compared")
         return Gold(
             str(text),
             kind=doc.get("kind", "maths"),
@@ -48,10 +48,10 @@ def gold_of(doc: Mapping[str, Any], target: Any = None) -> Gold:
             tolerance=doc.get("tolerance"),
             unit=doc.get("unit") or unit_asked(question_text(doc), str(text)),
         )
-    found = golds_of(doc, target)
-    if not found:
+    golds = golds_of(doc, target)
+    if not golds:
         raise SettingError("a document without a gold, an answer or a target cannot be graded")
-    return found[0]
+    return golds[0]
 
 
 def golds_of(doc: Mapping[str, Any], target: Any = None) -> tuple[Gold, ...]:
@@ -65,18 +65,18 @@ def golds_of(doc: Mapping[str, Any], target: Any = None) -> tuple[Gold, ...]:
         Empty where there is no gold that the grader can read: a program, a list of instructions.
 
     Raises:
-        SettingError: a document of ours has a gold that is none.
+        SettingError: the field `gold` holds no answer.
     """
     if "gold" in doc:
         return (gold_of(doc),)
     plain = target if target is not None else doc.get("answer")
     several = plain if isinstance(plain, list | tuple) else [plain]
-    texts = [_final(one) for one in several]
+    texts = [_final(entry) for entry in several]
     if not texts or not all(map(readable, texts)):
         return ()
-    asked = question_text(doc)
+    question = question_text(doc)
     return tuple(
-        Gold(text, unit=unit_asked(asked, text)) for text in dict.fromkeys(map(str, texts))
+        Gold(text, unit=unit_asked(question, text)) for text in dict.fromkeys(map(str, texts))
     )
 
 
@@ -94,7 +94,7 @@ def readable(gold: Any) -> bool:
 def question_key(doc: Mapping[str, Any], gold: str) -> str:
     """Fingerprint of a question and its gold.
 
-    What a task may add to its documents later is left out, for lm-eval's logs lack it.
+    Fields that a task may add to its documents later are left out: lm-eval's logs lack them.
     """
     plain = {name: value for name, value in doc.items() if name not in ADDED}
     return fingerprint(json.dumps(plain, sort_keys=True, default=str), gold)
@@ -109,17 +109,17 @@ def question_text(doc: Mapping[str, Any]) -> str:
 
 
 def matched(
-    documents: Sequence[Mapping[str, Any]], asked: Mapping[int, str], task: str
+    documents: Sequence[Mapping[str, Any]], prompts: Mapping[int, str], task: str
 ) -> dict[int, Mapping[str, Any]]:
     """The document behind each question of a run, found by the prompt's digest, never by number.
 
     Args:
-        documents: the task's, as they are here.
-        asked: by the run's number of a document, its prompt's digest.
+        documents: the task's, as installed here.
+        prompts: digest of each prompt, by the run's number of the document.
         task: its name, for messages.
 
     Returns:
-        By the run's number, the document.
+        The documents, by the run's numbers.
 
     Raises:
         SettingError: a question is not among the documents, or equally worded documents have
@@ -134,15 +134,15 @@ def matched(
                     f"task {task}: two documents are asked in the same words and have different "
                     "golds; grade the run's sample logs (lm-eval's --log_samples) instead"
                 )
-    lost = [number for number, prompt in sorted(asked.items()) if prompt not in by_prompt]
+    lost = [number for number, prompt in sorted(prompts.items()) if prompt not in by_prompt]
     if lost:
         raise SettingError(
-            f"task {task}: {len(lost)} of {len(asked)} questions of the run, the first of them "
+            f"task {task}: {len(lost)} of {len(prompts)} questions of the run, the first of them "
             f"document {lost[0]}, are not asked in these words by the task as it is here; use the "
             "run's data and metadata, and its --system-instruction if it had one, or grade its "
             "sample logs (lm-eval's --log_samples)"
         )
-    return {number: by_prompt[prompt] for number, prompt in asked.items()}
+    return {number: by_prompt[prompt] for number, prompt in prompts.items()}
 
 
 def _final(target: Any) -> Any:
@@ -152,6 +152,6 @@ def _final(target: Any) -> Any:
     return target.strip() if isinstance(target, str) else target
 
 
-def _shown(value: Any) -> str:
+def _shorten(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

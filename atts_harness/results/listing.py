@@ -54,12 +54,12 @@ def runs_below(folder: Path) -> list[ListedRun]:
     """
     if not folder.is_dir():
         raise RunDirError(f"{folder}: there is no such folder; give the one that holds your runs")
-    found = sorted(file.parent for file in folder.rglob(JOURNAL))
-    if not found:
+    folders = sorted(file.parent for file in folder.rglob(JOURNAL))
+    if not folders:
         raise RunDirError(
             f"{folder}: holds no run directory ({JOURNAL}); runs with run_dir=DIR leave one"
         )
-    return [_listed(path) for path in found]
+    return [_listed(path) for path in folders]
 
 
 def _listed(path: Path) -> ListedRun:
@@ -101,7 +101,7 @@ def _state(run: RecordedRun, missing: int) -> State:
 
 
 def _headline(path: Path) -> tuple[str | None, float | None]:
-    """The figure that the evaluation framework's own results file says."""
+    """The figure in the evaluation framework's own results file."""
     for entry in plugins.frameworks().values():
         try:
             outcome = entry.value.outcome(path)

@@ -13,17 +13,17 @@ from atts_harness.errors import SettingError
 from atts_harness.files import read_file
 
 MOST_BYTES = 1 << 30
-"""Of a results file: lm-eval puts the configuration of every task into it."""
+"""Size limit of a results file: lm-eval puts the configuration of every task into it."""
 
 
-def decode(raw: bytes, where: str) -> Any:
+def decode(raw: bytes, label: str) -> Any:
     """A JSON value.
 
     NaN and infinities, which Python's own writer produces and JSON does not have, become None.
 
     Args:
         raw: the text.
-        where: what to call it in an error.
+        label: what to call it in an error.
 
     Raises:
         SettingError: it is no JSON.
@@ -31,15 +31,15 @@ def decode(raw: bytes, where: str) -> Any:
     try:
         return msgspec.json.decode(raw)
     except RecursionError as error:
-        raise SettingError(f"{where} is not JSON: nested too deeply") from error
+        raise SettingError(f"{label} is not JSON: nested too deeply") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as first:
         try:
             text = raw.decode("utf-8", "replace")
             return _whole(json.loads(text, parse_constant=lambda _: None))
         except RecursionError as error:
-            raise SettingError(f"{where} is not JSON: nested too deeply") from error
+            raise SettingError(f"{label} is not JSON: nested too deeply") from error
         except ValueError:
-            raise SettingError(f"{where} is not JSON: {first}") from first
+            raise SettingError(f"{label} is not JSON: {first}") from first
 
 
 def _whole(value: Any) -> Any:
@@ -47,18 +47,18 @@ def _whole(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     if isinstance(value, list):
-        return [_whole(one) for one in value]
+        return [_whole(item) for item in value]
     if isinstance(value, dict):
-        return {_whole(key): _whole(one) for key, one in value.items()}
+        return {_whole(key): _whole(item) for key, item in value.items()}
     return value
 
 
-def read(path: Path, what: str) -> Any:
+def read(path: Path, description: str) -> Any:
     """A file's JSON value.
 
     Args:
         path: the file.
-        what: what it should be, for errors (`a results file of lm-eval`).
+        description: what it should be, for errors (`a results file of lm-eval`).
 
     Raises:
         SettingError: it cannot be read, or is no JSON.
@@ -66,7 +66,7 @@ def read(path: Path, what: str) -> Any:
     try:
         return decode(read_file(path, "it", MOST_BYTES), "it")
     except SettingError as error:
-        raise SettingError(f"{path}: not {what}: {error}") from error
+        raise SettingError(f"{path}: not {description}: {error}") from error
 
 
 def number(value: Any) -> float | None:
@@ -76,7 +76,7 @@ def number(value: Any) -> float | None:
     if not isinstance(value, int | float):
         return None
     try:
-        found = float(value)
+        figure = float(value)
     except OverflowError:
         return None
-    return found if math.isfinite(found) else None
+    return figure if math.isfinite(figure) else None

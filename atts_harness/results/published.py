@@ -149,7 +149,7 @@ def _questions(path: Path) -> Iterator[SavedQuestion]:
         if not readable(trace.gold):
             raise SettingError(f"{path}: question {id_}: the gold {trace.gold!r} is no answer")
         gold = str(trace.gold)
-        known = questions.setdefault(
+        entry = questions.setdefault(
             id_,
             AskedQuestion(
                 len(questions),
@@ -160,16 +160,16 @@ def _questions(path: Path) -> Iterator[SavedQuestion]:
                 id_,
             ),
         )
-        if known.gold != gold:
-            raise SettingError(f"{path}: question {id_} has two golds: {known.gold!r}, {gold!r}")
-        own = samples.setdefault(id_, {})
-        if trace.repeat in own:
+        if entry.gold != gold:
+            raise SettingError(f"{path}: question {id_} has two golds: {entry.gold!r}, {gold!r}")
+        by_repeat = samples.setdefault(id_, {})
+        if trace.repeat in by_repeat:
             raise SettingError(f"{path}: question {id_}, repeat {trace.repeat} is there twice")
         recorded = {
             PUBLISHED: _answer(trace.answer),
             PUBLISHED_REGEX: _answer(trace.answer_regex),
         }
-        own[trace.repeat] = Sampled(trace_text(trace.turns), recorded)
+        by_repeat[trace.repeat] = Sampled(trace_text(trace.turns), recorded)
     for id_, question in questions.items():
         original = {r: s.answers[PUBLISHED] for r, s in samples[id_].items()}
         yield SavedQuestion(question, samples[id_], original=original)

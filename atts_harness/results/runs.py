@@ -19,10 +19,10 @@ DOCUMENTS = "documents.jsonl"
 
 
 def own_documents(path: Path) -> Documents | None:
-    """The documents that lie in a run directory; None where it has none, as runs of ours.
+    """The documents in a run directory; None if it has none, as every run of this project.
 
     Raises:
-        SettingError: when they are asked for and cannot be read.
+        SettingError: by the returned function, if they cannot be read.
     """
     file = path / DOCUMENTS
     if not file.is_file():
@@ -58,12 +58,12 @@ def task_of(path: Path, task: str, documents: Documents) -> SavedTask:
         SettingError: its documents are not those that were run.
     """
     with open_run(path) as run:
-        asked = {s.doc: prompt for s, prompt in run.planned().items() if s.task == task}
-    known = matched(documents(task), asked, task)
+        prompts = {s.doc: prompt for s, prompt in run.planned().items() if s.task == task}
+    by_number = matched(documents(task), prompts, task)
 
     def read() -> Iterator[SavedQuestion]:
         with open_run(path) as run:
-            yield from _questions(run, task, known)
+            yield from _questions(run, task, by_number)
 
     return SavedTask(task, read)
 
@@ -73,11 +73,11 @@ def question_of(doc: Mapping[str, Any], number: int, target: Any = None) -> Aske
 
     Args:
         doc: the document.
-        number: that names it in records.
+        number: its number in records.
         target: what its task names as its target.
 
     Raises:
-        SettingError: a document of ours has a gold that is none.
+        SettingError: the field `gold` holds no answer.
     """
     try:
         golds = golds_of(doc, target)
@@ -110,7 +110,7 @@ def sampled(record: SampleRecord) -> Sampled:
 def _questions(
     run: RecordedRun, task: str, documents: Mapping[int, Mapping[str, Any]]
 ) -> Iterator[SavedQuestion]:
-    """By document. Samples come in this order, too, so one question is held at a time."""
+    """Questions by document. Samples come in that order too, so only one question is in memory."""
     planned: dict[int, int] = {}
     for sample in run.planned():
         if sample.task == task:

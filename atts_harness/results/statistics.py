@@ -1,4 +1,4 @@
-"""What the samples of a task amount to: the typed contract behind `config.atts.statistics`."""
+"""Statistics of a task's samples: the typed contract behind `config.atts.statistics`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ class TakeoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
     def drawn_rate(self) -> float | None:
         """The rate at which a coin takes over as many turns: empty drafts are left out.
 
-        A control gives its empty drafts to the target as well, before it tosses the coin. A failed
-        score is a takeover that only a strategy with scores can have, so the coin has to make it.
+        A coin control also gives its empty drafts to the target, before it tosses the coin. A
+        takeover for a failed score happens only in a strategy with scores, so here the coin
+        replaces it.
         """
         empty = self.counted_apart.get("empty-draft", 0)
         turns = self.decided_turns - empty
@@ -87,7 +88,7 @@ class TokensPerSample(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VoteStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What the votes of a task took.
+    """The cost of a task's votes.
 
     Attributes:
         drawn: samples that were begun, those that were given up included.
@@ -121,7 +122,7 @@ class ExtractionStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStatistics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the samples of one task amount to: `config.atts.statistics` of lm-eval's results.
+    """Statistics of one task's samples: `config.atts.statistics` of lm-eval's results.
 
     Attributes:
         problems: questions with a finished sample.
@@ -153,5 +154,5 @@ class TaskStatistics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
 
     @property
     def answers(self) -> int:
-        """What costs are divided by: samples, or under a vote the problems that they vote for."""
+        """The number that costs are divided by: samples, or under a vote the problems."""
         return self.samples if self.vote is None else self.problems or 1

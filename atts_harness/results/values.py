@@ -1,4 +1,4 @@
-"""What a run or another program left behind: questions, samples, grades, figures of tasks."""
+"""Results of a run or of another program: questions, samples, grades, figures of tasks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from atts_harness.records import RunRecord
 from atts_harness.results.statistics import TaskStatistics
 
 MISSING = "missing"
-"""What a sample that is not there has failed of."""
+"""The failure of a sample that is not there."""
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
-    """What has to agree before rows may stand side by side. None: not recorded, so not compared.
+    """Conditions that must agree before rows are compared. None: not recorded, so not compared.
 
     Attributes:
         version: the task's version.
@@ -52,10 +52,10 @@ class AskedQuestion:
     Attributes:
         doc: number that names it in records.
         key: fingerprint of question and gold: equal keys, equal questions.
-        prompt: its text, for people; "" where nobody recorded it.
+        prompt: its text, for people; "" if it was not recorded.
         gold: the right answer, as text; "" where there is none to show.
         golds: right answers that the grader can read; an answer that equals any of them is right.
-        id: what the source calls it, for people; "" where it has only the number.
+        id: its name in the source, for people; "" if it has only the number.
     """
 
     doc: int
@@ -104,7 +104,7 @@ class SavedQuestion:
 
 @dataclass(frozen=True)
 class SavedTask:
-    """The saved samples of one task, read question by question whenever they are asked for.
+    """The saved samples of one task, read question by question at each iteration.
 
     Attributes:
         task: its name.
@@ -124,15 +124,15 @@ class TaskResults:
 
     Attributes:
         task: its name.
-        conditions: what the file tells of them, without the documents.
-        metrics: the task's figures by "metric,filter"; None where it is not known.
+        conditions: those that the file records, without the documents.
+        metrics: the task's figures by "metric,filter"; None if unknown.
         problems: questions that were evaluated; 0 where the file does not say.
         repeats: samples of each.
         accuracy: the metric that is the task's accuracy; None where it has none.
         graded_here: whether this project's grader made the figures.
         log: its sample log; None if there is none.
         samples: reads that log.
-        statistics: what our model recorded of it; None for other models.
+        statistics: recorded by this project's model; None for other models.
     """
 
     task: str
@@ -155,10 +155,10 @@ class Results:
 
     Attributes:
         path: the file.
-        model: what the program calls the kind of model (`hf`, `atts`).
-        name: name of the model itself; None where our roles say it.
-        run: the run record that one of our models left; None for another model's.
-        ledger: the ledger's summary that our model left; empty for another model's.
+        model: the program's name for the kind of model (`hf`, `atts`).
+        name: name of the model itself; None if the run's roles name it.
+        run: run record of this project's model; None for another model's.
+        ledger: ledger summary of this project's model; empty for another model's.
         tasks: by name.
         identity: equal for results of one model under equal settings.
     """

@@ -13,7 +13,7 @@ class Admission:
 
     Args:
         control: counts the live samples.
-        bound: most live samples; 0: no bound. More than that at once may begin alone.
+        bound: most live samples; 0: no bound. A larger group may begin while no sample is live.
     """
 
     def __init__(self, control: Control, bound: int) -> None:
@@ -23,10 +23,10 @@ class Admission:
         self._over: Exception | None = None
 
     async def admit(self, count: int) -> None:
-        """Wait until so many samples may begin together.
+        """Wait until `count` samples may begin together.
 
         Raises:
-            Exception: what `close` was given.
+            Exception: the error given to `close`.
         """
         if self._over is not None:
             raise self._over
@@ -46,11 +46,11 @@ class Admission:
         """Count samples as done, and let waiting ones begin."""
         self._control.live -= count
         while self._waiting:
-            turn, wanted = self._waiting[0]
+            turn, size = self._waiting[0]
             if not turn.done():
-                if not self._fits(wanted):
+                if not self._fits(size):
                     return
-                self._control.live += wanted
+                self._control.live += size
                 turn.set_result(None)
             self._waiting.popleft()
 

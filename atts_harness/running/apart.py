@@ -1,8 +1,8 @@
 """A live session in a separate thread with its own event loop.
 
-A framework that has a loop of its own asks it from there: what the session computes does not hold
-that loop up, and what the framework draws on a terminal does not hold up the engines. The session
-also outlives the framework's loops, of which a process may have several.
+A framework with an event loop of its own calls the session from there: the session's work does not
+block that loop, and the framework's drawing on a terminal does not delay the engines. The session
+also outlives the framework's loops; a process may have several of them.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class SessionApart:
         self.settings = settings
         self._lock = threading.Lock()
         self._running: _Running | None = None
-        self._held: Future[None] = Future()
+        self._ended: Future[None] = Future()
 
     def ask(self, work: Callable[[Open], Awaitable[T]]) -> Future[T]:
         """Do some work in the session's loop.
@@ -69,8 +69,8 @@ class SessionApart:
             work: of the open session.
 
         Returns:
-            What it comes to, or its error: a `SettingError` or `JournalError` where the session
-            cannot be opened. To cancel it is to cancel the work.
+            The result, or the error: a `SettingError` or `JournalError` if the session cannot be
+            opened. Cancelling it cancels the work.
         """
         with self._lock:
             running = self._running or self._begin()
@@ -90,9 +90,9 @@ class SessionApart:
             loop = running.loop
             loop.call_soon_threadsafe(running.stop.set)
             try:
-                self._held.result(2 * CLOSE_SECONDS)
-                left = asyncio.run_coroutine_threadsafe(cancel_all(HURRIED_SECONDS), loop)
-                left.result(HURRIED_SECONDS + 1)
+                self._ended.result(2 * CLOSE_SECONDS)
+                cancellation = asyncio.run_coroutine_threadsafe(cancel_all(HURRIED_SECONDS), loop)
+                cancellation.result(HURRIED_SECONDS + 1)
             except TimeoutError:
                 log.warning("the session does not close; leaving it behind")
                 return  # its thread is a daemon
@@ -105,5 +105,5 @@ class SessionApart:
         thread = threading.Thread(target=loop.run_forever, name="atts-session", daemon=True)
         thread.start()
         self._running = running = _Running(loop, thread)
-        self._held = asyncio.run_coroutine_threadsafe(running.hold(self.settings), loop)
+        self._ended = asyncio.run_coroutine_threadsafe(running.hold(self.settings), loop)
         return running

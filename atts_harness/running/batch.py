@@ -33,7 +33,7 @@ async def run_groups(
         backends: by role; roles may share one, and then share its slots.
         options: limits, retries, seed.
         journal: where calls and decisions are recorded, and replayed from.
-        observers: who is told.
+        observers: called with every record.
         control: how the run is watched and stopped from outside.
         extractor: the model that extracts the answers of samples as they end; None: none does.
 
@@ -55,12 +55,12 @@ async def run_groups(
         try:
             return await session.run(groups)
         except RunIncompleteError as error:
-            wanted = [sample.id for group in groups for sample in group.samples]
-            error.missing = tuple(name_of(id_) for id_ in session.missing(wanted))
+            ids = [sample.id for group in groups for sample in group.samples]
+            error.missing = tuple(name_of(id_) for id_ in session.missing(ids))
             raise
         except JournalLostError as error:
-            done = session.finished
-            error.finished = tuple(done[id_] for id_ in sorted(done))
+            finished = session.finished
+            error.finished = tuple(finished[id_] for id_ in sorted(finished))
             raise
         finally:
             stopping.cancel()

@@ -66,13 +66,13 @@ class Books:
         record: what is being run.
         options: the run's.
         directory: where to record it; None: in memory.
-        observers: who is told; by default the plugins' hooks.
+        observers: called with every record; by default the plugins' hooks.
         summary: how it ended.
         log: whether its directory gets a log.
-        most: values that its percentiles are taken of; 0: all of them.
+        most: how many values its percentiles are computed from; 0: all.
         control: how the run is watched and stopped.
         journal: once it is open.
-        watchers: whom the session tells: `observers` and the ledger.
+        watchers: the session's observers: `observers` and the ledger.
         recorded: calls of earlier sessions.
     """
 
@@ -100,7 +100,7 @@ class Books:
         Args:
             plan: the samples that are asked for now.
             defaults: of the strategy's options.
-            recorded: told of every sample of earlier sessions.
+            recorded: called with every sample of earlier sessions.
 
         Raises:
             JournalError: the run directory cannot be written, or holds something else.
@@ -182,15 +182,15 @@ class Books:
 
 def plugin_observers() -> Observers:
     """The plugins' hooks; one that raises does not end the run."""
-    known = plugins.discovery()
+    discovery = plugins.discovery()
     return Observers(
-        call=known.observers("atts_call_finished"),
-        decision=known.observers("atts_decision_made"),
-        sample=known.observers("atts_sample_finished"),
+        call=discovery.observers("atts_call_finished"),
+        decision=discovery.observers("atts_decision_made"),
+        sample=discovery.observers("atts_sample_finished"),
     )
 
 
-def _tell(hook: str, **what: Any) -> None:
+def _tell(hook: str, **arguments: Any) -> None:
     """Tell the plugins that a run begins or ends."""
-    for _ in plugins.discovery().ask(hook, lambda: what):
+    for _ in plugins.discovery().ask(hook, lambda: arguments):
         pass

@@ -30,7 +30,7 @@ LONGEST_WAIT = 300.0  # whatever a server asks for
 LONGEST_MESSAGE = 300
 
 CURRENT_CALL: ContextVar[CallKey] = ContextVar("CURRENT_CALL")
-"""The call that is being made, for a backend that wants to know: a simulated one draws by it."""
+"""The call that is being made; a simulated backend seeds its random draws with it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class RunCalls:
         journal: where they are recorded, and replayed from.
         clock: the run's.
         retries: tries after the first.
-        observe: who is told of a recorded call.
+        observe: called with every recorded call.
     """
 
     journal: Journal
@@ -57,18 +57,17 @@ class RunCalls:
         request: Request,
         begun: Callable[[], None] = lambda: None,
     ) -> CallRecord:
-        """The recorded outcome of one call; a failure for good has an error and no reply.
+        """Make one call and record it; a failure for good has an error and no reply.
 
         Tries that fail because the engine is gone are recorded and do not count against
-        `retries`. A refusal is tried again: it was checked that the request fits, so either the
-        engine is not itself (restarting, its key exchanged, its queue full), or the request is
-        refused every time.
+        `retries`. A refusal is tried again: the request was checked to fit, so the engine may be
+        in trouble (restarting, its key changed, its queue full). If not, it refuses every try.
 
         Args:
-            engine: where to.
-            key: which call.
-            request: what is asked.
-            begun: told when a call really goes out.
+            engine: the engine that serves the call.
+            key: identifies the call.
+            request: what to send.
+            begun: called when the request is really sent.
 
         Raises:
             JournalMismatchError: the journal holds another request under this key.
@@ -77,9 +76,9 @@ class RunCalls:
             EngineGoneError: the engine did not come back.
         """
         digest = request_hash(request)
-        known = self.journal.call(key)
-        if known is not None:
-            record = replayed(known, digest)
+        recorded = self.journal.call(key)
+        if recorded is not None:
+            record = replayed(recorded, digest)
             if record.error is not None and not failure_of(record).retryable:
                 raise failure_of(record)
             return record
@@ -92,14 +91,14 @@ class RunCalls:
         CURRENT_CALL.set(key)
         while True:
             await engine.slots.acquire(lane, again=bool(faults) and not engine.gone)
-            asked = False
+            attempted = False
             try:
                 sent = self.clock.now()
                 begun()
                 async with engine.limit():
                     if engine.doubtful:
                         await engine.confirm()
-                    asked = True
+                    attempted = True
                     reply = await guards.ask(engine.backend, request)
                 failure = None
                 engine.replied()
@@ -109,12 +108,12 @@ class RunCalls:
                 raise
             except BackendError as raised:
                 failure = raised
-                if asked:  # else it was not said who answers, and the call was not made
+                if attempted:  # else the engine's identity was not confirmed, and nothing sent
                     faults.append(_fault(raised, sent, self.clock.now()))
                 engines_fault = engine.failed(raised)
             finally:
                 engine.slots.release(lane)
-            if asked and not failure.retryable and not isinstance(failure, RefusedError):
+            if attempted and not failure.retryable and not isinstance(failure, RefusedError):
                 break
             spent += not engines_fault
             logger.debug("%s: try %d failed: %s", key, len(faults), failure)

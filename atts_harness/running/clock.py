@@ -6,7 +6,7 @@ import asyncio
 
 
 class Clock:
-    """Seconds since the run's start, sessions that were interrupted counted, pauses between not.
+    """Seconds that a run has run: earlier sessions count, the pauses between them do not.
 
     It reads the event loop's clock, so a loop with a simulated clock simulates the run's too.
 

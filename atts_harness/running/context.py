@@ -91,23 +91,23 @@ class SampleContext:
 
     def room(self, transcript: Transcript, want: int | None = None) -> int:
         """Tokens left in the budget, at most `want`."""
-        left = max(0, self.sample.problem.max_tokens - transcript.tokens)
-        return left if want is None else min(left, want)
+        remaining = max(0, self.sample.problem.max_tokens - transcript.tokens)
+        return remaining if want is None else min(remaining, want)
 
     def seed(self, purpose: str, turn: int, attempt: int = 0) -> int:
-        """A seed of this sample's own."""
+        """A seed for this sample."""
         return call_seed(self._run.seed, self.sample.id, "strategy", purpose, turn, attempt)
 
     def uniform(self, purpose: str, turn: int, attempt: int = 0) -> float:
-        """A seeded draw in [0, 1) of this sample's own."""
+        """A seeded draw in [0, 1) for this sample."""
         return uniform(self._run.seed, self.sample.id, purpose, turn, attempt)
 
     def decide(self, policy: TakeoverPolicy, score: Score | None, turn: int) -> DecisionRecord:
         """Ask the policy and record the decision; on replay the recorded one comes back."""
         self._decide_once(turn)
-        known = self._run.calls.journal.decision(self.sample.id, turn)
-        if known is not None:
-            return self._keep(known)
+        recorded = self._run.calls.journal.decision(self.sample.id, turn)
+        if recorded is not None:
+            return self._keep(recorded)
         if score is not None and score.nonconformity is None:
             return self._decided(turn, Verdict(takeover=True), "score-failed", None, 0.0)
         s = None if score is None else score.nonconformity
@@ -120,9 +120,9 @@ class SampleContext:
     def take_over(self, turn: int, reason: Reason) -> DecisionRecord:
         """Record a takeover that no policy was asked about."""
         self._decide_once(turn)
-        known = self._run.calls.journal.decision(self.sample.id, turn)
-        if known is not None:
-            return self._keep(known)
+        recorded = self._run.calls.journal.decision(self.sample.id, turn)
+        if recorded is not None:
+            return self._keep(recorded)
         return self._decided(turn, Verdict(takeover=True), reason, None, 0.0)
 
     def _decide_once(self, turn: int) -> None:
@@ -192,11 +192,11 @@ class SampleContext:
         self.segments.discard(segment)
 
     def vote(self, weight: float) -> None:
-        """What the sample's answer counts in its problem's vote."""
+        """Set the weight of the sample's answer in its problem's vote."""
         self.record.weight = weight
 
     def note(self, name: str, value: Any) -> None:
-        """A fact for the sample's record."""
+        """Add a fact to the sample's record."""
         self.record.notes[name] = value
 
     def ended(self, transcript: Transcript) -> Finish | None:
@@ -233,13 +233,13 @@ class SampleContext:
         record.truncated = outcome.finish in OUT_OF_ROOM and not self._answered(text)
         record.segments = self.segments.in_order(transcript)
         for segment in transcript.segments:
-            known = record.kept_tokens.get(segment.author, 0)
-            record.kept_tokens[segment.author] = known + len(segment)
+            previous = record.kept_tokens.get(segment.author, 0)
+            record.kept_tokens[segment.author] = previous + len(segment)
         record.ended = self._now()
         return record
 
     def fail(self, error: Exception) -> SampleRecord:
-        """The record of a sample that failed for good; what it had written stays."""
+        """The record of a sample that failed for good, with the text that it had written."""
         record = self.close(Outcome(self.latest, "failed"))
         record.failed = f"{type(error).__name__}: {error}"
         return record
@@ -262,7 +262,7 @@ class SampleRole:
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The role's own."""
+        """The role's tokenizer."""
         return self._backend.tokenizer
 
     async def generate(
@@ -306,7 +306,7 @@ class SampleRole:
             top_logprobs=top_logprobs,
             priority=priority_of(self.role, kind),
         )
-        number = self._ctx.segments.asked()
+        number = self._ctx.segments.next_number()
         record = await self._call("ahead" if ahead else kind, turn, attempt, request)
         reply = record.reply
         if not isinstance(reply, GenerateReply):
@@ -370,7 +370,7 @@ class SampleRole:
 
 
 class _Named(Sequence[Mapping[str, float]]):
-    """Top log-probabilities by the tokens' texts; decoded where they are looked at."""
+    """Top log-probabilities by the tokens' texts, which are decoded when they are read."""
 
     def __init__(
         self, steps: Sequence[Mapping[int, float]], decode: Callable[[Sequence[int]], str]

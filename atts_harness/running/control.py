@@ -1,4 +1,4 @@
-"""A run from the outside while it runs: what it does, and the wish that it stop."""
+"""The state of a run in progress, for the code that watches it, and the request to stop it."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ class Control:
     done: int = 0
     failed: int = 0
     live: int = 0
-    _wish: str = ""
+    _reason: str = ""
     _loop: asyncio.AbstractEventLoop | None = None
-    _asked: asyncio.Event = field(default_factory=asyncio.Event)
+    _stop_requested: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def stop(self, why: str) -> None:
+    def stop(self, reason: str) -> None:
         """Ask the run to wind down; from any thread, also before it has begun."""
-        self._wish = why
+        self._reason = reason
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._asked.set)
+            self._loop.call_soon_threadsafe(self._stop_requested.set)
 
     async def asked_to_stop(self) -> str:
-        """Wait until someone wants the run to stop; returns why."""
+        """Wait for a request to stop the run; returns its reason."""
         self._loop = asyncio.get_running_loop()
-        if not self._wish:
-            await self._asked.wait()
-        return self._wish
+        if not self._reason:
+            await self._stop_requested.wait()
+        return self._reason

@@ -1,13 +1,13 @@
-"""One engine of a run: its backend, its slots, and whether it is there.
+"""One engine of a run: its backend, its slots, and whether it answers.
 
-An engine is gone when nobody listens at its address, or when it has failed often enough in a row.
-When it is, its calls wait instead of using up their tries: the circuit is open, no
-call goes out but one at a time to see whether it is back. After `patience` seconds the run is
-given up. An engine with calls in flight that answers none of them for `stall` seconds counts as
-gone too, whatever its health check says.
+An engine is gone when nothing listens at its address, or when it failed often in a row. Then its
+calls wait instead of using up their tries: the circuit is open, and only one call at a time is
+sent, to see whether the engine is back. After `patience` seconds the run is given up. An engine
+with calls in flight that answers none of them for `stall` seconds counts as gone too, whatever its
+health check says.
 
-Whoever comes back need not be who went away: after anything that may have been a restart, and once
-in a while without it, an engine is asked who it is before the next call goes out.
+An engine that comes back may serve another model: after anything that may have been a restart, and
+from time to time, it is asked for its identity before the next call is sent.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class Engine:
         timeout: seconds a call may take.
         patience: seconds to wait for its return.
         stall: seconds without a reply after which it counts as gone.
-        lasting: whether it is waited for again and again: those who waited for `patience` seconds
-            are told that it is gone, those who come later begin to wait. Else it is given up.
+        lasting: whether to wait for it without end: calls that waited for `patience` seconds fail,
+            and later calls begin to wait. Else the run is given up.
         outages: so far.
-        doubtful: whether it is to be asked who it is before the next call goes out.
+        doubtful: whether its identity must be confirmed before the next call is sent.
     """
 
     name: str
@@ -88,7 +88,7 @@ class Engine:
 
     @property
     def waited_for(self) -> float | None:
-        """Seconds since it was gone; None while it is there."""
+        """Seconds since it went away; None while it is there."""
         return self.clock.now() - self.outages[-1].began if self.gone else None
 
     @property
@@ -115,21 +115,21 @@ class Engine:
                 after = await self.backend.identify()
             except SettingError as error:  # the model that was asked for is not served any more
                 raise self._changed(str(error)) from error
-            found = changes(before, after)
-            decisive = [change for change in found if change.level == "decides"]
+            differences = changes(before, after)
+            decisive = [change for change in differences if change.level == "decides"]
             if decisive:
                 raise self._changed(in_words(decisive))
-            for change in found:
+            for change in differences:
                 if change.level == "warns":
                     logger.warning(
                         "%s: the engine came back with a difference: %s", self.name, change
                     )
             self.doubtful = False
 
-    def _changed(self, how: str) -> ModelChangedError:
+    def _changed(self, change: str) -> ModelChangedError:
         return ModelChangedError(
-            f"{self.name}: the engine came back as another model ({how}); serve the recorded one "
-            "again, and run the same command to go on"
+            f"{self.name}: the engine came back as another model ({change}); serve the recorded "
+            "one again, and run the same command to go on"
         )
 
     def replied(self) -> None:
@@ -147,7 +147,7 @@ class Engine:
         self._tried.set()
 
     def failed(self, error: BackendError) -> bool:
-        """A try failed; tells whether it is the engine's fault, so that it does not count."""
+        """Note a failed try; returns whether the engine is gone, so that the try is not counted."""
         if isinstance(error, RefusedError):
             self.doubtful = True
             self._tried.set()
@@ -159,7 +159,7 @@ class Engine:
             self.doubtful = True
         self._in_a_row += 1
         self._tried.set()
-        # Failures come back sooner than replies, so what goes out together may fail first.
+        # Failures return sooner than replies, so of calls sent together the failures come first.
         enough = max(FAILURES_IN_A_ROW, len(self._in_flight))
         if not self.gone and isinstance(error, BackendUnavailableError) and error.absent:
             self.trip(f"nobody listens there: {error}")
@@ -168,7 +168,7 @@ class Engine:
         return self.gone
 
     async def exhausted(self, error: BackendError) -> bool:
-        """A call has used up its tries: is that because the engine is gone?"""
+        """Whether a call used up its tries because the engine is gone."""
         if self.gone:
             return True
         if not isinstance(error, BackendUnavailableError | RefusedError):
@@ -182,7 +182,7 @@ class Engine:
         return False
 
     def trip(self, reason: str) -> None:
-        """Open the circuit: no calls but one at a time, until one is answered."""
+        """Open the circuit: only one call at a time is sent, until one is answered."""
         if self.gone:
             return
         self.doubtful = True
@@ -214,8 +214,8 @@ class Engine:
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))
             if not self.gone:
                 return
-            left = until - self.clock.now()
-            if left <= 0:
+            remaining = until - self.clock.now()
+            if remaining <= 0:
                 error = EngineGoneError(
                     f"{self.name}: the engine did not come back within engine_timeout="
                     f"{self.patience:g} s ({outage.reason})"
@@ -229,7 +229,7 @@ class Engine:
             self._tried.clear()
             if self.slots.admit_one():
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(left):
+                    async with asyncio.timeout(remaining):
                         await self._tried.wait()
             pause = min(LONGEST_PROBE, pause * 2)
 
@@ -246,7 +246,7 @@ class Engine:
 
 
 class Limit:
-    """The time limit of one call. Every call has one, so it is a class and no generator."""
+    """The time limit of one call: a class, because a generator would cost more in every call."""
 
     __slots__ = ("_engine", "_timeout")
 
@@ -258,7 +258,7 @@ class Limit:
         """Begin to count."""
         engine = self._engine
         if not engine._in_flight:
-            engine._silent_since = engine.clock.now()  # nothing was to be replied to until now
+            engine._silent_since = engine.clock.now()  # no reply was due until now
         await self._timeout.__aenter__()
         engine._in_flight.add(self._timeout)
 
@@ -288,7 +288,7 @@ class Limit:
 
 
 def looks_gone(error: BackendError) -> bool:
-    """Whether an error is one that a dead engine gives; one that asks us to wait is alive."""
+    """Whether a dead engine may cause this error; an engine that asks us to wait is alive."""
     if isinstance(error, BackendUnavailableError):
         return error.retry_after is None
     return isinstance(error, BackendTimeoutError)

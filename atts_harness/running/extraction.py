@@ -32,7 +32,7 @@ def open_extractor(options: RunOptions) -> Backend | None:
     """The endpoint that extracts answers, if the run's `extractor` names `llm`.
 
     Raises:
-        SettingError: the environment does not say which.
+        SettingError: the environment does not name the endpoint.
         MissingExtraError: the `openai` package is not installed.
     """
     if LLM not in extractors_of(options.extractor):
@@ -75,8 +75,8 @@ class Extraction:
             call = await self.calls.make(self.engine, key, request)
             if not isinstance(call.reply, GenerateReply):
                 raise failure_of(call)
-            said = tokenizer.decode(call.reply.ids)
-            answer = extract_answer(said, kind, cut=call.reply.ending == "length")
+            text = tokenizer.decode(call.reply.ids)
+            answer = extract_answer(text, kind, cut=call.reply.ending == "length")
         except (BackendError, EngineGoneError) as error:
             self._note(record, error)
         else:

@@ -1,4 +1,4 @@
-"""Where the samples of one problem wait for each other."""
+"""A gate at which the samples of one problem wait for each other."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ class Gate:
 
     def __init__(self, repeats: Sequence[int]) -> None:
         self._live = set(repeats)
-        self._given: dict[str, dict[int, Any]] = {}
+        self._values: dict[str, dict[int, Any]] = {}
         self._complete: dict[str, asyncio.Event] = {}
 
     async def gather(self, repeat: int, key: str, value: T) -> Mapping[int, T]:
         """Give a value and wait until every live sample has given one."""
-        given = self._given.setdefault(key, {})
+        values = self._values.setdefault(key, {})
         complete = self._complete.setdefault(key, asyncio.Event())
-        if repeat in given:
+        if repeat in values:
             raise StrategyError(
                 f"gather: sample {repeat} comes to {key!r} twice; give each gathering a key of its "
                 "own, such as the turn's number"
             )
-        given[repeat] = value
+        values[repeat] = value
         self._check(key)
         await complete.wait()
-        return dict(sorted(given.items()))
+        return dict(sorted(values.items()))
 
     def leave(self, repeat: int) -> None:
         """Note that a sample has ended, so that others stop waiting for it."""
         self._live.discard(repeat)
-        for key in self._given:
+        for key in self._values:
             self._check(key)
 
     def _check(self, key: str) -> None:
-        if self._live <= self._given[key].keys():
+        if self._live <= self._values[key].keys():
             self._complete[key].set()

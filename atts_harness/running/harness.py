@@ -37,7 +37,7 @@ HURRIED_SECONDS = 2.0
 class Harness:
     """One set of models and settings, ready to run groups.
 
-    Use as a context manager. Models are open, and the run directory is locked, as long as it is.
+    Use as a context manager: inside it, models are open and the run directory is locked.
     `summary` is that of the last run. For samples that come one by one, see `serving`.
 
     Raises:
@@ -84,7 +84,7 @@ class Harness:
 
         Args:
             settings: of the run; `parse_settings` makes them.
-            observers: who is told; by default the plugins' hooks.
+            observers: called with every record; by default the plugins' hooks.
 
         Raises:
             SettingError: the settings do not fit together, or a model cannot be opened.
@@ -102,7 +102,7 @@ class Harness:
 
         Args:
             settings: of the run.
-            observers: who is told; by default the plugins' hooks.
+            observers: called with every record; by default the plugins' hooks.
 
         Raises:
             SettingError: as `serving` does.
@@ -147,7 +147,7 @@ class Harness:
 
         Args:
             groups: problems with their samples and strategy.
-            observers: who is told; by default the plugins' hooks.
+            observers: called with every record; by default the plugins' hooks.
             show: whether to show progress, in the way the setting `progress` says.
 
         Raises:
@@ -175,14 +175,18 @@ class Harness:
             self._hurried = run.hurried
 
     def call(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Wait for a request to one of `backends`, whose connections belong to this one's loop.
+        """Send a request to one of `backends` and wait for it.
 
-        It is part of no run: not recorded, not limited, not tried again.
+        It runs in the harness's event loop, to which the backends' connections belong. It is part
+        of no run: it is not recorded, limited or retried.
+
+        Args:
+            ask: makes the coroutine.
         """
         return self._await(ask())
 
     def record(self, groups: Sequence[Group]) -> RunRecord:
-        """What is being run."""
+        """The record of a run of these groups: versions, settings, models, tasks."""
         return self._models.record(groups)
 
     def close(self) -> None:

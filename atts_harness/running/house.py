@@ -4,8 +4,8 @@
         async with house.session(settings) as (session, models):
             record = await session.sample(problem)
 
-A session is one set of settings with a journal of its own. What serves several sets at once (other
-strategies, another rate) keeps a session for each, over the same engines.
+A session is one set of settings with a journal of its own. A service with several sets at once
+(other strategies, another rate) keeps a session for each, over the same engines.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ Spec = BackendSpec[BackendOptions]
 class House:
     """Engines that sessions share. Use as `async with`; sessions end before it does.
 
-    An engine that is gone is waited for again and again: who waited for `engine_timeout` is told,
-    who comes later waits anew.
+    The house waits without end for an engine that is gone: a call that waited for
+    `engine_timeout` fails, and a later call waits anew.
 
     Args:
         folder: where its log goes; None: it has none.
@@ -79,7 +79,7 @@ class House:
 
     @property
     def engines(self) -> list[Engine]:
-        """All of them."""
+        """All open engines."""
         return list(self._engines.values())
 
     def wind_down(self) -> None:
@@ -91,7 +91,7 @@ class House:
         """The models of some settings, opened if they are not open yet.
 
         Args:
-            settings: whose.
+            settings: of a session.
             directory: where the session is recorded; see `opening.open_models`.
 
         Raises:
@@ -105,18 +105,18 @@ class House:
             )
         async with self._opening:
             models = await open_models(settings, None, directory, self._backends)
-            made = engines_of(models.backends, settings.run, self._clock)
-            for engine in made.values():
-                known = self._engines.get(id(engine.backend))
-                if known is None:
+            engines = engines_of(models.backends, settings.run, self._clock)
+            for engine in engines.values():
+                existing = self._engines.get(id(engine.backend))
+                if existing is None:
                     engine.lasting = True
                     engine.watch()
                     self._engines[id(engine.backend)] = engine
-                elif not known.slots.same_bounds(engine.slots):
+                elif not existing.slots.same_bounds(engine.slots):
                     logger.warning(
                         "%s: settings with other limits of calls in flight share this engine; the "
                         "limits of those that opened it hold",
-                        known.name,
+                        existing.name,
                     )
         return models
 
@@ -129,7 +129,7 @@ class House:
         Args:
             settings: of the session; with `run_dir` it is recorded, and goes on where an earlier
                 session stopped.
-            observers: who is told; by default the plugins' hooks.
+            observers: called with every record; by default the plugins' hooks.
 
         Raises:
             SettingError: the settings do not fit together, or a model cannot be opened.

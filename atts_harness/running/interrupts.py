@@ -15,32 +15,32 @@ from types import FrameType
 from atts_harness.running.logs import redacted
 
 GRACE_SECONDS = 7.0
-"""How long calls in flight have when a run is stopped; closing takes some, too."""
+"""Seconds for calls in flight when a run is stopped; closing takes a few more."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
 def handled(stop: Callable[[str], None], say: Callable[[str], None]) -> Iterator[list[int]]:
-    """While in here, the first signal calls `stop` and the second raises `KeyboardInterrupt`.
+    """In this block the first signal calls `stop` and the second raises `KeyboardInterrupt`.
 
-    Signals reach the main thread only; in any other nothing is changed.
+    Signals reach the main thread only; in any other thread this does nothing.
 
     Args:
-        stop: told why the run is to stop.
-        say: tells people what happens.
+        stop: called with the reason, the signal's name.
+        say: called with a message for the user.
 
     Yields:
         The signals seen so far.
     """
-    seen: list[int] = []
+    signals: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield seen
+        yield signals
         return
 
     def handle(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
+        signals.append(number)
         name = signal.Signals(number).name
-        if len(seen) > 1:
+        if len(signals) > 1:
             raise KeyboardInterrupt(name)
         say(
             f"{name}: no new calls; finishing what is in flight "
@@ -50,7 +50,7 @@ def handled(stop: Callable[[str], None], say: Callable[[str], None]) -> Iterator
 
     before = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
-        yield seen
+        yield signals
     finally:
         for number, handler in before.items():
             # None: it was not set from Python, and cannot be set back from here either.
@@ -58,7 +58,7 @@ def handled(stop: Callable[[str], None], say: Callable[[str], None]) -> Iterator
 
 
 def resume_hint(run_dir: str | None) -> str:
-    """How to go on, for people."""
+    """A line that tells the user how to continue the run."""
     if run_dir is None:
         return "nothing was saved; with run_dir=DIR an interrupted run can be continued"
     return f"to continue: {command_line()}"

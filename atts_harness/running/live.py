@@ -19,7 +19,7 @@ from atts_harness.running.session import Session
 from atts_harness.settings import Settings
 
 MOST_VALUES = 1 << 12
-"""That a session without an end keeps for its percentiles: 32 kB each."""
+"""Values that a session without an end keeps for each percentile: 32 kB."""
 
 
 class Open(NamedTuple):
@@ -53,9 +53,9 @@ async def live_session(
     Args:
         models: open, with the settings of the session.
         directory: where it is recorded; None: in memory.
-        observers: who is told; by default the plugins' hooks.
+        observers: called with every record; by default the plugins' hooks.
         extractor: the model that extracts the answers of samples as they end; None: none does.
-        engines: by role, where other sessions use them, too. Then the log is not the session's.
+        engines: by role, if other sessions share them. Then the session writes no log.
 
     Raises:
         JournalError: the run directory cannot be used, or holds something else.

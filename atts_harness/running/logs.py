@@ -26,7 +26,7 @@ _SECRET_NAME = re.compile(r"(?i)(api_?key|secret|password|token)$")
 
 
 def redacted(text: str) -> str:
-    """`text` without what was sent as a key, what looks like one, and secret variables' values."""
+    """`text` without keys that were sent, texts that look like keys, and secret variables."""
     text = hide(text)
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and _SECRET_NAME.search(name):
@@ -58,10 +58,10 @@ def logged(path: Path | None) -> Iterator[None]:
     handler.setFormatter(Redacting(FORMAT))
     handler.setLevel(logging.DEBUG)
     before = logger.level
-    # What others show keeps its own level; only the file hears of everything.
+    # Other handlers keep their level; only the file gets everything.
     quiet = _Threshold(logger.getEffectiveLevel())
-    shown = [h for h in (*logger.handlers, *logging.getLogger().handlers) if h is not handler]
-    for other in shown:
+    others = [h for h in (*logger.handlers, *logging.getLogger().handlers) if h is not handler]
+    for other in others:
         other.addFilter(quiet)
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG)
@@ -72,7 +72,7 @@ def logged(path: Path | None) -> Iterator[None]:
         logger.removeHandler(handler)
         handler.close()
         stream.close()
-        for other in shown:
+        for other in others:
             other.removeFilter(quiet)
 
 

@@ -1,4 +1,4 @@
-"""Calls the hooks that observe a run."""
+"""Observers of a run, called with every record."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class Observers:
         for observer in self.sample_observers:
             observer(record)
 
-    def figures(self, at: float, engine: str, told: Mapping[str, float]) -> None:
-        """An engine told its own figures."""
+    def figures(self, at: float, engine: str, figures: Mapping[str, float]) -> None:
+        """An engine reported its own figures."""
         for observer in self.figures_observers:
-            observer(at, engine, told)
+            observer(at, engine, figures)
 
     def stands(self, sample: SampleId, transcript: Transcript) -> None:
-        """A sample is written on behind this, which stays as it is; also when it is replayed."""
+        """A sample's text is settled up to here: only more is appended. Also called on replay."""
         for observer in self.stands_observers:
             observer(sample, transcript)
 
     def __add__(self, other: Observers) -> Observers:
-        """Both."""
+        """Observers that call the observers of both."""
         return Observers(
             [*self.call_observers, *other.call_observers],
             [*self.decision_observers, *other.decision_observers],

@@ -1,4 +1,4 @@
-"""The models of a run, open: their engines and slots, what fits them, and the run's record."""
+"""Opens the models of a run, checks what fits them, makes their engines and the run's record."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RunModels:
 
         Args:
             task: the task's `generation_kwargs`.
-            provenance: what a bank must agree with beside models and sampling: prompt, task.
+            provenance: prompt and task; a bank must agree with them, as with models and sampling.
 
         Raises:
             SettingError: options exclude each other.
@@ -83,7 +83,7 @@ class RunModels:
         return len({id(backend) for backend in self.backends.values()}) == 1 and 1 in bounds
 
     def record(self, groups: Sequence[Group]) -> RunRecord:
-        """What is being run."""
+        """The record of a run of these groups: versions, settings, models, tasks."""
         by_task: dict[str, list[Group]] = {}
         for group in groups:
             by_task.setdefault(group.problem.task, []).append(group)
@@ -94,10 +94,10 @@ class RunModels:
             options=msgspec.to_builtins(self.settings.options()),
             settings=msgspec.to_builtins(self.settings.run),
             roles={role: b.identity.record() for role, b in self.backends.items()},
-            # A bank made from this run later has to say what its scores depend on.
+            # A bank that is made from this run later records what its scores depend on.
             tasks={
-                task: task_entry(own, self._provenance.get(task, {}))
-                for task, own in by_task.items()
+                task: task_entry(task_groups, self._provenance.get(task, {}))
+                for task, task_groups in by_task.items()
             },
             environment=_environment(),
             started_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -126,35 +126,37 @@ async def open_models(
     Args:
         settings: the run's.
         extractor: the model that extracts answers, open already.
-        directory: where it is recorded; what a run that is continued had is kept to.
-        opened: what is open already and is shared; what is opened is added.
+        directory: where it is recorded; a run that is continued keeps its templates' dates.
+        opened: backends that are open already, to share; new ones are added.
 
     Raises:
         SettingError: a model cannot be opened, or cannot do what the strategy needs.
     """
-    known = {} if opened is None else opened
-    new: dict[BackendSpec[BackendOptions], Backend] = {}
+    already_open = {} if opened is None else opened
+    newly_open: dict[BackendSpec[BackendOptions], Backend] = {}
     recorded = None if directory is None else directory.recorded()
     before = {} if recorded is None else recorded.roles
     try:
         for role, spec in settings.roles.items():
-            if spec not in known and spec not in new:
+            if spec not in already_open and spec not in newly_open:
                 # A template with a date goes on with the date of the run's beginning.
                 moment = before.get(role, {}).get("moment")
-                wanted = dataclasses.replace(spec, moment=moment)
-                new[spec] = await plugins.backend(spec.kind).open(wanted)
-        backends = {role: (known | new)[spec] for role, spec in settings.roles.items()}
+                dated_spec = dataclasses.replace(spec, moment=moment)
+                newly_open[spec] = await plugins.backend(spec.kind).open(dated_spec)
+        backends = {
+            role: (already_open | newly_open)[spec] for role, spec in settings.roles.items()
+        }
         _check_abilities(settings.strategy, backends)
     except BaseException:
-        for backend in new.values():
+        for backend in newly_open.values():
             await backend.aclose()
         raise
-    known |= new
+    already_open |= newly_open
     return RunModels(settings, backends, extractor)
 
 
 def check_contexts(groups: Iterable[Group], backends: Mapping[Role, Backend]) -> None:
-    """See whether every problem fits, before anything is generated.
+    """Check that every problem fits its models, before anything is generated.
 
     Raises:
         SettingError: a prompt is empty, or the strategy cannot work on a problem.
@@ -187,18 +189,18 @@ def engines_of(
     backends: Mapping[Role, Backend], options: RunOptions, clock: Clock
 ) -> dict[Role, Engine]:
     """Engines by role; roles that share a backend share its slots."""
-    made: dict[int, Engine] = {}
+    engines: dict[int, Engine] = {}
     for role, backend in backends.items():
-        if id(backend) in made:
-            made[id(backend)].name += f" and {role}"
+        if id(backend) in engines:
+            engines[id(backend)].name += f" and {role}"
             continue
         slots = Slots(
             lanes_of(options),
             total=options.engine_concurrency,
             target=options.target_concurrency,
         )
-        made[id(backend)] = engine_of(role, backend, slots, options, clock)
-    return {role: made[id(backend)] for role, backend in backends.items()}
+        engines[id(backend)] = engine_of(role, backend, slots, options, clock)
+    return {role: engines[id(backend)] for role, backend in backends.items()}
 
 
 def engine_of(

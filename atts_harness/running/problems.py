@@ -1,8 +1,8 @@
-"""From chat messages and generation settings to problems: what every framework's adapter does.
+"""Makes problems from chat messages and generation settings, for every framework's adapter.
 
-lm-eval hands over whole tasks, inspect_ai and an endpoint one question after another. All of them
-come through here, so the same messages and settings are the same problem, with the same budget and
-the same end, whoever asks.
+lm-eval hands over whole tasks; inspect_ai and an endpoint one question after another. All of them
+come through here, so the same messages and settings make the same problem, with the same budget
+and the same end, whichever framework asks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from atts_harness.transcript import Prompt
 __all__ = ["BUDGET", "Terms", "framing", "make_problem", "terms_of"]
 
 BUDGET = "max_gen_toks"
-# What other models call the budget, in the order in which lm-eval prefers them.
+# Other names of the budget, in the order in which lm-eval prefers them.
 BUDGET_ALIASES = ("max_new_tokens", "max_tokens", "max_completion_tokens")
 # Settings of other models that requests carry; harmless at these values, refused at others.
 NEUTRAL = {
@@ -50,20 +50,20 @@ class Terms:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def terms_of(given: Mapping[str, Any], where: str) -> Terms:
+def terms_of(settings: Mapping[str, Any], where: str) -> Terms:
     """Check generation settings.
 
-    Options of strategies that do not run are let through: a task sets them for whoever has them.
+    Options of strategies that do not run are accepted: a task may set them for those that do.
 
     Args:
-        given: by lm-eval's names; None stands for nothing.
-        where: who gives them, for messages.
+        settings: by lm-eval's names; None means that a setting is absent.
+        where: their source, for messages.
 
     Raises:
-        SettingError: a value that cannot be used.
-        UnknownSettingError: a key that nobody knows; names the nearest.
+        SettingError: a value cannot be used.
+        UnknownSettingError: a key is unknown; names the nearest.
     """
-    values = {k: v for k, v in given.items() if v is not None}
+    values = {k: v for k, v in settings.items() if v is not None}
     until = values.pop("until", [])
     stops = [until] if isinstance(until, str) else until
     if not isinstance(stops, Sequence) or not all(isinstance(stop, str) for stop in stops):
@@ -75,12 +75,12 @@ def terms_of(given: Mapping[str, Any], where: str) -> Terms:
     for name, neutral in NEUTRAL.items():
         if name in values and values.pop(name) != neutral:
             raise SettingError(f"{where}: {name} is not supported; leave it out or at {neutral}")
-    known = {BUDGET, *TaskSampling.__struct_fields__}
+    names = {BUDGET, *TaskSampling.__struct_fields__}
     for strategy in plugins.strategies().values():
-        known.update(strategy.value.Options.__struct_fields__)
+        names.update(strategy.value.Options.__struct_fields__)
     for name in values:
-        if name not in known:
-            raise UnknownSettingError(name, [*known, "until"], where=where)
+        if name not in names:
+            raise UnknownSettingError(name, [*names, "until"], where=where)
     return Terms(tuple(dict.fromkeys(stop for stop in stops if stop)), values)
 
 
@@ -99,11 +99,11 @@ def make_problem(
         doc: its number there.
         messages: unrendered; a last one of the assistant is continued.
         terms: the task's or the request's.
-        settings: the run's; what is given there explicitly wins.
-        kind: what sort of answer is asked for, where a model extracts it.
+        settings: the run's; values that are set there explicitly win.
+        kind: kind of the answer, if a model extracts it.
 
     Raises:
-        SettingError: the messages say nothing, or a value cannot be used.
+        SettingError: the messages are empty, or a value cannot be used.
     """
     if not any(message.content.strip() for message in messages if message.role != "system"):
         raise SettingError(f"task {task}: the prompt of document {doc} is empty")
@@ -122,6 +122,6 @@ def make_problem(
 
 
 def framing(messages: Sequence[Message]) -> str:
-    """Digest of a prompt's frame: the roles in their order and the system's words."""
+    """Digest of a prompt's frame: the roles in their order and the system message."""
     common = [(m.role, m.content if m.role == "system" else "") for m in messages]
     return hashlib.blake2b(json.dumps(common).encode(), digest_size=8).hexdigest()

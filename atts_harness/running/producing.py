@@ -17,56 +17,57 @@ from atts_harness.strategy import Group, Outcome, Problem, Sample
 
 @dataclass(frozen=True)
 class Producer:
-    """Sees samples through.
+    """Produces samples from beginning to end.
 
     Attributes:
         state: what the contexts share.
         sample_timeout: seconds a sample may take from its first call; 0: no limit.
         extraction: the model that extracts answers; None: none does.
-        left: told when a sample gives its place back.
-        finished: told of every finished sample, and whether it is new in this session.
+        release: called when a sample gives its place back.
+        finished: called with every finished sample, and whether it is new in this session.
     """
 
     state: RunState
     sample_timeout: float
     extraction: Extraction | None
-    left: Callable[[], None]
+    release: Callable[[], None]
     finished: Callable[[SampleRecord, bool], None]
 
     async def produce(
-        self, sample: Sample, group: Group, gate: Gate | None, known: SampleRecord | None
+        self, sample: Sample, group: Group, gate: Gate | None, recorded: SampleRecord | None
     ) -> None:
         """Produce a sample that has its place.
 
         Args:
             sample: the sample.
-            group: whose.
-            gate: where it meets its siblings, if it does.
-            known: its record, if it is replayed for its siblings' sake.
+            group: the sample's group.
+            gate: where it shares values with its siblings; None: it does not.
+            recorded: its record, if it is replayed for its siblings' sake.
         """
         try:
             record = await self._outcome(sample, group, gate)
-            if known is None and not self.owes(record, group.problem):
-                # Before its place is given away: too many failures are seen before more begin.
+            if recorded is None and not self.owes(record, group.problem):
+                # Awaited before its place is given back: too many failures then stop the run
+                # before another sample begins.
                 await self.state.calls.journal.record_sample(record)
         finally:
-            self.left()
+            self.release()
             if gate is not None:
                 gate.leave(sample.id.repeat)
-        await self.finish(known or record, group.problem, new=known is None)
+        await self.finish(recorded or record, group.problem, fresh=recorded is None)
 
     def owes(self, record: SampleRecord, problem: Problem) -> bool:
         """Whether a model is still to extract the sample's answer."""
-        asked = self.extraction is not None and problem.kind is not None
+        requested = self.extraction is not None and problem.kind is not None
         ended = record.failed is None and record.finish not in ABSENT
-        return asked and ended and LLM not in record.answers
+        return requested and ended and LLM not in record.answers
 
-    async def finish(self, record: SampleRecord, problem: Problem, *, new: bool) -> None:
+    async def finish(self, record: SampleRecord, problem: Problem, *, fresh: bool) -> None:
         """Have the answer extracted; the sample's place and its siblings do not wait for that."""
         if self.extraction and problem.kind and self.owes(record, problem):
             await self.extraction.extract(record, problem.kind)
             await self.state.calls.journal.record_sample(record)
-        self.finished(record, new)
+        self.finished(record, fresh)
 
     async def _outcome(self, sample: Sample, group: Group, gate: Gate | None) -> SampleRecord:
         loop = asyncio.get_running_loop()

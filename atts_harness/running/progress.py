@@ -55,32 +55,32 @@ class ProgressTally:
         self._written: dict[str, deque[tuple[float, int]]] = {"draft": deque(), "target": deque()}
 
     def observers(self) -> Observers:
-        """What to hang into a run."""
+        """Observers that count a run's records for this tally."""
         return Observers([self._call], [self._decision], [self._sample])
 
     def resumed(self, done: int, failed: int) -> None:
-        """Samples that an earlier session had finished."""
+        """Count samples that an earlier session had finished."""
         self.done += done
         self.failed += failed
 
     def tokens_per_second(self, role: str) -> float:
-        """Written lately."""
+        """Tokens a second that a role wrote in the last `WINDOW_SECONDS`."""
         written, now = self._written[role], time.monotonic()
         recent = sum(count for at, count in list(written) if at > now - WINDOW_SECONDS)
         return recent / max(1.0, min(WINDOW_SECONDS, now - self._began))
 
     def seconds_left(self) -> float | None:
-        """At the pace of this session; None before the first sample."""
+        """Seconds to the end at the pace of this session; None before its first sample."""
         if not self.fresh:
             return None
         return (time.monotonic() - self._began) / self.fresh * (self.total - self.done)
 
     def line(self) -> str:
         """All of it in one line."""
-        left = self.seconds_left()
+        remaining = self.seconds_left()
         parts = [f"{self.done}/{self.total} samples"]
-        if left is not None and self.done < self.total:
-            parts.append(f"{clock(left)} left")
+        if remaining is not None and self.done < self.total:
+            parts.append(f"{clock(remaining)} left")
         return ", ".join([*parts, *self.details()])
 
     def details(self) -> list[str]:
@@ -124,14 +124,14 @@ class ProgressTally:
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes and seconds."""
-    minutes, rest = divmod(round(seconds), 60)
+    """A duration as `h:mm:ss`, or `m:ss` below an hour."""
+    minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{hours}:{minutes:02}:{remainder:02}" if hours else f"{minutes}:{remainder:02}"
 
 
-def chosen(mode: Mode, stream: TextIO) -> Mode:
-    """What `auto` means here: live in a terminal, or in a notebook that can; else lines."""
+def resolve_mode(mode: Mode, stream: TextIO) -> Mode:
+    """What `auto` means for a stream: live in a terminal or a capable notebook, else lines."""
     if mode != "auto":
         return mode
     if "ipykernel" in sys.modules:
@@ -140,10 +140,10 @@ def chosen(mode: Mode, stream: TextIO) -> Mode:
 
 
 @contextlib.contextmanager
-def shown(
+def show_progress(
     tally: ProgressTally, mode: Mode = "auto", stream: TextIO | None = None
 ) -> Iterator[None]:
-    """Show a tally until the block ends, and once more then.
+    """Show a tally until the block ends, and once more at its end.
 
     Args:
         tally: what to show.
@@ -151,10 +151,10 @@ def shown(
         stream: where; standard error by default, at the time of the call.
     """
     out = stream or sys.stderr
-    how = chosen(mode, out)
-    if how == "off":
+    resolved = resolve_mode(mode, out)
+    if resolved == "off":
         yield
-    elif how == "rich":
+    elif resolved == "rich":
         with _live(tally, out):
             yield
     else:
@@ -191,8 +191,8 @@ def _live(tally: ProgressTally, out: TextIO) -> Iterator[None]:
     ended = threading.Event()
 
     def update() -> None:
-        left = tally.seconds_left()
-        parts = ["" if left is None else f"{clock(left)} left", *tally.details()]
+        remaining = tally.seconds_left()
+        parts = ["" if remaining is None else f"{clock(remaining)} left", *tally.details()]
         display.update(task, completed=tally.done, details=", ".join(filter(None, parts)))
 
     def keep_up() -> None:

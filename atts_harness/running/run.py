@@ -19,7 +19,7 @@ from atts_harness.running.batch import run_groups
 from atts_harness.running.books import Books, RunSummary
 from atts_harness.running.interrupts import handled, resume_hint
 from atts_harness.running.observers import Observers
-from atts_harness.running.progress import ProgressTally, shown
+from atts_harness.running.progress import ProgressTally, show_progress
 from atts_harness.running.session import name_of
 from atts_harness.settings import RunOptions
 from atts_harness.strategy import Group, StrategyOptions
@@ -40,7 +40,7 @@ class Run:
         backends: by role.
         options: the run's.
         directory: where to record it; None: in memory.
-        observers: who is told; by default the plugins' hooks.
+        observers: called with every record; by default the plugins' hooks.
         show: whether to show progress, as `options.progress` has it.
         extractor: the model that extracts answers when samples end, if one does.
         summary: how it ended.
@@ -70,10 +70,10 @@ class Run:
         tally = ProgressTally(
             self.summary.total, _nominal(self.groups), lambda: books.control.engines
         )
-        wanted = {sample.id for group in self.groups for sample in group.samples}
+        ids = {sample.id for group in self.groups for sample in group.samples}
 
         def recorded(record: SampleRecord) -> None:
-            if record.id in wanted:
+            if record.id in ids:
                 tally.resumed(1, int(record.failed is not None))
 
         def begun() -> None:
@@ -84,10 +84,10 @@ class Run:
                 )
 
         books = Books(self.record, options, self.directory, self.observers, self.summary)
-        of = self.groups[0].strategy.Options if self.groups else StrategyOptions
+        options_class = self.groups[0].strategy.Options if self.groups else StrategyOptions
         with (
-            books.begin(planned(self.groups), defaults_of(of), recorded),
-            shown(tally, options.progress if self.show else "off"),
+            books.begin(planned(self.groups), defaults_of(options_class), recorded),
+            show_progress(tally, options.progress if self.show else "off"),
             handled(books.control.stop, _say) as signals,
         ):
             begun()

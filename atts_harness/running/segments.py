@@ -21,15 +21,15 @@ class Segments:
     """Remembers which call each segment came from, and what was thrown away."""
 
     def __init__(self) -> None:
-        self._asked = 0
+        self._count = 0
         self._origins: dict[int, _Origin] = {}  # by identity; an origin holds its segment alive
         self._latest: dict[tuple[str, str, int], _Origin] = {}  # by author, kind and turn
         self._discarded: list[tuple[int, SegmentRecord]] = []
 
-    def asked(self) -> int:
-        """The number of a generation that is being asked for; its segment has it, too."""
-        self._asked += 1
-        return self._asked
+    def next_number(self) -> int:
+        """The number of the next generation; its segment keeps it."""
+        self._count += 1
+        return self._count
 
     def wrote(self, segment: Segment, number: int, attempt: int) -> None:
         """Remember which call a segment came from."""
@@ -40,17 +40,17 @@ class Segments:
     def discard(self, segment: Segment) -> None:
         """Note text that was generated and is not kept."""
         if segment:
-            place = self._place(segment, self._asked)
+            place = self._place(segment, self._count)
             self._discarded.append((place, self._record(segment, kept=False)))
 
     def in_order(self, transcript: Transcript) -> list[SegmentRecord]:
-        """What was kept and what was thrown away: by turn, and in a turn as it was asked for."""
+        """Segments kept and thrown away: by turn, and in a turn in the order of their calls."""
         place, placed = 0, []
         for segment in transcript.segments:
             place = max(place, self._place(segment, place))  # what was kept stays in order
             placed.append((place, self._record(segment, kept=True)))
-        both = [*placed, *self._discarded]
-        return [record for _, record in sorted(both, key=lambda r: (r[1].turn, r[0]))]
+        merged = [*placed, *self._discarded]
+        return [record for _, record in sorted(merged, key=lambda r: (r[1].turn, r[0]))]
 
     def _place(self, segment: Segment, otherwise: int) -> int:
         """The number of the call that a segment came from; inserted text has none."""
@@ -58,9 +58,9 @@ class Segments:
         return otherwise if origin is None else origin.number
 
     def _origin(self, segment: Segment) -> _Origin | None:
-        """Where a segment came from; one that the strategy cut is known by author, kind, turn."""
-        known = self._origins.get(id(segment))
-        return known or self._latest.get((segment.author, segment.kind, segment.turn))
+        """The call of a segment; one that the strategy cut is found by author, kind and turn."""
+        origin = self._origins.get(id(segment))
+        return origin or self._latest.get((segment.author, segment.kind, segment.turn))
 
     def _record(self, segment: Segment, *, kept: bool) -> SegmentRecord:
         origin = self._origin(segment)

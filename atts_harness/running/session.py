@@ -96,7 +96,7 @@ class Session:
         self._strategies: dict[str, Strategy] = {}
         self._folded: WeakKeyDictionary[Strategy, set[str]] = WeakKeyDictionary()
         self._repeats: Counter[tuple[str, int]] = Counter()
-        self._asked: set[SampleId] = set()
+        self._in_progress: set[SampleId] = set()
         self._cancelled: set[SampleId] = set()
         self._admission = Admission(self.control, options.live_samples)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,7 +109,7 @@ class Session:
         clock = self.control.clock = Clock(self._journal.elapsed)
         by_role = self._shared or engines_of(self._backends, options, clock)
         engines = list({id(engine): engine for engine in by_role.values()}.values())
-        self._own = [] if self._shared else list(engines)
+        self._own_engines = [] if self._shared else list(engines)
         calls = RunCalls(self._journal, clock, options.retries, self._watchers.call)
         extraction: Extraction | None = None
         if self._extractor is not None:
@@ -117,14 +117,16 @@ class Session:
             engine = engine_of(EXTRACTOR, self._extractor, slots, options, clock)
             extraction = Extraction(engine, calls)
             engines.append(engine)
-            self._own.append(engine)
+            self._own_engines.append(engine)
         self.control.engines = engines
-        told = self._watchers
-        state = RunState(options.seed, calls, by_role, told.decision, told.stands, [self._before])
+        watchers = self._watchers
+        state = RunState(
+            options.seed, calls, by_role, watchers.decision, watchers.stands, [self._before]
+        )
         self._producer = Producer(
             state, options.sample_timeout, extraction, self._admission.leave, self._keep
         )
-        for engine in self._own:
+        for engine in self._own_engines:
             engine.watch()
         self._polling = asyncio.create_task(
             poll_metrics(self.control, self._journal, self._watchers, options.metrics_interval)
@@ -134,14 +136,14 @@ class Session:
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         """End it; calls in flight get a moment to finish, unless an error is on its way."""
         try:
-            if kind is None and self._asked:
+            if kind is None and self._in_progress:
                 await self.wind_down("the session was closed")
         finally:
             self._end("the session was closed")
             for task in self._tasks:
                 task.cancel()
             self._polling.cancel()
-            ending = [engine.aclose() for engine in self._own]
+            ending = [engine.aclose() for engine in self._own_engines]
             await asyncio.gather(self._polling, *self._tasks, *ending, return_exceptions=True)
 
     async def sample(
@@ -164,14 +166,14 @@ class Session:
             RunIncompleteError: the session is stopped or given up, or an engine is gone for good.
             JournalError: the journal cannot be written, or holds something else under this name.
         """
-        made = strategy or self._strategy(problem.task)
-        if made.grouped:
+        strategy = strategy or self._strategy(problem.task)
+        if strategy.grouped:
             raise SettingError(
-                f"strategy {made.name}: the samples of a problem share what they find; ask for "
+                f"strategy {strategy.name}: the samples of a problem share what they find; ask for "
                 "them together: session.group(problem, samples=N)"
             )
         number = self._next(problem, 1)[0] if repeat is None else repeat
-        (record,) = await self._produce(problem, [number], made)
+        (record,) = await self._produce(problem, [number], strategy)
         return record
 
     async def group(
@@ -196,9 +198,9 @@ class Session:
             RunIncompleteError: as `sample` does.
             JournalError: as `sample` does.
         """
-        made = strategy or self._strategy(problem.task)
+        strategy = strategy or self._strategy(problem.task)
         repeats = self._next(problem, samples) if isinstance(samples, int) else list(samples)
-        return await self._produce(problem, repeats, made)
+        return await self._produce(problem, repeats, strategy)
 
     async def run(self, groups: Sequence[Group]) -> list[SampleRecord]:
         """Produce all samples of a batch; `finished` has those that are done already.
@@ -217,22 +219,22 @@ class Session:
                 for group in groups:
                     await self._begin(group, tasks)
         ids = [sample.id for group in groups for sample in group.samples]
-        return self._taken(ids)
+        return self._take_records(ids)
 
-    async def wind_down(self, why: str) -> None:
+    async def wind_down(self, reason: str) -> None:
         """Begin no more calls, let those in flight finish for a while, and cancel what is left.
 
         Args:
-            why: what samples that are not finished fail with (`RunInterruptedError`).
+            reason: message of the `RunInterruptedError` of samples that are not finished.
         """
-        for engine in self._own:
+        for engine in self._own_engines:
             engine.slots.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GRACE_SECONDS):
                 await asyncio.gather(*(engine.slots.idle() for engine in self.control.engines))
         if self._tasks:  # samples that are just finishing
             await asyncio.wait(self._tasks, timeout=LAST_COMMIT_SECONDS)
-        self._end(why)
+        self._end(reason)
         for task in self._tasks:
             task.cancel()
         if self._tasks:
@@ -243,12 +245,12 @@ class Session:
         return [id_ for id_ in ids if id_ not in self.finished]
 
     def _strategy(self, task: str) -> Strategy:
-        made = self._strategies.get(task)
-        if made is None:
+        strategy = self._strategies.get(task)
+        if strategy is None:
             if self._strategy_of is None:
                 raise SettingError(f"task {task}: the session has no strategy; give strategy=")
-            made = self._strategies[task] = self._strategy_of(task)
-        return made
+            strategy = self._strategies[task] = self._strategy_of(task)
+        return strategy
 
     def _next(self, problem: Problem, count: int) -> list[int]:
         first = self._repeats[problem.task, problem.doc]
@@ -263,10 +265,10 @@ class Session:
         ids = [sample.id for sample in samples]
         check_contexts([group], self._backends)
         self._refuse_twins(ids)
-        self._asked.update(ids)
+        self._in_progress.update(ids)
         self.control.total += len(ids)
         try:
-            # How many samples of what will come is not known, so the task's entry counts none.
+            # Nobody knows how many samples will come, so the task's entry counts none.
             entry = task_entry([group], {}) | {"problems": 0, "samples": 0}
             del entry["documents"]
             self._journal.ask(planned([group]), {problem.task: entry})
@@ -277,18 +279,18 @@ class Session:
             with _first_error():
                 async with asyncio.TaskGroup() as tasks:
                     await self._begin(group, tasks)
-            return self._taken(ids)
+            return self._take_records(ids)
         except asyncio.CancelledError:
             if self._over is None:
                 self._withdraw(ids)
             raise
         finally:
-            self._asked.difference_update(ids)
+            self._in_progress.difference_update(ids)
             for id_ in ids:
                 self.finished.pop(id_, None)
 
     def _refuse_twins(self, ids: Sequence[SampleId]) -> None:
-        twins = [id_ for id_ in ids if id_ in self._asked] or (
+        twins = [id_ for id_ in ids if id_ in self._in_progress] or (
             [] if len(set(ids)) == len(ids) else list(ids)
         )
         if twins:
@@ -302,11 +304,11 @@ class Session:
         for id_ in ids:
             if id_ not in self.finished:
                 self.control.total -= 1
-                with contextlib.suppress(JournalError):  # another error will tell
+                with contextlib.suppress(JournalError):  # a later write reports it
                     if self._journal.withdraw(id_):
                         self._cancelled.add(id_)
 
-    def _taken(self, ids: Sequence[SampleId]) -> list[SampleRecord]:
+    def _take_records(self, ids: Sequence[SampleId]) -> list[SampleRecord]:
         if self.missing(ids):
             raise self._over or RunInterruptedError("the session was closed")
         return [self.finished.pop(id_) for id_ in ids]
@@ -330,31 +332,31 @@ class Session:
 
     async def _begin(self, group: Group, tasks: asyncio.TaskGroup) -> None:
         """Begin a group's samples as the live-sample bound allows; recorded ones need none."""
-        known = {s.id: self._journal.sample(s.id) for s in group.samples}
+        records = {s.id: self._journal.sample(s.id) for s in group.samples}
         whole = group.strategy.grouped
-        done: list[SampleRecord] = []
-        if not whole or all(known.values()):
-            done = [record for record in known.values() if record is not None]
-        for record in done:
+        finished: list[SampleRecord] = []
+        if not whole or all(records.values()):
+            finished = [record for record in records.values() if record is not None]
+        for record in finished:
             if self._producer.owes(record, group.problem):
-                self._spawn(tasks, self._producer.finish(record, group.problem, new=False))
+                self._spawn(tasks, self._producer.finish(record, group.problem, fresh=False))
             else:
                 self._keep(record)
         gate = Gate([s.id.repeat for s in group.samples]) if whole else None
-        begun = {record.id for record in done}
-        left = [s for s in group.samples if s.id not in begun]
+        begun = {record.id for record in finished}
+        remaining = [s for s in group.samples if s.id not in begun]
         # A gate whose members do not all run could wait for ever: all or none of them.
-        for batch in [left] if whole and left else [[sample] for sample in left]:
+        for batch in [remaining] if whole and remaining else [[sample] for sample in remaining]:
             await self._admission.admit(len(batch))
             for sample in batch:
-                self._spawn(tasks, self._producer.produce(sample, group, gate, known[sample.id]))
+                self._spawn(tasks, self._producer.produce(sample, group, gate, records[sample.id]))
 
     def _spawn(self, tasks: asyncio.TaskGroup, work: Coroutine[None, None, None]) -> None:
         task = tasks.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def _keep(self, record: SampleRecord, new: bool = False) -> None:
+    def _keep(self, record: SampleRecord, fresh: bool = False) -> None:
         self.finished[record.id] = record
         self.control.done += 1
         if record.failed is not None:
@@ -368,12 +370,12 @@ class Session:
             )
             self._admission.close(self._over)
             raise self._over
-        if new:
+        if fresh:
             self._watchers.sample(record)
 
-    def _end(self, why: str) -> None:
+    def _end(self, reason: str) -> None:
         """End every wait for a place, now and later, because the session is over."""
-        self._over = self._over or RunInterruptedError(why)
+        self._over = self._over or RunInterruptedError(reason)
         self._admission.close(self._over)
 
 

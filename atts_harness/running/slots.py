@@ -51,7 +51,7 @@ class Slots:
         return min([self._bounds[lane], *(limit for limit in further if limit)])
 
     def same_bounds(self, other: Slots) -> bool:
-        """Whether both let the same in."""
+        """Whether both have the same bounds."""
         mine = (self._bounds, self._total, self._target)
         return mine == (other._bounds, other._total, other._target)
 
@@ -59,11 +59,11 @@ class Slots:
         """Wait for a slot and take it.
 
         Args:
-            lane: whose turn.
+            lane: of the call.
             again: the call has waited before (a retry) and goes to the front of its lane.
 
         Raises:
-            Exception: what `fail` was given.
+            Exception: the error given to `fail`.
         """
         if self._failure is not None:
             raise self._failure

@@ -47,7 +47,7 @@ def test_a_damaged_line_is_told_and_asked_again(tmp_path, damage, caplog):
     for made in (1, 0):
         calls = JudgeCalls(replies("ANSWER: 5"), file)
         assert calls.read("x", answer) == "5"
-        assert calls.made == made
+        assert calls.call_count == made
     assert "1 lines are damaged or of an earlier release" in caplog.text
 
 

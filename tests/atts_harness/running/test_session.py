@@ -342,7 +342,7 @@ def test_plain_progress_ends_with_a_line_that_says_it_all():
     out = io.StringIO()
     tally = progress.ProgressTally(10, nominal=0.4)
     tally.resumed(4, 1)
-    with progress.shown(tally, "plain", out):
+    with progress.show_progress(tally, "plain", out):
         tally.done += 2
         tally.fresh += 2
         tally.judged, tally.taken, tally.retries = 20, 9, 3
@@ -375,12 +375,12 @@ def test_a_terminal_gets_a_live_display_and_anything_else_lines():
         def isatty(self):
             return True
 
-    assert progress.chosen("auto", Terminal()) == "rich"
-    assert progress.chosen("auto", io.StringIO()) == "plain"
-    assert progress.chosen("off", Terminal()) == "off"
+    assert progress.resolve_mode("auto", Terminal()) == "rich"
+    assert progress.resolve_mode("auto", io.StringIO()) == "plain"
+    assert progress.resolve_mode("off", Terminal()) == "off"
     out = Terminal()
     tally = progress.ProgressTally(2)
-    with progress.shown(tally, "rich", out):
+    with progress.show_progress(tally, "rich", out):
         tally.done = 2
     assert "2/2" in out.getvalue()
 
@@ -388,7 +388,7 @@ def test_a_terminal_gets_a_live_display_and_anything_else_lines():
 def test_a_notebook_without_widgets_gets_lines(monkeypatch):
     monkeypatch.setitem(sys.modules, "ipykernel", object())
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
-    assert progress.chosen("auto", io.StringIO()) == "plain"
+    assert progress.resolve_mode("auto", io.StringIO()) == "plain"
 
 
 def test_progress_counts_what_a_run_does():

@@ -202,7 +202,7 @@ def test_a_models_extraction_is_asked_once_and_kept(traces, tmp_path):
     assert calls_needed(read(traces), "boxed") == 0
     calls = JudgeCalls(model, tmp_path / "calls.jsonl")
     (result,) = regrade(read(traces), Means("llm", calls=calls))
-    assert (calls.made, calls.tokens, calls.failed.total()) == (5, 60, 0)
+    assert (calls.call_count, calls.tokens, calls.failed.total()) == (5, 60, 0)
     assert [g.right for g in result.grades[1]] == [False, False, True]
     assert result.figures["invalid"]["value"] == pytest.approx(4 / 6)
     again = JudgeCalls(model, tmp_path / "calls.jsonl")
@@ -231,7 +231,7 @@ def test_a_reply_that_was_cut_is_an_error_now_and_when_it_is_read_again(traces, 
         (result,) = regrade(read(traces), Means("llm", calls=calls))
         assert calls.failed == {"CutReplyError": 4, "MalformedReplyError": 1}
         assert result.figures["grading_error"]["value"] == pytest.approx(5 / 6)
-    assert calls.made == 0  # what is paid for is not paid again
+    assert calls.call_count == 0  # what is paid for is not paid again
 
 
 def test_a_judge_stands_beside_the_grader_and_changes_nothing(traces):
