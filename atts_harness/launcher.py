@@ -148,7 +148,7 @@ class Launcher(Protocol):
         Args:
             folder: the comparison's.
             needs: of its pairs.
-            say: tells people what happens.
+            say: called with a message for the user.
             address: what a plan's `launcher` has behind the name (`NAME=ADDRESS`).
 
         Raises:

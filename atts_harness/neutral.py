@@ -54,10 +54,10 @@ def logger(name: str) -> logging.Logger:
     """The logger of that name; control characters in its messages are made harmless."""
     import logging
 
-    found = logging.getLogger(name)
-    if _harmless not in found.filters:
-        found.addFilter(_harmless)
-    return found
+    instance = logging.getLogger(name)
+    if _harmless not in instance.filters:
+        instance.addFilter(_harmless)
+    return instance
 
 
 def _harmless(record: logging.LogRecord) -> bool:

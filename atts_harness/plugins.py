@@ -1,6 +1,6 @@
-"""Discovery: what is registered, under which name, from which package.
+"""Finds what plugins register: under which name, and from which package.
 
-Every built-in comes in by the entry points that a third party would use.
+Built-ins are registered by the same entry points that a third party uses.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._+-]{0,78}[A-Za-z0-9])?")
 
 @dataclass(frozen=True)
 class Registered(Generic[T]):
-    """Something a plugin brought, and where from."""
+    """Something that a plugin registered, and where it comes from."""
 
     name: str
     value: T
@@ -51,7 +51,7 @@ _ANSWERS: ContextVar[dict[str, dict[str, Registered[Any]]] | None] = ContextVar(
 
 @functools.cache
 def discovery() -> Discovery:
-    """Every installed plugin that can be used, and what is left out; looked for once."""
+    """Every installed plugin that can be used, and what is left out; searched for once."""
     return Discovery()
 
 
@@ -71,19 +71,19 @@ def backends() -> dict[str, Registered[BackendKind[Any]]]:
 
 
 def presets() -> dict[str, Registered[Preset]]:
-    """Presets by name. Where this package has a default, no other package's is one beside it."""
+    """Presets by name. If this package has a default preset, no other package's is a default."""
     return _collect("atts_presets", lambda preset: str(preset.name), _check_preset, _one_default)
 
 
-def _one_default(found: dict[str, Registered[Preset]]) -> dict[str, Registered[Preset]]:
-    defaults = [entry for entry in found.values() if entry.value.default]
+def _one_default(entries: dict[str, Registered[Preset]]) -> dict[str, Registered[Preset]]:
+    defaults = [entry for entry in entries.values() if entry.value.default]
     if any(entry.distribution == OURS for entry in defaults):
         for entry in defaults:
             if entry.distribution not in (OURS, NOT_INSTALLED):
-                what = f"the default that preset {entry.name!r} would be"
-                discovery().leave_out(entry.plugin, what, "there is one; name it by preset=")
-                found[entry.name] = replace(entry, value=replace(entry.value, default=False))
-    return found
+                description = f"the default that preset {entry.name!r} would be"
+                discovery().leave_out(entry.plugin, description, "there is one; name it by preset=")
+                entries[entry.name] = replace(entry, value=replace(entry.value, default=False))
+    return entries
 
 
 def task_dirs() -> dict[str, Registered[Path]]:
@@ -92,13 +92,13 @@ def task_dirs() -> dict[str, Registered[Path]]:
 
 
 def references() -> list[Path]:
-    """Files of what to cite that packages bring."""
-    found = _collect("atts_references", str, _check_file)
-    return [entry.value for entry in found.values()]
+    """Files with references to cite, of all packages."""
+    files = _collect("atts_references", str, _check_file)
+    return [entry.value for entry in files.values()]
 
 
 def plans() -> dict[str, Registered[Path]]:
-    """Plan files that packages bring, by name."""
+    """Plan files of all packages, by name."""
     return _collect("atts_plans", lambda path: str(path.stem), _check_file)
 
 
@@ -122,21 +122,21 @@ def packages() -> list[str]:
 
 
 def servers() -> dict[str, ServerKind]:
-    """What is known of servers, by the name of their backend."""
+    """Descriptions of servers, by the name of their backend."""
     kinds = {name: entry.value.server for name, entry in backends().items()}
     return {name: server for name, server in kinds.items() if server is not None}
 
 
 def results_formats() -> list[ResultsFormat]:
     """Formats of results that can be read, in order of registration."""
-    found = _collect("atts_read_results", lambda form: str(form.name), _check_results_format)
-    return [entry.value for entry in found.values()]
+    formats = _collect("atts_read_results", lambda form: str(form.name), _check_results_format)
+    return [entry.value for entry in formats.values()]
 
 
 def published_formats() -> list[PublishedFormat]:
     """Shapes of published result folders that can be read, in order of registration."""
-    found = _collect("atts_published", lambda form: str(form.name), _check_published_format)
-    return [entry.value for entry in found.values()]
+    formats = _collect("atts_published", lambda form: str(form.name), _check_published_format)
+    return [entry.value for entry in formats.values()]
 
 
 def figures() -> dict[str, Registered[FigureOf]]:
@@ -146,7 +146,7 @@ def figures() -> dict[str, Registered[FigureOf]]:
 
 @contextmanager
 def asked_once() -> Iterator[None]:
-    """Within it plugins are asked once for each kind of thing; for what asks thousands of times."""
+    """Call each hook only once inside the block, for code that looks up thousands of names."""
     token = _ANSWERS.set({})
     try:
         yield
@@ -188,23 +188,23 @@ def framework(name: str | None = None) -> EvalFramework:
         UnknownSettingError: none is called so; names the nearest.
         SettingError: none is installed, or several are and none is named.
     """
-    found = frameworks()
+    installed = frameworks()
     if name is not None:
-        return _pick(found, name, "framework")
-    if not found:
+        return _pick(installed, name, "framework")
+    if not installed:
         raise SettingError(
             "framework: no evaluation framework is installed; install a plugin that brings one"
         )
-    if len(found) > 1:
-        raise SettingError(f"framework: several are installed; name one of {', '.join(found)}")
-    return next(iter(found.values())).value
+    if len(installed) > 1:
+        raise SettingError(f"framework: several are installed; name one of {', '.join(installed)}")
+    return next(iter(installed.values())).value
 
 
-def _pick(found: dict[str, Registered[T]], name: str, what: str) -> T:
-    if name not in found:
+def _pick(entries: dict[str, Registered[T]], name: str, category: str) -> T:
+    if name not in entries:
         missing = "; ".join(map(str, discovery().left_out.values()))
-        raise UnknownSettingError(name, found, where=what, besides=missing)
-    return found[name].value
+        raise UnknownSettingError(name, entries, where=category, besides=missing)
+    return entries[name].value
 
 
 def _collect(
@@ -213,7 +213,7 @@ def _collect(
     check: Callable[[Any], None],
     settle: Callable[[dict[str, Registered[Any]]], dict[str, Registered[Any]]] = dict,
 ) -> dict[str, Registered[Any]]:
-    """What plugins bring by a hook, once `settle` has compared them with each other."""
+    """What plugins register by a hook, after `settle` has compared the entries."""
     answers = _ANSWERS.get()
     if answers is None:
         return settle(_ask(hook, name_of, check))
@@ -225,38 +225,38 @@ def _collect(
 def _ask(
     hook: str, name_of: Callable[[Any], str], check: Callable[[Any], None]
 ) -> dict[str, Registered[Any]]:
-    """What the plugins bring, by name.
+    """What the plugins register, by name.
 
-    A name of this package is its own: what another package brings under it is left out. A name that
-    two others bring is nobody's.
+    If this package uses a name, another package's entry of that name is left out. If two other
+    packages use one name, both of their entries are left out.
     """
-    known = discovery()
-    found: dict[str, Registered[Any]] = {}
+    registry = discovery()
+    entries: dict[str, Registered[Any]] = {}
     contested: set[str] = set()
-    for answer in known.ask(hook):
+    for answer in registry.ask(hook):
         try:
             values = list(answer.value)
         except FAULTS as error:
-            known.leave_out(answer.plugin, hook, error)
+            registry.leave_out(answer.plugin, hook, error)
             continue
         for value in values:
             try:
                 check(value)
                 name = _checked_name(name_of(value), hook)
             except FAULTS as error:
-                known.leave_out(answer.plugin, f"{hook}: {_shown(value)}", error)
+                registry.leave_out(answer.plugin, f"{hook}: {_describe(value)}", error)
                 continue
             entry = Registered(name, value, answer.plugin, answer.distribution)
-            other = found.setdefault(name, entry)
+            other = entries.setdefault(name, entry)
             if other is entry:
                 continue
             first, second = (entry, other) if entry.distribution == OURS else (other, entry)
-            found[name] = first
+            entries[name] = first
             _leave_out(second, hook, first)
             if OURS not in (first.distribution, second.distribution):
                 _leave_out(first, hook, second)
                 contested.add(name)
-    return {name: entry for name, entry in found.items() if name not in contested}
+    return {name: entry for name, entry in entries.items() if name not in contested}
 
 
 def _leave_out(entry: Registered[Any], hook: str, other: Registered[Any]) -> None:
@@ -349,7 +349,7 @@ def _check_members(value: Any, protocol: type) -> None:
         raise TypeError(f"a {protocol.__name__} needs {', '.join(sorted(missing))}")
 
 
-def _shown(value: Any) -> str:
-    """A value of a stranger's, whose own text may raise or be long."""
+def _describe(value: Any) -> str:
+    """The class of a foreign value: its own `repr` may raise, or be long."""
     named = value if isinstance(value, type) else type(value)
     return f"{named.__module__}.{named.__qualname__}"

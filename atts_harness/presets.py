@@ -1,4 +1,4 @@
-"""From the names of presets to the settings that they stand for."""
+"""Turns the names of presets into the settings that they stand for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from atts_harness import plugins
 from atts_harness.errors import UnknownSettingError
 
-# Whoever names one of these has said which models to use; the default preset stays away.
+# Settings that choose the models: with any of them, the default preset is not used.
 MODELS = frozenset(
     {
         *("draft", "target", "backend", "draft_backend", "target_backend"),
@@ -18,36 +18,35 @@ MODELS = frozenset(
 
 
 def preset_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What the presets of some settings stand for; later ones win.
+    """The settings that presets stand for; later presets win.
 
-    The default preset is used where neither the settings nor their presets say which models to
-    use.
+    The default preset is used if neither the settings nor their presets choose the models.
 
     Args:
-        settings: `preset` holds names, joined by `+`; what else is given matters for the default.
+        settings: `preset` holds names, joined by `+`; the others decide about the default preset.
 
     Raises:
         UnknownSettingError: no such preset; names the nearest.
     """
-    known = plugins.presets()
+    presets = plugins.presets()
     joined: dict[str, Any] = {}
     for name in filter(None, str(settings.get("preset") or "").split("+")):
-        if name not in known:
-            raise UnknownSettingError(name, known, where="preset")
-        joined |= known[name].value.settings
-    given = {name for name, value in settings.items() if value is not None}
-    if not MODELS & {*given, *joined}:
-        for entry in known.values():
+        if name not in presets:
+            raise UnknownSettingError(name, presets, where="preset")
+        joined |= presets[name].value.settings
+    names = {name for name, value in settings.items() if value is not None}
+    if not MODELS & {*names, *joined}:
+        for entry in presets.values():
             if entry.value.default:
                 joined = {**entry.value.settings, **joined}
     return joined
 
 
 def with_presets(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings on top of what their presets stand for.
+    """Settings together with those of their presets, which they override.
 
     Raises:
         UnknownSettingError: no such preset; names the nearest.
     """
-    given = {name: value for name, value in settings.items() if value is not None}
-    return {**preset_settings(given), **given}
+    explicit = {name: value for name, value in settings.items() if value is not None}
+    return {**preset_settings(explicit), **explicit}

@@ -15,7 +15,7 @@ def make_folder(path: Path, *, link: bool = False) -> None:
     """Make a folder that only its owner may read.
 
     Args:
-        path: which; a folder that is there stays as it is.
+        path: the folder; one that is there stays as it is.
         link: it may be a symbolic link, as a folder that the user named may.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: the versioned schema that journal, ledger, graders and reports read.
+"""Records of a run: the versioned schema that journal, ledger, graders and reports read.
 
 Times are seconds since the run's start on a monotonic clock; tokens are the engine's own counts.
 """
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 3
-"""Of what a run leaves behind. 2: `RunRecord.replies`, tasks with `nominal_rate`. 3: samples that a
+"""Version of these records. 2: `RunRecord.replies`, tasks with `nominal_rate`. 3: samples that a
 vote did not draw or stopped, and `SampleFigures.weight`."""
 
 Finish = Literal[
@@ -52,10 +52,10 @@ Finish = Literal[
     "stopped",
 ]
 """Why a sample ended. `budget`, `turns` and `context` without an answer mean truncated. `not-drawn`
-and `stopped`: a vote had no need of it, or gave it up; it is neither wrong nor failed."""
+and `stopped`: a vote did not need the sample, or gave it up; it is neither wrong nor failed."""
 
 ABSENT: frozenset[str] = frozenset({"not-drawn", "stopped"})
-"""Endings of samples that are no answers: they cost what they cost and are not graded."""
+"""Endings without an answer: such samples have a cost and are not graded."""
 
 NOT_EXTRACTED = "llm extraction"
 """Key of a sample's note that says why no model extracted its answer."""
@@ -66,7 +66,7 @@ Asked = Role | Literal["extractor"]
 
 Reason = Literal["p-value", "policy", "score-failed", "empty-draft"]
 JUDGED: frozenset[Reason] = frozenset({"p-value", "policy"})
-"""Reasons of decisions that a policy made; the others are takeovers that nobody judged."""
+"""Reasons of decisions that a policy made; the others are takeovers without a judgement."""
 
 
 class SampleId(msgspec.Struct, frozen=True, order=True):
@@ -175,8 +175,8 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
         threshold: take over iff p <= threshold.
         bank_size: n at the time of the decision.
         bank: which bank.
-        sequence: position in the run's order of decisions; banks and controllers are the fold
-            of the decisions in this order.
+        sequence: position in the run's order of decisions; banks and controllers are restored by
+            applying the decisions in this order.
     """
 
     sample: SampleId
@@ -273,10 +273,10 @@ class SampleFigures(msgspec.Struct, kw_only=True):
         started: when the sample was admitted.
         ended: when it finished.
         waited_seconds: time it waited for other samples (`gather`); the paper's T_s.
-        weight: what its answer counts in its problem's vote, 0 where it has none; None under a
+        weight: weight of its answer in its problem's vote, 0 if it has no answer; None under a
             strategy that takes no votes.
         answers: extractor name to extracted answer: a model's from the run, the rules' by grading.
-        notes: facts a strategy wants told (`vocabularies differ`, ...).
+        notes: facts that the strategy noted (`vocabularies differ`, ...).
     """
 
     id: SampleId
@@ -326,11 +326,11 @@ class RunRecord(msgspec.Struct, kw_only=True):
         settings: the run's settings as used.
         roles: the `ModelIdentity` of each role, as plain data.
         tasks: by task: number of problems, repeats, generation settings.
-        environment: versions of what matters.
+        environment: versions of Python and of the packages that matter.
         started_at: wall-clock time, ISO 8601, UTC.
         extractor: the `ModelIdentity` of the `llm` extractor; empty if there is none.
-        imported: the published program that made the run, where `atts import` brought it in: then
-            no calls, tokens and common clock are known. Empty for runs of ours.
+        imported: the published program that made the run, if `atts import` brought it in: then
+            no calls, tokens and common clock are known. Empty for runs of this project.
     """
 
     schema: int = SCHEMA_VERSION

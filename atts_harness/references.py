@@ -1,4 +1,4 @@
-"""What to cite: BibTeX entries of methods and data sets, each with the place it was looked up in.
+"""References to cite: BibTeX entries of methods and data sets, each with its source.
 
 Packages bring them as YAML files by the hook `atts_references`: a list of entries with `key`,
 `kind`, `source`, `fields`, and the `strategies` and `tasks` that they are to be cited for. An
@@ -24,7 +24,7 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One entry.
 
     Attributes:
-        key: what a text cites it by.
+        key: key by which a text cites it.
         kind: `article`, `inproceedings`, `misc`, ...
         source: the page on which its fields were looked up.
         fields: of BibTeX, such as `title` and `author`; what was not looked up is left out.
@@ -44,7 +44,7 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 @dataclass(frozen=True)
 class Cited:
-    """What a report cites.
+    """The references of a report.
 
     Attributes:
         references: in order of their keys.
@@ -74,32 +74,34 @@ def cited(strategies: Iterable[str], tasks: Iterable[str]) -> Cited:
     Raises:
         SettingError: a package's file cannot be read.
     """
-    every = [one for path in plugins.references() for one in read_references(path)]
-    described = {one.key: one for one in every if one.fields}
-    used: set[str] = {one.key for one in every if one.everywhere}
+    entries = [entry for path in plugins.references() for entry in read_references(path)]
+    described = {entry.key: entry for entry in entries if entry.fields}
+    used: set[str] = {entry.key for entry in entries if entry.everywhere}
     without: list[str] = []
-    for names, of in ((strategies, "strategies"), (tasks, "tasks")):
+    for names, field_name in ((strategies, "strategies"), (tasks, "tasks")):
         for name in dict.fromkeys(names):
-            keys = {one.key for one in every if name in getattr(one, of)}
+            keys = {entry.key for entry in entries if name in getattr(entry, field_name)}
             used |= keys
             if not keys & described.keys():
                 without.append(name)
-    found = [described[key] for key in sorted(used & described.keys())]
-    return Cited(tuple(found), tuple(without))
+    references = [described[key] for key in sorted(used & described.keys())]
+    return Cited(tuple(references), tuple(without))
 
 
-def bibtex(found: Cited) -> str:
-    """A `.bib` file: the entries with their sources as comments, and what has none."""
-    parts = [_entry(one) for one in found.references]
-    if found.without:
-        parts.append(f"% No reference is registered for: {', '.join(found.without)}.\n")
+def bibtex(citations: Cited) -> str:
+    """A `.bib` file: the entries, their sources as comments, and the names without an entry."""
+    parts = [_entry(reference) for reference in citations.references]
+    if citations.without:
+        parts.append(f"% No reference is registered for: {', '.join(citations.without)}.\n")
     return "\n".join(parts)
 
 
-def _entry(one: Citation) -> str:
-    lines = [f"  {name} = {{{value}}}," for name, value in _fields(one)]
-    return "\n".join([f"% Source: {one.source}", f"@{one.kind}{{{one.key},", *lines, "}\n"])
+def _entry(reference: Citation) -> str:
+    lines = [f"  {name} = {{{value}}}," for name, value in _fields(reference)]
+    return "\n".join(
+        [f"% Source: {reference.source}", f"@{reference.kind}{{{reference.key},", *lines, "}\n"]
+    )
 
 
-def _fields(one: Citation) -> Sequence[tuple[str, str]]:
-    return [(name, " ".join(value.split())) for name, value in one.fields.items()]
+def _fields(reference: Citation) -> Sequence[tuple[str, str]]:
+    return [(name, " ".join(value.split())) for name, value in reference.fields.items()]

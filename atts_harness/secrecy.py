@@ -24,13 +24,13 @@ def remember(values: Iterable[str]) -> None:
     Args:
         values: keys or header values; of `Bearer KEY` and `Basic PAIR` the second word counts too.
     """
-    found = dict(_forms)
+    forms = dict(_forms)
     for value in values:
         for word in {value.strip(), *value.split()}:
             if len(word) >= SHORTEST and word.lower() not in ("bearer", "basic"):
-                found |= dict.fromkeys(_encoded(word))
-    if len(found) > len(_forms):
-        ordered = sorted(found, key=len, reverse=True)
+                forms |= dict.fromkeys(_encoded(word))
+    if len(forms) > len(_forms):
+        ordered = sorted(forms, key=len, reverse=True)
         _forms.clear()
         _forms.update(dict.fromkeys(ordered))
 
@@ -52,7 +52,7 @@ def _encoded(value: str) -> Iterator[str]:
     raw = value.encode()
     yield value
     for quoted in (quote(value, safe=""), quote(value), quote_plus(value)):
-        yield from (quoted, re.sub("%..", lambda found: found.group().lower(), quoted))
+        yield from (quoted, re.sub("%..", lambda match: match.group().lower(), quoted))
     yield html.escape(value)
     yield from (json.dumps(value)[1:-1], repr(value)[1:-1], value.replace("/", "\\/"))
     forms = [raw.hex(), raw.hex().upper(), value[::-1], "".join(f"\\u{ord(c):04x}" for c in value)]

@@ -135,7 +135,7 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class TaskSampling(msgspec.Struct, frozen=True, kw_only=True):
-    """What lm-eval's generation settings may say about drawing tokens."""
+    """Settings of sampling that lm-eval's generation settings may hold."""
 
     temperature: Temperature | None = None
     do_sample: bool | None = None
@@ -182,18 +182,20 @@ class Settings:
         `temperature: 0` means greedy.
         """
         kwargs = {k: v for k, v in (task or {}).items() if k in TaskSampling.__struct_fields__}
-        wanted = struct_from(TaskSampling, kwargs, "generation_kwargs")
-        usual = DEFAULT_TEMPERATURE if wanted.temperature is None else wanted.temperature
-        if wanted.do_sample is False:
+        task_sampling = struct_from(TaskSampling, kwargs, "generation_kwargs")
+        usual = (
+            DEFAULT_TEMPERATURE if task_sampling.temperature is None else task_sampling.temperature
+        )
+        if task_sampling.do_sample is False:
             usual = 0.0
         run = self.run
-        own: dict[Role, float | None] = {
+        temperatures: dict[Role, float | None] = {
             "draft": run.draft_temperature,
             "target": run.target_temperature,
         }
-        top_p = _first(run.top_p, wanted.top_p, 1.0)
-        top_k = _first(run.top_k, wanted.top_k, 0)
-        min_p = _first(run.min_p, wanted.min_p, 0.0)
+        top_p = _first(run.top_p, task_sampling.top_p, 1.0)
+        top_k = _first(run.top_k, task_sampling.top_k, 0)
+        min_p = _first(run.min_p, task_sampling.min_p, 0.0)
         return {
             role: Sampling(
                 temperature=usual if temperature is None else temperature,
@@ -201,7 +203,7 @@ class Settings:
                 top_k=top_k,
                 min_p=min_p,
             )
-            for role, temperature in own.items()
+            for role, temperature in temperatures.items()
         }
 
     def max_tokens(self, task: Mapping[str, Any] | None = None) -> int:
@@ -213,11 +215,11 @@ class Settings:
 
 
 def parse_settings(args: Mapping[str, Any], *, installed: bool = True) -> Settings:
-    """Check flat settings and sort them out.
+    """Check flat settings and divide them into those of run, strategy and backends.
 
     Args:
         args: as lm-eval hands over `model_args`; values may be strings.
-        installed: whether the packages of the backends have to be there; a plan for another
+        installed: whether the packages of the backends must be installed; a plan for another
             machine needs none.
 
     Raises:
@@ -225,21 +227,26 @@ def parse_settings(args: Mapping[str, Any], *, installed: bool = True) -> Settin
     """
     _refuse_secrets(args)
     hints = hints_of(RunOptions)
-    given = {
+    explicit = {
         k: v for k, v in args.items() if v is not None and not is_none(k, v, hints.get(k, Any))
     }
-    presets = preset_settings(given)
-    strategy = plugins.strategy(_strategy_name(given, presets)).made_for(presets | given)
+    presets = preset_settings(explicit)
+    strategy = plugins.strategy(_strategy_name(explicit, presets)).made_for(presets | explicit)
     run_fields = set(RunOptions.__struct_fields__)
     own_fields = set(strategy.Options.__struct_fields__)
-    run = struct_from(RunOptions, {k: v for k, v in (presets | given).items() if k in run_fields})
+    run = struct_from(
+        RunOptions, {k: v for k, v in (presets | explicit).items() if k in run_fields}
+    )
     roles: tuple[Role, ...] = tuple(strategy.roles)
     kinds = {role: plugins.backend(_engine(run, role)) for role in roles}
 
-    rest = {k: v for k, v in given.items() if k not in run_fields | own_fields}
-    role_options = _role_options(rest, kinds, strategy)
+    backend_values = {k: v for k, v in explicit.items() if k not in run_fields | own_fields}
+    role_options = _role_options(backend_values, kinds, strategy)
     names = {
-        role: {n: n if n in rest and f"{role}_{n}" not in rest else f"{role}_{n}" for n in values}
+        role: {
+            n: n if n in backend_values and f"{role}_{n}" not in backend_values else f"{role}_{n}"
+            for n in values
+        }
         for role, values in role_options.items()
     }
     soft = {k: v for k, v in presets.items() if k not in run_fields | own_fields}
@@ -262,7 +269,7 @@ def parse_settings(args: Mapping[str, Any], *, installed: bool = True) -> Settin
     settings = Settings(
         run=run,
         strategy=strategy,
-        given={k: v for k, v in given.items() if k in own_fields},
+        given={k: v for k, v in explicit.items() if k in own_fields},
         preset={k: v for k, v in presets.items() if k in own_fields},
         roles=specs,
     )
@@ -272,7 +279,7 @@ def parse_settings(args: Mapping[str, Any], *, installed: bool = True) -> Settin
 
 
 def kind_of(strategy: str, settings: Mapping[str, Any]) -> type[Strategy]:
-    """The class of the strategy called so, for flat settings without their presets' values.
+    """The class of the strategy with this name, for flat settings; their presets are applied.
 
     Raises:
         SettingError: there is none.
@@ -283,25 +290,25 @@ def kind_of(strategy: str, settings: Mapping[str, Any]) -> type[Strategy]:
 def _over(
     below: Mapping[str, Any], above: Mapping[str, Any], kind: type[StrategyOptions]
 ) -> dict[str, Any]:
-    """Options over others, where one can take the place of another.
+    """Merge options; one from above removes its alternatives below.
 
     Raises:
         SettingError: two that exclude each other are given together.
     """
-    left = dict(below)
+    merged = dict(below)
     for names in kind.alternatives:
         if above.keys().isdisjoint(names):
             continue
         hints = hints_of(kind)
-        given = [n for n in names if n in above and convert(n, above[n], hints[n]) is not None]
-        if len(given) > 1:
+        present = [n for n in names if n in above and convert(n, above[n], hints[n]) is not None]
+        if len(present) > 1:
             raise SettingError(
-                f"{given[1]} takes the place of {given[0]}: give one of them, not {given[0]}="
-                f"{above[given[0]]} and {given[1]}={above[given[1]]}"
+                f"{present[1]} takes the place of {present[0]}: give one of them, not {present[0]}="
+                f"{above[present[0]]} and {present[1]}={above[present[1]]}"
             )
-        if given:
-            left = {name: value for name, value in left.items() if name not in names}
-    return {**left, **above}
+        if present:
+            merged = {name: value for name, value in merged.items() if name not in names}
+    return {**merged, **above}
 
 
 def _first(*values: Any) -> Any:
@@ -309,24 +316,24 @@ def _first(*values: Any) -> Any:
 
 
 def _engine(run: RunOptions, role: Role) -> str:
-    own = run.draft_backend if role == "draft" else run.target_backend
-    return own or run.backend
+    role_backend = run.draft_backend if role == "draft" else run.target_backend
+    return role_backend or run.backend
 
 
-def _strategy_name(given: Mapping[str, Any], presets: Mapping[str, Any]) -> str:
-    """What was asked for, else what the preset is made for, else ATTS.
+def _strategy_name(explicit: Mapping[str, Any], presets: Mapping[str, Any]) -> str:
+    """The strategy that was asked for, else the preset's, else ATTS.
 
     Raises:
         SettingError: the preset is made for another strategy than the one asked for.
     """
     of_preset = presets.get("strategy")
-    asked = given.get("strategy", of_preset or "atts")
-    if of_preset not in (None, asked):
+    name = explicit.get("strategy", of_preset or "atts")
+    if of_preset not in (None, name):
         raise SettingError(
-            f"preset={given['preset']}: it is made for strategy {of_preset}, not {asked}; leave "
+            f"preset={explicit['preset']}: it is made for strategy {of_preset}, not {name}; leave "
             f"the preset out, or use --model {of_preset} (or strategy={of_preset})"
         )
-    return str(asked)
+    return str(name)
 
 
 def _role_options(
@@ -338,19 +345,19 @@ def _role_options(
 ) -> dict[Role, dict[str, Any]]:
     """Backend options by role; an option given for one role wins over one given for both."""
     shared: dict[Role, dict[str, Any]] = {role: {} for role in kinds}
-    own: dict[Role, dict[str, Any]] = {role: {} for role in kinds}
+    by_role: dict[Role, dict[str, Any]] = {role: {} for role in kinds}
     for name, value in values.items():
-        prefix, _, rest = name.partition("_")
+        prefix, _, option = name.partition("_")
         role = next((r for r in ROLES if r == prefix), None)
-        if role is not None and role in kinds and rest in kinds[role].options.__struct_fields__:
-            own[role][rest] = value
+        if role is not None and role in kinds and option in kinds[role].options.__struct_fields__:
+            by_role[role][option] = value
             continue
         takers = [r for r, kind in kinds.items() if name in kind.options.__struct_fields__]
         for taker in takers:
             shared[taker][name] = value
         if strict and not takers:
             _refuse_unknown(name, role, kinds, strategy)
-    return {role: shared[role] | own[role] for role in kinds}
+    return {role: shared[role] | by_role[role] for role in kinds}
 
 
 def _refuse_unknown(
@@ -363,10 +370,10 @@ def _refuse_unknown(
             )
     if role is not None and role not in kinds:
         raise SettingError(f"{name}: strategy {strategy.name} uses no {role}")
-    known = {*RunOptions.__struct_fields__, *strategy.Options.__struct_fields__}
+    names = {*RunOptions.__struct_fields__, *strategy.Options.__struct_fields__}
     for r, kind in kinds.items():
-        known |= {n for f in kind.options.__struct_fields__ for n in (f, f"{r}_{f}")}
-    raise UnknownSettingError(name, known)
+        names |= {n for f in kind.options.__struct_fields__ for n in (f, f"{r}_{f}")}
+    raise UnknownSettingError(name, names)
 
 
 def _spec(

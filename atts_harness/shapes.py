@@ -152,18 +152,18 @@ def _cached(model: str) -> Path | None:
     except ImportError:
         return None
     try:
-        found = try_to_load_from_cache(model, "config.json")
+        path = try_to_load_from_cache(model, "config.json")
     except HFValidationError:  # a served name or a path of another machine
         return None
-    return Path(found) if isinstance(found, str) else None
+    return Path(path) if isinstance(path, str) else None
 
 
 def _quantised(model: str, config: Mapping[str, Any]) -> float | None:
-    told = config.get("quantization_config")
-    if not isinstance(told, dict):
+    quantisation = config.get("quantization_config")
+    if not isinstance(quantisation, dict):
         return None
-    method = str(told.get("quant_method"))
-    bits = told.get("bits") or told.get("weight_bits")
+    method = str(quantisation.get("quant_method"))
+    bits = quantisation.get("bits") or quantisation.get("weight_bits")
     if isinstance(bits, int):
         return bits / 8
     if method not in QUANTISED:

@@ -1,8 +1,8 @@
-"""What says how bad a draft is: the nonconformity that a p-value is made of.
+"""Signals of how bad a draft is: the nonconformity from which a p-value is computed.
 
-ATTS asks the target for the draft's perplexity, which costs a call a turn. The other signals are
-the draft's own and cost none: what it thought of its tokens while it wrote them. They are here to
-be compared at the same conformal rate, and at the same cost.
+ATTS asks the target for the draft's perplexity, which costs a call a turn. The other signals cost
+no call: they come from the draft's own probabilities while it writes. They are here to be compared
+at the same conformal rate, and at the same cost.
 
 | signal | nonconformity | from |
 |---|---|---|
@@ -47,8 +47,8 @@ class OwnSignal:
     """A signal that needs no score of the target.
 
     Attributes:
-        value: from what the draft wrote to its nonconformity; None: a seeded draw.
-        top_logprobs: alternatives to each token that it needs.
+        value: computes the nonconformity of a draft; None: a seeded draw.
+        top_logprobs: alternatives that it needs for each token.
     """
 
     value: Callable[[Generation], float] | None
@@ -60,7 +60,7 @@ def entropy(logprobs: Sequence[float]) -> float:
     top = max(logprobs)
     if top == -math.inf:
         raise MalformedReplyError("all alternatives of a token have probability 0")
-    weights = [math.exp(one - top) for one in logprobs]
+    weights = [math.exp(logprob - top) for logprob in logprobs]
     total = math.fsum(weights)
     shares = [weight / total for weight in weights if weight > 0]
     return -math.fsum(share * math.log(share) for share in shares)
@@ -68,18 +68,18 @@ def entropy(logprobs: Sequence[float]) -> float:
 
 def draft_perplexity(reply: Generation) -> float:
     """Mean negative log-probability of the draft's tokens, in nats, end of turn included."""
-    logprobs = _given(reply.logprobs)
+    logprobs = _required(reply.logprobs)
     return -math.fsum(logprobs) / len(logprobs)
 
 
 def first_token_entropy(reply: Generation) -> float:
-    """Entropy where the draft begins."""
-    return entropy(_given(reply.candidates)[0])
+    """Entropy of the draft's first token, in nats."""
+    return entropy(_required(reply.candidates)[0])
 
 
 def mean_entropy(reply: Generation) -> float:
-    """Mean entropy over the draft's tokens."""
-    steps = _given(reply.candidates)
+    """Mean entropy over the draft's tokens, in nats."""
+    steps = _required(reply.candidates)
     return math.fsum(map(entropy, steps)) / len(steps)
 
 
@@ -89,7 +89,7 @@ def lowest_group(reply: Generation) -> float:
     A token's confidence is minus the mean log-probability of its alternatives, a group's the mean
     of its tokens'. Nonconformity is minus the confidence, so that unsure is large.
     """
-    steps = [[p for p in step if p > -math.inf] for step in _given(reply.candidates)]
+    steps = [[p for p in step if p > -math.inf] for step in _required(reply.candidates)]
     sure = [-math.fsum(step) / len(step) for step in steps if step]
     if not sure:
         raise MalformedReplyError("the draft's tokens came without alternatives")
@@ -97,7 +97,7 @@ def lowest_group(reply: Generation) -> float:
     return -min(math.fsum(sure[at : at + size]) / size for at in range(len(sure) - size + 1))
 
 
-def _given(values: Sequence[T] | None) -> Sequence[T]:
+def _required(values: Sequence[T] | None) -> Sequence[T]:
     if not values:
         raise MalformedReplyError("the draft's tokens came without log-probabilities")
     return values

@@ -67,8 +67,8 @@ class Problem:
         max_tokens: budget of kept tokens for each sample.
         prompt_hash: digest of the messages; what makes two runs' problems the same.
         sampling: how each role draws tokens.
-        kind: what sort of answer is asked for, for extraction by a model when a sample ends; None:
-            there is none to extract.
+        kind: kind of the answer, for extraction by a model when a sample ends; None: there is none
+            to extract.
     """
 
     task: str
@@ -91,7 +91,7 @@ class Sample:
 
     @property
     def transcript(self) -> Transcript:
-        """Where it begins."""
+        """The transcript at its beginning: the prompt."""
         return Transcript(self.problem.prompt)
 
 
@@ -109,13 +109,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Generation:
-    """A generated segment and what was seen on the way.
+    """A generated segment with its ids and probabilities.
 
     Attributes:
         segment: possibly empty.
         logprobs: of the generated ids.
         top_logprobs: for each generated id, token text to log-probability, best first.
-        ids: as generated, before anything was cut or held back.
+        ids: as generated, before anything was cut off.
         candidates: for each generated id the log-probabilities in `top_logprobs`. Several ids may
             have one text (pieces of a character), so sums over candidates are sums of these.
     """
@@ -132,12 +132,12 @@ class RoleClient(Protocol):
 
     @property
     def role(self) -> Role:
-        """Which role."""
+        """The role's name."""
         ...
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """The role's own."""
+        """The role's tokenizer."""
         ...
 
     async def generate(
@@ -159,8 +159,8 @@ class RoleClient(Protocol):
         """Continue the transcript.
 
         Args:
-            transcript: what stands. Without a `tail` it stays as it is: whoever watches the sample
-                is shown it.
+            transcript: the text so far. Without a `tail` it is final: only more is appended, and
+                observers of the sample get it.
             kind: the kind of call: `draft`, `takeover`, `probe`, `judge`, ...
             turn: the strategy's turn or step.
             max_tokens: upper bound; clamped to the context window.
@@ -171,8 +171,9 @@ class RoleClient(Protocol):
             top_logprobs: alternatives to return.
             tail: a judging turn: messages put behind the running assistant turn.
             prefill: start of the assistant's answer to `tail`.
-            ahead: asked before it is known whether the transcript will stand. The call is recorded
-                as `ahead`, draws as the call of `kind` would, and nobody who watches is shown it.
+            ahead: the call is made before it is known whether the transcript is final. It is
+                recorded as `ahead` and draws as the call of `kind` would; observers do not get
+                the transcript.
 
         Raises:
             BackendError: the call failed for good, retries included.
@@ -194,7 +195,7 @@ class RoleClient(Protocol):
         A score that fails for good comes back as `Score(None, failed=...)`; it is never a number.
 
         Args:
-            transcript: what stands before the segment.
+            transcript: the text before the segment.
             segment: not empty.
             turn: the strategy's turn.
             attempt: tells apart scores in one turn.
@@ -223,11 +224,11 @@ class Context(Protocol):
         ...
 
     def seed(self, purpose: str, turn: int, attempt: int = 0) -> int:
-        """A seed of this sample's own; the strategy's name is not in it."""
+        """A seed for this sample; it does not depend on the strategy's name."""
         ...
 
     def uniform(self, purpose: str, turn: int, attempt: int = 0) -> float:
-        """A seeded draw in [0, 1) of this sample's own."""
+        """A seeded draw in [0, 1) for this sample."""
         ...
 
     def decide(self, policy: TakeoverPolicy, score: Score | None, turn: int) -> DecisionRecord:
@@ -254,11 +255,11 @@ class Context(Protocol):
         ...
 
     def note(self, name: str, value: Any) -> None:
-        """A fact for the sample's record."""
+        """Add a fact to the sample's record."""
         ...
 
     def vote(self, weight: float) -> None:
-        """What the sample's answer counts in its problem's vote; the last word holds."""
+        """Set the weight of the sample's answer in its problem's vote; the last call counts."""
         ...
 
     def ended(self, transcript: Transcript) -> Finish | None:
@@ -266,7 +267,7 @@ class Context(Protocol):
         ...
 
     def finish(self, transcript: Transcript, reason: Finish | None = None) -> Outcome:
-        """The sample's outcome; `reason` defaults to what `ended` says."""
+        """The sample's outcome; `reason` defaults to that of `ended`."""
         ...
 
 
@@ -282,7 +283,7 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Base of a strategy's options. Fields are `Annotated` with bounds and a description.
 
     Class attributes:
-        alternatives: options of which one at most may be given, for one takes the place of another.
+        alternatives: groups of options of which at most one may be given.
     """
 
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = ()
@@ -292,11 +293,11 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ] = True
 
     def provenance(self) -> dict[str, Any]:
-        """Those of the options that scores depend on, by their names in a bank's provenance."""
+        """The options that scores depend on, by their names in a bank's provenance."""
         return {}
 
     def checked(self) -> Self:
-        """These options; asked when a plan is checked, and when a strategy is made for a task.
+        """These options, checked; called for a plan, and when a strategy is made for a task.
 
         Raises:
             SettingError: some exclude each other; names the remedy.
@@ -324,7 +325,9 @@ class RunInfo:
 
 
 class Strategy(Protocol):
-    """A way to produce samples; derive from it. Made once a set of options, run once a sample.
+    """A way to produce samples; derive from it.
+
+    One instance is made for each set of options; its `run` is called once for each sample.
 
     Class attributes:
         name: its lm-eval model name.
@@ -332,12 +335,12 @@ class Strategy(Protocol):
         roles: which roles it uses.
         scores: whether the target must be able to score.
         votes: whether a problem's samples vote for one answer, which is then what is graded.
-        top_logprobs: alternatives to each generated token that it asks of every role.
+        top_logprobs: alternatives to each generated token that it needs from every role.
 
     Attributes:
         options: as used, which the run's record holds.
         grouped: whether it gathers siblings; its groups are then admitted whole.
-        policy: whose decisions are folded on resume; None if it decides nothing.
+        policy: decides takeovers; on resume it gets the recorded ones. None if there is none.
     """
 
     name: ClassVar[str]
@@ -354,7 +357,11 @@ class Strategy(Protocol):
 
     @classmethod
     def made_for(cls, settings: Mapping[str, Any]) -> type[Strategy]:
-        """The class for flat settings, or one over another strategy (SettingError: none)."""
+        """The class for flat settings; a strategy around another one makes one for that one.
+
+        Raises:
+            SettingError: there is none.
+        """
         return cls
 
     def check(self, problem: Problem, samples: int) -> None:

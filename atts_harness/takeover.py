@@ -1,4 +1,4 @@
-"""Takeover decisions: what a policy is asked, and what it answers."""
+"""Takeover decisions: what a policy gets, and what it returns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a takeover policy says of one turn: take over iff p <= threshold.
+    """A takeover policy's verdict on one turn: take over iff p <= threshold.
 
     Attributes:
         takeover: the verdict.
@@ -80,7 +80,7 @@ class TakeoverPolicy(Protocol):
         ...
 
     def fold(self, record: DecisionRecord) -> None:
-        """Replay a recorded decision; after all of them, in order, the state is what it was."""
+        """Replay a recorded decision; after all of them, in order, the state is restored."""
         ...
 
 

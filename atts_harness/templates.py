@@ -1,8 +1,8 @@
-"""What a chat template does to messages: checked before a model is used.
+"""Checks what a chat template does to messages, before a model is used.
 
-A template is a program that came with a model. Some drop the question, some refuse a system
-message, some put the date into the prompt; and what one puts behind an assistant's words ends a
-generation, whether or not the tokenizer lists it among its ends.
+A template is a program that comes with a model. Some drop the question, some refuse a system
+message, some put the date into the prompt. The token that a template puts after an assistant's
+message ends a generation, whether or not the tokenizer lists it as an end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from atts_harness.errors import SettingError
 from atts_harness.message import Message
 
 Render = Callable[[Sequence[Message], bool], str]
-"""Text of messages, and whether the assistant is to write behind them."""
+"""Renders messages as text; the second argument: whether the assistant's turn is opened."""
 
 MARK = "ATTS-4711"
 # What templates were seen to trip over: quotes, markup, a line break, the end of a long text.
@@ -30,16 +30,16 @@ def check_template(render: Render) -> None:
     Raises:
         SettingError: it does not; one line that says what is wrong.
     """
-    asked = [Message("user", WORDS)]
-    opened = render(asked, True)
+    messages = [Message("user", WORDS)]
+    opened = render(messages, True)
     if (times := opened.count(WORDS)) != 1:
-        how = f"repeats the user's words {times} times" if times else "drops or changes the words"
+        fault = f"repeats the user's words {times} times" if times else "drops or changes the words"
         raise SettingError(
-            f"chat_template: the template {how} of a user's message, so no question would be "
+            f"chat_template: the template {fault} of a user's message, so no question would be "
             f"asked as it is meant; {REMEDY}"
         )
-    closed = render(asked, False)
-    answered = render([*asked, Message("assistant", MARK)], False)
+    closed = render(messages, False)
+    answered = render([*messages, Message("assistant", MARK)], False)
     before = answered.partition(MARK)[0]
     header = before.removeprefix(closed) if before.startswith(closed) else ""
     if opened == closed and header.strip() and MARK in answered:
@@ -47,13 +47,13 @@ def check_template(render: Render) -> None:
             f"chat_template: the template puts {header!r} before an assistant's words, but not "
             f"where the assistant is to write (it ignores add_generation_prompt); {REMEDY}"
         )
-    earlier = [Message("user", f"first {MARK}"), Message("assistant", f"then {MARK}"), *asked]
+    earlier = [Message("user", f"first {MARK}"), Message("assistant", f"then {MARK}"), *messages]
     try:
-        both = render(earlier, True)
+        rendered = render(earlier, True)
     except SettingError as error:
         logger.warning("several turns cannot be rendered: %s", error)
         return
-    lost = [m.role for m in earlier if both.count(m.content) != 1]
+    lost = [m.role for m in earlier if rendered.count(m.content) != 1]
     if lost:
         logger.warning(
             "chat_template: the template drops earlier words of the %s: few-shot examples as turns "
@@ -63,18 +63,18 @@ def check_template(render: Render) -> None:
 
 
 def turn_end(render: Render) -> str:
-    """What a template puts behind an assistant's words; empty where that cannot be seen.
+    """Text that a template puts after an assistant's message; empty if it cannot be determined.
 
     A template without an end of its own begins the next turn there.
     """
     answered = [Message("user", "."), Message("assistant", MARK)]
     for messages in (answered, [*answered, Message("user", ".")]):
         try:
-            found = render(messages, False).partition(MARK)[2]
+            ending = render(messages, False).partition(MARK)[2]
         except SettingError:
             continue
-        if found.strip():
-            return found
+        if ending.strip():
+            return ending
     return ""
 
 
@@ -85,10 +85,10 @@ def explain(error: Exception, roles: Sequence[str]) -> SettingError:
         error: what rendering raised.
         roles: of the messages that were rendered.
     """
-    said = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
     remedy = REMEDY
     if "system" in roles:
         remedy = "leave the system message out (--system_instruction, description), or " + REMEDY
     return SettingError(
-        f"chat_template: the template refuses messages of {', '.join(roles)}: {said}; {remedy}"
+        f"chat_template: the template refuses messages of {', '.join(roles)}: {reason}; {remedy}"
     )

@@ -18,9 +18,9 @@ def console(**options: Any) -> Console:
     Args:
         options: of `rich.console.Console`.
     """
-    made = Console(markup=False, emoji=False, highlight=False, **options)
-    made.push_render_hook(_Plain())
-    return made
+    terminal = Console(markup=False, emoji=False, highlight=False, **options)
+    terminal.push_render_hook(_Plain())
+    return terminal
 
 
 class FittedTable:
@@ -52,7 +52,7 @@ _ENDLESS = 10_000
 
 
 def _piece(table: Table, columns: Sequence[Column], most: int) -> Table:
-    """Some columns of a table; the first of them is `most` cells wide and wraps, or narrower."""
+    """Some columns of a table; the first is at most `most` cells wide, and wraps."""
     piece = Table(
         title=table.title,
         title_justify=table.title_justify,
@@ -76,7 +76,7 @@ def _piece(table: Table, columns: Sequence[Column], most: int) -> Table:
 
 class _Plain(RenderHook):
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        return [_Harmless(one) for one in renderables]
+        return [_Harmless(renderable) for renderable in renderables]
 
 
 class _Harmless:

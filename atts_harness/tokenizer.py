@@ -1,4 +1,4 @@
-"""What the harness needs of a tokenizer, and the adapter for Hugging Face's.
+"""The tokenizer that the harness needs, and the adapter for Hugging Face's.
 
 State is kept in token ids (see `atts_harness.transcript`), so a tokenizer here is more than
 encode and decode: it has an identity (ids of equal fingerprints are interchangeable), it knows
@@ -27,11 +27,11 @@ __all__ = ["HuggingFaceTokenizer", "Ids", "Message", "Tokenizer", "load_tokenize
 
 Ids = tuple[int, ...]
 REPLACEMENT = "\ufffd"
-# A character has at most four bytes, so at most three tokens can hang in the air.
+# A character has at most four bytes, so at most three tokens can be an incomplete character.
 LONGEST_TAIL = 3
-# What a text is put behind, so that its ids are those it has inside a text; tried in order.
+# Put before a text, so that it gets the ids that it has inside a text; tried in order.
 ANCHORS = ("\n", "=", "a")
-# How a template asks for the date; transformers takes no other clock for it than its module's.
+# The function by which a template asks for the date; it reads the clock of a transformers module.
 DATE_FUNCTION = "strftime_now"
 
 
@@ -101,8 +101,8 @@ class HuggingFaceTokenizer:
         chat_template: a Jinja template that replaces the tokenizer's own.
         template_args: further arguments of the template (`enable_thinking`, ...).
         eos_ids: ids that end a turn beside the tokenizer's own eos (from `generation_config`).
-        output_size: number of ids that the model may write, where it is padded beyond these.
-        moment: what a template that asks for the date is told; ISO 8601, by default now.
+        output_size: number of ids that the model may write, if it is padded beyond these.
+        moment: date and time for a template that asks for it; ISO 8601, by default now.
     """
 
     def __init__(
@@ -132,8 +132,8 @@ class HuggingFaceTokenizer:
         # They also put one there when they encode; then encoding needs an anchor as well.
         adds = self._decode([*self._anchor, *self._anchor]) != self._anchor_text * 2
         self._anchors = [(a, self._encode(a)) for a in ANCHORS] if adds else []
-        own = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
-        self._eos = frozenset([*eos_ids, *own, *self._turn_ends()])
+        tokenizer_eos = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+        self._eos = frozenset([*eos_ids, *tokenizer_eos, *self._turn_ends()])
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -169,7 +169,7 @@ class HuggingFaceTokenizer:
 
     @property
     def eos_ids(self) -> frozenset[int]:
-        """Ids that end an assistant turn: the listed ones, and what the template ends it with."""
+        """Ids that end an assistant turn: the listed ones, and the one that the template writes."""
         return self._eos
 
     @functools.cached_property
@@ -184,7 +184,7 @@ class HuggingFaceTokenizer:
 
     @contextlib.contextmanager
     def _clock(self) -> Iterator[None]:
-        """While it is entered, a template that asks for the date gets this tokenizer's moment."""
+        """In this block a template that asks for the date gets this tokenizer's moment."""
         if not self._dated:
             yield
             return
@@ -199,7 +199,7 @@ class HuggingFaceTokenizer:
                 module.datetime = real
 
     def check(self) -> None:
-        """Make sure that prompts are what is meant; see `atts_harness.templates`.
+        """Check that prompts are rendered as they should be; see `atts_harness.templates`.
 
         Raises:
             SettingError: the template drops the question, doubles the begin-of-text, ...
@@ -236,10 +236,10 @@ class HuggingFaceTokenizer:
         if not text:
             return ()
         inside = [
-            tuple(found[len(ids) :])
+            tuple(encoded[len(ids) :])
             for anchor, ids in self._anchors
             # Not if the anchor has grown together with the text.
-            if (found := self._encode(anchor + text))[: len(ids)] == ids
+            if (encoded := self._encode(anchor + text))[: len(ids)] == ids
         ]
         exact = [ids for ids in inside if self.decode(ids) == text]
         # A vocabulary that normalizes text cannot give it back exactly.
@@ -261,8 +261,8 @@ class HuggingFaceTokenizer:
         mark = "\u2063ATTS\u2063"
         stand_in = [Message("user", "."), Message("assistant", mark), *messages]
         text = self._apply(stand_in, generation_prompt=True)
-        _, found, tail = text.partition(mark)
-        if not found:
+        _, separator, tail = text.partition(mark)
+        if not separator:
             raise SettingError(
                 "chat_template: it drops the assistant's text, so a judging turn cannot be "
                 "rendered; give another `chat_template`"
@@ -315,7 +315,7 @@ class HuggingFaceTokenizer:
 
 
 _importing = threading.Lock()
-_rendering = threading.Lock()  # of templates with a date: what they are told is the module's own
+_rendering = threading.Lock()  # for templates with a date: their clock is global to a module
 
 
 def load_tokenizer(
@@ -335,14 +335,14 @@ def load_tokenizer(
         trust_remote_code: run the repository's own tokenizer code.
         chat_template: the template itself, or the path of a file that holds it.
         template_args: further arguments of the template.
-        moment: what a template that asks for the date is told; ISO 8601, by default now.
+        moment: date and time for a template that asks for it; ISO 8601, by default now.
 
     Raises:
         MissingExtraError: `transformers` is not installed.
-        SettingError: nothing loadable stands at `path`.
+        SettingError: no tokenizer can be loaded from `path`.
     """
     try:
-        # Two threads that import its lazy modules at once see them half made.
+        # Two threads that import its lazy modules at once see them half loaded.
         with _importing:
             from transformers import AutoTokenizer, GenerationConfig
     except ImportError as error:
@@ -383,10 +383,10 @@ def _output_size(path: str, options: Mapping[str, Any]) -> int:
     return size if isinstance(size, int) else 0
 
 
-def _template_text(given: str | None) -> str | None:
-    if given is None or "{" in given:
-        return given
+def _template_text(template: str | None) -> str | None:
+    if template is None or "{" in template:
+        return template
     try:
-        return Path(given).read_text(encoding="utf-8")
+        return Path(template).read_text(encoding="utf-8")
     except OSError as error:
-        raise SettingError(f"chat_template: cannot read {given!r}: {error.strerror}") from error
+        raise SettingError(f"chat_template: cannot read {template!r}: {error.strerror}") from error

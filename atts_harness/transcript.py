@@ -83,14 +83,14 @@ class Segment:
         """The segment's ids in `tokenizer`'s vocabulary; computed once, then fixed."""
         if self.ids is not None and self.vocabulary == tokenizer.fingerprint:
             return self.ids
-        known = self._foreign.get(tokenizer.fingerprint)
-        if known is None:
+        foreign = self._foreign.get(tokenizer.fingerprint)
+        if foreign is None:
             parts: list[int] = []
             for piece in self.pieces:
                 id_ = tokenizer.named.get(piece.text) if piece.named else None
                 parts.extend(tokenizer.encode(piece.text) if id_ is None else (id_,))
-            known = self._foreign[tokenizer.fingerprint] = Span(parts)
-        return known
+            foreign = self._foreign[tokenizer.fingerprint] = Span(parts)
+        return foreign
 
 
 @dataclass(frozen=True)
@@ -106,19 +106,19 @@ class Prompt:
         """Rendered ids.
 
         Args:
-            tokenizer: whose vocabulary and template.
+            tokenizer: has the vocabulary and the template.
             raw: no template: the contents, each followed by a newline, as the published `ct0`
                 scoring has it. For comparison only.
         """
         key = (tokenizer.fingerprint, tokenizer.template_fingerprint, raw)
-        known = self._rendered.get(key)
-        if known is None:
+        rendered = self._rendered.get(key)
+        if rendered is None:
             if raw:
                 ids = tokenizer.encode("".join(m.content + "\n" for m in self.messages))
             else:
                 ids = tokenizer.render(self.messages)
-            known = self._rendered[key] = Span(ids)
-        return known
+            rendered = self._rendered[key] = Span(ids)
+        return rendered
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ def written(
     turn: int = 0,
     kind: str = "",
 ) -> Segment:
-    """The segment that generated ids amount to.
+    """The segment of generated ids.
 
     The end-of-turn token is dropped. A trailing incomplete UTF-8 character is held back: the
     next author writes it whole. If `stop` ended the generation, the text is cut right after it
@@ -181,17 +181,17 @@ def written(
         turn: the strategy's turn.
         kind: the kind of call.
     """
-    kept = list(ids)
-    if ending == "eos" and kept and kept[-1] in tokenizer.eos_ids:
-        kept.pop()
+    kept_ids = list(ids)
+    if ending == "eos" and kept_ids and kept_ids[-1] in tokenizer.eos_ids:
+        kept_ids.pop()
     if ending == "stop" and stop:
-        kept = _cut_at(tokenizer, kept, stop, keep_stop=keep_stop)
+        kept_ids = _cut_at(tokenizer, kept_ids, stop, keep_stop=keep_stop)
     else:
-        kept = _whole_characters(tokenizer, kept)
+        kept_ids = _whole_characters(tokenizer, kept_ids)
     return Segment(
         author=author,
-        pieces=_pieces(tokenizer, kept),
-        ids=Span(kept),
+        pieces=_pieces(tokenizer, kept_ids),
+        ids=Span(kept_ids),
         vocabulary=tokenizer.fingerprint,
         ending=ending,
         turn=turn,
@@ -219,8 +219,8 @@ def _cut_at(tokenizer: Tokenizer, ids: list[int], stop: str, *, keep_stop: bool)
         len(before := tokenizer.decode(ids[:whole])) > cut or before != text[: len(before)]
     ):
         whole -= 1
-    rest = text[len(tokenizer.decode(ids[:whole])) : cut]
-    return [*ids[:whole], *tokenizer.encode(rest)]
+    remainder = text[len(tokenizer.decode(ids[:whole])) : cut]
+    return [*ids[:whole], *tokenizer.encode(remainder)]
 
 
 def _whole_characters(tokenizer: Tokenizer, ids: list[int]) -> list[int]:
@@ -229,16 +229,16 @@ def _whole_characters(tokenizer: Tokenizer, ids: list[int]) -> list[int]:
     A token may end a character and begin the next: what it ends is encoded anew. A U+FFFD that
     survives dropping the longest possible tail was meant, or was broken long before: it stays.
     """
-    # How a text ends is seen in the tokens of its last character.
+    # The tokens of the last character show how the text ends.
     if not tokenizer.decode(ids[-LONGEST_TAIL - 1 :]).endswith(REPLACEMENT):
         return ids
     text = tokenizer.decode(ids)
     for dropped in range(1, min(LONGEST_TAIL, len(ids)) + 1):
-        kept = ids[:-dropped]
-        head = tokenizer.decode(kept)
+        kept_ids = ids[:-dropped]
+        head = tokenizer.decode(kept_ids)
         if not head.endswith(REPLACEMENT):
             ended = text[len(head) :].rstrip(REPLACEMENT) if text.startswith(head) else ""
-            return [*kept, *tokenizer.encode(ended)]
+            return [*kept_ids, *tokenizer.encode(ended)]
     return ids
 
 
@@ -265,8 +265,8 @@ def _pieces(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[Piece, ...]:
 
 
 def _names(tokenizer: Tokenizer) -> dict[int, str]:
-    """Named tokens by id; turned round once a vocabulary."""
-    known = _NAMES.get(tokenizer.fingerprint)
-    if known is None:
-        known = _NAMES[tokenizer.fingerprint] = {i: name for name, i in tokenizer.named.items()}
-    return known
+    """Named tokens by id; computed once for each vocabulary."""
+    names = _NAMES.get(tokenizer.fingerprint)
+    if names is None:
+        names = _NAMES[tokenizer.fingerprint] = {i: name for name, i in tokenizer.named.items()}
+    return names

@@ -40,7 +40,7 @@ class TurnOptions(StrategyOptions, frozen=True, kw_only=True):
         return (self.turn_stop,) if self.turn_stop else ()
 
     def provenance(self) -> dict[str, Any]:
-        """What shapes a draft, and what a takeover leaves for later turns."""
+        """The options that shape a draft, and the text that a takeover leaves for later turns."""
         return {
             "draft_tokens": self.draft_tokens,
             "target_tokens": self.target_tokens,

@@ -1,4 +1,4 @@
-"""Loosely typed values, as command lines and YAML give them, become typed ones."""
+"""Turns loosely typed values, as command lines and YAML give them, into typed ones."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _HINTS: dict[type, dict[str, Any]] = {}
 
 
 def hints_of(kind: type) -> dict[str, Any]:
-    """The types of a struct's fields; kept, for a plan checks thousands of settings."""
+    """The types of a struct's fields; cached, because a plan checks thousands of settings."""
     if kind not in _HINTS:
         _HINTS[kind] = {f.name: f.type for f in msgspec.structs.fields(kind)}
     return _HINTS[kind]
@@ -60,7 +60,7 @@ def convert(name: str, value: Any, kind: Any) -> Any:
         attempts.append(str(value))  # a model folder called `7`
     if isinstance(value, str):
         if value[:1] in "{[":
-            # What is not JSON is a text that begins with a brace, and is judged as a text below.
+            # If it is not JSON, it is a text that begins with a brace, and is converted below.
             with contextlib.suppress(msgspec.DecodeError):
                 attempts.insert(0, msgspec.json.decode(value))
         if value.lower() in ("true", "false", "none", "null"):
@@ -71,18 +71,18 @@ def convert(name: str, value: Any, kind: Any) -> Any:
             return msgspec.convert(attempt, kind, strict=False)
         except msgspec.ValidationError as error:
             problem = problem or str(error)
-    wanted = f"one of {', '.join(allowed)}" if (allowed := _choices(kind)) else problem
-    raise SettingError(f"{name}: expected {wanted.removeprefix('Expected ')} (got {value!r})")
+    expected = f"one of {', '.join(allowed)}" if (allowed := _choices(kind)) else problem
+    raise SettingError(f"{name}: expected {expected.removeprefix('Expected ')} (got {value!r})")
 
 
 def is_none(name: str, value: Any, kind: Any) -> bool:
-    """Whether a text says that there is no value, where none is needed.
+    """Whether a text stands for None, and the type allows None.
 
     Raises:
-        SettingError: it is empty, which says nothing.
+        SettingError: the text is empty, so it is not clear what is meant.
     """
     word = value.strip().lower() if isinstance(value, str) else None
-    # The word first: a plan checks thousands of values, and a look into a type takes many calls.
+    # The word first: a plan checks thousands of values, and examining a type takes many calls.
     if word not in ("", "none", "null") or not _may_be_none(kind):
         return False
     if not word:

@@ -1,9 +1,9 @@
-"""Digests of a model's weights: what is in its files, wherever they lie.
+"""Digests of a model's weights, from the contents of its files, wherever they are.
 
 There are two. The quick one reads files of up to 256 MiB whole, and of larger ones the header and
-blocks spread over the file. The full one reads larger files whole, too: once, for 65 GB are not
-read at every start. Digests of files that take a while are remembered by path, size, times and
-inode, in `$XDG_CACHE_HOME/atts-harness/weights`.
+blocks spread over the file. The full one reads larger files whole, too, but only once: nobody wants
+to read 65 GB at every start. Digests of large files are remembered by path, size, times and inode,
+in `$XDG_CACHE_HOME/atts-harness/weights`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ PATTERNS = ("*.safetensors", "*.bin", "*.gguf", "*.pt", "*.pth")
 WHOLE_BYTES = 256 << 20
 BLOCK_BYTES = 1 << 20
 SAMPLED_BLOCKS = 64
-REMEMBERED_BYTES = 32 << 20  # a smaller file is read faster than it is worth to remember it
+REMEMBERED_BYTES = 32 << 20  # smaller files are read again, which is fast
 MOST_READERS = 4  # files read at a time
 SETTLED_SECONDS = 2.0  # clocks of file systems are coarse: a file may change within one tick
-# What of a configuration changes a model's outputs; names of paths and versions do not.
+# Entries of a configuration that do not change a model's outputs: paths and versions.
 IGNORED_CONFIG = frozenset({"_name_or_path", "transformers_version", "architectures"})
 
 
@@ -40,8 +40,7 @@ def weights_digest(model: str, revision: str | None = None, *, hub: bool = False
     Args:
         model: a folder, a single file of weights, or a hub id.
         revision: of a hub id.
-        hub: look a hub id up in this machine's cache, which is what a model that is loaded here
-            comes from.
+        hub: look a hub id up in this machine's cache, from which a model is loaded here.
 
     Returns:
         16 hexadecimal digits, or None where the files are not here.
@@ -78,8 +77,8 @@ def full_weights_digest(
     files = _weight_files(folder)
     if folder is None or all(file.stat().st_size <= WHOLE_BYTES for file in files):
         return None
-    new = [file for file in files if _recalled(file, "full") is None]
-    if new and not _can_remember():
+    unread = [file for file in files if _recalled(file, "full") is None]
+    if unread and not _can_remember():
         log.warning(
             "the weights of %s are known by samples only: %s cannot be written; set XDG_CACHE_HOME "
             "to a folder that can, and they are read whole once",
@@ -87,7 +86,7 @@ def full_weights_digest(
             _memory(),
         )
         return None
-    size = sum(file.stat().st_size for file in new)
+    size = sum(file.stat().st_size for file in unread)
     if size > WHOLE_BYTES:
         log.info(
             "reading %.1f GB of weights of %s once, to know them from others; later starts "
@@ -100,15 +99,15 @@ def full_weights_digest(
         return _whole(stream, size, stop)
 
     with ThreadPoolExecutor(MOST_READERS, "atts-weights") as readers:
-        found = list(readers.map(lambda file: _remembered(file, whole, "full"), files))
-    return _joined(folder, list(zip(files, found, strict=True)))
+        digests = list(readers.map(lambda file: _remembered(file, whole, "full"), files))
+    return _joined(folder, list(zip(files, digests, strict=True)))
 
 
 def _joined(folder: Path, files: list[tuple[Path, str]]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     digest.update(_config(folder))
-    for file, own in files:
-        digest.update(f"{file.name}:{own}".encode())
+    for file, file_digest in files:
+        digest.update(f"{file.name}:{file_digest}".encode())
     return digest.hexdigest()
 
 
@@ -152,8 +151,8 @@ def _weight_files(folder: Path | None) -> list[Path]:
 
 
 def _config(folder: Path) -> bytes:
-    kept = {k: v for k, v in model_config(folder).items() if k not in IGNORED_CONFIG}
-    return json.dumps(kept, sort_keys=True).encode()
+    relevant = {k: v for k, v in model_config(folder).items() if k not in IGNORED_CONFIG}
+    return json.dumps(relevant, sort_keys=True).encode()
 
 
 def _remembered(file: Path, digest: Callable[[IO[bytes], int], str], sort: str = "") -> str:
@@ -165,30 +164,30 @@ def _remembered(file: Path, digest: Callable[[IO[bytes], int], str], sort: str =
     size = real.stat().st_size
     place = _place(file, sort)
     with real.open("rb") as stream:
-        found = digest(stream, size)
+        hexdigest = digest(stream, size)
     # A file that was written meanwhile has another place, or none yet.
     if place is not None and place == _place(file, sort):
         with contextlib.suppress(OSError):  # a read-only home only costs the time again
             place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             part = place.with_name(f"{place.name}.{os.getpid()}")
-            part.write_text(found, encoding="ascii")
+            part.write_text(hexdigest, encoding="ascii")
             part.replace(place)
-    return found
+    return hexdigest
 
 
 def _recalled(file: Path, sort: str) -> str | None:
-    """What is remembered of a file."""
+    """The remembered digest of a file; None if there is none."""
     place = _place(file, sort)
     if place is not None:
         with contextlib.suppress(OSError, ValueError):
-            found = place.read_text(encoding="ascii").strip()
-            if len(found) == 32:
-                return found
+            hexdigest = place.read_text(encoding="ascii").strip()
+            if len(hexdigest) == 32:
+                return hexdigest
     return None
 
 
 def _place(file: Path, sort: str) -> Path | None:
-    """Where a file's digest is remembered; None for one that is not to be."""
+    """The file in which a digest is remembered; None if it is not to be remembered."""
     real = file.resolve()
     state = real.stat()
     if state.st_size < REMEMBERED_BYTES or time.time() - state.st_mtime < SETTLED_SECONDS:

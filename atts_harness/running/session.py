@@ -64,7 +64,7 @@ class Session:
         backends: by role; roles may share one, and then share its slots.
         options: limits, retries, seed.
         journal: where calls and decisions are recorded, and replayed from.
-        observers: who is told.
+        observers: called with every record.
         control: how the session is watched and stopped from outside.
         extractor: the model that extracts the answers of samples as they end; None: none does.
         strategy_of: makes a task's strategy when its first sample is asked for; a sample may bring

@@ -1,4 +1,4 @@
-"""The conformance suite: what every backend has to do, engine by engine the same.
+"""The conformance suite: what every backend must do, the same for every engine.
 
     results = await run_conformance(backend, TransformersReference(folder))
     assert not [r for r in results if r.status == "failed"], describe(results)
@@ -70,7 +70,7 @@ async def run_conformance(
     Args:
         backend: under test; stays open.
         reference: the same model, computed plainly.
-        hooks: a look into the engine.
+        hooks: look into the engine.
         tolerance: of a log-probability.
         only: names of the cases to run, all by default.
         case_seconds: time limit of a case; one that takes longer has failed.

@@ -1,4 +1,4 @@
-"""What a case of the conformance suite works with, and how it says that a backend fails."""
+"""What conformance cases work with: a bench, hooks, and errors for a backend that fails."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class Hooks:
         running: how many requests the engine computes now.
         refusals: for each shape of error body, a call that provokes it. It has to raise an error
             of `atts_harness.errors`.
-        notices_within: seconds after which the engine looks whether somebody still waits for a
-            reply, where it learns of a cancelled request in no other way.
+        notices_within: seconds after which the engine looks for dropped connections, if that is
+            the only way in which it learns of a cancelled request.
     """
 
     running: Callable[[], Awaitable[int]] | None = None
@@ -48,7 +48,7 @@ class Hooks:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """How a case went; `detail` says why it failed or was skipped."""
+    """The result of a case; `detail` says why it failed or was skipped."""
 
     name: str
     status: Status
@@ -102,25 +102,25 @@ class Bench:
         size = min(600, self.backend.max_length // 2)
         return (self.context() + self.backend.tokenizer.encode(text))[:size]
 
-    def require_close(self, got: Sequence[float], expected: Sequence[float], what: str) -> None:
+    def require_close(self, got: Sequence[float], expected: Sequence[float], label: str) -> None:
         """Fail unless both have the same length and agree entry by entry."""
-        require(len(got) == len(expected), f"{what}: {len(got)} values, expected {len(expected)}")
-        for place, (a, b) in enumerate(zip(got, expected, strict=True)):
+        require(len(got) == len(expected), f"{label}: {len(got)} values, expected {len(expected)}")
+        for index, (a, b) in enumerate(zip(got, expected, strict=True)):
             # Written so that NaN fails.
             require(
                 abs(a - b) <= self.tolerance,
-                f"{what}: value {place} is {a:.6f}, the reference says {b:.6f}",
+                f"{label}: value {index} is {a:.6f}, the reference says {b:.6f}",
             )
 
-    def require_greedy(self, context: Sequence[int], ids: Sequence[int], what: str) -> None:
+    def require_greedy(self, context: Sequence[int], ids: Sequence[int], label: str) -> None:
         """Fail unless each of `ids` is a most probable continuation; near ties count as equal."""
         whole = [*context, *ids]
         start = len(context) - 1
         scores, best = self.reference.logprobs(whole)[start:], self.reference.best(whole)[start:]
-        for place, (score, top) in enumerate(zip(scores, best, strict=True)):
+        for index, (score, top) in enumerate(zip(scores, best, strict=True)):
             require(
                 top - score <= 2 * self.tolerance,
-                f"{what}: token {place} (id {ids[place]}) has log-probability {score:.4f}, the "
+                f"{label}: token {index} (id {ids[index]}) has log-probability {score:.4f}, the "
                 f"best one {top:.4f}: this does not continue the given ids",
             )
 

@@ -1,4 +1,4 @@
-"""A tiny model folder, made on the spot: what tests of a backend serve when nothing else is there.
+"""Makes a tiny model folder, for tests of a backend that have no other model to serve.
 
 The weights are random but not flat: a temperature of 0.8 draws varied text, and the next token
 depends on the ones before it, so restarts, dropped tokens and separators show.
@@ -113,7 +113,7 @@ def write_model_folder(
     Args:
         path: folder to write; made if absent.
         layers: decoder layers.
-        hidden: width; `heads` heads of 32 whatever it is.
+        hidden: width; every attention head has 32 dimensions, whatever the width.
         heads: attention heads.
         key_heads: key/value heads; as many as `heads` if None.
         max_length: context window in tokens.

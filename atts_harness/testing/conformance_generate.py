@@ -61,22 +61,22 @@ async def top_logprobs(bench: Bench) -> None:
     """The alternatives of a generated token are the reference's most probable ones."""
     count = min(5, bench.backend.capabilities.top_logprobs)
     if not count:
-        raise CaseSkippedError("the backend tells no alternatives")
+        raise CaseSkippedError("the backend reports no alternatives")
     context = bench.context()
     request = GenerateRequest(
         ids=context, max_tokens=4, sampling=Sampling(temperature=1.0), seed=1, top_logprobs=count
     )
     reply = await bench.backend.generate(request)
     require(reply.top_logprobs is not None, "`top_logprobs` is not reported")
-    given = reply.top_logprobs or ()
-    require(len(given) == len(reply.ids), f"{len(given)} entries for {len(reply.ids)} tokens")
-    for place, alternatives in enumerate(given):
-        expected = bench.reference.alternatives(context + reply.ids[:place], count)
+    entries = reply.top_logprobs or ()
+    require(len(entries) == len(reply.ids), f"{len(entries)} entries for {len(reply.ids)} tokens")
+    for index, alternatives in enumerate(entries):
+        expected = bench.reference.alternatives(context + reply.ids[:index], count)
         # Engines may add the drawn token; ties may change places.
         require(len(alternatives) >= count, f"{len(alternatives)} alternatives, asked for {count}")
         ranked = sorted(alternatives.values(), reverse=True)[:count]
-        wanted = sorted(expected.values(), reverse=True)
-        bench.require_close(ranked, wanted, f"alternatives of token {place}")
+        best = sorted(expected.values(), reverse=True)
+        bench.require_close(ranked, best, f"alternatives of token {index}")
         for id_ in set(alternatives) & set(expected):
             bench.require_close([alternatives[id_]], [expected[id_]], f"alternative {id_}")
 
@@ -102,9 +102,9 @@ async def filters_hold(bench: Bench) -> None:
     )
     reply = await bench.backend.generate(request)
     scores = bench.reference.logprobs(context + reply.ids)[len(context) - 1 :]
-    for place, score in enumerate(scores):
-        third = min(bench.reference.alternatives(context + reply.ids[:place], 3).values())
-        require(score >= third - bench.tolerance, f"token {place} is not among the top 3")
+    for index, score in enumerate(scores):
+        third = min(bench.reference.alternatives(context + reply.ids[:index], 3).values())
+        require(score >= third - bench.tolerance, f"token {index} is not among the top 3")
 
 
 async def seeds(bench: Bench) -> None:
@@ -205,13 +205,13 @@ def _stop_candidates(tokenizer: Tokenizer, ids: Sequence[int], *, inside: bool) 
         before, after = heads[n], heads[n + 1][len(heads[n]) :]
         if ids[n] in tokenizer.eos_ids:
             return
-        # A character in pieces makes the text before it another one; such a place is no use.
+        # A character that is split over tokens changes the text before it: not usable here.
         if not (whole.startswith(heads[n + 1]) and heads[n + 1].startswith(before)):
             continue
         for reach in (1, 2, 3):
             stop = before[-reach:] + (after[:-1] if inside else after)
             end = len(heads[n + 1]) - inside
-            # One character before the token and one of its own at least.
+            # At least one character before the token and one of the token itself.
             usable = before and len(after) > inside and REPLACEMENT not in stop
             if usable and whole.find(stop) + len(stop) == end:
                 yield stop

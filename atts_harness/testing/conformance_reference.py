@@ -8,8 +8,8 @@ from typing import Any
 
 from atts_harness.errors import MissingExtraError
 
-# Of tables that are kept: one of 1,000 tokens takes 0.4 GB where a vocabulary has 49,152.
-KEPT_BYTES = 1 << 30
+# Limit of the cached tables: one of 1,000 tokens takes 0.4 GB with a vocabulary of 49,152.
+CACHE_BYTES = 1 << 30
 
 
 class TransformersReference:
@@ -36,13 +36,13 @@ class TransformersReference:
         self._model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype))
         self._model.to(device).eval()
         # Cases ask for the same context several times.
-        self._known: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._tables: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     def logprobs(self, ids: Sequence[int]) -> list[float]:
         """Log-probability of every id after the first: `len(ids) - 1` values."""
         table = self._table(ids)
-        chosen = self._torch.tensor(list(ids[1:]), device=table.device)
-        values: list[float] = table[:-1].gather(1, chosen[:, None])[:, 0].tolist()
+        next_ids = self._torch.tensor(list(ids[1:]), device=table.device)
+        values: list[float] = table[:-1].gather(1, next_ids[:, None])[:, 0].tolist()
         return values
 
     def best(self, ids: Sequence[int]) -> list[float]:
@@ -58,11 +58,13 @@ class TransformersReference:
     def _table(self, ids: Sequence[int]) -> Any:
         """Log-probabilities after every position, (len(ids), vocabulary)."""
         key = tuple(ids)
-        if key not in self._known:
+        if key not in self._tables:
             with self._torch.inference_mode():
                 inputs = self._torch.tensor([list(ids)], device=self._model.device)
                 logits = self._model(input_ids=inputs, use_cache=False).logits[0]
-                self._known[key] = self._torch.log_softmax(logits.double(), dim=-1)
-            while len(self._known) > 1 and sum(t.nbytes for t in self._known.values()) > KEPT_BYTES:
-                self._known.popitem(last=False)
-        return self._known[key]
+                self._tables[key] = self._torch.log_softmax(logits.double(), dim=-1)
+            while (
+                len(self._tables) > 1 and sum(t.nbytes for t in self._tables.values()) > CACHE_BYTES
+            ):
+                self._tables.popitem(last=False)
+        return self._tables[key]

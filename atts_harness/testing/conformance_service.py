@@ -14,19 +14,19 @@ GREEDY = Sampling(temperature=0)
 LOOK_SECONDS = 0.05
 LOOKS = 100
 ROUNDS = 50
-# Requests of a few tokens behind which cancelled ones are gone.
+# After so many further short requests, cancelled ones must be gone.
 FREED_BEHIND = 4
 
 
-async def _refused(call: Awaitable[object], what: str) -> AttsError:
+async def _refused(call: Awaitable[object], label: str) -> AttsError:
     try:
         await call
     except AttsError as error:
-        require(not error.retryable, f"{what}: {type(error).__name__} asks for another try")
+        require(not error.retryable, f"{label}: {type(error).__name__} asks for another try")
         return error
     except Exception as error:
-        require(False, f"{what}: {type(error).__name__} is no error of atts_harness.errors")
-    require(False, f"{what}: it was served")
+        require(False, f"{label}: {type(error).__name__} is no error of atts_harness.errors")
+    require(False, f"{label}: it was served")
     raise AssertionError  # not reached
 
 
@@ -58,20 +58,22 @@ async def bad_ids(bench: Bench) -> None:
     """No ids, or ids outside the vocabulary, are refused before they reach the engine."""
     size = bench.backend.tokenizer.vocab_size
     context = bench.context()
-    for ids, what in (
+    for ids, label in (
         ((), "an empty context"),
         ((*context, size), "an id one beyond the vocabulary"),
         ((*context, -1), "a negative id"),
     ):
-        error = await _refused(bench.backend.generate(GenerateRequest(ids=ids, max_tokens=1)), what)
-        require(isinstance(error, BadRequestError), f"{what} gives {type(error).__name__}")
+        error = await _refused(
+            bench.backend.generate(GenerateRequest(ids=ids, max_tokens=1)), label
+        )
+        require(isinstance(error, BadRequestError), f"{label} gives {type(error).__name__}")
     await _alive(bench, "ids that cannot be served")
 
 
 async def cancellation(bench: Bench) -> None:
     """Cancelled requests end at once and leave the others alone.
 
-    A neighbour that is answered before the cancelled requests have ended says nothing, so that
+    A neighbour that is answered before the cancelled requests have ended proves nothing, so that
     round is repeated: on a busy machine the loop can be slower than the engine.
     """
     context = bench.context()
@@ -95,7 +97,7 @@ async def _beside_cancelled(bench: Bench, context: tuple[int, ...]) -> tuple[int
         )
         for n in range(8)
     ]
-    kept = asyncio.create_task(
+    survivor = asyncio.create_task(
         bench.backend.generate(GenerateRequest(ids=context, max_tokens=long, sampling=GREEDY))
     )
     # When this one is answered, those that were sent before it are under way.
@@ -103,13 +105,13 @@ async def _beside_cancelled(bench: Bench, context: tuple[int, ...]) -> tuple[int
     for task in doomed:
         task.cancel()
     ended = await asyncio.gather(*doomed, return_exceptions=True)
-    answered_before = kept.done()
+    answered_before = survivor.done()
     for outcome in ended:
         require(
             isinstance(outcome, asyncio.CancelledError) or not isinstance(outcome, BaseException),
             f"a cancelled request raised {type(outcome).__name__}",
         )
-    (neighbour,) = await asyncio.gather(kept, return_exceptions=True)
+    (neighbour,) = await asyncio.gather(survivor, return_exceptions=True)
     if isinstance(neighbour, BaseException):
         require(
             False, f"a request beside cancelled ones raised {type(neighbour).__name__}: {neighbour}"
@@ -121,8 +123,8 @@ async def _beside_cancelled(bench: Bench, context: tuple[int, ...]) -> tuple[int
 async def cancellation_frees(bench: Bench) -> None:
     """The engine's running count falls to nothing once its requests are cancelled.
 
-    An engine that finds dropped connections by looking for them has the time that `notices_within`
-    gives it; requests that wait in its queue have no steps of their own in which it could look.
+    An engine that has to look for dropped connections gets `notices_within` seconds for it: while
+    requests wait in its queue, they have no steps in which it could look.
     """
     running = bench.hooks.running
     if running is None:
@@ -130,7 +132,7 @@ async def cancellation_frees(bench: Bench) -> None:
     context = bench.context()
     most = bench.backend.max_length - len(context)
     hot = Sampling(temperature=1.5)
-    # So many that a backend which lets them run on is still busy when the count is looked at.
+    # So many that a backend which does not stop them is still busy when the count is read.
     doomed = [
         asyncio.create_task(
             bench.backend.generate(
@@ -148,9 +150,9 @@ async def cancellation_frees(bench: Bench) -> None:
         task.cancel()
     await asyncio.gather(*doomed, return_exceptions=True)
     clock = asyncio.get_running_loop().time
-    told, answered = clock(), 0
-    # Measured in the engine's own steps: what was not freed runs much longer than these requests.
-    while answered < FREED_BEHIND or clock() < told + bench.hooks.notices_within:
+    cancelled_at, answered = clock(), 0
+    # Measured in the engine's steps: a request that was not freed runs much longer than these.
+    while answered < FREED_BEHIND or clock() < cancelled_at + bench.hooks.notices_within:
         await bench.backend.generate(GenerateRequest(ids=context, max_tokens=16, sampling=GREEDY))
         answered += 1
         if not await running():

@@ -33,7 +33,7 @@ class WireError(Exception):
 
 @dataclass(frozen=True)
 class MockDialect:
-    """One engine's way of speaking.
+    """The requests and replies of one engine.
 
     Attributes:
         name: the engine's.
@@ -166,7 +166,7 @@ def _parse_vllm(body: Body, engine: MockEngine) -> Request:
     if length < 1:
         raise WireError("max_tokens must be at least 1")
     if body.get("prompt_logprobs") is not None:
-        # The route scores the whole prompt; which part of it is wanted, the client alone knows.
+        # The route scores the whole prompt; only the client knows which part it needs.
         return ScoreRequest(ids=ids, start=1)
     return GenerateRequest(
         ids=ids,
@@ -186,8 +186,8 @@ def _render_vllm(request: Request, reply: Reply, engine: MockEngine) -> dict[str
         decode = engine.tokenizer.decode
         entries: list[Any] = [None]
         for id_, value in zip(request.ids[1:], reply.logprobs, strict=True):
-            told = {"logprob": value, "rank": 1, "decoded_token": decode((id_,))}
-            entries.append({str(id_): told})
+            entry = {"logprob": value, "rank": 1, "decoded_token": decode((id_,))}
+            entries.append({str(id_): entry})
         written = 1
         choice |= {"text": "", "finish_reason": "length", "prompt_logprobs": entries}
     else:

@@ -73,7 +73,7 @@ def full_length(alphabet: Sequence[int] = LETTERS) -> Writer:
 
 
 def random_scores(request: ScoreRequest, rng: random.Random) -> tuple[float, ...]:
-    """Log-probabilities at a level of the context's own; a token's is the same for any start."""
+    """Log-probabilities around a level drawn for the context, the same for any start."""
     level = rng.expovariate(2.0)
     ids = request.ids
     spread = [
@@ -164,7 +164,7 @@ class MockEngine:
         return reply
 
     def figures(self) -> dict[str, float]:
-        """What `/metrics` tells."""
+        """The figures of `/metrics`."""
         return {
             "running": self.running,
             "waiting": self.waiting,
@@ -258,21 +258,21 @@ class MockEngine:
         """Tokens of the longest known prefix, in whole blocks, as paged caches have it."""
         if not self.cache:
             return None
-        # The log-probability of the first wanted token needs the position before it.
+        # The log-probability of the first scored token needs the position before it.
         end = request.start - 1 if isinstance(request, ScoreRequest) else len(request.ids) - 1
-        found = 0
+        cached = 0
         for digest in _digests(request.ids):
             if digest not in self._blocks:
                 break
-            found += BLOCK
+            cached += BLOCK
         self._remember(request.ids)
-        return max(0, min(found, end))
+        return max(0, min(cached, end))
 
     def _remember(self, ids: Ids) -> None:
         if self.cache:
             self._blocks.update(_digests(ids))
             if len(self._blocks) * BLOCK > 4 * self.kv_tokens:
-                self._blocks.clear()  # cruder than an engine's eviction, and as legitimate
+                self._blocks.clear()  # cruder than an engine's eviction, but as valid
 
     def _stopped(
         self, ids: Ids, ending: Ending, stops: Sequence[str]
@@ -308,7 +308,7 @@ class MockBackend:
         self.identity = self._identity()
 
     async def identify(self) -> ModelIdentity:
-        """Who answers now: an engine with another seed is another model."""
+        """The model that answers now: an engine with another seed is another model."""
         await self.ping()
         return self._identity()
 
@@ -354,7 +354,7 @@ class MockBackend:
 
 
 def _as_a_client_sees_it(error: EngineFaultError, retry_after: float) -> GenerateReply | ScoreReply:
-    """A bad reply where the caller must notice it himself, else the typed error."""
+    """A bad reply if the caller must notice the fault, else the typed error."""
     reply = error.reply
     match error.fault:
         case "429":

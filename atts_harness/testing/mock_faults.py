@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 Common = Literal["500", "429", "timeout", "reset", "truncated", "nan", "length"]
 FAULTS: tuple[Common, ...] = get_args(Common)
-"""What goes wrong with every engine now and then."""
+"""Faults that every engine has now and then."""
 Hostile = Literal[
     "ids-beyond",
     "ids-negative",

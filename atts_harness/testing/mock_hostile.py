@@ -1,4 +1,4 @@
-"""Hostile replies of a mock server: what servers that went wrong were seen to send.
+"""Hostile replies of a mock server, as faulty servers were seen to send them.
 
 Each takes the body of a good reply, in SGLang's or vLLM's dialect, and spoils it; or answers with
 something else altogether. The names are those of `mock_faults.HOSTILE`.
@@ -81,8 +81,8 @@ def _set_ids(body: Body, change: Callable[[list[int]], list[int]]) -> None:
     if "meta_info" in body:
         ids = body["output_ids"] = change(list(body["output_ids"]))
         body["meta_info"]["completion_tokens"] = len(ids)
-        told = body["meta_info"].get("output_token_logprobs")
-        if told:
+        logprobs = body["meta_info"].get("output_token_logprobs")
+        if logprobs:
             body["meta_info"]["output_token_logprobs"] = [[-0.1, id_, None] for id_ in ids]
     elif "token_ids" in body["choices"][0]:
         ids = body["choices"][0]["token_ids"] = change(list(body["choices"][0]["token_ids"]))

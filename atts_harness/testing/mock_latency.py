@@ -1,4 +1,4 @@
-"""How long a mock engine takes: laws of the work that a request is."""
+"""Latency laws of a mock engine: seconds from the work of a request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Sort = Literal["generate", "score"]
 
 @dataclass(frozen=True)
 class RequestWork:
-    """What a request asks of an engine, in tokens.
+    """The work of a request, in tokens.
 
     Attributes:
         sort: generation or score.
@@ -39,7 +39,7 @@ def fixed(seconds: float) -> Law:
 
 
 def per_token(base: float, prefill: float, decode: float, batching: float = 0.0) -> Law:
-    """As engines do: a constant, so much a token to compute, so much a token to write.
+    """As engines do: seconds a request, a token to compute and a token to write.
 
     Args:
         base: seconds a request.
@@ -72,5 +72,5 @@ def traced(seconds: Sequence[float]) -> Law:
 
 
 def by_sort(laws: Mapping[Sort, Law]) -> Law:
-    """Another law for scores than for generations."""
+    """A law for scores and another for generations."""
     return lambda work, rng: laws[work.sort](work, rng)

@@ -139,7 +139,7 @@ def simulate(
         groups: what to produce.
         draft: its engine.
         target: its engine; by default the draft's, shared.
-        observers: who is told.
+        observers: called with every record.
         control: how the run is watched and stopped.
         journal: by default one in memory.
         options: of the run (`RunOptions`).

@@ -131,7 +131,7 @@ class MockServer:
     def _info_routes(self) -> list[web.RouteDef]:
         limit = self.engine.max_length
         model = {"id": self.model, "root": self.model, "max_model_len": limit, "object": "model"}
-        told: dict[str, dict[str, Any]] = {
+        bodies: dict[str, dict[str, Any]] = {
             "/health": {},
             "/v1/models": {"object": "list", "data": [model]},
         }
@@ -143,18 +143,18 @@ class MockServer:
                 "is_generation": True,
             }
             server = {**info, "version": VERSION, "max_req_input_len": limit, "dtype": "float32"}
-            told |= {"/model_info": info, "/get_model_info": info}
-            told |= {"/server_info": server, "/get_server_info": server}
+            bodies |= {"/model_info": info, "/get_model_info": info}
+            bodies |= {"/server_info": server, "/get_server_info": server}
         else:
-            told["/version"] = {"version": VERSION}
-        routes = [web.get(path, self._tells(body)) for path, body in told.items()]
+            bodies["/version"] = {"version": VERSION}
+        routes = [web.get(path, self._reply_with(body)) for path, body in bodies.items()]
         routes.append(web.post("/tokenize", self._tokenize))
-        routes.append(web.post("/abort_request", self._tells({})))
+        routes.append(web.post("/abort_request", self._reply_with({})))
         routes.append(web.get("/metrics", self._metrics))
         routes.append(web.get("/mock/log", self._log))
         return routes
 
-    def _tells(self, body: dict[str, Any]) -> Handler:
+    def _reply_with(self, body: dict[str, Any]) -> Handler:
         async def handle(http: web.Request) -> web.StreamResponse:
             return _broken_off(http) if self.engine.gone else _json(body)
 
@@ -185,7 +185,7 @@ def _json(body: Any, status: int = 200, headers: dict[str, str] | None = None) -
 
 
 def _name(body: dict[str, Any], sent: Any) -> None:
-    """SGLang says under which id a request came."""
+    """Put the request's id into a reply of SGLang's."""
     if "meta_info" in body:
         body["meta_info"]["id"] = sent.get("rid", "mock")
 
@@ -195,8 +195,8 @@ def _broken_off(http: web.Request, *, begun: bool = False) -> web.Response:
 
     Args:
         http: the request.
-        begun: behind the first line of a reply, so that no client takes it for a connection that
-            had been idle for too long, and sends the request again by itself.
+        begun: after the first line of a reply. Else a client may think that the connection had
+            been idle for too long, and send the request again by itself.
     """
     if http.transport is not None:
         if begun:
@@ -223,29 +223,29 @@ def main() -> None:
     parser.add_argument("--no-log", action="store_true", help="keep no log of requests")
     for fault in (*FAULTS, *HOSTILE):
         parser.add_argument(f"--fault-{fault}", type=float, default=0.0, metavar="RATE")
-    given = parser.parse_args()
+    args = parser.parse_args()
     rates = {
-        fault: getattr(given, f"fault_{fault.replace('-', '_')}") for fault in (*FAULTS, *HOSTILE)
+        fault: getattr(args, f"fault_{fault.replace('-', '_')}") for fault in (*FAULTS, *HOSTILE)
     }
     engine = MockEngine(
-        slots=given.slots,
-        seed=given.seed,
-        latency=per_token(given.base, given.prefill, given.decode),
+        slots=args.slots,
+        seed=args.seed,
+        latency=per_token(args.base, args.prefill, args.decode),
         faults=FaultPlan({fault: rate for fault, rate in rates.items() if rate}),
-        keep_log=not given.no_log,
+        keep_log=not args.no_log,
     )
-    if given.tokenizer:
+    if args.tokenizer:
         from atts_harness.tokenizer import load_tokenizer
 
-        engine.tokenizer = load_tokenizer(given.tokenizer)
+        engine.tokenizer = load_tokenizer(args.tokenizer)
         alphabet = engine.tokenizer.encode("a plain sentence, to draw words from: so they are.")
         engine.writer = random_text(
-            alphabet, min(engine.tokenizer.eos_ids), (min(8, given.length), given.length)
+            alphabet, min(engine.tokenizer.eos_ids), (min(8, args.length), args.length)
         )
-    model = given.tokenizer or "mock"
+    model = args.tokenizer or "mock"
 
     async def serve() -> None:
-        server = MockServer(engine, given.dialect, model=model, port=given.port, host=given.host)
+        server = MockServer(engine, args.dialect, model=model, port=args.port, host=args.host)
         async with server:
             print(server.url, flush=True)
             await asyncio.Event().wait()

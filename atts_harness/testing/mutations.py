@@ -1,8 +1,8 @@
-"""Seeded mutations of files: what damage, other programs and ill will make of them.
+"""Seeded mutations of files, as damage, other programs and attackers make them.
 
-For tests of readers. A mutated file may be refused, read as what it was, or read as what it now
-says; it must never end in another program's error, nor in a different number without a word where a
-checksum could tell.
+For tests of readers. A mutated file may be refused, read as it was, or read as it is now. It must
+never raise another library's error, nor give a different number silently where a checksum could
+tell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RAW = {
     "raw-half": '"\\ud800"',
     "raw-deep": "[" * 2000 + "]" * 2000,
 }
-"""What no writer of JSON makes; by the text that stands for it until the value is written."""
+"""Values that no JSON writer makes, by the text that stands for them until they are written."""
 VALUES: tuple[Any, ...] = (
     *(None, True, False, -1, 0, 1, 2**31, 2**53 + 1, 2**63, 2**70, -(2**63)),
     *(0.5, -0.5, 1e308, 5e-324, "", "x", "0", "nan", "inf", "../../x", "/etc/passwd"),
@@ -77,11 +77,11 @@ def mutated_database(path: Path, seed: int) -> None:
         connection.close()
 
 
-def _other(old: Any, dice: Dice) -> Any:
-    if isinstance(old, bytes) and old and dice.random() < 0.7:
-        return dice.choice(_BYTES)(old, dice)
-    if isinstance(old, str) and old and dice.random() < 0.7:
-        return mutated(old.encode(), dice.randrange(1 << 30)).decode(errors="replace")
+def _other(value: Any, dice: Dice) -> Any:
+    if isinstance(value, bytes) and value and dice.random() < 0.7:
+        return dice.choice(_BYTES)(value, dice)
+    if isinstance(value, str) and value and dice.random() < 0.7:
+        return mutated(value.encode(), dice.randrange(1 << 30)).decode(errors="replace")
     return dice.choice((None, -1, 0, 1, 2**40, 0.5, float("inf"), "", "x", b"", b"\xff\xfe"))
 
 
@@ -120,12 +120,12 @@ def _replaced(root: Any, dice: Dice) -> Any:
     if not places:
         return dice.choice(VALUES)
     node, key = dice.choice(places)
-    how = dice.random()
-    if how < 0.2:
+    draw = dice.random()
+    if draw < 0.2:
         del node[key]
-    elif how < 0.3 and isinstance(node, list):
+    elif draw < 0.3 and isinstance(node, list):
         node.insert(key, node[key])
-    elif how < 0.35 and isinstance(node, dict):
+    elif draw < 0.35 and isinstance(node, dict):
         node[str(dice.choice(VALUES))] = node.pop(key)
     else:
         node[key] = dice.choice(VALUES)
@@ -165,10 +165,10 @@ def _noise(content: bytes, dice: Dice) -> bytes:
 
 def _insert(content: bytes, dice: Dice) -> bytes:
     at = dice.randrange(len(content) + 1)
-    what = dice.choice(
+    insertion = dice.choice(
         (b"\0", b"\xff\xfe", b"{", b"[" * 3000, b'"', b"\x1b[2J", b"NaN", b"-", b"9")
     )
-    return content[:at] + what + content[at:]
+    return content[:at] + insertion + content[at:]
 
 
 def _line(content: bytes, dice: Dice) -> bytes:

@@ -31,12 +31,12 @@ BOXED = re.compile(r"\\boxed\{[^{}]*\}")
 
 @dataclass(frozen=True)
 class Played:
-    """What happened.
+    """What a played strategy did.
 
     Attributes:
         records: one a sample.
         calls: every call, in the order in which the replies came.
-        draft: the draft's backend, with what it was asked.
+        draft: the draft's backend, with the requests that it got.
         target: the target's.
     """
 
@@ -52,10 +52,10 @@ class Played:
         return record
 
     def trace(self) -> list[str]:
-        """The only sample's segments, `kind turn: text`; what was thrown away in parentheses."""
+        """The only sample's segments, `kind turn: text`; discarded ones in parentheses."""
         lines = [f"{s.kind} {s.turn}: {s.text}" for s in self.record.segments]
-        kept = [s.kept for s in self.record.segments]
-        return [line if k else f"({line})" for line, k in zip(lines, kept, strict=True)]
+        kept_flags = [s.kept for s in self.record.segments]
+        return [line if k else f"({line})" for line, k in zip(lines, kept_flags, strict=True)]
 
     def called(self) -> list[str]:
         """Every call as `role/kind turn`, and `.attempt` where there are several."""
@@ -105,10 +105,10 @@ def play(
         until: strings that end a sample.
         answered: tells whether text holds an answer; by default a closed `\boxed{...}`.
         max_tokens: budget of kept tokens.
-        kind: what sort of answer is asked for.
+        kind: kind of the answer.
         seed: the run's.
         retries: tries after the first.
-        provenance: what the strategy is told of the run.
+        provenance: the run's provenance, for the strategy.
         extractor: whose answers are graded.
         journal: where to record, and to replay from.
 
@@ -127,23 +127,23 @@ def play(
         tokenizers={role: backend.tokenizer for role, backend in roles.items()},
         extractor=extractor,
     )
-    chosen = struct_from(strategy.Options, options or {}, strategy.name).checked()
-    made = strategy(chosen, info)
+    checked_options = struct_from(strategy.Options, options or {}, strategy.name).checked()
+    instance = strategy(checked_options, info)
     problem = Problem(
         task="played",
         doc=0,
         prompt=Prompt((Message("user", prompt),)),
         until=tuple(until),
-        answered=answered if chosen.stop_at_answer else None,
+        answered=answered if checked_options.stop_at_answer else None,
         max_tokens=max_tokens,
         kind=kind,
     )
     samples = tuple(Sample(SampleId("played", 0, n), problem) for n in range(repeats))
-    check_contexts([Group(problem, samples, made)], roles)
+    check_contexts([Group(problem, samples, instance)], roles)
     calls: list[CallRecord] = []
     records = asyncio.run(
         run_groups(
-            [Group(problem, samples, made)],
+            [Group(problem, samples, instance)],
             roles,
             RunOptions(seed=seed, retries=retries),
             journal or MemoryJournal(),

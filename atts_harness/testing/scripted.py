@@ -1,13 +1,13 @@
-"""A backend that says what a script tells it: for golden traces and for replaying recorded runs.
+"""A backend whose replies come from a script: for golden traces and for replaying recorded runs.
 
-No engine and no model. What is scripted is what the model *would* write if nothing held it back;
-stop strings, the token limit and the end of the turn are then applied as an engine applies them:
+No engine and no model. The script holds what the model *would* write without limits; stop strings,
+the token limit and the end of the turn are then applied as an engine applies them:
 
     draft = ScriptedBackend(["17 + 5 = 22.", Says("So 22", ending="length")], role="draft")
     target = ScriptedBackend(["Wait, no."], scores=[0.31, 2.4], role="target")
 
-A function in place of a list answers by what is asked (`ScriptedRequest`). `ByteTokenizer` is a
-real tokenizer in the sense of the contract, small enough to count its tokens by hand.
+A function in place of a list computes each reply from the request (`ScriptedRequest`).
+`ByteTokenizer` fulfils the tokenizer contract, and is small enough to count its tokens by hand.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ CACHE_BLOCK = 16
 
 
 class ScriptError(AssertionError):
-    """The script does not fit what was asked: it is too short, or an item has the wrong length."""
+    """The script does not fit the requests: it is too short, or an item has the wrong length."""
 
 
 class ByteTokenizer:
@@ -187,7 +187,7 @@ class ScriptedBackend(InProcess):
     Attributes:
         replies: a list, used up in the order of requests, or a function.
         scores: one number for all, a list used up in order, or a function.
-        role: given to functions and told by `identity`.
+        role: passed to functions, and part of `identity`.
         served: every request so far.
     """
 
@@ -199,7 +199,7 @@ class ScriptedBackend(InProcess):
     capabilities: Capabilities = field(default_factory=Capabilities)
     served: list[ServedRequest] = field(default_factory=list)
     closed: bool = False
-    _asked: dict[str, int] = field(default_factory=lambda: {"generate": 0, "score": 0})
+    _counts: dict[str, int] = field(default_factory=lambda: {"generate": 0, "score": 0})
     _cached: set[int] = field(default_factory=set)
 
     @property
@@ -217,40 +217,40 @@ class ScriptedBackend(InProcess):
         left = 0
         for script, sort in ((self.replies, "generate"), (self.scores, "score")):
             if isinstance(script, Sequence):
-                left += max(0, len(script) - self._asked[sort])
+                left += max(0, len(script) - self._counts[sort])
         return left
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """What the script says, cut as an engine cuts it."""
-        asked = self._next("generate", request)
-        item = self.replies(asked) if callable(self.replies) else _item(self.replies, asked)
+        scripted = self._next("generate", request)
+        item = self.replies(scripted) if callable(self.replies) else _item(self.replies, scripted)
         if isinstance(item, Exception):
-            raise self._failed(asked, item)
+            raise self._failed(scripted, item)
         says = Says(item) if isinstance(item, str) else item
         if says.delay:
             await asyncio.sleep(says.delay)
         reply = self._cut(says, request)
-        self.served.append(ServedRequest(request, asked.text, reply))
+        self.served.append(ServedRequest(request, scripted.text, reply))
         self._remember((*request.ids, *reply.ids))
         return reply
 
     async def score(self, request: ScoreRequest) -> ScoreReply:
         """The scripted log-probabilities."""
-        asked = self._next("score", request)
+        scripted = self._next("score", request)
         item: Scoring
         if callable(self.scores):
-            item = self.scores(asked)
+            item = self.scores(scripted)
         elif isinstance(self.scores, int | float):
             item = self.scores
         else:
-            item = _item(self.scores, asked)
+            item = _item(self.scores, scripted)
         if isinstance(item, Exception):
-            raise self._failed(asked, item)
+            raise self._failed(scripted, item)
         count = len(request.ids) - request.start
         if isinstance(item, int | float):
             item = [-float(item)] * count
         if len(item) != count:
-            raise ScriptError(f"score {asked.number}: {len(item)} scripted for {count} tokens")
+            raise ScriptError(f"score {scripted.number}: {len(item)} scripted for {count} tokens")
         usage = Usage(
             prompt_tokens=len(request.ids),
             # The log-probability of the first scored token needs the position before it.
@@ -258,7 +258,7 @@ class ScriptedBackend(InProcess):
             scored_tokens=count,
         )
         reply = ScoreReply(logprobs=tuple(item), usage=usage)
-        self.served.append(ServedRequest(request, asked.text, reply))
+        self.served.append(ServedRequest(request, scripted.text, reply))
         self._remember(request.ids)
         return reply
 
@@ -267,12 +267,12 @@ class ScriptedBackend(InProcess):
         self.closed = True
 
     def _next(self, sort: str, request: GenerateRequest | ScoreRequest) -> ScriptedRequest:
-        number = self._asked[sort]
-        self._asked[sort] += 1
+        number = self._counts[sort]
+        self._counts[sort] += 1
         return ScriptedRequest(self.role, request, self.tokenizer.decode(request.ids), number)
 
-    def _failed(self, asked: ScriptedRequest, error: Exception) -> Exception:
-        self.served.append(ServedRequest(asked.request, asked.text, error=error))
+    def _failed(self, scripted: ScriptedRequest, error: Exception) -> Exception:
+        self.served.append(ServedRequest(scripted.request, scripted.text, error=error))
         return error
 
     def _cut(self, says: Says, request: GenerateRequest) -> GenerateReply:
@@ -294,7 +294,7 @@ class ScriptedBackend(InProcess):
             completion_tokens=len(ids),
         )
         logprobs = None
-        if top is not None:  # what was written is at most as likely as what is named
+        if top is not None:  # a written token is at most as likely as the named ones
             logprobs = tuple(
                 step.get(id_, min(step.values())) for id_, step in zip(ids, top, strict=True)
             )
@@ -320,14 +320,14 @@ class ScriptedBackend(InProcess):
                 return ids[: n + 1], "stop", first
         raise AssertionError("a stop that was found lies within the ids")
 
-    def _alternatives(self, given: Mapping[str, float], most: int) -> dict[int, float]:
-        found: dict[int, float] = {}
-        for text, logprob in sorted(given.items(), key=lambda entry: -entry[1])[:most]:
+    def _alternatives(self, named: Mapping[str, float], most: int) -> dict[int, float]:
+        alternatives: dict[int, float] = {}
+        for text, logprob in sorted(named.items(), key=lambda entry: -entry[1])[:most]:
             ids = self.tokenizer.encode_named(text)
             if len(ids) != 1:
                 raise ScriptError(f"top_logprobs: {text!r} is not one token; make it a piece")
-            found[ids[0]] = logprob
-        return found
+            alternatives[ids[0]] = logprob
+        return alternatives
 
     def _remember(self, ids: Ids) -> None:
         self._cached.update(_blocks(ids))
@@ -350,13 +350,13 @@ def _blocks(ids: Ids) -> list[int]:
     return digests
 
 
-def _item(script: Sequence[Any], asked: ScriptedRequest) -> Any:
-    if asked.number >= len(script):
+def _item(script: Sequence[Any], request: ScriptedRequest) -> Any:
+    if request.number >= len(script):
         raise ScriptError(
-            f"{asked.role}: request {asked.number + 1} of a script of {len(script)}; "
-            f"context ends {asked.text[-60:]!r}"
+            f"{request.role}: request {request.number + 1} of a script of {len(script)}; "
+            f"context ends {request.text[-60:]!r}"
         )
-    return script[asked.number]
+    return script[request.number]
 
 
 def _digest(state: Any) -> str:

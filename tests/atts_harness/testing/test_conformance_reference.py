@@ -16,15 +16,15 @@ def reference(tmp_path_factory):
 
 def test_tables_are_kept_up_to_a_size_and_the_last_one_always(reference, monkeypatch):
     table = reference._table((1, 2, 3, 4))
-    monkeypatch.setattr(conformance_reference, "KEPT_BYTES", 2 * table.nbytes)
+    monkeypatch.setattr(conformance_reference, "CACHE_BYTES", 2 * table.nbytes)
     assert reference._table((1, 2, 3, 4)) is table
     reference._table((2, 2, 3, 4))
-    assert len(reference._known) == 2
+    assert len(reference._tables) == 2
     reference._table((3, 2, 3, 4))
-    assert [key[0] for key in reference._known] == [2, 3]  # the oldest went
+    assert [key[0] for key in reference._tables] == [2, 3]  # the oldest went
     again = reference._table((1, 2, 3, 4))
     assert again is not table
     assert again.equal(table)
-    monkeypatch.setattr(conformance_reference, "KEPT_BYTES", 0)
+    monkeypatch.setattr(conformance_reference, "CACHE_BYTES", 0)
     whole = reference._table((4, 3, 2, 1))
-    assert list(reference._known.values()) == [whole]
+    assert list(reference._tables.values()) == [whole]
