@@ -34,13 +34,13 @@ class RunWatch:
         if tally is None:
             return ""
         now = self.now()
-        if self._first is None or tally.done < self._first[1].done:
+        if self._first is None or tally.finished < self._first[1].finished:
             self._first = (now, tally)
-        parts = [f"{tally.done}/{tally.total} samples"]
+        parts = [f"{tally.finished}/{tally.total} samples"]
         began, before = self._first
-        fresh = tally.done - before.done
-        if fresh and tally.done < tally.total:
-            parts.append(f"{clock((now - began) / fresh * (tally.total - tally.done))} left")
+        fresh = tally.finished - before.finished
+        if fresh and tally.finished < tally.total:
+            parts.append(f"{clock((now - began) / fresh * (tally.total - tally.finished))} left")
         if tally.failed:
             parts.append(f"{tally.failed} failed")
         return ", ".join(parts)

@@ -84,7 +84,7 @@ def read(folder: Path, task: str) -> ForeignRun:
     options = _options(folder.name, rate)
     questions = list(_questions(traces, task, rate, options.get("turns")))
     notes = [note] if note else []
-    lacking = sum(one.repeats - len(one.samples) for one in questions)
+    lacking = sum(question.repeats - len(question.samples) for question in questions)
     if lacking:
         notes.append(f"{lacking} samples of its questions are not there; they stay missing")
     return ForeignRun(
@@ -96,15 +96,15 @@ def read(folder: Path, task: str) -> ForeignRun:
 
 
 def _options(name: str, rate: float | None) -> dict[str, Any]:
-    found: dict[str, Any] = {"rule": "reference", "on_reject": "continue", "rate": rate}
+    options: dict[str, Any] = {"rule": "reference", "on_reject": "continue", "rate": rate}
     named = _SETTINGS.search(name)
     if named is not None:
-        found |= {
+        options |= {
             "draft_tokens": int(named["draft"]),
             "target_tokens": int(named["target"]),
             "turns": int(named["turns"]),
         }
-    return found
+    return options
 
 
 def _trace(loaded: _File, path: Path) -> PublishedTrace:
@@ -146,7 +146,7 @@ def _trace(loaded: _File, path: Path) -> PublishedTrace:
 
 
 def _text(question: str | Sequence[Any]) -> str:
-    """A question of a choice is a list: the question and its four answers."""
+    """The question's text; a multiple-choice question is a list: itself and its four answers."""
     return question if isinstance(question, str) else "\n".join(map(str, question))
 
 
@@ -162,9 +162,8 @@ def _questions(
     for number, trace in traces.items():
         groups.setdefault(trace.question, []).append(number)
     size = max(map(len, groups.values()), default=0)
-    regular = all(len({number // size for number in own}) == 1 for own in groups.values()) and len(
-        {own[0] // size for own in groups.values()}
-    ) == len(groups)
+    blocks = [{number // size for number in numbers} for numbers in groups.values()]
+    regular = all(len(block) == 1 for block in blocks) and len(set().union(*blocks)) == len(groups)
     for doc, (text, numbers) in enumerate(groups.items()):
         samples = {}
         for place, number in enumerate(numbers):
@@ -182,24 +181,25 @@ def _ended(record: SampleRecord, most_turns: int | None) -> SampleRecord:
 
 
 def _rate(traces: Iterable[PublishedTrace]) -> tuple[float | None, str]:
-    """The rate of the decisions, with a remark if it had to be inferred."""
-    kept, taken = 0.0, 1.0
+    """The rate that the decisions follow, and a note if it had to be inferred."""
+    highest_kept, lowest_taken_over = 0.0, 1.0
     for trace in traces:
         for turn in trace.turns:
             if turn.percentile is None or turn.ppl == 0:
                 continue
             if turn.target is None:
-                kept = max(kept, turn.percentile)
+                highest_kept = max(highest_kept, turn.percentile)
             else:
-                taken = min(taken, turn.percentile)
-    if kept < 1.0 - RATE <= taken:
+                lowest_taken_over = min(lowest_taken_over, turn.percentile)
+    if highest_kept < 1.0 - RATE <= lowest_taken_over:
         return RATE, ""
-    if kept < taken:
-        rate = round(1.0 - taken, 4)
-        return rate, f"its decisions are of a threshold in ({kept:.4f}, {taken:.4f}]: rate {rate:g}"
+    if highest_kept < lowest_taken_over:
+        rate = round(1.0 - lowest_taken_over, 4)
+        interval = f"({highest_kept:.4f}, {lowest_taken_over:.4f}]"
+        return rate, f"its decisions are of a threshold in {interval}: rate {rate:g}"
     return None, (
-        f"no threshold gives its decisions: a turn at {kept:.4f} was kept and one at {taken:.4f} "
-        "was taken over; the nominal rate is left out"
+        f"no threshold gives its decisions: a turn at {highest_kept:.4f} was kept and one at "
+        f"{lowest_taken_over:.4f} was taken over; the nominal rate is left out"
     )
 
 

@@ -44,17 +44,19 @@ def import_command(app: typer.Typer, documents: Documents) -> None:
         from atts_harness import terminal
         from atts_harness.importing.write import write_run
 
-        found = _format_of(folder)
-        known = None if golds is None else _golds(golds, documents)
-        run = found.read(folder, task)
-        made = write_run(run, out, task=task, program=found.name, golds=known)
+        published_format = _format_of(folder)
+        golds_by_question = None if golds is None else _golds(golds, documents)
+        run = published_format.read(folder, task)
+        result = write_run(
+            run, out, task=task, program=published_format.name, golds=golds_by_question
+        )
         console = terminal.console()
         lines = [
-            f"{out}: {made.samples} samples of {made.questions} questions, {made.decisions} "
+            f"{out}: {result.samples} samples of {result.questions} questions, {result.decisions} "
             f"decisions, strategy {run.strategy}",
             *run.notes,
         ]
-        if not made.golds:
+        if not result.golds:
             lines.append("without right answers it cannot be graded; give --golds to have them")
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
@@ -67,18 +69,20 @@ def _format_of(folder: Path) -> PublishedFormat:
     if not folder.is_dir():
         raise SettingError(f"{folder}: there is no such folder")
     formats = plugins.published_formats()
-    for known in formats:
+    for candidate in formats:
         try:
-            if known.recognises(folder):
-                return known
+            if candidate.recognises(folder):
+                return candidate
         except FAULTS as error:
-            plugins.discovery().leave_out(known.name, f"published format {known.name!r}", error)
-    shapes = "; ".join(f"{known.name}: {known.shape}" for known in formats)
+            plugins.discovery().leave_out(
+                candidate.name, f"published format {candidate.name!r}", error
+            )
+    shapes = "; ".join(f"{candidate.name}: {candidate.shape}" for candidate in formats)
     raise SettingError(f"{folder}: no published result folder that can be read ({shapes})")
 
 
-def _golds(where: str, documents: Documents) -> dict[str, str]:
-    """Right answers by the words of their question.
+def _golds(source: str, documents: Documents) -> dict[str, str]:
+    """Right answers by the words of the question.
 
     Raises:
         SettingError: neither a file nor a task; two answers for one question.
@@ -86,28 +90,28 @@ def _golds(where: str, documents: Documents) -> dict[str, str]:
     from atts_harness.importing.write import question_words
     from atts_harness.results.golds import golds_of, question_text
 
-    path = Path(where)
-    rows: Sequence[Mapping[str, Any]] = _rows(path) if path.is_file() else documents(where)
-    found: dict[str, str] = {}
+    path = Path(source)
+    rows: Sequence[Mapping[str, Any]] = _rows(path) if path.is_file() else documents(source)
+    by_question: dict[str, str] = {}
     for row in rows:
-        text, known = question_text(row), golds_of(row)
-        if not text or not known:
+        text, golds = question_text(row), golds_of(row)
+        if not text or not golds:
             continue
-        if found.setdefault(question_words(text), known[0].text) != known[0].text:
-            raise SettingError(f"--golds {where}: two answers for the question {text[:60]!r}")
-    if not found:
+        if by_question.setdefault(question_words(text), golds[0].text) != golds[0].text:
+            raise SettingError(f"--golds {source}: two answers for the question {text[:60]!r}")
+    if not by_question:
         raise SettingError(
-            f"--golds {where}: holds no questions with answers (fields such as question, problem "
+            f"--golds {source}: holds no questions with answers (fields such as question, problem "
             "and answer, gold)"
         )
-    return found
+    return by_question
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     from atts_harness.files import decode, read_lines
 
-    what = f"--golds {path}"
+    label = f"--golds {path}"
     return [
-        decode(line, dict[str, Any], f"{what}: line {number}")
-        for number, line in read_lines(path, what)
+        decode(line, dict[str, Any], f"{label}: line {number}")
+        for number, line in read_lines(path, label)
     ]

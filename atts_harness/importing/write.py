@@ -1,4 +1,4 @@
-"""Writes a published run as a run directory, and what is known of its questions beside it."""
+"""Writes a published run as a run directory, with its questions and golds beside it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ImportResult:
 def write_run(
     run: ForeignRun, out: Path, *, task: str, program: str, golds: Mapping[str, str] | None = None
 ) -> ImportResult:
-    """Write a published run into a new run directory; on failure nothing of it is left.
+    """Write a published run into a new run directory; on failure the directory is removed.
 
     Args:
         run: the run.
@@ -60,7 +60,7 @@ def write_run(
     if out.exists():
         raise SettingError(f"--out {out}: is there already; give a new folder, or remove it")
     questions = list(run.questions)
-    if not any(one.samples for one in questions):
+    if not any(question.samples for question in questions):
         raise SettingError("the folder holds no samples")
     rows = _documents(questions, golds)
     scratch = out.with_name(f"{out.name}.part")
@@ -86,15 +86,15 @@ def _documents(
     questions: list[ForeignQuestion], golds: Mapping[str, str] | None
 ) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
-    for one in questions:
-        row: dict[str, object] = {"question": one.text, PROMPTS: [_prompt(one)]}
-        gold = one.gold
+    for question in questions:
+        row: dict[str, object] = {"question": question.text, PROMPTS: [_prompt(question)]}
+        gold = question.gold
         if golds is not None:
-            gold = golds.get(question_words(one.text))
+            gold = golds.get(question_words(question.text))
             if gold is None:
                 raise SettingError(
-                    f"--golds: has no question {one.text[:60]!r}; give the answers of the data set "
-                    "that was run"
+                    f"--golds: has no question {question.text[:60]!r}; give the answers of the "
+                    "data set that was run"
                 )
         if gold is not None:
             row["gold"] = gold
@@ -110,14 +110,14 @@ async def _journal(
     run: ForeignRun, questions: list[ForeignQuestion], folder: Path, task: str, program: str
 ) -> ImportResult:
     plan = {
-        SampleId(task, doc, repeat): Planned(_prompt(one))
-        for doc, one in enumerate(questions)
-        for repeat in range(max(one.repeats, max(one.samples, default=-1) + 1))
+        SampleId(task, doc, repeat): Planned(_prompt(question))
+        for doc, question in enumerate(questions)
+        for repeat in range(max(question.repeats, max(question.samples, default=-1) + 1))
     }
     entry = {
         "problems": len(questions),
         "samples": len(plan),
-        "documents": documents_hash([_prompt(one) for one in questions]),
+        "documents": documents_hash([_prompt(question) for question in questions]),
         "options": dict(run.options),
         "nominal_rate": run.options.get("rate"),
     }
@@ -133,16 +133,16 @@ async def _journal(
     try:
         journal = directory.journal(record, plan, command="")
         try:
-            for one in questions:
-                done = []
-                for sample in one.samples.values():
-                    kept = _numbered(sample, decisions)
-                    for decision in kept.decisions:
+            for question in questions:
+                commits = []
+                for sample in question.samples.values():
+                    renumbered = _numbered(sample, decisions)
+                    for decision in renumbered.decisions:
                         journal.record_decision(decision)
-                    decisions += len(kept.decisions)
+                    decisions += len(renumbered.decisions)
                     samples += 1
-                    done.append(journal.record_sample(kept))
-                await asyncio.gather(*done)
+                    commits.append(journal.record_sample(renumbered))
+                await asyncio.gather(*commits)
         finally:
             journal.close()
         missing = len(plan) - samples
@@ -153,7 +153,7 @@ async def _journal(
 
 
 def _numbered(sample: SampleRecord, before: int) -> SampleRecord:
-    """A sample whose decisions are numbered on, as the journal's order needs it."""
+    """The sample, its decisions numbered after those before it, as the journal's order needs."""
     numbered: list[DecisionRecord] = [
         msgspec.structs.replace(decision, sequence=before + place)
         for place, decision in enumerate(sample.decisions, 1)

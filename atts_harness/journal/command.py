@@ -33,21 +33,21 @@ def upgrade(run: Run) -> None:
 
     _require(run)
     with contextlib.closing(RunDirectory(run)) as directory:
-        done = directory.upgrade()
-    typer.echo(f"{run}: {'upgraded' if done else 'is of this release already'}")
+        upgraded = directory.upgrade()
+    typer.echo(f"{run}: {'upgraded' if upgraded else 'is of this release already'}")
 
 
 def repair(run: Run) -> None:
-    """Take damaged records out of a run directory; resuming asks for what is missing then."""
+    """Remove damaged records from a run directory; resuming then makes what is missing again."""
     from atts_harness.journal.directory import RunDirectory
 
     _require(run)
     with contextlib.closing(RunDirectory(run)) as directory:
-        taken = directory.repair()
-    for what in taken:
-        typer.echo(plain(f"taken out: {what}"))
-    again = "; the same command as before makes it again" if taken else ""
-    typer.echo(f"{run}: {len(taken)} damaged records{again}")
+        removed = directory.repair()
+    for record in removed:
+        typer.echo(plain(f"taken out: {record}"))
+    again = "; the same command as before makes it again" if removed else ""
+    typer.echo(f"{run}: {len(removed)} damaged records{again}")
 
 
 def _require(run: Path) -> None:

@@ -1,4 +1,4 @@
-"""The journal contract, and the one that lives in memory.
+"""The journal contract, and a journal in memory.
 
 A journal holds every call's reply and every decision of a run under a key that is never call
 order. A recorded call is answered from it; the first unrecorded one goes to the engine.
@@ -44,7 +44,7 @@ class Journal(Protocol):
         ...
 
     def ask(self, plan: Mapping[SampleId, Planned], tasks: Mapping[str, dict[str, Any]]) -> None:
-        """Note samples that are asked for while the run goes; known ones may be among them.
+        """Add samples to the plan of a run in progress; some may be in it already.
 
         Args:
             plan: the samples, and what each is asked for.
@@ -56,7 +56,7 @@ class Journal(Protocol):
         ...
 
     def withdraw(self, sample: SampleId) -> bool:
-        """A sample is no longer asked for, and so not missing; what it cost stays recorded.
+        """Take a sample out of the plan, so that it is not missing; what it cost stays recorded.
 
         Returns:
             Whether `again` has to be told if it is asked for once more.
@@ -64,7 +64,7 @@ class Journal(Protocol):
         ...
 
     async def again(self, sample: SampleId) -> None:
-        """A sample of this session that was cancelled is run again: its calls are replayed."""
+        """Prepare to run a cancelled sample of this session again: its calls are replayed."""
         ...
 
     def call(self, key: CallKey) -> CallRecord | None:
@@ -100,7 +100,7 @@ class Journal(Protocol):
         ...
 
     def close(self) -> None:
-        """Commit what is left and let go."""
+        """Commit what is pending and close."""
         ...
 
 
@@ -123,7 +123,7 @@ class MemoryJournal:
     @property
     def sequence(self) -> int:
         """The number of the last decision that is kept; 0 if there is none."""
-        turns = (record for own in self._decisions.values() for record in own.values())
+        turns = (record for decisions in self._decisions.values() for record in decisions.values())
         return max((record.sequence for record in turns), default=0)
 
     def recorded(self) -> Iterable[CountedCall | SampleRecord]:
@@ -140,7 +140,7 @@ class MemoryJournal:
         return False
 
     async def again(self, sample: SampleId) -> None:
-        """What is kept is there already."""
+        """Do nothing: what is kept can be replayed as it is."""
 
     def call(self, key: CallKey) -> CallRecord | None:
         """The recorded call, if there is one."""
@@ -164,13 +164,13 @@ class MemoryJournal:
 
     def decisions(self, task: str | None = None) -> Iterable[DecisionRecord]:
         """Recorded decisions that are kept, in the order in which they were made."""
-        known = [
+        records = [
             record
             for sample, turns in self._decisions.items()
             if task in (None, sample.task)
             for record in turns.values()
         ]
-        return sorted(known, key=lambda record: record.sequence)
+        return sorted(records, key=lambda record: record.sequence)
 
     def sample(self, sample: SampleId) -> SampleRecord | None:
         """The finished sample, if it is recorded and kept."""
@@ -189,7 +189,7 @@ class MemoryJournal:
             self.metrics.append((at, engine, values))
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is no file to close."""
 
     def _forget(self, sample: SampleId) -> None:
         self._calls.pop(sample, None)
@@ -197,17 +197,17 @@ class MemoryJournal:
 
 
 def replayed(record: CallRecord, request_hash: str) -> CallRecord:
-    """`record`, if it is of the very request that is asked now.
+    """`record`, if its request is the same as the one that is made now.
 
     Raises:
         JournalMismatchError: the request differs from the recorded one; names what differs.
     """
     if record.request_hash != request_hash:
         key = record.key
-        what = difference(record.request_hash, request_hash)
+        differing = difference(record.request_hash, request_hash)
         raise JournalMismatchError(
             f"run_dir: the {key.kind} call of turn {key.turn} (sample {key.sample.task}/"
-            f"{key.sample.doc}/{key.sample.repeat}) differs from the recorded one in: {what}; "
+            f"{key.sample.doc}/{key.sample.repeat}) differs from the recorded one in: {differing}; "
             "use the settings, models and prompts of the recorded run, another run_dir, or "
             "resume=false to start afresh"
         )

@@ -18,12 +18,12 @@ class Counts:
 
     Attributes:
         total: samples that are asked for.
-        done: those that have a result.
+        finished: those that have a result.
         failed: those of them that failed for good.
     """
 
     total: int
-    done: int
+    finished: int
     failed: int
 
 
@@ -39,7 +39,7 @@ def counts(run_dir: Path) -> Counts | None:
     try:
         uri = f"{path.resolve().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE)) as connection:
-            total, done, failed = connection.execute(sql).fetchone()
+            total, finished, failed = connection.execute(sql).fetchone()
     except schema.UNREADABLE:
         return None
-    return Counts(max(total, done), done, failed) if total else None
+    return Counts(max(total, finished), finished, failed) if total else None

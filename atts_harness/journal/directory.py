@@ -39,7 +39,7 @@ _held: set[Path] = set()  # POSIX locks do not hold off the process that has the
 
 
 class RunDirectory:
-    """Holds a run directory: locks it when made, gives it back when closed.
+    """Holds a run directory: locks it on creation, releases it on close.
 
     Args:
         path: made if it is not there.
@@ -95,7 +95,7 @@ class RunDirectory:
             raise schema.explain(error, self.database) from error
 
     def recorded(self) -> RunRecord | None:
-        """What the directory's run is; None before it has begun.
+        """The record of the directory's run; None before it has begun.
 
         Raises:
             RunDirError: the journal cannot be read.
@@ -140,9 +140,9 @@ class RunDirectory:
             upgrade_tables(connection, path)
             if retry_failed:
                 _forget_failed(connection, path)
-            found = _begin(connection, path, record, plan, defaults or {})
+            run = _begin(connection, path, record, plan, defaults or {})
             self._session = _begin_session(connection, path, command)
-            return found
+            return run
 
         try:
             if self._mirror is None:  # else the mirror's copy is laid out already
@@ -172,7 +172,7 @@ class RunDirectory:
             connection.execute(schema.INSERT["sessions"], schema.sealed(ended))
 
     def upgrade(self) -> bool:
-        """Bring the journal to this release's layout; whether there was anything to do.
+        """Bring the journal to this release's layout. True if it had another one.
 
         Raises:
             RunDirError: a newer release wrote it, or a record in it is damaged.
@@ -180,7 +180,7 @@ class RunDirectory:
         return self._changed(upgrade_tables)
 
     def repair(self) -> list[str]:
-        """Take damaged records out, so that resuming asks for them again; what was taken out.
+        """Remove damaged records, so that resuming makes them again. Returns what was removed.
 
         Raises:
             RunDirError: a newer release wrote it, or the run's own record is damaged.
@@ -192,19 +192,19 @@ class RunDirectory:
             with contextlib.closing(connect(self.database, Recorder)) as connection:
                 connection.execute("BEGIN IMMEDIATE")
                 try:
-                    done = change(connection, self.database)
+                    result = change(connection, self.database)
                 except BaseException:
                     connection.execute("ROLLBACK")
                     raise
                 connection.execute("COMMIT")
                 if self._mirror is not None:
                     self._mirror.commit(connection.changes)
-                return done
+                return result
         except schema.UNREADABLE as error:
             raise schema.explain(error, self.database) from error
 
     def close(self) -> None:
-        """Let another run have it."""
+        """Release the lock, so that another run can take the directory."""
         closed(self._mirror)
         _held.discard(self.path.resolve())
         self._lock.close()
@@ -228,18 +228,18 @@ class RunDirectory:
             number += 1
         try:
             for suffix in ("", "-wal", "-shm"):
-                old = self.path / (schema.JOURNAL + suffix)
-                if old.exists():
-                    old.rename(self.path / f"journal-{number}.sqlite3{suffix}")
+                file = self.path / (schema.JOURNAL + suffix)
+                if file.exists():
+                    file.rename(self.path / f"journal-{number}.sqlite3{suffix}")
         except OSError as error:
             raise schema.explain(error, self.database) from error
 
 
 def _warn_of_network(path: Path) -> None:
     with contextlib.suppress(OSError):
-        found = file_system(path)
-        if found.lasting == "network":
-            logger.warning("run_dir: %s lies on %s; %s", path, found, found.remedy)
+        kind = file_system(path)
+        if kind.lasting == "network":
+            logger.warning("run_dir: %s lies on %s; %s", path, kind, kind.remedy)
 
 
 def _lock(path: Path) -> IO[str]:
@@ -271,18 +271,18 @@ def _begin(
     plan: Mapping[SampleId, Planned],
     defaults: Mapping[str, Any],
 ) -> RunRecord:
-    """Compare what is asked for with what is recorded, and note it; the run's record then."""
+    """Check a run against the recorded one, and record its plan. Returns the run's record."""
     rows = Rows(connection, path)
     row = next(rows.rows("run"), None)
     if row is not None:
         recorded = rows.decoded("run", row, schema.decode_run)
-        asked = schema.decode_run(schema.encode(record))
-        if found := differences(recorded, asked, defaults):
+        requested = schema.decode_run(schema.encode(record))
+        if differing := differences(recorded, requested, defaults):
             raise JournalMismatchError(
-                f"run_dir: the directory holds another run: {brief(found)}; use the recorded "
+                f"run_dir: the directory holds another run: {brief(differing)}; use the recorded "
                 "settings, another run_dir, or resume=false to start afresh"
             )
-        for warning in warnings(recorded, asked):
+        for warning in warnings(recorded, requested):
             logger.warning("run_dir: resumed with a difference: %s", warning)
         recorded.tasks |= record.tasks
         recorded.extractor = record.extractor or recorded.extractor
@@ -290,19 +290,19 @@ def _begin(
         connection.execute("DELETE FROM run")
         record = recorded
     connection.execute(schema.INSERT["run"], schema.sealed((schema.encode(record),)))
-    known = {SampleId(*row[:3]): Planned(*row[3:]) for row in rows.rows("planned")}
-    check_plan(known, plan)
+    recorded_plan = {SampleId(*row[:3]): Planned(*row[3:]) for row in rows.rows("planned")}
+    check_plan(recorded_plan, plan)
     planned = [
-        schema.sealed((s.task, s.doc, s.repeat, *asked))
-        for s, asked in plan.items()
-        if known.get(s) != asked
+        schema.sealed((s.task, s.doc, s.repeat, *entry))
+        for s, entry in plan.items()
+        if recorded_plan.get(s) != entry
     ]
     connection.executemany(schema.INSERT["planned"], planned)
     return record
 
 
 def _forget_failed(connection: sqlite3.Connection, path: Path) -> None:
-    """What failed is asked again; decisions that were made without a score stay made."""
+    """Forget failed calls and samples, so that they are made again. Decisions stay as they are."""
     rows = Rows(connection, path)
     lost = [
         call.key

@@ -69,7 +69,7 @@ class FileSystem:
 
     @property
     def remedy(self) -> str:
-        """What to do about it; empty where nothing is."""
+        """What to do about it; empty if nothing is needed."""
         return REMEDY[self.lasting]
 
 
@@ -83,10 +83,10 @@ def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem:
     Raises:
         OSError: nobody may look there.
     """
-    there = whole = path.resolve()
-    while not there.exists():
-        there = there.parent
-    space = os.statvfs(there)
+    existing = whole = path.resolve()
+    while not existing.exists():
+        existing = existing.parent
+    space = os.statvfs(existing)
     kind, mounted = _mount_of(whole, mounts)
     return FileSystem(kind, mounted, _lasting(kind), space.f_bavail * space.f_frsize)
 
@@ -114,7 +114,7 @@ def _mount_of(path: Path, mounts: Path) -> tuple[str, str]:
         fields = front.split(" ")
         if not dash or len(fields) < 5 or not behind:
             continue
-        place = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
+        place = re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4])
         if path.is_relative_to(place) and len(place) >= len(best):
             kind, best = behind.split(" ")[0], place
     return kind, best

@@ -23,7 +23,7 @@ def _digest(raw: bytes, size: int) -> str:
 
 
 def request_hash(request: Request) -> str:
-    """Digest of everything in a request that determines its reply, a part for each aspect."""
+    """Digest of everything in a request that determines its reply; one part for each aspect."""
     ids = _digest(as_msgpack(request.ids), 12)
     if isinstance(request, ScoreRequest):
         return f"score:{ids}:{request.start}"
@@ -34,19 +34,19 @@ def request_hash(request: Request) -> str:
 
 
 def prompt_hash(messages: Sequence[Message]) -> str:
-    """Digest of chat messages; equal for the same question asked in the same words."""
+    """Digest of chat messages. Equal messages have equal digests, in every run."""
     text = json.dumps([(m.role, m.content) for m in messages])
     return _digest(text.encode(), 8)
 
 
 def documents_hash(prompts: Iterable[str]) -> str:
-    """Digest of which documents were asked, by their prompts' digests, in any order."""
+    """Digest of a set of documents, from their prompts' digests; their order does not matter."""
     return _digest("\n".join(sorted(prompts)).encode(), 8)
 
 
-def difference(recorded: str, asked: str) -> str:
+def difference(recorded: str, requested: str) -> str:
     """What differs between two request hashes, in words."""
-    before, after = recorded.split(":"), asked.split(":")
+    before, after = recorded.split(":"), requested.split(":")
     names = SCORE_PARTS if after[0] == "score" else GENERATE_PARTS
     if before[0] != after[0] or len(before) != len(after):
         return "the sort of request"

@@ -1,4 +1,4 @@
-"""What makes two runs the same: which recorded settings must agree on resuming."""
+"""Which recorded settings must agree for a run to be resumed."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ FREE_OF_A_TASK = frozenset({"problems", "samples", "documents", "provenance", "n
 
 
 def differences(
-    recorded: RunRecord, asked: RunRecord, defaults: Mapping[str, Any] | None = None
+    recorded: RunRecord, requested: RunRecord, defaults: Mapping[str, Any] | None = None
 ) -> list[str]:
-    """What keeps `asked` from continuing `recorded`, in words; empty if nothing does.
+    """What keeps `requested` from continuing `recorded`, in words; empty if nothing does.
 
     Tasks that only one of them has are no difference: their samples have keys of their own. A
     setting that the release of the recorded run did not have yet had its default, for a release
@@ -45,11 +45,11 @@ def differences(
 
     Args:
         recorded: what was run.
-        asked: what is to be run.
+        requested: what is to be run.
         defaults: of the strategy's options.
     """
-    before, after = _identity(recorded, defaults or {}), _identity(asked, defaults or {})
-    shared = set(recorded.tasks) & set(asked.tasks)
+    before, after = _identity(recorded, defaults or {}), _identity(requested, defaults or {})
+    shared = set(recorded.tasks) & set(requested.tasks)
     for task in shared:
         old, new = before["tasks"][task], after["tasks"][task]
         for name in sorted(set(old) | set(new)):
@@ -59,32 +59,32 @@ def differences(
     del before["tasks"], after["tasks"]
     models = [
         f"models.{who}.{change}"
-        for who, change in _models(recorded, asked)
+        for who, change in _models(recorded, requested)
         if change.level == "decides"
     ]
     return [*(change.words() for change in unequal(before, after)), *models]
 
 
-def warnings(recorded: RunRecord, asked: RunRecord) -> list[str]:
-    """Differences between models that deserve a warning only, such as a newer engine."""
+def warnings(recorded: RunRecord, requested: RunRecord) -> list[str]:
+    """Differences between models that only need a warning, such as a newer engine."""
     return [
         f"models.{who}.{change}"
-        for who, change in _models(recorded, asked)
+        for who, change in _models(recorded, requested)
         if change.level == "warns"
     ]
 
 
-def _models(recorded: RunRecord, asked: RunRecord) -> Iterator[tuple[str, Change]]:
-    before, after = dict(recorded.roles), dict(asked.roles)
-    if recorded.extractor and asked.extractor:  # one may be added to a run, or left out
-        before["extractor"], after["extractor"] = recorded.extractor, asked.extractor
+def _models(recorded: RunRecord, requested: RunRecord) -> Iterator[tuple[str, Change]]:
+    before, after = dict(recorded.roles), dict(requested.roles)
+    if recorded.extractor and requested.extractor:  # one may be added to a run, or left out
+        before["extractor"], after["extractor"] = recorded.extractor, requested.extractor
     for who in sorted(set(before) & set(after)):
         for change in changes(read_identity(before[who]), read_identity(after[who])):
             yield who, change
 
 
 def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The fields of a struct that have a default, with it, as records hold them."""
+    """The defaults of a struct's fields, by name, as records hold them."""
     return {
         field.name: msgspec.to_builtins(field.default)
         for field in msgspec.structs.fields(kind)
@@ -95,14 +95,14 @@ def defaults_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
 def _identity(run: RunRecord, defaults: Mapping[str, Any]) -> dict[str, Any]:
     settings = {**defaults_of(RunOptions), **run.settings}
     tasks = {
-        task: {k: v for k, v in told.items() if k not in FREE_OF_A_TASK}
-        for task, told in run.tasks.items()
+        task: {k: v for k, v in entry.items() if k not in FREE_OF_A_TASK}
+        for task, entry in run.tasks.items()
     }
-    for told in tasks.values():
-        if told.get("options"):  # an early release left them out for some strategies
-            told["options"] = {**defaults, **told["options"]}
-        elif "options" in told:
-            told["options"] = VARIES
+    for entry in tasks.values():
+        if entry.get("options"):  # an early release left them out for some strategies
+            entry["options"] = {**defaults, **entry["options"]}
+        elif "options" in entry:
+            entry["options"] = VARIES
     return {
         "version of replies": run.replies,
         "strategy": run.strategy,

@@ -83,12 +83,12 @@ class Keeper:
         )
         self._thread.start()
 
-    def begin(self, run_dir: Path, there: str) -> Address:
+    def begin(self, run_dir: Path, remote_path: str) -> Address:
         """Begin a new attempt at a run; from now on, writes of earlier attempts are refused.
 
         Args:
             run_dir: of the copy, on this machine; made if it is not there.
-            there: the run directory from the command's working directory.
+            remote_path: the run directory from the command's working directory.
 
         Raises:
             RunDirError: the copy cannot be written, or another process uses it.
@@ -108,7 +108,7 @@ class Keeper:
         with self._lock:
             self._attempts[name] = _Attempt(epoch, directory, connection)
         return Address(
-            run_dir=there,
+            run_dir=remote_path,
             host=self._host,
             port=int(self._server.server_address[1]),
             key=self._key,
@@ -117,7 +117,7 @@ class Keeper:
         )
 
     def end(self, run_dir: Path) -> None:
-        """Let no attempt at a run write any more."""
+        """End a run's attempt: nothing more may be written to its copy."""
         with self._lock:
             attempt = self._attempts.pop(str(run_dir), None)
         if attempt is not None:
@@ -127,7 +127,7 @@ class Keeper:
                 attempt.directory.close()
 
     def close(self) -> None:
-        """End everything."""
+        """End all attempts and stop listening."""
         for run in list(self._attempts):
             self.end(Path(run))
         self._server.shutdown()
@@ -135,7 +135,7 @@ class Keeper:
         self._server.server_close()
 
     def serve(self, link: socket.socket) -> None:
-        """Serve one run, until it goes or is refused."""
+        """Serve one run until it disconnects or is refused."""
         nonce = secrets.token_bytes(32)
         link.settimeout(HELLO_SECONDS)
         wire.send(link, wire.Nonce(nonce))
@@ -178,7 +178,7 @@ class Keeper:
                     wire.send(link, piece)
 
     def _apply(self, hello: wire.Hello, transaction: wire.Transaction) -> str | None:
-        """Commit a transaction; why it is refused, if it is."""
+        """Commit a transaction. Returns the reason if it is refused, else None."""
         attempt = self._attempts.get(hello.run)
         if attempt is None or attempt.epoch != hello.epoch:
             return self._stale(hello, attempt)
@@ -205,11 +205,13 @@ class Keeper:
         if now is not None and now.epoch == hello.epoch and not now.over:
             return None
         if now is None or now.over:
-            why = f"attempt {hello.epoch} is over"
+            reason = f"attempt {hello.epoch} is over"
         else:
-            why = f"attempt {hello.epoch} was given up, and attempt {now.epoch} has taken its place"
-        self._say(f"{hello.run}: refused what was written late: {why}")
-        return f"{why}: what it writes is not kept"
+            reason = (
+                f"attempt {hello.epoch} was given up, and attempt {now.epoch} has taken its place"
+            )
+        self._say(f"{hello.run}: refused what was written late: {reason}")
+        return f"{reason}: what it writes is not kept"
 
 
 class _Server(socketserver.ThreadingTCPServer):
@@ -223,7 +225,7 @@ class _Server(socketserver.ThreadingTCPServer):
         super().__init__(address, _Handler)
 
     def server_close(self) -> None:
-        """Also break off what is open: a run may wait for an answer."""
+        """Close open links, too: a run may be waiting for an answer."""
         super().server_close()
         for link in list(self._links):
             with contextlib.suppress(OSError):
@@ -231,7 +233,7 @@ class _Server(socketserver.ThreadingTCPServer):
 
     @contextlib.contextmanager
     def open(self, link: socket.socket) -> Iterator[None]:
-        """While a link is served."""
+        """A context manager that lists a link as open while it is served."""
         self._links.add(link)
         try:
             yield
@@ -248,16 +250,16 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 def _next_epoch(run_dir: Path) -> int:
-    """Counted up in a file, which is there before the attempt is."""
+    """The number of the next attempt, written to a file before the attempt begins."""
     path = run_dir / EPOCH
     try:
         epoch = 1 + (int(path.read_text()) if path.exists() else 0)
-        new = path.with_name(f"{EPOCH}.new")
-        with new.open("w") as file:
+        temporary = path.with_name(f"{EPOCH}.new")
+        with temporary.open("w") as file:
             file.write(f"{epoch}\n")
             file.flush()
             os.fsync(file.fileno())
-        new.replace(path)
+        temporary.replace(path)
     except (OSError, ValueError) as error:
         raise RunDirError(f"run_dir: {path}: {error}; move it away") from error
     return epoch

@@ -1,4 +1,4 @@
-"""A journal whose file was removed or renamed while a run wrote to it: noticed, and saved.
+"""Notices that a journal's file was removed or renamed during a run, and saves its content.
 
 SQLite goes on writing to a file that has no name any more, and all of it is gone when the process
 ends. What was committed can still be read through the open connection, so it is copied.
@@ -28,24 +28,24 @@ class FileWatch:
         self._is = _identity(path)
 
     def lost(self, connection: sqlite3.Connection) -> JournalLostError | None:
-        """The error to end the run with, if the file is no longer there; everything is saved."""
+        """The error to end the run with if the file is gone, after saving a copy; else None."""
         with contextlib.suppress(OSError):
             if _identity(self._path) == self._is:
                 return None
         saved = _save(connection, self._path)
         if saved is None:
-            where = "and no copy of it could be written beside it"
+            outcome = "and no copy of it could be written beside it"
         else:
-            where = f"what was committed is saved in {saved}: go on with run_dir={saved}"
+            outcome = f"what was committed is saved in {saved}: go on with run_dir={saved}"
         return JournalLostError(
             f"run_dir: {self._path} was removed or renamed while the run was writing to it; "
-            f"{where}, or move it back"
+            f"{outcome}, or move it back"
         )
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return (found.st_dev, found.st_ino)
+    status = path.stat()
+    return (status.st_dev, status.st_ino)
 
 
 def _save(connection: sqlite3.Connection, path: Path) -> Path | None:

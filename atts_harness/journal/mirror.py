@@ -1,4 +1,4 @@
-"""A journal that outlives its machine: every commit goes to a keeper on another one, too.
+"""A copy of a journal on another machine: every commit is also sent to a keeper there.
 
 The journal itself stays on a disk of the machine that runs, where SQLite's log and locks hold.
 *Committed* then means acknowledged by the keeper. A run begins with the keeper's copy, so an
@@ -67,7 +67,7 @@ class Mirror(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         ...
 
 
@@ -92,28 +92,28 @@ class Address(msgspec.Struct, kw_only=True):
 
 
 def environment(address: Address) -> dict[str, str]:
-    """The variable that tells a command of its mirror."""
+    """The environment variable that gives a command the address of its mirror."""
     return {VARIABLE: msgspec.json.encode(address).decode()}
 
 
-def mirror_of(run_dir: Path, given: Mapping[str, str] = os.environ) -> Mirror | None:
+def mirror_of(run_dir: Path, environment: Mapping[str, str] = os.environ) -> Mirror | None:
     """The mirror of a run directory; None: it has none.
 
     Raises:
         RunDirError: the variable says nothing sensible.
     """
-    told = given.get(VARIABLE)
-    if not told:
+    value = environment.get(VARIABLE)
+    if not value:
         return None
     try:
-        address = msgspec.json.decode(told, type=Address)
+        address = msgspec.json.decode(value, type=Address)
     except msgspec.MsgspecError as error:
         raise RunDirError(f"{VARIABLE}: {error}; unset it, or leave it to `atts compare`") from None
     return TcpMirror(address) if Path(address.run_dir).resolve() == run_dir.resolve() else None
 
 
 class TcpMirror:
-    """A `Mirror` at a `keeper.Keeper`. Not for several threads at a time.
+    """A `Mirror` that writes to a `keeper.Keeper`. Not safe for several threads.
 
     A link that breaks is made again, for `PATIENCE_SECONDS` if its machine cannot be reached; what
     was not acknowledged is sent again, and the keeper does nothing twice.
@@ -129,11 +129,11 @@ class TcpMirror:
 
     def fetch(self, database: Path) -> None:
         """Put the keeper's copy in the place of a database; see `Mirror.fetch`."""
-        new = database.with_name(f"{database.name}.new")
+        temporary = database.with_name(f"{database.name}.new")
 
         def fetch() -> None:
             link, size = self._connect(fetch=True)
-            with new.open("wb") as file:
+            with temporary.open("wb") as file:
                 while size > 0:
                     piece = wire.receive_bytes(link)
                     file.write(piece)
@@ -142,8 +142,8 @@ class TcpMirror:
         self._patiently(fetch)
         for suffix in ("-wal", "-shm"):
             database.with_name(database.name + suffix).unlink(missing_ok=True)
-        new.chmod(0o600)
-        new.replace(database)
+        temporary.chmod(0o600)
+        temporary.replace(database)
 
     def commit(self, changes: Sequence[Change]) -> None:
         """Have the keeper commit a transaction; see `Mirror.commit`."""
@@ -168,8 +168,8 @@ class TcpMirror:
     def _connect(self, *, fetch: bool) -> tuple[socket.socket, int]:
         """Connect again, and ask for the size of the copy."""
         self.close()
-        told = self._address
-        link = socket.create_connection((told.host, told.port), CONNECT_SECONDS)
+        address = self._address
+        link = socket.create_connection((address.host, address.port), CONNECT_SECONDS)
         self._link = link
         link.settimeout(ANSWER_SECONDS)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -179,8 +179,8 @@ class TcpMirror:
                 f"run_dir: the keeper of its journal speaks version {nonce.version}, this package "
                 f"{wire.VERSION}; install the same atts-harness on all machines"
             )
-        proof = wire.proof(told.key, nonce.nonce, told.run, told.epoch)
-        wire.send(link, wire.Hello(told.run, told.epoch, proof, fetch))
+        proof = wire.proof(address.key, nonce.nonce, address.run, address.epoch)
+        wire.send(link, wire.Hello(address.run, address.epoch, proof, fetch))
         answer = wire.receive(link, wire.KeeperAnswer)
         self._heed(answer)
         return link, answer.size
@@ -199,17 +199,17 @@ class TcpMirror:
                 self.close()
                 # Refused: its machine is there and the keeper is not, and it never comes back.
                 if isinstance(error, ConnectionRefusedError) or time.monotonic() > deadline:
-                    told = self._address
+                    address = self._address
                     raise MirrorLostError(
-                        f"run_dir: the keeper of its journal at {told.host}:{told.port} cannot be "
-                        f"reached: {error}; the same command goes on where its copy ends"
+                        f"run_dir: the keeper of its journal at {address.host}:{address.port} "
+                        f"cannot be reached: {error}; the same command goes on where its copy ends"
                     ) from error
                 logger.warning("the keeper of the journal: %s; trying again", error)
             time.sleep(PAUSE_SECONDS)
 
 
 class Recorder(sqlite3.Connection):
-    """A connection that notes what it changes, to have it changed elsewhere, too."""
+    """A connection that records its changes, so that they can be made in a copy, too."""
 
     changes: list[Change]
 
@@ -236,7 +236,7 @@ def _changes_rows(sql: str) -> bool:
 
 
 def closed(mirror: Mirror | None) -> None:
-    """Close a mirror, if there is one; an error changes nothing any more."""
+    """Close a mirror, if there is one. Errors are ignored: nothing more is to be written."""
     if mirror is not None:
         with contextlib.suppress(OSError):
             mirror.close()

@@ -1,4 +1,4 @@
-"""What is asked for: by sample the question, the budget and the terms that it is answered on."""
+"""The plan of a run: each sample's question, budget and generation settings."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from atts_harness.strategy import Group
 
 PARTS = ("until", "sampling", "strategy and options")
 VARIES = "varies by problem"
-"""What a task's entry says where its problems differ; each is compared by itself then."""
+"""Value of a task's entry in which its problems differ; each problem is then compared by itself."""
 
 encode = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class Planned(NamedTuple):
-    """What one sample is asked for.
+    """What a run asks for in one sample.
 
     Attributes:
         prompt: digest of the chat messages (`hashing.prompt_hash`).
@@ -33,25 +33,25 @@ class Planned(NamedTuple):
     budget: int | None = None
     terms: str | None = None
 
-    def difference(self, asked: Planned) -> str:
-        """What differs from what is asked for now, in words; empty if nothing does."""
-        if asked.prompt != self.prompt:
+    def difference(self, requested: Planned) -> str:
+        """What differs between this and what is requested now, in words; empty if nothing does."""
+        if requested.prompt != self.prompt:
             return (
                 "the prompt differs from the recorded one (other task files, few-shot examples, "
                 "system instruction or chat messages)"
             )
-        if None not in (self.budget, asked.budget) and self.budget != asked.budget:
-            return f"the budget was {self.budget} tokens, now {asked.budget}"
-        if self.terms is None or asked.terms is None:
+        if None not in (self.budget, requested.budget) and self.budget != requested.budget:
+            return f"the budget was {self.budget} tokens, now {requested.budget}"
+        if self.terms is None or requested.terms is None:
             return ""
-        before, after = self.terms.split(":"), asked.terms.split(":")
+        before, after = self.terms.split(":"), requested.terms.split(":")
         names = [n for n, old, new in zip(PARTS, before, after, strict=True) if old != new]
         return f"{' and '.join(names)} differ from what was recorded" if names else ""
 
 
 def planned(groups: Iterable[Group]) -> dict[SampleId, Planned]:
     """What groups ask for, by sample."""
-    found: dict[SampleId, Planned] = {}
+    by_sample: dict[SampleId, Planned] = {}
     for group in groups:
         problem = group.problem
         terms = (
@@ -59,9 +59,9 @@ def planned(groups: Iterable[Group]) -> dict[SampleId, Planned]:
             {role: _given(sampling) for role, sampling in problem.sampling.items()},
             [group.strategy.name, _given(group.strategy.options)],
         )
-        told = Planned(problem.prompt_hash, problem.max_tokens, ":".join(map(_digest, terms)))
-        found |= {sample.id: told for sample in group.samples}
-    return found
+        entry = Planned(problem.prompt_hash, problem.max_tokens, ":".join(map(_digest, terms)))
+        by_sample |= {sample.id: entry for sample in group.samples}
+    return by_sample
 
 
 def task_entry(groups: Sequence[Group], provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def task_entry(groups: Sequence[Group], provenance: Mapping[str, Any]) -> dict[s
     entry: dict[str, Any] = {}
     for group in groups:
         problem = group.problem
-        told = {
+        terms = {
             "max_tokens": problem.max_tokens,
             "until": list(problem.until),
             "sampling": {role: msgspec.to_builtins(s) for role, s in problem.sampling.items()},
@@ -82,9 +82,9 @@ def task_entry(groups: Sequence[Group], provenance: Mapping[str, Any]) -> dict[s
             "nominal_rate": group.strategy.nominal_rate,
         }
         if not entry:
-            entry = told
-        elif entry != told:
-            entry |= {k: VARIES for k, v in told.items() if entry[k] != v}
+            entry = terms
+        elif entry != terms:
+            entry |= {k: VARIES for k, v in terms.items() if entry[k] != v}
     return {
         "problems": len(groups),
         "samples": sum(len(group.samples) for group in groups),
@@ -105,7 +105,7 @@ def _given(struct: msgspec.Struct) -> dict[str, Any]:
 
 @cache
 def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, Any], ...]:
-    """Names and defaults of a struct's fields; kept, for a live session asks for every sample."""
+    """Names and defaults of a struct's fields; cached, for a session needs them each sample."""
     return tuple((field.name, field.default) for field in msgspec.structs.fields(kind))
 
 

@@ -51,26 +51,26 @@ def run_provenance(
         sampling: by role.
         task: what the caller knows: task name, prompt fingerprint.
     """
-    known: dict[str, Any] = dict(task)
+    fields: dict[str, Any] = dict(task)
     for role, backend in backends.items():
-        known[role] = model_identity(backend.identity.model)
-        known[f"{role}_identity"] = _portable(backend.identity).record()
+        fields[role] = model_identity(backend.identity.model)
+        fields[f"{role}_identity"] = _portable(backend.identity).record()
         tokenizer = backend.tokenizer
-        known[f"{role}_template"] = f"{tokenizer.fingerprint}/{tokenizer.template_fingerprint}"
+        fields[f"{role}_template"] = f"{tokenizer.fingerprint}/{tokenizer.template_fingerprint}"
     draft, target = sampling["draft"], sampling["target"]
-    known |= {
+    fields |= {
         "draft_temperature": draft.temperature,
         "draft_top_p": draft.top_p,
         "draft_top_k": draft.top_k,
         "draft_min_p": draft.min_p,
         "target_temperature": target.temperature,
     }
-    known |= options.provenance()
-    return known
+    fields |= options.provenance()
+    return fields
 
 
 def _portable(identity: ModelIdentity) -> ModelIdentity:
-    """An identity without what belongs to one machine or one start of a server."""
+    """An identity without the parts that depend on a machine or on one start of a server."""
     name = identity.model
     if (Path(name) / "config.json").is_file():
         name = Path(name).name

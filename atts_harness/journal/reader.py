@@ -1,4 +1,4 @@
-"""A run directory for reading: what was run, what came out, what is missing.
+"""Reads a run directory: what was run, what came out, what is missing.
 
 run = open_run("runs/first")
 run.record, run.missing(), [s.text for s in run.samples()], list(run.call_figures())
@@ -28,12 +28,12 @@ from atts_harness.records import (
 
 MOST_NAMED = 10
 CHECKED_BYTES = 1 << 28
-"""Of a database that is checked as a whole whenever it is opened: 40 MiB take 0.04 s."""
+"""Largest database that is checked as a whole on opening: 40 MiB take 0.04 s."""
 
 
 @dataclass(frozen=True)
 class RecordedSession:
-    """One time the run was going.
+    """One session of a run: from a start to its end.
 
     Attributes:
         began: wall-clock time, ISO 8601, UTC.
@@ -68,7 +68,7 @@ class RecordedRun:
         self.close()
 
     def sessions(self) -> list[RecordedSession]:
-        """When the run was going, in order."""
+        """The run's sessions, in order."""
         return [
             RecordedSession(
                 row[1],
@@ -93,7 +93,7 @@ class RecordedRun:
         return self._absent()[0]
 
     def dropped(self) -> list[SampleId]:
-        """Samples that an earlier session asked for and that are not wanted any more.
+        """Samples that an earlier session asked for and the latest one did not.
 
         A run may be continued with fewer documents. If that session finished, what it did not ask
         for is not missing.
@@ -107,12 +107,14 @@ class RecordedRun:
         if not sessions or sessions[-1].state != "finished" or sessions[-1].summary.get("missing"):
             return absent, []
         finished = Counter(id_.task for id_ in self._rows.keys("samples"))
-        done = {
+        complete = {
             task
-            for task, told in self.record.tasks.items()
-            if 0 < told.get("samples", 0) <= finished[task]
+            for task, entry in self.record.tasks.items()
+            if 0 < entry.get("samples", 0) <= finished[task]
         }
-        return [s for s in absent if s.task not in done], [s for s in absent if s.task in done]
+        return [s for s in absent if s.task not in complete], [
+            s for s in absent if s.task in complete
+        ]
 
     def failed(self) -> list[SampleId]:
         """Samples that failed for good."""
@@ -124,7 +126,7 @@ class RecordedRun:
         return not self.missing()
 
     def require_complete(self) -> None:
-        """Refuse to go on with a part of a run.
+        """Refuse an incomplete run.
 
         Raises:
             RunDirError: samples are missing; names them and the command to resume.
@@ -133,12 +135,12 @@ class RecordedRun:
         if not missing:
             return
         names = [f"{s.task}/{s.doc}/{s.repeat}" for s in missing[:MOST_NAMED]]
-        more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+        others = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
         sessions = self.sessions()
-        how = f"; to continue: {sessions[-1].command}" if sessions else ""
+        remedy = f"; to continue: {sessions[-1].command}" if sessions else ""
         raise RunDirError(
             f"{self.path}: incomplete: {len(missing)} of {len(self.planned())} samples are "
-            f"missing ({', '.join(names)}{more}){how}"
+            f"missing ({', '.join(names)}{others}){remedy}"
         )
 
     def samples(self, task: str | None = None) -> Iterator[SampleRecord]:
@@ -151,8 +153,8 @@ class RecordedRun:
 
     def sample(self, sample: SampleId) -> SampleRecord | None:
         """One finished sample; None if it has no result."""
-        found = self._rows.records("samples", schema.decode_sample, sample=sample)
-        return next(found, None)
+        records = self._rows.records("samples", schema.decode_sample, sample=sample)
+        return next(records, None)
 
     def decisions(
         self, task: str | None = None, sample: SampleId | None = None
@@ -168,7 +170,7 @@ class RecordedRun:
     def calls(
         self, sample: SampleId | None = None, *, task: str | None = None
     ) -> Iterator[CallRecord]:
-        """Calls one by one, whole, in the order in which they were recorded.
+        """Calls one by one, with requests and replies, in the order in which they were recorded.
 
         Args:
             sample: of one sample.
@@ -183,7 +185,7 @@ class RecordedRun:
         return self._rows.records("calls", schema.decode_call_figures, sample=sample, task=task)
 
     def calls_by_sample(self) -> Iterator[CallRecord]:
-        """Calls one by one, whole, by task, document, repeat, turn and attempt."""
+        """As `calls`, by task, document, repeat, turn and attempt."""
         for sample in self._rows.keys("calls"):
             yield from sorted(self.calls(sample), key=_place)
 
@@ -193,7 +195,7 @@ class RecordedRun:
             yield row[0], row[1], self._rows.decoded("metrics", row, schema.decode_figures)
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         self._connection.close()
 
 
@@ -211,14 +213,14 @@ def nominal_rate(record: RunRecord, task: str) -> float | None:
         return None if entry["nominal_rate"] is None else float(entry["nominal_rate"])
     options = entry.get("options") or record.options
     if options.get("budget"):
-        taken, _, samples = str(options["budget"]).partition("/")
-        return int(taken) / int(samples)
+        takeovers, _, samples = str(options["budget"]).partition("/")
+        return int(takeovers) / int(samples)
     rate = options.get("rate")
     return float(rate) if isinstance(rate, int | float) else None
 
 
 def open_run(path: str | Path) -> RecordedRun:
-    """Open a run directory for reading; a run that is going can be read, too.
+    """Open a run directory for reading; a run in progress can be read, too.
 
     Raises:
         RunDirError: there is no run, or it is another version's, or it cannot be read.
@@ -226,10 +228,10 @@ def open_run(path: str | Path) -> RecordedRun:
     folder = Path(path)
     database = folder / schema.JOURNAL
     try:
-        there = database.is_file()
+        exists = database.is_file()
     except PermissionError as error:
         raise RunDirError(f"{folder}: no permission to look into it") from error
-    if not there:
+    if not exists:
         lacks = f"holds no {schema.JOURNAL}" if folder.is_dir() else "is no directory"
         raise RunDirError(f"{folder}: not a run directory: it {lacks}")
     try:
@@ -259,17 +261,17 @@ def _check(connection: sqlite3.Connection, database: Path) -> None:
     """
     if database.stat().st_size > CHECKED_BYTES:
         return
-    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
+    (verdict,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+    if verdict != "ok":
         raise RunDirError(
-            f"run_dir: {database}: the database is damaged ({' '.join(found.split())}); restore "
+            f"run_dir: {database}: the database is damaged ({' '.join(verdict.split())}); restore "
             "the directory from a copy"
         )
 
 
 def _open(database: Path) -> sqlite3.Connection:
-    where = database.resolve().as_uri()
-    connection = sqlite3.connect(f"{where}?mode=ro", uri=True)
+    uri = database.resolve().as_uri()
+    connection = sqlite3.connect(f"{uri}?mode=ro", uri=True)
     try:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
@@ -278,5 +280,5 @@ def _open(database: Path) -> sqlite3.Connection:
         # a log that is being written there is nothing it could miss.
         if database.with_name(database.name + "-wal").exists():
             raise
-        connection = sqlite3.connect(f"{where}?immutable=1", uri=True)
+        connection = sqlite3.connect(f"{uri}?immutable=1", uri=True)
     return connection

@@ -66,7 +66,7 @@ class Rows:
         self._sealed = version != schema.WITHOUT_CHECKSUMS
 
     def rows(
-        self, table: Table, where: str = "", values: tuple[Any, ...] = ()
+        self, table: Table, condition: str = "", values: tuple[Any, ...] = ()
     ) -> Iterator[tuple[Any, ...]]:
         """The rows of a table, by the columns of `schema.COLUMNS`, in order, each checked.
 
@@ -74,18 +74,18 @@ class Rows:
             DamagedJournalError: a row is not what was written.
             RunDirError: the database cannot be read.
         """
-        for row, whole in self.checked(table, where, values):
+        for row, whole in self.checked(table, condition, values):
             if not whole:
                 raise self.damaged(table, row, "its checksum does not fit")
             yield row
 
     def checked(
-        self, table: Table, where: str = "", values: tuple[Any, ...] = ()
+        self, table: Table, condition: str = "", values: tuple[Any, ...] = ()
     ) -> Iterator[tuple[tuple[Any, ...], bool]]:
-        """As `rows`, damaged ones included; and whether each is what was written."""
+        """As `rows`, with damaged rows; the flag says whether a row is as it was written."""
         names = [name if self._has(table, name) else "NULL" for name in COLUMNS[table]]
         columns = ", ".join([*names, "crc" if self._sealed else "NULL"])
-        sql = f"SELECT {columns} FROM {table} {where} ORDER BY {ORDER[table]}"
+        sql = f"SELECT {columns} FROM {table} {condition} ORDER BY {ORDER[table]}"
         sealed, checksum = self._sealed, schema.checksum
         try:
             for *row, crc in self._connection.execute(sql, values):
@@ -113,13 +113,13 @@ class Rows:
             DamagedJournalError: a record is not what was written.
             RunDirError: the database cannot be read.
         """
-        where = ""
+        condition = ""
         values: tuple[Any, ...] = ()
         if sample is not None:
-            where, values = OF_SAMPLE, (sample.task, sample.doc, sample.repeat)
+            condition, values = OF_SAMPLE, (sample.task, sample.doc, sample.repeat)
         elif task is not None:
-            where, values = OF_TASK[table], (task,)
-        for row in self.rows(table, where, values):
+            condition, values = OF_TASK[table], (task,)
+        for row in self.rows(table, condition, values):
             yield self.decoded(table, row, decode)
 
     def decoded(self, table: Table, row: tuple[Any, ...], decode: Callable[[bytes], T]) -> T:
@@ -133,9 +133,11 @@ class Rows:
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
             raise self.damaged(table, row, str(error)) from error
 
-    def keys(self, table: OfSamples, where: str = "") -> Iterator[SampleId]:
+    def keys(self, table: OfSamples, condition: str = "") -> Iterator[SampleId]:
         """The samples that a table has rows of, each once, in order."""
-        sql = f"SELECT DISTINCT task, doc, repeat FROM {table} {where} ORDER BY task, doc, repeat"
+        sql = (
+            f"SELECT DISTINCT task, doc, repeat FROM {table} {condition} ORDER BY task, doc, repeat"
+        )
         for row in self._query(sql):
             yield SampleId(*row)
 
@@ -160,24 +162,24 @@ class Rows:
         """The number of the last decision; 0 if there is none."""
         return int(next(self._query("SELECT coalesce(max(sequence), 0) FROM decisions"))[0])
 
-    def damaged(self, table: Table, row: tuple[Any, ...], why: str) -> DamagedJournalError:
+    def damaged(self, table: Table, row: tuple[Any, ...], reason: str) -> DamagedJournalError:
         """The error about a row that cannot be trusted."""
         return DamagedJournalError(
-            f"run_dir: {self._path}: a record is damaged: {self.name(table, row)}: {why}; `atts "
+            f"run_dir: {self._path}: a record is damaged: {self.name(table, row)}: {reason}; `atts "
             f"repair {self._path.parent}` takes it out, and the same command as before makes it "
             "again; or restore the directory from a copy"
         )
 
     def name(self, table: Table, row: tuple[Any, ...]) -> str:
         """What a row is, in words."""
-        told = dict(zip(COLUMNS[table], row, strict=True))
+        values = dict(zip(COLUMNS[table], row, strict=True))
         words = [NAMES[table]]
-        if "task" in told:
-            words.append(f"of {told['task']}/{told['doc']}/{told['repeat']}")
-        if "turn" in told:
-            words.append(f"turn {told['turn']}")
-        if "kind" in told:
-            words.append(f"({told['role']}/{told['kind']})")
+        if "task" in values:
+            words.append(f"of {values['task']}/{values['doc']}/{values['repeat']}")
+        if "turn" in values:
+            words.append(f"turn {values['turn']}")
+        if "kind" in values:
+            words.append(f"({values['role']}/{values['kind']})")
         if table in ("sessions", "metrics"):
             words.append(str(row[0]))
         return " ".join(words)

@@ -50,7 +50,7 @@ COLUMNS: dict[Table, tuple[str, ...]] = {
 """The columns of each table that its checksum is over, in order."""
 
 ADDED: dict[Table, dict[str, str]] = {"planned": {"budget": "INTEGER", "terms": "TEXT"}}
-"""Columns that layout 1001 does not have, beside the checksum; there they are NULL."""
+"""Columns, beside the checksum, that layout 1001 does not have; in it they read as NULL."""
 
 TABLES = """
 CREATE TABLE run (record BLOB NOT NULL, crc INTEGER);
@@ -110,10 +110,10 @@ DECODE: dict[Table, Callable[[Any], Any]] = {
 """What the last column of a table says."""
 
 
-def insert(table: Table, how: str = "INSERT") -> str:
+def insert(table: Table, verb: str = "INSERT") -> str:
     """The statement that adds a sealed row."""
     marks = ", ".join("?" * (len(COLUMNS[table]) + 1))
-    return f"{how} INTO {table} ({', '.join(COLUMNS[table])}, crc) VALUES ({marks})"
+    return f"{verb} INTO {table} ({', '.join(COLUMNS[table])}, crc) VALUES ({marks})"
 
 
 INSERT: dict[Table, str] = {
@@ -171,17 +171,17 @@ def explain(error: Exception, path: Path) -> RunDirError:
     """A storage error as one clear line."""
     text = str(error)
     if "full" in text or "No space left" in text or getattr(error, "errno", None) == 28:
-        why = "no space left; free some and run the same command again"
+        reason = "no space left; free some and run the same command again"
     elif "readonly" in text or "Permission denied" in text or "Read-only" in text:
-        why = "no permission to write; use another run_dir or change its permissions"
+        reason = "no permission to write; use another run_dir or change its permissions"
     elif "unable to open" in text:
-        why = "cannot be opened for writing; does it exist, and may you write there?"
+        reason = "cannot be opened for writing; does it exist, and may you write there?"
     elif "malformed" in text or "corrupt" in text:
-        why = f"damaged ({text}); restore it from a copy, or use another run_dir or resume=false"
+        reason = f"damaged ({text}); restore it from a copy, or use another run_dir or resume=false"
     elif "not a database" in text:
-        why = f"not a readable journal ({text}); use another run_dir, or resume=false"
+        reason = f"not a readable journal ({text}); use another run_dir, or resume=false"
     elif "locked" in text:
-        why = "another process holds the journal; wait for it or use another run_dir"
+        reason = "another process holds the journal; wait for it or use another run_dir"
     else:
-        why = text
-    return RunDirError(f"run_dir: {path}: {why} (what was committed is kept)")
+        reason = text
+    return RunDirError(f"run_dir: {path}: {reason} (what was committed is kept)")

@@ -77,25 +77,25 @@ class SqliteJournal:
         yield from self._recorded.records("samples", schema.decode_sample)
 
     def ask(self, plan: Mapping[SampleId, Planned], tasks: Mapping[str, dict[str, Any]]) -> None:
-        """Note samples that are asked for while the run goes; see `Journal.ask`."""
+        """Add samples to the plan of a run in progress; see `Journal.ask`."""
         check_plan(self._planned, plan)
-        for sample, asked in plan.items():
-            if self._planned.get(sample) != asked:
-                self._planned[sample] = asked
-                self._put(schema.INSERT["planned"], (*_columns(sample), *asked))
-        if any(self._run.tasks.get(name) != entry for name, entry in tasks.items()):
+        for sample, entry in plan.items():
+            if self._planned.get(sample) != entry:
+                self._planned[sample] = entry
+                self._put(schema.INSERT["planned"], (*_columns(sample), *entry))
+        if any(self._run.tasks.get(name) != task_entry for name, task_entry in tasks.items()):
             self._run.tasks |= tasks
             self._put("DELETE FROM run", (), sealed=False)
             self._put(schema.INSERT["run"], (schema.encode(self._run),))
 
     def withdraw(self, sample: SampleId) -> bool:
-        """A sample is no longer asked for; see `Journal.withdraw`."""
+        """Take a sample out of the plan; see `Journal.withdraw`."""
         if self._planned.pop(sample, None) is not None:
             self._put(WITHDRAW, _columns(sample), sealed=False)
         return True
 
     async def again(self, sample: SampleId) -> None:
-        """A sample of this session that was cancelled is run again; see `Journal.again`."""
+        """Prepare to run a cancelled sample of this session again; see `Journal.again`."""
         await self._committed()
         self._begun.add(sample)
         self._calls.pop(sample, None)
@@ -105,11 +105,11 @@ class SqliteJournal:
         """The recorded call, if there is one."""
         if key.sample not in self._begun:
             return None
-        known = self._calls.get(key.sample)
-        if known is None:
+        calls = self._calls.get(key.sample)
+        if calls is None:
             records = self._recorded.records("calls", schema.decode_call, sample=key.sample)
-            known = self._calls[key.sample] = {record.key: record for record in records}
-        return known.get(key)
+            calls = self._calls[key.sample] = {record.key: record for record in records}
+        return calls.get(key)
 
     async def record_call(self, record: CallRecord) -> None:
         """Record a call; committed soon, and before anything recorded after it.
@@ -127,11 +127,11 @@ class SqliteJournal:
         """The recorded decision, if there is one."""
         if sample not in self._begun:
             return None
-        known = self._turns.get(sample)
-        if known is None:
+        decisions = self._turns.get(sample)
+        if decisions is None:
             records = self._recorded.records("decisions", schema.decode_decision, sample=sample)
-            known = self._turns[sample] = {record.turn: record for record in records}
-        return known.get(turn)
+            decisions = self._turns[sample] = {record.turn: record for record in records}
+        return decisions.get(turn)
 
     def record_decision(self, record: DecisionRecord) -> None:
         """Record a decision; committed no later than any call recorded after it."""
@@ -167,7 +167,7 @@ class SqliteJournal:
         self._put(schema.INSERT["metrics"], (float(at), engine, schema.encode(values)))
 
     def close(self) -> None:
-        """Commit what is left and let go.
+        """Commit what is pending and close.
 
         Raises:
             RunDirError: something could not be written and nobody was told yet.
@@ -191,11 +191,11 @@ class SqliteJournal:
         """Wait until everything handed over so far is committed."""
         self._raise_error()
         self._loop = asyncio.get_running_loop()
-        done = self._loop.create_future()
+        committed = self._loop.create_future()
         with self._changed:
-            self._waiting.append(done)
+            self._waiting.append(committed)
             self._changed.notify()
-        await done
+        await committed
 
     def _raise_error(self) -> None:
         if self._error is not None:
@@ -285,17 +285,17 @@ def connect(
 
 
 def check_plan(recorded: Mapping[SampleId, Planned], plan: Mapping[SampleId, Planned]) -> None:
-    """Refuse samples that are asked for on other terms than those recorded under their names.
+    """Refuse samples whose question, budget or settings differ from those recorded for them.
 
     Raises:
         JournalMismatchError: names the first, and what differs.
     """
-    for sample, asked in plan.items():
+    for sample, entry in plan.items():
         before = recorded.get(sample)
-        if before is not None and before != asked and (what := before.difference(asked)):
+        if before is not None and before != entry and (differing := before.difference(entry)):
             raise JournalMismatchError(
-                f"run_dir: {sample.task}, document {sample.doc}: {what}; use those of the recorded "
-                "run, another run_dir, or resume=false to start afresh"
+                f"run_dir: {sample.task}, document {sample.doc}: {differing}; use those of the "
+                "recorded run, another run_dir, or resume=false to start afresh"
             )
 
 
@@ -304,10 +304,10 @@ def _columns(sample: SampleId) -> tuple[str, int, int]:
 
 
 def _resolve(waiting: list[asyncio.Future[None]], error: RunDirError | None) -> None:
-    for done in waiting:
-        if done.done():
+    for committed in waiting:
+        if committed.done():
             continue  # its sample was cancelled meanwhile
         if error is None:
-            done.set_result(None)
+            committed.set_result(None)
         else:
-            done.set_exception(error)
+            committed.set_exception(error)

@@ -1,4 +1,4 @@
-"""Journals of earlier releases become this release's; damaged records are taken out."""
+"""Upgrades journals of earlier releases, and removes damaged records."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def upgrade_tables(connection: sqlite3.Connection, path: Path) -> bool:
     """
     if schema.version_of(connection, path) == schema.VERSION:
         return False
-    old = Rows(connection, path, schema.WITHOUT_CHECKSUMS)
-    seals = {table: list(_seals(connection, old, table)) for table in COLUMNS}
+    rows = Rows(connection, path, schema.WITHOUT_CHECKSUMS)
+    seals = {table: list(_seals(connection, rows, table)) for table in COLUMNS}
     for table in COLUMNS:
         for name, kind in ADDED.get(table, {}).items():
             connection.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
@@ -42,7 +42,7 @@ def upgrade_tables(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def take_out_damaged(connection: sqlite3.Connection, path: Path) -> list[str]:
-    """Take damaged records out, inside the transaction that is open.
+    """Remove damaged records, inside the transaction that is open.
 
     A sample that has a damaged call or decision goes, too: resuming makes it again from what is
     left, and asks for what is not.
@@ -54,7 +54,7 @@ def take_out_damaged(connection: sqlite3.Connection, path: Path) -> list[str]:
         RunDirError: the record of the run itself is damaged, without which nothing is known.
     """
     rows = Rows(connection, path, schema.version_of(connection, path))
-    taken = []
+    removed = []
     for table in COLUMNS:
         checked = list(rows.checked(table))
         for row in [row for row, whole in checked if not _sound(rows, table, row, whole)]:
@@ -63,9 +63,9 @@ def take_out_damaged(connection: sqlite3.Connection, path: Path) -> list[str]:
                     f"{path.parent}: the run's own record is damaged, so nothing can be continued "
                     "from it; restore the directory from a copy, or use resume=false"
                 )
-            taken.append(rows.name(table, row))
+            removed.append(rows.name(table, row))
             _take_out(connection, table, row)
-    return taken
+    return removed
 
 
 def _sound(rows: Rows, table: Table, row: tuple[Any, ...], whole: bool) -> bool:
@@ -78,19 +78,19 @@ def _sound(rows: Rows, table: Table, row: tuple[Any, ...], whole: bool) -> bool:
 
 
 def _take_out(connection: sqlite3.Connection, table: Table, row: tuple[Any, ...]) -> None:
-    told = {n: v for n, v in zip(COLUMNS[table], row, strict=True) if n not in UNSEALED}
-    where = " AND ".join(f"{name} IS ?" for name in told)
-    connection.execute(f"DELETE FROM {table} WHERE {where}", tuple(told.values()))
+    values = {n: v for n, v in zip(COLUMNS[table], row, strict=True) if n not in UNSEALED}
+    condition = " AND ".join(f"{name} IS ?" for name in values)
+    connection.execute(f"DELETE FROM {table} WHERE {condition}", tuple(values.values()))
     if table in ("calls", "decisions"):
-        key = (told["task"], told["doc"], told["repeat"])
+        key = (values["task"], values["doc"], values["repeat"])
         connection.execute(f"DELETE FROM samples {OF_SAMPLE}", key)
 
 
-def _seals(connection: sqlite3.Connection, old: Rows, table: Table) -> Iterator[tuple[Any, ...]]:
-    """By row of an old table its checksum in the new one, and what names the row."""
+def _seals(connection: sqlite3.Connection, rows: Rows, table: Table) -> Iterator[tuple[Any, ...]]:
+    """For each row of an old table: its checksum in the new one, and its key."""
     name = "task, doc, repeat" if table == "planned" else "rowid"
     names = connection.execute(f"SELECT {name} FROM {table} ORDER BY {ORDER[table]}")
-    for row, key in zip(old.rows(table), names, strict=True):
+    for row, key in zip(rows.rows(table), names, strict=True):
         if table in DECODE:
-            old.decoded(table, row, DECODE[table])
+            rows.decoded(table, row, DECODE[table])
         yield (schema.checksum(row), *key)

@@ -1,4 +1,4 @@
-"""What a mirrored journal and its keeper say to each other: frames of message pack over TCP.
+"""The messages between a mirrored journal and its keeper: MessagePack frames over TCP.
 
 The keeper begins with a nonce. The run answers with who it is and a proof that it has the key, and
 gets the keeper's copy of the journal if it asks for it. From then on every message of the run is a
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Nonce(msgspec.Struct):
-    """The keeper's first word."""
+    """The keeper's first message."""
 
     nonce: bytes
     version: int = VERSION
@@ -48,7 +48,7 @@ class Hello(msgspec.Struct):
 
 
 class KeeperAnswer(msgspec.Struct):
-    """What the keeper says to a hello and to a transaction.
+    """The keeper's answer to a hello or a transaction.
 
     Attributes:
         refused: why nothing was done; None: it was.
@@ -72,7 +72,7 @@ class Transaction(msgspec.Struct):
 
 
 def proof(key: str, nonce: bytes, run: str, epoch: int) -> bytes:
-    """Proof of possessing the key: a keyed digest of a nonce."""
+    """Proof that the sender has the key: a keyed digest of a nonce."""
     words = msgspec.msgpack.encode((nonce, run, epoch))
     return hmac.new(key.encode(), words, hashlib.sha256).digest()
 
@@ -100,7 +100,7 @@ def receive(link: socket.socket, kind: type[T]) -> T:
 
 
 def receive_bytes(link: socket.socket) -> bytes:
-    """The next message as it came.
+    """The next message, undecoded.
 
     Raises:
         OSError: the link is broken, or the message is too long to be one.
@@ -112,10 +112,10 @@ def receive_bytes(link: socket.socket) -> bytes:
 
 
 def _exactly(link: socket.socket, size: int) -> bytes:
-    found = bytearray()
-    while len(found) < size:
-        piece = link.recv(min(size - len(found), PIECE_BYTES))
+    received = bytearray()
+    while len(received) < size:
+        piece = link.recv(min(size - len(received), PIECE_BYTES))
         if not piece:
             raise ConnectionError("the other side has closed the connection")
-        found += piece
-    return bytes(found)
+        received += piece
+    return bytes(received)

@@ -87,13 +87,13 @@ def _calls(summary: dict[str, Any]) -> Table:
     def row(title: str, cells: Iterable[str]) -> None:
         table.add_row(title, *cells)
 
-    for what in COUNTS:
-        row(what, [f"{account[what]:,}" for account in accounts.values()])
-    for title, what in TOKENS.items():
-        row(f"tokens {title}", [f"{a[f'{what}_tokens']:,}" for a in accounts.values()])
+    for count in COUNTS:
+        row(count, [f"{account[count]:,}" for account in accounts.values()])
+    for title, kind in TOKENS.items():
+        row(f"tokens {title}", [f"{a[f'{kind}_tokens']:,}" for a in accounts.values()])
     for part, quantile in SECONDS:
-        told = [account[part].get(quantile) for account in accounts.values()]
-        row(f"{part}, {quantile}", ["" if t is None else f"{t:.2f} s" for t in told])
+        quantiles = [account[part].get(quantile) for account in accounts.values()]
+        row(f"{part}, {quantile}", ["" if t is None else f"{t:.2f} s" for t in quantiles])
     return table
 
 

@@ -23,7 +23,7 @@ class Price:
     written: float
 
     def of(self, totals: CallTotals) -> float:
-        """Dollars for some calls; replies that failed cost nothing that anybody knows."""
+        """Dollars for some calls. Failed replies count nothing, for their tokens are not known."""
         fresh = totals.prompt_tokens - totals.cached_tokens
         dollars = (
             fresh * self.read
@@ -39,9 +39,9 @@ def parse_price(name: str, text: str) -> Price:
     Raises:
         SettingError: it is neither.
     """
-    given = text.split("/")
-    parts = [float(part) for part in given if NUMBER.fullmatch(part)]
-    if len(parts) != len(given) or len(parts) not in (2, 3) or not all(map(math.isfinite, parts)):
+    numbers = text.split("/")
+    parts = [float(part) for part in numbers if NUMBER.fullmatch(part)]
+    if len(parts) != len(numbers) or len(parts) not in (2, 3) or not all(map(math.isfinite, parts)):
         raise SettingError(
             f"{name}: expected dollars per million tokens as IN/OUT or IN/CACHED/OUT, such as "
             f"0.1/0.4 (got {text!r})"
@@ -55,9 +55,9 @@ def prices_of(options: RunOptions) -> dict[Asked, Price]:
     Raises:
         SettingError: one is malformed.
     """
-    given: dict[Asked, str | None] = {
+    texts: dict[Asked, str | None] = {
         "draft": options.draft_price,
         "target": options.target_price,
         "extractor": options.extractor_price,
     }
-    return {role: parse_price(f"{role}_price", text) for role, text in given.items() if text}
+    return {role: parse_price(f"{role}_price", text) for role, text in texts.items() if text}

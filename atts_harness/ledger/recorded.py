@@ -24,8 +24,8 @@ def ledger_of(run: RecordedRun) -> Ledger:
         RunDirError: the run directory cannot be read, or a record in it is damaged.
     """
     fields = set(RunOptions.__struct_fields__)
-    known = {k: v for k, v in run.record.settings.items() if k in fields}
-    options = msgspec.convert(known, RunOptions)
+    settings = {k: v for k, v in run.record.settings.items() if k in fields}
+    options = msgspec.convert(settings, RunOptions)
     ledger = Ledger(lanes_of(options), prices_of(options))
     for call in run.call_figures():
         ledger.add_call(call)
@@ -37,7 +37,7 @@ def ledger_of(run: RecordedRun) -> Ledger:
 
 
 def call_rows(run: RecordedRun) -> Iterator[dict[str, Any]]:
-    """One flat row a call, with what became of its tokens."""
+    """One flat row a call, with how many of its tokens were kept."""
     current: SampleId | None = None
     kept: dict[tuple[str, str, int, int], int] = {}
     discarded: dict[tuple[str, str, int, int], int] = {}
@@ -113,8 +113,8 @@ def call_row(call: CallRecord, kept: int, discarded: int) -> dict[str, Any]:
 def sample_row(record: SampleRecord) -> dict[str, Any]:
     """A sample as one flat row."""
     totals = CallTotals()
-    for own in record.calls.values():
-        totals.merge(own)
+    for calls in record.calls.values():
+        totals.merge(calls)
     sums = msgspec.to_builtins(totals)
     return {
         "task": record.id.task,

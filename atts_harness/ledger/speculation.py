@@ -28,9 +28,9 @@ def accepted_of(calls: Mapping[str, CallTotals]) -> dict[str, float]:
 def accepted_by_engines(
     metrics: Iterable[tuple[float, str, Mapping[str, float]]],
 ) -> dict[str, float]:
-    """The same from the engines' own figures, by engine: what was added between looks.
+    """The same by engine, from its own counters: the increase between readings.
 
-    A figure that went down is of an engine that started anew, and counts from 0.
+    A counter that went down belongs to an engine that was restarted, and counts from 0.
 
     Args:
         metrics: seconds, engine and figures, in order.
@@ -43,9 +43,9 @@ def accepted_by_engines(
         now = (figures[PROPOSED], figures[ACCEPTED])
         last = before.get(engine)
         if last is not None:
-            own = sums.setdefault(engine, [0.0, 0.0])
+            counted = sums.setdefault(engine, [0.0, 0.0])
             start = last if now[0] >= last[0] else (0.0, 0.0)
-            own[0] += now[0] - start[0]
-            own[1] += now[1] - start[1]
+            counted[0] += now[0] - start[0]
+            counted[1] += now[1] - start[1]
         before[engine] = now
-    return {engine: own[1] / own[0] for engine, own in sums.items() if own[0]}
+    return {engine: counted[1] / counted[0] for engine, counted in sums.items() if counted[0]}

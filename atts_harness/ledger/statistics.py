@@ -1,4 +1,4 @@
-"""What the samples of a task amount to, counted one sample at a time.
+"""Statistics of a task's samples, counted one sample at a time.
 
 lm-eval's results, the leaderboard and the controls all take their sums from here.
 """
@@ -58,8 +58,8 @@ class TakeoverCount:
             )
         from atts_harness.analysis.statistics import clustered_ratio  # imports numpy and scipy
 
-        taken = [self._taken[doc] for doc in self._judged]
-        rate = clustered_ratio(taken, list(self._judged.values()), list(self._judged))
+        takeovers = [self._taken[doc] for doc in self._judged]
+        rate = clustered_ratio(takeovers, list(self._judged.values()), list(self._judged))
         ends = None if rate.low is None or rate.high is None else (rate.low, rate.high)
         return TakeoverStatistics(
             nominal_rate=nominal,
@@ -74,7 +74,7 @@ class TakeoverCount:
 
 
 class TaskCount:
-    """Counts the finished samples of one task; nothing of a sample is kept."""
+    """Counts the finished samples of one task; keeps sums, not samples."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -125,7 +125,7 @@ class TaskCount:
         """
         if not self.samples:
             raise ValueError("statistics of no samples")
-        asked = self._extracted or self._not_extracted
+        extractor_ran = self._extracted or self._not_extracted
         drawn = max(1, self.samples - self._absent["not-drawn"])
         return TaskStatistics(
             problems=len(self._problems),
@@ -140,7 +140,7 @@ class TaskCount:
                 failed=self._not_extracted.total(),
                 why=dict(sorted(self._not_extracted.items())) or UNSET,
             )
-            if asked
+            if extractor_ran
             else None,
             tokens_per_sample=tokens_per_sample(self._calls, drawn, self._kept),
             calls=dict(sorted(self._calls.items())),
@@ -162,7 +162,7 @@ class TaskCount:
 
 
 def nearest_rank(ordered: Sequence[float], percent: int) -> float:
-    """A percentile of ascending values, as one of them."""
+    """A percentile of ascending values by nearest rank, so always one of the values."""
     return ordered[min(len(ordered) - 1, -(-percent * len(ordered) // 100) - 1)]
 
 
@@ -182,7 +182,7 @@ def by_task(
 
 
 def computed_tokens(calls: Mapping[str, CallTotals], role: str) -> int:
-    """Tokens that a role computed, of sums by "role/kind"."""
+    """Tokens that a role computed, from sums by "role/kind"."""
     return sum(t.computed_tokens for name, t in calls.items() if name.startswith(f"{role}/"))
 
 
@@ -217,11 +217,11 @@ def intensity_in_words(ratio: float) -> str:
 
 
 MOST_TOLD = 1000
-"""A ratio above it says that nobody waits; its digits say nothing."""
+"""A ratio above it means that nothing waits; its exact value has no meaning."""
 
 
 def unjudged_in_words(apart: Mapping[str, int], decided: int) -> str:
-    """A remark on turns that were taken over without a judgement; "" if there are none.
+    """A note on turns that were taken over without a score; "" if there are none.
 
     Args:
         apart: such turns by reason.

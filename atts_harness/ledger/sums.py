@@ -49,9 +49,9 @@ class Distribution:
         if not self._values:
             return {}
         ordered = sorted(self._values)
-        kept = len(ordered)
-        ranks = {f"p{p}": ordered[min(kept - 1, -(-p * kept // 100) - 1)] for p in PERCENTILES}
-        return {"count": self._added, "mean": sum(ordered) / kept, **ranks, "max": ordered[-1]}
+        count = len(ordered)
+        ranks = {f"p{p}": ordered[min(count - 1, -(-p * count // 100) - 1)] for p in PERCENTILES}
+        return {"count": self._added, "mean": sum(ordered) / count, **ranks, "max": ordered[-1]}
 
 
 @dataclass
@@ -155,14 +155,14 @@ class Ledger:
                 account.discarded += segment.tokens
 
     def add_figures(self, at: float, engine: str, figures: Mapping[str, float]) -> None:
-        """Count in what an engine told of itself: `kv_usage`, `running`, `waiting`, ..."""
-        known = self.engines.setdefault(engine, {})
+        """Count an engine's own figures in: `kv_usage`, `running`, `waiting`, ..."""
+        distributions = self.engines.setdefault(engine, {})
         for name, value in figures.items():
-            known.setdefault(name, Distribution(self._most)).add(value)
+            distributions.setdefault(name, Distribution(self._most)).add(value)
 
     @property
     def seconds(self) -> float:
-        """From the first call asked for to the last record."""
+        """Seconds from the first request to the last record."""
         return max(0.0, self.last - (self._first or 0.0))
 
     def summary(self) -> dict[str, Any]:
@@ -176,7 +176,9 @@ class Ledger:
             "slots": self._slot_use(),
             "intensity": self._intensity(),
             "engines": {
-                engine: {name: told.summary() for name, told in sorted(figures.items())}
+                engine: {
+                    name: distribution.summary() for name, distribution in sorted(figures.items())
+                }
                 for engine, figures in sorted(self.engines.items())
             },
             "cost": self._cost(),
@@ -198,13 +200,13 @@ class Ledger:
         rates: dict[str, float] = {"samples": sum(self._done()) / seconds}
         for name, account in self.accounts.items():
             role = name.partition("/")[0]
-            for what, amount in (
+            for unit, amount in (
                 ("calls", account.totals.calls),
                 ("written_tokens", account.totals.completion_tokens),
                 ("computed_tokens", account.totals.computed_tokens),
             ):
-                known = rates.get(f"{role}_{what}", 0.0)
-                rates[f"{role}_{what}"] = known + amount / seconds
+                before = rates.get(f"{role}_{unit}", 0.0)
+                rates[f"{role}_{unit}"] = before + amount / seconds
         return rates
 
     def _done(self) -> Iterable[int]:
@@ -214,8 +216,8 @@ class Ledger:
         """By lane: its bound, the seconds its slots were held, and the share they were idle."""
         use: dict[str, dict[str, float]] = {}
         for lane, bound in self._slots.items():
-            there = bound * self.seconds
-            idle = 1 - self._busy[lane] / there if there else 0.0
+            available = bound * self.seconds
+            idle = 1 - self._busy[lane] / available if available else 0.0
             use[lane] = {"bound": bound, "busy_seconds": self._busy[lane], "idle_share": idle}
         return use
 
@@ -226,9 +228,11 @@ class Ledger:
         wait for others: for siblings (`gathered`) and for slots (`queued`). T_m, the time an
         engine moves memory instead of computing, cannot be told from outside: it is in T_c.
         """
-        own = [a.totals for n, a in self.accounts.items() if n.partition("/")[0] != EXTRACTOR]
-        computing = sum(totals.engine_seconds for totals in own)
-        queued = sum(totals.queued_seconds for totals in own)
+        totals_of_models = [
+            a.totals for n, a in self.accounts.items() if n.partition("/")[0] != EXTRACTOR
+        ]
+        computing = sum(totals.engine_seconds for totals in totals_of_models)
+        queued = sum(totals.queued_seconds for totals in totals_of_models)
         waiting = queued + self.gathered_seconds
         return {
             "computing_seconds": computing,
