@@ -32,7 +32,7 @@ _OTHER = re.compile(
 
 
 def _bare(content: str) -> str:
-    """Without fonts, maths delimiters and emphasis; wide gaps become two spaces."""
+    """The text without fonts, maths delimiters and emphasis; wide gaps become two spaces."""
     text = unicodedata.normalize("NFKC", content)
     text = _FONTS.sub(" ", _GAPS.sub("  ", text))
     return re.sub(r"^\s+", "", _MARKS.sub("", text)).strip()

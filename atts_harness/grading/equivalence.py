@@ -110,16 +110,20 @@ def _compare(answer: str, gold: Gold, algebra: Algebra | None) -> GradingVerdict
     if len(answer) > LONGEST:
         return GradingVerdict(False, "too long")
     try:
-        given, wanted = (tokens(text, several=gold.several) for text in (answer, gold.text))
+        answer_tokens, gold_tokens = (
+            tokens(text, several=gold.several) for text in (answer, gold.text)
+        )
     except UnreadableError as error:
         return GradingVerdict(False, undecided=str(error))
-    if given and [token.key for token in given] == [token.key for token in wanted]:
+    if answer_tokens and [token.key for token in answer_tokens] == [
+        token.key for token in gold_tokens
+    ]:
         return RIGHT
     comparison = AnswerComparison(
         tolerance=gold.tolerance,
         unit=parse_unit(gold.unit) if gold.unit else None,
         percent=gold.unit in PERCENT,
-        signed=any(token.text in ("pm", "mp") for token in wanted if token.kind == "op"),
+        signed=any(token.text in ("pm", "mp") for token in gold_tokens if token.kind == "op"),
         algebra=algebra,
     )
     right = read(gold.text, several=gold.several, unit=gold.unit, plain=plain_letters(answer))

@@ -1,4 +1,4 @@
-r"""What a generated text gives as its answer, by the rule called `boxed`, `regex`, ...
+r"""Extractors: the answer of a generated text, by a rule called `boxed`, `regex`, ...
 
 Every extractor is a function of the generated text alone (never of the prompt, whose own example
 box would be found otherwise) and of the kind of answer that is asked for. All of them run in
@@ -26,7 +26,7 @@ Extractor = Callable[[str, Kind], str | None]
 
 THINK_END = "</think>"
 LLM = "llm"
-"""Not a rule but a call to a model, made when the sample ends: `atts_harness.judging.llm`."""
+"""An extractor that is a model's call, made when the sample ends: `atts_harness.judging.llm`."""
 
 _OPENER = re.compile(r"\\(?:boxed|fbox)\s*$")
 _BRACES = re.compile(r"\\[{}\\]|[{}]")
@@ -64,7 +64,7 @@ class _Box:
 def _boxes(text: str) -> list[_Box]:
     """Closed outermost boxes in order, found in one pass over the braces."""
     stack: list[tuple[int, int | None]] = []
-    found: list[_Box] = []
+    boxes: list[_Box] = []
     for match in _BRACES.finditer(text):
         brace = match.group()
         if brace == "{":
@@ -73,10 +73,10 @@ def _boxes(text: str) -> list[_Box]:
         elif brace == "}" and stack:
             content_at, start = stack.pop()
             if start is not None:
-                while found and found[-1].start > start:
-                    found.pop()
-                found.append(_Box(text[content_at : match.start()], start, match.end()))
-    return found
+                while boxes and boxes[-1].start > start:
+                    boxes.pop()
+                boxes.append(_Box(text[content_at : match.start()], start, match.end()))
+    return boxes
 
 
 def _unwrapped(content: str) -> str:
@@ -89,7 +89,7 @@ def _unwrapped(content: str) -> str:
 
 
 def _is_answer(content: str) -> bool:
-    """Whether a box holds more than a form to fill in."""
+    """Whether a box holds more than a placeholder, such as dots."""
     bare = re.sub(
         r"\\(?:text|mathrm|mathbf|boxed)[a-z]*\s*|\\q?quad|\\hspace\{.*?\}|\\[,;:!$ ]|[{}$~]",
         " ",
@@ -105,7 +105,7 @@ def _is_answer(content: str) -> bool:
 
 
 def _last_boxes(text: str) -> list[str]:
-    """Contents of the last box and of the boxes that stand next to it as one answer."""
+    """One answer from the last box and the boxes next to it."""
     boxes = [box for box in _boxes(text) if _is_answer(box.content)]
     if not boxes:
         unbraced = _UNBRACED.findall(text)
@@ -196,11 +196,11 @@ def last_expression(text: str, kind: Kind = "maths") -> str | None:
         The expression, or None.
     """
     if kind == "choice":
-        found = (phrased_letter(region) or boxed(region, kind) for region in _regions(text))
+        answers = (phrased_letter(region) or boxed(region, kind) for region in _regions(text))
     else:
         rules = (_announced, _last_maths, _last_number)
-        found = (rule(region) for rule in rules for region in _regions(text))
-    return next((answer for answer in found if answer), None)
+        answers = (rule(region) for rule in rules for region in _regions(text))
+    return next((answer for answer in answers if answer), None)
 
 
 def _announced(text: str) -> str | None:

@@ -23,7 +23,7 @@ KS = (1, 2, 4, 8, 16)
 """The k of pass@k, as far as there are repeats."""
 
 MAJ_KS = (4, 8, 16)
-"""The k of maj@k; the full vote is added where the repeats are another number."""
+"""The k of maj@k; the vote of all repeats is added if their number is not among these."""
 
 VOTE, DRAWN, STOPPED = "vote", "drawn", "stopped"
 """A question's figures where its samples vote: chance that the vote is right, samples that were
@@ -80,9 +80,9 @@ class Grade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def answers_of(sample: Sampled, gold: Gold) -> dict[str, str | None]:
-    """Every rule's answer, and what else is recorded (a model's, a published one)."""
-    found = {name: extract(name, sample.text, gold.kind) for name in EXTRACTORS}
-    return found | {k: v for k, v in sample.answers.items() if k not in EXTRACTORS}
+    """The answer by every rule, and recorded ones (a model's, a published one)."""
+    answers = {name: extract(name, sample.text, gold.kind) for name in EXTRACTORS}
+    return answers | {k: v for k, v in sample.answers.items() if k not in EXTRACTORS}
 
 
 def grade_question(
@@ -103,14 +103,14 @@ def grade_question(
         A grade for each, in order.
     """
     pool = grader or default()
-    found = [{} if sample.absent else answers_of(sample, gold) for sample in samples]
-    given = [
+    answers_of_samples = [{} if sample.absent else answers_of(sample, gold) for sample in samples]
+    counted = [
         None if sample.failed else answers.get(extractor)
-        for sample, answers in zip(samples, found, strict=True)
+        for sample, answers in zip(samples, answers_of_samples, strict=True)
     ]
-    verdicts = iter(pool.grade([(answer, gold) for answer in given if answer is not None]))
+    verdicts = iter(pool.grade([(answer, gold) for answer in counted if answer is not None]))
     grades = []
-    for sample, answers, answer in zip(samples, found, given, strict=True):
+    for sample, answers, answer in zip(samples, answers_of_samples, counted, strict=True):
         verdict = next(verdicts) if answer is not None else GradingVerdict(False)
         error = verdict.error
         if extractor not in answers and not sample.failed and not sample.absent:
@@ -185,9 +185,9 @@ def question_metrics(
         figures = _of_all(grades, right, gold, grader)
     figures["invalid"] = _share(g.answer is None and not g.failed and not g.error for g in grades)
     for name in ("truncated", "failed"):
-        known = [getattr(grade, name) for grade in grades]
-        if all(value is not None for value in known):
-            figures[name] = _share(bool(value) for value in known)
+        values = [getattr(grade, name) for grade in grades]
+        if all(value is not None for value in values):
+            figures[name] = _share(bool(value) for value in values)
     figures["grading_error"] = _share(grade.error is not None for grade in grades)
     figures["undecided"] = _share(grade.undecided is not None for grade in grades)
     return figures | _disagreements(grades, gold, extractor, grader)
@@ -196,7 +196,7 @@ def question_metrics(
 def _of_all(
     grades: Sequence[Grade], right: int, gold: Gold, grader: Grader | None
 ) -> dict[str, float]:
-    """Figures that take every sample as one that might have been the only one."""
+    """Figures of samples that do not vote: pass@k and maj@k."""
     n = len(grades)
     figures = {f"pass@{k}": pass_at_k(n, right, k) for k in KS if k <= n}
     ks = _maj_ks(n)
@@ -210,7 +210,7 @@ def _of_all(
 
 
 def _voted(grades: Sequence[Grade], gold: Gold, grader: Grader | None) -> dict[str, float]:
-    """What a vote amounts to: whether it is right, and how many samples it took."""
+    """Figures of a vote: whether it is right, and how many samples it took."""
     weights = [grade.weight or 0.0 for grade in grades]
     wrong = _weights(grades, weights, gold, grader)
     right = math.fsum(w for g, w in zip(grades, weights, strict=True) if g.right)
@@ -230,17 +230,17 @@ def _weights(
     grades: Sequence[Grade], weights: Sequence[float], gold: Gold, grader: Grader | None
 ) -> dict[int | str, float]:
     """The weight of each wrong candidate; a sample without an answer does not vote."""
-    given = [(g, w) for g, w in zip(grades, weights, strict=True) if g.answer is not None]
-    wrong = [(str(g.answer), w) for g, w in given if not g.right and g.error is None]
+    voting = [(g, w) for g, w in zip(grades, weights, strict=True) if g.answer is not None]
+    wrong = [(str(g.answer), w) for g, w in voting if not g.right and g.error is None]
     # What computer algebra could not digest once is not fed to it again: by its text alone.
-    odd = [(str(g.answer), w) for g, w in given if g.error is not None]
+    odd = [(str(g.answer), w) for g, w in voting if g.error is not None]
     numbers = candidates([answer for answer, _ in wrong], gold, grader) if wrong else []
-    found: dict[int | str, list[float]] = {}
+    by_candidate: dict[int | str, list[float]] = {}
     for number, (_, weight) in zip(numbers, wrong, strict=True):
-        found.setdefault(number, []).append(weight)
+        by_candidate.setdefault(number, []).append(weight)
     for text, weight in odd:
-        found.setdefault(text, []).append(weight)
-    return {candidate: math.fsum(own) for candidate, own in found.items()}
+        by_candidate.setdefault(text, []).append(weight)
+    return {candidate: math.fsum(votes) for candidate, votes in by_candidate.items()}
 
 
 def _disagreements(
@@ -248,24 +248,24 @@ def _disagreements(
 ) -> dict[str, float]:
     answered = [grade for grade in grades if grade.answer is not None and not grade.failed]
     names = list(dict.fromkeys(n for grade in answered for n in grade.answers if n != extractor))
-    given = {
+    columns = {
         name: [(g, _pair(g.answers[name], g, gold)) for g in answered if g.answers.get(name)]
         for name in names
     }
-    pairs = [pair for column in given.values() for _, pair in column if pair is not None]
+    pairs = [pair for column in columns.values() for _, pair in column if pair is not None]
     verdicts = dict(zip(pairs, (grader or default()).grade(pairs), strict=True))
     return {
         f"disagree_{name}": _share(
             grade.answers[name] != grade.answer if pair is None else not verdicts[pair].right
             for grade, pair in column
         )
-        for name, column in given.items()
+        for name, column in columns.items()
         if column
     }
 
 
 def _pair(other: str | None, grade: Grade, gold: Gold) -> tuple[str, Gold] | None:
-    """Two answers that could be equal in other spellings; one that exploded is not tried again."""
+    """Two answers to compare; None if equal as texts or if one of them failed to compare before."""
     if other is None or grade.answer is None or grade.error is not None or other == grade.answer:
         return None
     return other, msgspec.structs.replace(gold, text=grade.answer)

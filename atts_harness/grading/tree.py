@@ -97,7 +97,7 @@ class Bracketed:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """Rows of cells; `det` bars make another thing than brackets."""
+    """Rows of cells. Bars make it a determinant, which no matrix in brackets equals."""
 
     rows: tuple[tuple[Node, ...], ...]
     bars: bool = False
@@ -167,7 +167,7 @@ class TimeOfDay:
 
 @dataclass(frozen=True, slots=True)
 class Date:
-    """A day of the calendar; 0 for a year that is not said."""
+    """A day of the calendar; year 0: none is given."""
 
     month: int
     day: int
@@ -240,17 +240,17 @@ def variables(expression: Expression) -> frozenset[str]:
         name, args = args[0], args[1:]
         called = frozenset({f"{name.text}()"}) if isinstance(name, Name) else frozenset()
         return called.union(*map(variables, args))
-    found = frozenset[str]().union(*map(variables, args))
+    names = frozenset[str]().union(*map(variables, args))
     if expression.head in ("sum", "prod", "int", "lim"):
         bound = expression.args[1]
         outer = frozenset().union(*map(variables, expression.args[2:]))
-        own = variables(expression.args[0]) - {bound.text if isinstance(bound, Name) else ""}
-        return own | outer
-    return found
+        of_body = variables(expression.args[0]) - {bound.text if isinstance(bound, Name) else ""}
+        return of_body | outer
+    return names
 
 
 def unread(node: Node) -> str | None:
-    """Why some part could not be read, None if all was."""
+    """The reason why some part could not be read; None if all parts were."""
     if isinstance(node, Unread):
         return node.reason
     parts: tuple[Node, ...] = ()

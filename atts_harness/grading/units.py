@@ -1,4 +1,4 @@
-"""Units with their dimensions, so that 5 m is 500 cm and no 5 s."""
+"""Units with their dimensions, so that 5 m equals 500 cm and not 5 s."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Unit:
         powers = dict(self.dimensions)
         for base, exponent in other.dimensions:
             powers[base] = powers.get(base, 0) + exponent * power
-        kept = tuple(sorted((base, p) for base, p in powers.items() if p))
-        return Unit(self.factor * other.factor**power, kept)
+        dimensions = tuple(sorted((base, p) for base, p in powers.items() if p))
+        return Unit(self.factor * other.factor**power, dimensions)
 
 
 NONE = Unit(Fraction(1), ())

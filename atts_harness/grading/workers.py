@@ -34,7 +34,7 @@ SECONDS = 3.0
 busy with something else must not change a verdict. Nine in ten take under 10 ms."""
 
 MEMORY = 4 << 30
-"""Address space of a worker in bytes: an explosion becomes a MemoryError, not a dead machine."""
+"""Address space of a worker in bytes: a runaway comparison gets a MemoryError."""
 
 _START_SECONDS = 600.0
 _PATIENCE = 60.0  # wall time for a second of processor time, before a worker counts as stuck
@@ -48,7 +48,7 @@ class _Task(msgspec.Struct):
 
 
 class _Worker:
-    """One process and the pair it is busy with."""
+    """One process and the pair that it is comparing."""
 
     def __init__(self) -> None:
         root = str(Path(__file__).resolve().parents[2])
@@ -100,7 +100,7 @@ _MODULE = "atts_harness.grading.workers"
 
 
 def processors() -> int:
-    """How many processors this process may use; not every system tells that of one process."""
+    """How many processors this process may use; all of the machine's if the system cannot tell."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -30,7 +30,7 @@ Value = Any
 
 
 class NoValueError(ArithmeticError):
-    """There is no value: a division by zero, an infinity, a root of nothing."""
+    """There is no value: a division by zero, an infinity, or the like."""
 
 
 class HardError(ArithmeticError):
@@ -50,7 +50,7 @@ def context_of(digits: int) -> Any:
 
 
 def is_real(value: Value) -> bool:
-    """Whether a value is no complex number."""
+    """Whether a value is real."""
     return isinstance(value, Fraction) or not hasattr(value, "_mpc_")
 
 
@@ -267,8 +267,8 @@ _WHOLE: dict[str, Callable[[list[Value]], Value]] = {
 def _extreme(head: str, args: list[Value], context: Any) -> Value:
     if not all(is_real(arg) for arg in args):
         raise NoValueError("of real numbers only")
-    chosen = max if head == "max" else min
-    return chosen(args, key=lambda arg: _float(arg, context))
+    extreme = max if head == "max" else min
+    return extreme(args, key=lambda arg: _float(arg, context))
 
 
 def _steps(head: str, value: Value, context: Any) -> Fraction:

@@ -34,7 +34,7 @@ FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "ne": "ne"}
 
 
 def as_region(node: Node) -> Region | None:
-    """The set that a node can be read as, None if it is none."""
+    """The set of real numbers that a node can be read as; None if it cannot."""
     if isinstance(node, Region):
         return node
     if isinstance(node, Quantity) and node.value == Name("\\mathbb R"):
@@ -63,12 +63,12 @@ def _interval(node: Bracketed) -> Region | None:
 
 
 def is_infinite(expression: Expression) -> bool:
-    """Whether an infinity occurs in it."""
+    """Whether infinity occurs in a formula."""
     return any(isinstance(part, Name) and part.text == "oo" for part in walk(expression))
 
 
 def may_be_interval(node: Bracketed) -> bool:
-    """Whether a pair rises, so that without its brackets it would mean something else."""
+    """Whether a pair is in rising order, so that it may be an interval."""
     region = _interval(node)
     if region is None:
         return False
@@ -77,19 +77,19 @@ def may_be_interval(node: Bracketed) -> bool:
 
 
 def union(regions: Sequence[Region]) -> Region:
-    """All that is in one of them."""
+    """Their union."""
     names = {region.name for region in regions if region.name}
     pieces = tuple(piece for region in regions for piece in region.pieces)
     return Region(pieces, names.pop() if len(names) == 1 else "")
 
 
 def intersection(a: Region, b: Region) -> Region | None:
-    """All that is in both; None unless all ends have values."""
+    """Their intersection; None unless all ends have values."""
     return _combined(a, b, lambda x, y: x and y)
 
 
 def difference(a: Region, b: Region) -> Region | None:
-    """All that is in the first only; None unless all ends have values."""
+    """The first without the second; None unless all ends have values."""
     return _combined(a, b, lambda x, y: x and not y)
 
 
@@ -189,16 +189,18 @@ def from_inequality(
     upward = [sign in ("<", "le") for sign in signs]
     if upward[0] != upward[1]:
         return None
-    one = _half(sides[1], FLIPPED[signs[0]], sides[0], names[1])
-    two = _half(sides[1], signs[1], sides[2], names[1])
-    if one is None or two is None or len(one.pieces) != 1 or len(two.pieces) != 1:
+    first = _half(sides[1], FLIPPED[signs[0]], sides[0], names[1])
+    second = _half(sides[1], signs[1], sides[2], names[1])
+    if first is None or second is None or len(first.pieces) != 1 or len(second.pieces) != 1:
         return None
-    if one.pieces[0].high != INFINITY:
-        one, two = two, one
-    low, high = one.pieces[0], two.pieces[0]
+    if first.pieces[0].high != INFINITY:
+        first, second = second, first
+    low, high = first.pieces[0], second.pieces[0]
     if low.high != INFINITY or high.low != MINUS_INFINITY:
         return None
-    return Region((IntervalPiece(low.low, high.high, low.low_closed, high.high_closed),), one.name)
+    return Region(
+        (IntervalPiece(low.low, high.high, low.low_closed, high.high_closed),), first.name
+    )
 
 
 def _half(inner: Expression, sign: str, bound: Expression, name: str) -> Region | None:
@@ -244,8 +246,8 @@ def _absolute(inner: Expression, sign: str, bound: Expression, name: str) -> Reg
     lower = _half(inner, FLIPPED[sign], negated(bound), label)
     if upper is None or lower is None:
         return None
-    both = intersection(upper, lower) if sign in ("<", "le") else union((lower, upper))
-    return None if both is None else replace(both, name=label)
+    region = intersection(upper, lower) if sign in ("<", "le") else union((lower, upper))
+    return None if region is None else replace(region, name=label)
 
 
 def _linear(expression: Expression, variable: str) -> tuple[Fraction, Fraction] | None:

@@ -1,4 +1,4 @@
-r"""Computer algebra for what has no value in reach: sympy's objects, judged by math-verify.
+r"""Computer algebra for formulas without a computable value: sympy's objects, by math-verify.
 
 Only integrals, limits, long and infinite sums, very large numbers, and inequalities that have to be
 solved come here. Everything else is compared by value in `values`, and all of it is read by our own
@@ -37,7 +37,7 @@ def _symbol(name: str, real: bool = False) -> Any:
 
 
 def _sympy(e: Expression, bound: frozenset[str] = frozenset(), real: bool = False) -> Any:
-    """The sympy object of a formula; letters are positive but for bound ones."""
+    """The sympy object of a formula; letters are positive, except bound ones."""
     if isinstance(e, Num):
         return sympy.Rational(e.value.numerator, e.value.denominator)
     if isinstance(e, Name):
@@ -112,7 +112,7 @@ class Sympy:
         equal = verify(y, x, timeout_seconds=None, raise_on_error=True, float_rounding=15)
         return _proved(x, y) if equal else None
 
-    def solves(self, inequality: Relation, wanted: Region) -> bool | None:
+    def solves(self, inequality: Relation, solutions: Region) -> bool | None:
         """Whether an inequality in one variable has these solutions."""
         values = [side.value for side in inequality.sides if isinstance(side, Quantity)]
         if len(values) != len(inequality.sides):
@@ -123,24 +123,24 @@ class Sympy:
             if len(symbols) != 1 or not set(inequality.signs) <= set(_RELATIONS):
                 return None
             (symbol,) = symbols
-            if wanted.name and str(symbol) != wanted.name:
+            if solutions.name and str(symbol) != solutions.name:
                 return False
-            found = sympy.S.Reals
+            solved = sympy.S.Reals
             for left, sign, right in zip(sides, inequality.signs, sides[1:], strict=False):
                 part = _RELATIONS[sign](left, right)
-                solved = sympy.solve_univariate_inequality(part, symbol, relational=False)
-                found = found.intersect(solved)
+                part_solutions = sympy.solve_univariate_inequality(part, symbol, relational=False)
+                solved = solved.intersect(part_solutions)
             region = sympy.Union(
                 *(
                     sympy.Interval(
                         _sympy(p.low), _sympy(p.high), not p.low_closed, not p.high_closed
                     )
-                    for p in wanted.pieces
+                    for p in solutions.pieces
                 )
             )
         except NotImplementedError:
             return None
-        return bool(found.symmetric_difference(region) == sympy.S.EmptySet)
+        return bool(solved.symmetric_difference(region) == sympy.S.EmptySet)
 
 
 def _proved(x: Any, y: Any) -> bool | None:

@@ -92,31 +92,31 @@ def agree_at_points(
     signed = signed or bool(heads & {"abs", "sgn", "pm", "mp"})
     steps = heads & {"floor", "ceil", "abs", "max", "min", "sgn", "bmod", "gcd", "lcm"}
     imaginary = Name("i") in walk(a) or Name("i") in walk(b)
-    held = half = 0
+    agreed = agreed_outside = 0
     for shift in range(_POINTS_OF_STEPS if steps else _POINTS):
         stretch = (1, 7, 19, 3)[shift % 4] if steps else 1
         env = {n: _point(k, shift, n in whole, signed) * stretch for k, n in enumerate(names)}
         context = context_of(DIGITS)
         values: dict[int, Value] = {}
 
-        def value(e: Expression, env: Any = env, seen: Any = values, c: Any = context) -> Value:
-            if id(e) not in seen:
-                seen[id(e)] = evaluate(e, env, c)
-            return seen[id(e)]
+        def value(e: Expression, env: Any = env, cache: Any = values, c: Any = context) -> Value:
+            if id(e) not in cache:
+                cache[id(e)] = evaluate(e, env, c)
+            return cache[id(e)]
 
         try:
             if not imaginary and not (is_real(value(a)) and is_real(value(b))):
-                half += close(value(a), value(b))
+                agreed_outside += close(value(a), value(b))
                 continue  # outside of where both are real
             truth = test(env, value)
         except NoValueError:
             continue
         if truth is False:
             return False
-        held += truth is True
-    if held >= _ENOUGH:
+        agreed += truth is True
+    if agreed >= _ENOUGH:
         return True
-    return True if held + half >= _POINTS and not steps else None
+    return True if agreed + agreed_outside >= _POINTS and not steps else None
 
 
 def _point(place: int, shift: int, whole: bool, signed: bool) -> Fraction:
@@ -130,17 +130,17 @@ def _point(place: int, shift: int, whole: bool, signed: bool) -> Fraction:
 
 def whole_numbers(expression: Expression) -> frozenset[str]:
     """Variables that must be whole: bounds of sums, exponents of negatives, moduli."""
-    found: frozenset[str] = frozenset()
+    whole: frozenset[str] = frozenset()
     for part in walk(expression):
         if not isinstance(part, Op):
             continue
         if part.head in ("sum", "prod"):
-            found |= variables(part.args[2]) | variables(part.args[3])
+            whole |= variables(part.args[2]) | variables(part.args[3])
         elif part.head in ("bmod", "gcd", "lcm"):
-            found |= variables(part)
+            whole |= variables(part)
         elif part.head == "^" and _is_negative(part.args[0]):
-            found |= variables(part.args[1])
-    return found
+            whole |= variables(part.args[1])
+    return whole
 
 
 def _is_negative(base: Expression) -> bool:

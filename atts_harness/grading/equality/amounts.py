@@ -23,8 +23,8 @@ PERCENT = ("%", "percent", "\\%")
 
 
 def same_quantity(
-    given: Quantity,
-    wanted: Quantity,
+    answer: Quantity,
+    gold: Quantity,
     same: Same,
     tolerance: float | None,
     unit: Unit | None,
@@ -33,8 +33,8 @@ def same_quantity(
     """Compare an answer with the gold.
 
     Args:
-        given: the answer.
-        wanted: the gold.
+        answer: the quantity that was answered.
+        gold: the right one.
         same: compares two formulas exactly.
         tolerance: absolute error that the row allows.
         unit: the row's unit, where the gold itself has none.
@@ -43,44 +43,44 @@ def same_quantity(
     Returns:
         None if nothing can tell.
     """
-    if given.noun and wanted.noun and not phrases.same_noun(given.noun, wanted.noun):
+    if answer.noun and gold.noun and not phrases.same_noun(answer.noun, gold.noun):
         return None
-    wanted_unit = wanted.unit or unit
-    a, b = given.value, wanted.value
-    if _is_generic(given.unit) and not _is_generic(wanted_unit):
-        given = Quantity(a, noun=given.noun, rounded=given.rounded)
-    if given.unit == _RADIAN and wanted_unit == _DEGREE:
+    gold_unit = gold.unit or unit
+    a, b = answer.value, gold.value
+    if _is_generic(answer.unit) and not _is_generic(gold_unit):
+        answer = Quantity(a, noun=answer.noun, rounded=answer.rounded)
+    if answer.unit == _RADIAN and gold_unit == _DEGREE:
         return same(a, Op("deg", (b,)))
-    if given.unit == _RADIAN and wanted_unit is None:
-        given = Quantity(a)
-    if wanted_unit == _DEGREE or given.unit == _DEGREE:
-        return _same_angle(given, wanted, wanted_unit, same, tolerance)
-    if given.unit is not None and wanted_unit is not None and given.unit != wanted_unit:
-        if given.unit.dimensions != wanted_unit.dimensions:
+    if answer.unit == _RADIAN and gold_unit is None:
+        answer = Quantity(a)
+    if gold_unit == _DEGREE or answer.unit == _DEGREE:
+        return _same_angle(answer, gold, gold_unit, same, tolerance)
+    if answer.unit is not None and gold_unit is not None and answer.unit != gold_unit:
+        if answer.unit.dimensions != gold_unit.dimensions:
             return False
-        a = Op("*", (Num(given.unit.factor), a))
-        b = Op("*", (Num(wanted_unit.factor), b))
+        a = Op("*", (Num(answer.unit.factor), a))
+        b = Op("*", (Num(gold_unit.factor), b))
         return same(a, b)
-    if given.unit is not None and wanted_unit is None and wanted.noun:
+    if answer.unit is not None and gold_unit is None and gold.noun:
         return None
-    return _same_value(given, wanted, same, tolerance, percent)
+    return _same_value(answer, gold, same, tolerance, percent)
 
 
 def _is_generic(unit: Unit | None) -> bool:
-    """Whether it is a word for any unit, such as "square units"."""
+    """Whether it stands for any unit, as "square units" does."""
     return unit is not None and [base for base, _ in unit.dimensions] == ["unit"]
 
 
 def _same_angle(
-    given: Quantity, wanted: Quantity, unit: Unit | None, same: Same, tolerance: float | None
+    answer: Quantity, gold: Quantity, unit: Unit | None, same: Same, tolerance: float | None
 ) -> Truth:
-    if given.unit is not None and given.unit.dimensions != _DEGREE.dimensions:
+    if answer.unit is not None and answer.unit.dimensions != _DEGREE.dimensions:
         return False
-    a, b = given.value, wanted.value
-    if given.unit is not None and unit is not None and given.unit != unit:
-        return same(Op("*", (Num(given.unit.factor), a)), Op("*", (Num(unit.factor), b)))
-    plain = _same_value(Quantity(a, rounded=given.rounded), Quantity(b), same, tolerance, False)
-    if plain is not False or (given.unit is not None and unit is not None):
+    a, b = answer.value, gold.value
+    if answer.unit is not None and unit is not None and answer.unit != unit:
+        return same(Op("*", (Num(answer.unit.factor), a)), Op("*", (Num(unit.factor), b)))
+    plain = _same_value(Quantity(a, rounded=answer.rounded), Quantity(b), same, tolerance, False)
+    if plain is not False or (answer.unit is not None and unit is not None):
         return plain
     if unit == _DEGREE:
         return same(a, Op("deg", (b,))) if Name("pi") in walk(a) else False
@@ -88,20 +88,20 @@ def _same_angle(
 
 
 def _same_value(
-    given: Quantity, wanted: Quantity, same: Same, tolerance: float | None, percent: bool
+    answer: Quantity, gold: Quantity, same: Same, tolerance: float | None, percent: bool
 ) -> Truth:
-    a, b = given.value, wanted.value
+    a, b = answer.value, gold.value
     a_inner, b_inner = _percentage(a), _percentage(b)
     if a_inner is not None and b_inner is not None:
         return _same_number(Quantity(a_inner), Quantity(b_inner), same, tolerance)
     if a_inner is not None:
         if percent:
-            return _same_number(Quantity(a_inner), wanted, same, tolerance)
+            return _same_number(Quantity(a_inner), gold, same, tolerance)
         return same(a, b)
     if b_inner is not None:
-        truth = _same_number(given, Quantity(b_inner), same, tolerance)
+        truth = _same_number(answer, Quantity(b_inner), same, tolerance)
         return truth if truth is not False else same(a, b)
-    return _same_number(given, wanted, same, tolerance)
+    return _same_number(answer, gold, same, tolerance)
 
 
 def _percentage(value: Expression) -> Expression | None:
@@ -111,8 +111,8 @@ def _percentage(value: Expression) -> Expression | None:
     return value.args[0] if isinstance(value, Op) and value.head == "%" else None
 
 
-def _same_number(given: Quantity, wanted: Quantity, same: Same, tolerance: float | None) -> Truth:
-    a, b = given.value, wanted.value
+def _same_number(answer: Quantity, gold: Quantity, same: Same, tolerance: float | None) -> Truth:
+    a, b = answer.value, gold.value
     if tolerance is not None:
         x, y = real(a), real(b)
         if x is not None and y is not None:
@@ -125,7 +125,7 @@ def _same_number(given: Quantity, wanted: Quantity, same: Same, tolerance: float
         return truth if value is None else stands_for(a, value)
     if isinstance(a, Num) and a.places is not None and isinstance(b, Num) and b.places is None:
         return stands_for(a, b.value)
-    if wanted.rounded and isinstance(b, Num):
+    if gold.rounded and isinstance(b, Num):
         value = real(a)
         half = Fraction(1, 2 * 10 ** (b.places or 0))
         return truth if value is None else abs(value - b.value) <= half
@@ -133,7 +133,7 @@ def _same_number(given: Quantity, wanted: Quantity, same: Same, tolerance: float
 
 
 def stands_for(decimal: Num, number: Fraction) -> bool:
-    """Whether a decimal is a number rounded or cut to its places, and has enough of them."""
+    """Whether a decimal is a number rounded or cut to its places, and has enough places."""
     places = decimal.places or 0
     if min(places, decimal.digits) < APPROXIMATE_FROM:
         return False

@@ -56,7 +56,7 @@ class Algebra(Protocol):
     def same(self, a: Expression, b: Expression) -> Truth:
         """Whether two formulas are equal."""
 
-    def solves(self, inequality: Relation, wanted: Region) -> Truth:
+    def solves(self, inequality: Relation, gold: Region) -> Truth:
         """Whether an inequality in one variable has these solutions."""
 
 
@@ -87,29 +87,29 @@ class AnswerComparison:
         self.doubts.append(reason)
         return None
 
-    def same(self, given: Node, wanted: Node) -> Truth:
+    def same(self, answer: Node, gold: Node) -> Truth:
         """Compare two nodes."""
-        if isinstance(given, Unread):
-            return self.doubt(given.reason)
-        if isinstance(wanted, Unread):
-            return self.doubt(f"gold: {wanted.reason}")
-        if given == wanted and unread(given) is None:
+        if isinstance(answer, Unread):
+            return self.doubt(answer.reason)
+        if isinstance(gold, Unread):
+            return self.doubt(f"gold: {gold.reason}")
+        if answer == gold and unread(answer) is None:
             return True
-        if isinstance(given, Relation) and not isinstance(wanted, Relation):
-            return self._of_relation(given, wanted)
-        if isinstance(wanted, Quantity):
-            return self._quantity(given, wanted)
-        if isinstance(wanted, Relation):
-            return self._relation(given, wanted)
-        if isinstance(wanted, Many):
-            return members.many(self, given, wanted)
-        if isinstance(wanted, Bracketed):
-            return members.bracketed(self, given, wanted)
-        if isinstance(wanted, Region):
-            return self.region(given, wanted)
-        if isinstance(wanted, Matrix):
-            return members.matrix(self, given, wanted)
-        return literal(self, given, wanted)
+        if isinstance(answer, Relation) and not isinstance(gold, Relation):
+            return self._of_relation(answer, gold)
+        if isinstance(gold, Quantity):
+            return self._quantity(answer, gold)
+        if isinstance(gold, Relation):
+            return self._relation(answer, gold)
+        if isinstance(gold, Many):
+            return members.many(self, answer, gold)
+        if isinstance(gold, Bracketed):
+            return members.bracketed(self, answer, gold)
+        if isinstance(gold, Region):
+            return self.region(answer, gold)
+        if isinstance(gold, Matrix):
+            return members.matrix(self, answer, gold)
+        return literal(self, answer, gold)
 
     # Formulas
 
@@ -126,113 +126,113 @@ class AnswerComparison:
             return self.doubt(str(error))
         return self.doubt("no values to compare") if truth is None else truth
 
-    def _quantity(self, given: Node, wanted: Quantity) -> Truth:
-        if isinstance(given, Quantity):
+    def _quantity(self, answer: Node, gold: Quantity) -> Truth:
+        if isinstance(answer, Quantity):
             return same_quantity(
-                given, wanted, self.formulas, self.tolerance, self.unit, self.percent
+                answer, gold, self.formulas, self.tolerance, self.unit, self.percent
             )
-        if isinstance(given, Many):
-            if not given.items:
+        if isinstance(answer, Many):
+            if not answer.items:
                 return False
-            return all_of(self.same(item, wanted) for item in given.items)
-        if isinstance(given, Modular):
-            residue, modulus = values.real(given.value), values.real(given.modulus)
+            return all_of(self.same(item, gold) for item in answer.items)
+        if isinstance(answer, Modular):
+            residue, modulus = values.real(answer.value), values.real(answer.modulus)
             if residue is None or modulus is None or not 0 <= residue < modulus:
                 return self.doubt("a residue that is not the least")
-            return self.formulas(given.value, wanted.value)
-        if isinstance(given, Ratio) and len(given.parts) == 2 and is_fraction(wanted.value):
-            return self.formulas(Op("/", given.parts), wanted.value)
-        if isinstance(given, Based):
-            value = Num(Fraction(int(given.digits, given.base)))
-            equal = self.formulas(value, wanted.value)
+            return self.formulas(answer.value, gold.value)
+        if isinstance(answer, Ratio) and len(answer.parts) == 2 and is_fraction(gold.value):
+            return self.formulas(Op("/", answer.parts), gold.value)
+        if isinstance(answer, Based):
+            value = Num(Fraction(int(answer.digits, answer.base)))
+            equal = self.formulas(value, gold.value)
             return self.doubt("a number in another base") if equal else False
-        if isinstance(given, Region | Bracketed):
-            line = as_region(wanted)
-            return False if line is None else self.region(given, line)
-        if isinstance(given, Words):
-            if isinstance(wanted.value, Name) and len(given.words) == 1:
-                return given.words[0] == wanted.value.text.lower()
-            counted = any(character.isdigit() for word in given.words for character in word)
+        if isinstance(answer, Region | Bracketed):
+            line = as_region(gold)
+            return False if line is None else self.region(answer, line)
+        if isinstance(answer, Words):
+            if isinstance(gold.value, Name) and len(answer.words) == 1:
+                return answer.words[0] == gold.value.text.lower()
+            counted = any(character.isdigit() for word in answer.words for character in word)
             return self.doubt("words around a number") if counted else False
-        if isinstance(given, TimeOfDay):
+        if isinstance(answer, TimeOfDay):
             return self.doubt("a time for a number")
-        if isinstance(given, Matrix) and given.bars:
-            expanded = members.determinant(given)
+        if isinstance(answer, Matrix) and answer.bars:
+            expanded = members.determinant(answer)
             return (
                 self.doubt("a determinant")
                 if expanded is None
-                else self.formulas(expanded, wanted.value)
+                else self.formulas(expanded, gold.value)
             )
         return False
 
     # Names and equations
 
-    def _of_relation(self, given: Relation, wanted: Node) -> Truth:
+    def _of_relation(self, answer: Relation, gold: Node) -> Truth:
         r"""`m+n=33` for 33, `a = b \approx c` for b, `(x,y)=(3,-2)` for the pair."""
-        region = as_region(wanted) if isinstance(wanted, Region | Bracketed) else None
-        if region is not None and set(given.signs) & {"<", ">", "le", "ge"}:
-            return self._solved(given, region)
-        found = stated(given)
-        if found is None:
+        region = as_region(gold) if isinstance(gold, Region | Bracketed) else None
+        if region is not None and set(answer.signs) & {"<", ">", "le", "ge"}:
+            return self._solved(answer, region)
+        stated_answer = stated(answer)
+        if stated_answer is None:
             return self.doubt("a relation that states no value")
-        if self._contradicts(found.exact) or _far_off(found):
+        if self._contradicts(stated_answer.exact) or _far_off(stated_answer):
             return False
-        if found.label is not None and not found.is_label():
+        if stated_answer.label is not None and not stated_answer.is_label():
             return self.doubt("an equation for a value")
-        truth = self.same(found.value, wanted)
-        if truth is not True and isinstance(wanted, Quantity) and isinstance(wanted.value, Num):
-            for rounded in found.rounded:
-                if isinstance(rounded, Quantity) and rounded.value == wanted.value:
-                    relaxed = replace(wanted, rounded=True)
-                    return self._quantity(found.value, relaxed)
+        truth = self.same(stated_answer.value, gold)
+        if truth is not True and isinstance(gold, Quantity) and isinstance(gold.value, Num):
+            for rounded in stated_answer.rounded:
+                if isinstance(rounded, Quantity) and rounded.value == gold.value:
+                    relaxed = replace(gold, rounded=True)
+                    return self._quantity(stated_answer.value, relaxed)
         return truth
 
     def _contradicts(self, members: Sequence[Node]) -> bool:
-        """Whether members of a chain of equals signs are different numbers."""
+        """Whether a chain of equals signs joins different numbers."""
         numbers = [
             m for m in members if isinstance(m, Quantity) and values.real(m.value) is not None
         ]
         quiet = AnswerComparison()
         return any(quiet.same(a, b) is False for a, b in pairwise(numbers))
 
-    def _solved(self, given: Relation, wanted: Region) -> Truth:
+    def _solved(self, answer: Relation, gold: Region) -> Truth:
         if self.algebra is None:
             self.hard = True
             return self.doubt("an inequality to solve")
-        truth = self.algebra.solves(given, wanted)
+        truth = self.algebra.solves(answer, gold)
         return self.doubt("an inequality that was not solved") if truth is None else truth
 
-    def _relation(self, given: Node, wanted: Relation) -> Truth:
-        gold = stated(wanted)
-        if gold is None:
-            return self._comparison_of_relations(given, wanted)
-        if gold.label is None:
-            return self.same(given, gold.value)
-        if not gold.names_value():
-            return self._equation(given, wanted)
-        if not isinstance(given, Relation):
-            return self.same(given, gold.value)
-        answer = stated(given)
-        if answer is None:
+    def _relation(self, answer: Node, gold: Relation) -> Truth:
+        stated_gold = stated(gold)
+        if stated_gold is None:
+            return self._comparison_of_relations(answer, gold)
+        if stated_gold.label is None:
+            return self.same(answer, stated_gold.value)
+        if not stated_gold.names_value():
+            return self._equation(answer, gold)
+        if not isinstance(answer, Relation):
+            return self.same(answer, stated_gold.value)
+        stated_answer = stated(answer)
+        if stated_answer is None:
             return False
-        if self._contradicts(answer.exact):
+        if self._contradicts(stated_answer.exact):
             return False
-        if answer.label is None:
-            return self.same(answer.value, gold.value)
-        if answer.name == gold.name:
-            return self.same(answer.value, gold.value)
-        value = renamed(answer, gold)
+        if stated_answer.label is None:
+            return self.same(stated_answer.value, stated_gold.value)
+        if stated_answer.name == stated_gold.name:
+            return self.same(stated_answer.value, stated_gold.value)
+        value = renamed(stated_answer, stated_gold)
         if value is not None:
-            return self.same(value, gold.value)
-        if answer.names_value():
+            return self.same(value, stated_gold.value)
+        if stated_answer.names_value():
             return False
-        free = isinstance(gold.value, Quantity) and variables(gold.value.value)
-        return self._equation(given, wanted) if free else self.doubt("an equation for a value")
+        free = isinstance(stated_gold.value, Quantity) and variables(stated_gold.value.value)
+        return self._equation(answer, gold) if free else self.doubt("an equation for a value")
 
-    def _equation(self, given: Node, wanted: Relation) -> Truth:
-        if not isinstance(given, Relation) or given.signs != ("=",) or wanted.signs != ("=",):
+    def _equation(self, answer: Node, gold: Relation) -> Truth:
+        if not isinstance(answer, Relation) or answer.signs != ("=",) or gold.signs != ("=",):
             return self.doubt("something else than the equation")
-        a, b = _difference(given), _difference(wanted)
+        a, b = _difference(answer), _difference(gold)
         if a is None or b is None:
             return self.doubt("sides of an equation")
         try:
@@ -241,14 +241,14 @@ class AnswerComparison:
             return self.doubt(str(error))
         return self.doubt("equations without values") if truth is None else truth
 
-    def _comparison_of_relations(self, given: Node, wanted: Relation) -> Truth:
+    def _comparison_of_relations(self, answer: Node, gold: Relation) -> Truth:
         """Inequalities in several variables: equal if their sides differ by a positive factor."""
-        if not isinstance(given, Relation) or len(given.signs) != 1 or len(wanted.signs) != 1:
+        if not isinstance(answer, Relation) or len(answer.signs) != 1 or len(gold.signs) != 1:
             return self.doubt("another relation")
-        a, b = _upward(given), _upward(wanted)
+        a, b = _upward(answer), _upward(gold)
         if a is None or b is None:
-            if given.names == wanted.names and given.signs == wanted.signs:
-                return self.same(given.sides[-1], wanted.sides[-1])
+            if answer.names == gold.names and answer.signs == gold.signs:
+                return self.same(answer.sides[-1], gold.sides[-1])
             return self.doubt("another relation")
         return self._above_zero(a, b)
 
@@ -264,34 +264,34 @@ class AnswerComparison:
 
     # Sets of numbers
 
-    def region(self, given: Node, wanted: Region) -> Truth:
+    def region(self, answer: Node, gold: Region) -> Truth:
         """Whether a node is the same set of real numbers."""
-        region = as_region(given)
+        region = as_region(answer)
         if region is None:
-            return self.doubt("words") if isinstance(given, Words) else False
-        if region.name and wanted.name and region.name != wanted.name:
-            a, b = _half_line(region), _half_line(wanted)
+            return self.doubt("words") if isinstance(answer, Words) else False
+        if region.name and gold.name and region.name != gold.name:
+            a, b = _half_line(region), _half_line(gold)
             return a is not None and b is not None and self._above_zero(a, b)
-        left, right = canonical(region).pieces, canonical(wanted).pieces
+        left, right = canonical(region).pieces, canonical(gold).pieces
         return in_any_order(left, right, self._piece, as_set=False)
 
-    def _piece(self, given: IntervalPiece, wanted: IntervalPiece) -> Truth:
-        closed = (given.low_closed, given.high_closed) == (wanted.low_closed, wanted.high_closed)
+    def _piece(self, answer: IntervalPiece, gold: IntervalPiece) -> Truth:
+        closed = (answer.low_closed, answer.high_closed) == (gold.low_closed, gold.high_closed)
         if not closed:
             return False
-        ends = ((given.low, wanted.low), (given.high, wanted.high))
+        ends = ((answer.low, gold.low), (answer.high, gold.high))
         return all_of(self.ends(a, b) for a, b in ends)
 
     def ends(self, a: Expression, b: Expression) -> Truth:
-        """Two ends of pieces; an infinity equals itself only."""
+        """Whether two ends of pieces are equal; an infinity equals only itself."""
         infinite = [is_infinite(a), is_infinite(b)]
         return a == b if any(infinite) else self.same(Quantity(a), Quantity(b))
 
 
-def _far_off(found: Stated) -> bool:
+def _far_off(statement: Stated) -> bool:
     """Whether a rounded member differs from the exact one by a unit of its last place or more."""
-    exact = values.real(found.value.value) if isinstance(found.value, Quantity) else None
-    for member in found.rounded:
+    exact = values.real(statement.value.value) if isinstance(statement.value, Quantity) else None
+    for member in statement.rounded:
         number = member.value if isinstance(member, Quantity) else None
         if exact is not None and isinstance(number, Num):
             return abs(exact - number.value) >= Fraction(1, 10 ** (number.places or 0))
@@ -308,7 +308,7 @@ def _difference(relation: Relation) -> Expression | None:
 
 
 def _half_line(region: Region) -> tuple[Expression, str] | None:
-    """What is above zero in a half-line that other variables bound: `a > b`."""
+    """The formula that is above zero in a half-line with a bound in other variables: `a > b`."""
     if len(region.pieces) != 1:
         return None
     piece, variable = region.pieces[0], Name(region.name)
@@ -321,7 +321,7 @@ def _half_line(region: Region) -> tuple[Expression, str] | None:
 
 
 def _upward(relation: Relation) -> tuple[Expression, str] | None:
-    """The difference that is above zero, and by which sign."""
+    """The difference of the sides that is above zero, and the sign: `>`, `ge` or `ne`."""
     difference = _difference(relation) if len(relation.sides) == 2 else None
     sign = relation.signs[0]
     if difference is None or sign not in ("<", ">", "le", "ge", "ne"):

@@ -1,4 +1,4 @@
-"""What the parts of a comparison ask of it."""
+"""What the modules of a comparison use of `comparison.AnswerComparison`."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from atts_harness.grading.tree import Expression, Node, Region
 
 
 class Compares(Protocol):
-    """A comparison of one answer with one gold; `comparison.AnswerComparison` is it."""
+    """A comparison of one answer with one gold, such as `comparison.AnswerComparison`."""
 
-    def same(self, given: Node, wanted: Node) -> Truth:
+    def same(self, answer: Node, gold: Node) -> Truth:
         """Compare two nodes."""
 
     def formulas(self, a: Expression, b: Expression) -> Truth:
         """Exact equality of two formulas."""
 
-    def region(self, given: Node, wanted: Region) -> Truth:
+    def region(self, answer: Node, gold: Region) -> Truth:
         """Whether a node is the same set of real numbers."""
 
     def doubt(self, reason: str) -> Truth:

@@ -1,4 +1,4 @@
-"""Golds in a form of their own: ratios, other bases, times, dates, residues, words."""
+"""Golds in special forms: ratios, other bases, times, dates, residues, words."""
 
 from __future__ import annotations
 
@@ -24,72 +24,72 @@ from atts_harness.grading.tree import (
 )
 
 
-def literal(compare: Compares, given: Node, wanted: Node) -> Truth:
+def literal(compare: Compares, answer: Node, gold: Node) -> Truth:
     """A gold in a special form, such as a time or a date."""
-    if isinstance(given, Many) and given.items and not isinstance(wanted, Words):
-        return all_of(compare.same(item, wanted) for item in given.items)
-    if isinstance(wanted, Ratio):
-        return _ratio(compare, given, wanted)
-    if isinstance(wanted, Based):
-        if isinstance(given, Quantity) and isinstance(given.value, Num):
-            return given.unit is None and str(given.value.value) == wanted.digits
+    if isinstance(answer, Many) and answer.items and not isinstance(gold, Words):
+        return all_of(compare.same(item, gold) for item in answer.items)
+    if isinstance(gold, Ratio):
+        return _ratio(compare, answer, gold)
+    if isinstance(gold, Based):
+        if isinstance(answer, Quantity) and isinstance(answer.value, Num):
+            return answer.unit is None and str(answer.value.value) == gold.digits
         return False
-    if isinstance(wanted, TimeOfDay):
-        return _clock(compare, given, wanted)
-    if isinstance(wanted, Date):
-        same_day = isinstance(given, Date) and (given.month, given.day) == (
-            wanted.month, wanted.day
+    if isinstance(gold, TimeOfDay):
+        return _clock(compare, answer, gold)
+    if isinstance(gold, Date):
+        same_day = isinstance(answer, Date) and (answer.month, answer.day) == (
+            gold.month, gold.day
         )  # fmt: skip
-        return same_day and isinstance(given, Date) and wanted.year in (0, given.year)
-    if isinstance(wanted, Modular):
-        if isinstance(given, Modular):
-            equal = compare.formulas(given.modulus, wanted.modulus)
-            difference = Op("+", (given.value, negated(wanted.value)))
-            residue = Op("bmod", (difference, wanted.modulus))
+        return same_day and isinstance(answer, Date) and gold.year in (0, answer.year)
+    if isinstance(gold, Modular):
+        if isinstance(answer, Modular):
+            equal = compare.formulas(answer.modulus, gold.modulus)
+            difference = Op("+", (answer.value, negated(gold.value)))
+            residue = Op("bmod", (difference, gold.modulus))
             return equal and compare.formulas(residue, Num(Fraction(0)))
-        return isinstance(given, Quantity) and compare.formulas(given.value, wanted.value)
-    if isinstance(wanted, Words):
-        if isinstance(given, Quantity) and isinstance(given.value, Name):
-            return wanted.words == (given.value.text.lower(),)
-        if not isinstance(given, Words):
-            return compare.doubt("a formula for words") if len(wanted.words) > 1 else False
-        if len(given.words) == len(wanted.words) == 1:
+        return isinstance(answer, Quantity) and compare.formulas(answer.value, gold.value)
+    if isinstance(gold, Words):
+        if isinstance(answer, Quantity) and isinstance(answer.value, Name):
+            return gold.words == (answer.value.text.lower(),)
+        if not isinstance(answer, Words):
+            return compare.doubt("a formula for words") if len(gold.words) > 1 else False
+        if len(answer.words) == len(gold.words) == 1:
             return False
         return compare.doubt("other words")
     return False
 
 
-def _ratio(compare: Compares, given: Node, wanted: Ratio) -> Truth:
-    if isinstance(given, TimeOfDay) and not given.half:
+def _ratio(compare: Compares, answer: Node, gold: Ratio) -> Truth:
+    if isinstance(answer, TimeOfDay) and not answer.half:
         parts: tuple[Expression, ...] = tuple(
-            Num(Fraction(n)) for n in (given.hours, given.minutes)
+            Num(Fraction(n)) for n in (answer.hours, answer.minutes)
         )
-    elif isinstance(given, Ratio):
-        parts = given.parts
-    elif isinstance(given, Quantity) and len(wanted.parts) == 2 and is_fraction(given.value):
-        return compare.formulas(given.value, Op("/", wanted.parts))
+    elif isinstance(answer, Ratio):
+        parts = answer.parts
+    elif isinstance(answer, Quantity) and len(gold.parts) == 2 and is_fraction(answer.value):
+        return compare.formulas(answer.value, Op("/", gold.parts))
     else:
         return False
-    if len(parts) != len(wanted.parts):
+    if len(parts) != len(gold.parts):
         return False
-    first, gold_first = parts[0], wanted.parts[0]
+    first, gold_first = parts[0], gold.parts[0]
     return all_of(
         compare.formulas(Op("*", (a, gold_first)), Op("*", (b, first)))
-        for a, b in zip(parts[1:], wanted.parts[1:], strict=True)
+        for a, b in zip(parts[1:], gold.parts[1:], strict=True)
     )
 
 
-def _clock(compare: Compares, given: Node, wanted: TimeOfDay) -> Truth:
-    if isinstance(given, Ratio) and not wanted.half:
+def _clock(compare: Compares, answer: Node, gold: TimeOfDay) -> Truth:
+    if isinstance(answer, Ratio) and not gold.half:
         return compare.doubt("a ratio or a time")
-    if not isinstance(given, TimeOfDay):
+    if not isinstance(answer, TimeOfDay):
         return compare.doubt("something else than a time")
-    if bool(given.half) != bool(wanted.half):
-        clocks = (given.hours, given.minutes) == (wanted.hours, wanted.minutes)
-        if _minutes(given) == _minutes(wanted) and max(given.hours, wanted.hours) > 12:
+    if bool(answer.half) != bool(gold.half):
+        clocks = (answer.hours, answer.minutes) == (gold.hours, gold.minutes)
+        if _minutes(answer) == _minutes(gold) and max(answer.hours, gold.hours) > 12:
             return True
-        return given.half != "" if clocks else False
-    return _minutes(given) == _minutes(wanted)
+        return answer.half != "" if clocks else False
+    return _minutes(answer) == _minutes(gold)
 
 
 def _minutes(clock: TimeOfDay) -> int:

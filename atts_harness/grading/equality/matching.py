@@ -23,51 +23,51 @@ def all_of(truths: Iterable[Truth]) -> Truth:
     return None if unknown else True
 
 
-def in_order(given: Sequence[Item], wanted: Sequence[Item], same: Same[Item]) -> Truth:
+def in_order(answers: Sequence[Item], golds: Sequence[Item], same: Same[Item]) -> Truth:
     """Whether members are equal one by one; None if that is undecided."""
-    if len(given) != len(wanted):
+    if len(answers) != len(golds):
         return False
-    return all_of(same(a, b) for a, b in zip(given, wanted, strict=True))
+    return all_of(same(a, b) for a, b in zip(answers, golds, strict=True))
 
 
 def in_any_order(
-    given: Sequence[Item], wanted: Sequence[Item], same: Same[Item], *, as_set: bool
+    answers: Sequence[Item], golds: Sequence[Item], same: Same[Item], *, as_set: bool
 ) -> Truth:
     """Whether members are equal in some order.
 
     Args:
-        given: of the answer.
-        wanted: of the gold.
+        answers: members of the answer.
+        golds: members of the gold.
         same: compares two members.
         as_set: a member may be written twice.
 
     Returns:
         None if undecided pairs could complete a matching.
     """
-    if len(given) > MOST_UNORDERED or len(wanted) > MOST_UNORDERED:
-        return in_order(given, wanted, same)
-    if len(given) != len(wanted) and not as_set:
+    if len(answers) > MOST_UNORDERED or len(golds) > MOST_UNORDERED:
+        return in_order(answers, golds, same)
+    if len(answers) != len(golds) and not as_set:
         return False
-    known: dict[tuple[int, int], Truth] = {}
+    truths: dict[tuple[int, int], Truth] = {}
 
     def edge(i: int, j: int, hopeful: bool) -> bool:
-        if (i, j) not in known:
-            known[i, j] = same(given[i], wanted[j])
-        truth = known[i, j]
+        if (i, j) not in truths:
+            truths[i, j] = same(answers[i], golds[j])
+        truth = truths[i, j]
         return hopeful if truth is None else truth
 
     def matched(hopeful: bool) -> bool:
         if as_set:
             covered = all(
-                any(edge(i, j, hopeful) for i in range(len(given))) for j in _places(wanted)
+                any(edge(i, j, hopeful) for i in range(len(answers))) for j in _places(golds)
             )
             return covered and all(
-                any(edge(i, j, hopeful) for j in _places(wanted)) for i in _places(given)
+                any(edge(i, j, hopeful) for j in _places(golds)) for i in _places(answers)
             )
         partner: dict[int, int] = {}
 
         def place(i: int, tried: set[int]) -> bool:
-            for j in range(len(wanted)):
+            for j in range(len(golds)):
                 if j not in tried and edge(i, j, hopeful):
                     tried.add(j)
                     if j not in partner or place(partner[j], tried):
@@ -75,7 +75,7 @@ def in_any_order(
                         return True
             return False
 
-        return all(place(i, set()) for i in range(len(given)))
+        return all(place(i, set()) for i in range(len(answers)))
 
     if matched(hopeful=False):
         return True

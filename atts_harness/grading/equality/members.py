@@ -24,108 +24,108 @@ from atts_harness.grading.tree import (
 )
 
 
-def many(compare: Compares, given: Node, wanted: Many) -> Truth:
+def many(compare: Compares, answer: Node, gold: Many) -> Truth:
     """A list or set of answers, in any order unless names give one."""
-    if isinstance(given, Region):
-        points = as_region(wanted) if wanted.kind == "set" else None
-        return False if points is None else compare.region(given, points)
+    if isinstance(answer, Region):
+        points = as_region(gold) if gold.kind == "set" else None
+        return False if points is None else compare.region(answer, points)
     items: tuple[Node, ...]
-    if isinstance(given, Many):
-        items, kind = given.items, given.kind
-    elif isinstance(given, Bracketed) and wanted.kind != "set":
-        if not distinct_names(wanted.items) or given.opening + given.closing not in ("()", "<>"):
+    if isinstance(answer, Many):
+        items, kind = answer.items, answer.kind
+    elif isinstance(answer, Bracketed) and gold.kind != "set":
+        if not distinct_names(gold.items) or answer.opening + answer.closing not in ("()", "<>"):
             return compare.doubt("a tuple for a list")
-        return in_order(given.items, _values(by_usual_order(wanted.items)), compare.same)
-    elif len(wanted.items) == 1:
-        return compare.same(given, wanted.items[0])
+        return in_order(answer.items, _values(by_usual_order(gold.items)), compare.same)
+    elif len(gold.items) == 1:
+        return compare.same(answer, gold.items[0])
     else:
         return False
-    if any(isinstance(item, Dots) for item in (*items, *wanted.items)):
-        return in_order(items, wanted.items, compare.same)
-    named, wants_names = distinct_names(items), distinct_names(wanted.items)
+    if any(isinstance(item, Dots) for item in (*items, *gold.items)):
+        return in_order(items, gold.items, compare.same)
+    named, wants_names = distinct_names(items), distinct_names(gold.items)
     if named and wants_names:
-        return _by_name(compare, items, wanted.items)
+        return _by_name(compare, items, gold.items)
     if wants_names or named:
-        if "set" in (kind, wanted.kind):
+        if "set" in (kind, gold.kind):
             return compare.doubt("names for a set")
-        if any(isinstance(item, Relation) for item in (wanted.items if named else items)):
+        if any(isinstance(item, Relation) for item in (gold.items if named else items)):
             return False  # names on both sides, and not the same ones
         left = _values(by_usual_order(items)) if named else items
-        right = _values(by_usual_order(wanted.items)) if wants_names else wanted.items
+        right = _values(by_usual_order(gold.items)) if wants_names else gold.items
         return in_order(left, right, compare.same)
 
     def same(a: Node, b: Node) -> Truth:
         sets = [isinstance(node, Many) and node.kind == "set" for node in (a, b)]
         return sets[0] == sets[1] and compare.same(a, b)
 
-    return in_any_order(items, wanted.items, same, as_set="set" in (kind, wanted.kind))
+    return in_any_order(items, gold.items, same, as_set="set" in (kind, gold.kind))
 
 
-def _by_name(compare: Compares, given: Sequence[Node], wanted: Sequence[Node]) -> Truth:
-    left = {item.names[0]: item for item in given if isinstance(item, Relation)}
-    right = {item.names[0]: item for item in wanted if isinstance(item, Relation)}
+def _by_name(compare: Compares, answer: Sequence[Node], gold: Sequence[Node]) -> Truth:
+    left = {item.names[0]: item for item in answer if isinstance(item, Relation)}
+    right = {item.names[0]: item for item in gold if isinstance(item, Relation)}
     if set(left) != set(right):
         # Functions may name their argument otherwise.
-        return in_any_order(given, wanted, compare.same, as_set=False)
+        return in_any_order(answer, gold, compare.same, as_set=False)
     return all_of(compare.same(left[name], right[name]) for name in right)
 
 
-def bracketed(compare: Compares, given: Node, wanted: Bracketed) -> Truth:
+def bracketed(compare: Compares, answer: Node, gold: Bracketed) -> Truth:
     """A tuple, vector or interval, in order."""
-    brackets = wanted.opening + wanted.closing
-    if isinstance(given, Bracketed):
-        theirs = given.opening + given.closing
-        if len(given.items) != len(wanted.items):
+    brackets = gold.opening + gold.closing
+    if isinstance(answer, Bracketed):
+        theirs = answer.opening + answer.closing
+        if len(answer.items) != len(gold.items):
             return False
         if theirs != brackets and not {theirs, brackets} <= {"()", "<>"}:
             return False
-        return in_order(given.items, wanted.items, compare.same)
-    if isinstance(given, Many):
-        if brackets not in ("()", "<>") or given.kind in ("set", "or"):
+        return in_order(answer.items, gold.items, compare.same)
+    if isinstance(answer, Many):
+        if brackets not in ("()", "<>") or answer.kind in ("set", "or"):
             return False
-        items = given.items
+        items = answer.items
         if distinct_names(items):
             items = _values(by_usual_order(items))
-        elif may_be_interval(wanted):
+        elif may_be_interval(gold):
             return False
-        return in_order(items, wanted.items, compare.same)
-    if isinstance(given, Matrix):
-        cells = _vector(given)
+        return in_order(items, gold.items, compare.same)
+    if isinstance(answer, Matrix):
+        cells = _vector(answer)
         if cells is None or brackets not in ("()", "<>"):
-            return _nested(compare, wanted, given)
-        return in_order(cells, wanted.items, compare.same)
-    if isinstance(given, Region | Quantity):
-        left, right = as_region(given), as_region(wanted)
+            return _nested(compare, gold, answer)
+        return in_order(cells, gold.items, compare.same)
+    if isinstance(answer, Region | Quantity):
+        left, right = as_region(answer), as_region(gold)
         return left is not None and right is not None and compare.region(left, right)
-    return compare.doubt("words") if isinstance(given, Words) else False
+    return compare.doubt("words") if isinstance(answer, Words) else False
 
 
-def matrix(compare: Compares, given: Node, wanted: Matrix) -> Truth:
+def matrix(compare: Compares, answer: Node, gold: Matrix) -> Truth:
     """A matrix or vector, cell by cell; a determinant by its value."""
-    if wanted.bars and isinstance(given, Quantity):
-        value = determinant(wanted)
-        return None if value is None else compare.formulas(given.value, value)
-    if isinstance(given, Matrix):
-        shape = [len(row) for row in given.rows] == [len(row) for row in wanted.rows]
-        if not shape or given.bars != wanted.bars:
+    if gold.bars and isinstance(answer, Quantity):
+        value = determinant(gold)
+        return None if value is None else compare.formulas(answer.value, value)
+    if isinstance(answer, Matrix):
+        shape = [len(row) for row in answer.rows] == [len(row) for row in gold.rows]
+        if not shape or answer.bars != gold.bars:
             return False
-        pairs = zip(given.rows, wanted.rows, strict=True)
+        pairs = zip(answer.rows, gold.rows, strict=True)
         return all_of(in_order(a, b, compare.same) for a, b in pairs)
-    cells = _vector(wanted)
-    if isinstance(given, Quantity) and isinstance(given.value, Op):
-        two = cells is not None and len(wanted.rows) == len(cells) == 2
-        if given.value.head == "binom" and two and cells is not None:
-            return in_order([Quantity(v) for v in given.value.args], cells, compare.same)
-    if not isinstance(given, Bracketed) or wanted.bars:
+    cells = _vector(gold)
+    if isinstance(answer, Quantity) and isinstance(answer.value, Op):
+        two = cells is not None and len(gold.rows) == len(cells) == 2
+        if answer.value.head == "binom" and two and cells is not None:
+            return in_order([Quantity(v) for v in answer.value.args], cells, compare.same)
+    if not isinstance(answer, Bracketed) or gold.bars:
         return False
-    if cells is not None and not any(isinstance(item, Bracketed) for item in given.items):
-        return in_order(given.items, cells, compare.same)
-    return _nested(compare, given, wanted)
+    if cells is not None and not any(isinstance(item, Bracketed) for item in answer.items):
+        return in_order(answer.items, cells, compare.same)
+    return _nested(compare, answer, gold)
 
 
-def determinant(given: Matrix) -> Expression | None:
+def determinant(answer: Matrix) -> Expression | None:
     """The value between bars, expanded by the first row; None for a large or broken one."""
-    rows = [[cell.value for cell in row if isinstance(cell, Quantity)] for row in given.rows]
+    rows = [[cell.value for cell in row if isinstance(cell, Quantity)] for row in answer.rows]
     size = len(rows)
     if size > 4 or any(len(row) != size for row in rows):
         return None
@@ -143,12 +143,12 @@ def _expanded(rows: list[list[Expression]]) -> Expression:
     return Op("+", tuple(terms))
 
 
-def _nested(compare: Compares, given: Bracketed, wanted: Matrix) -> Truth:
+def _nested(compare: Compares, answer: Bracketed, gold: Matrix) -> Truth:
     """`[[1,2],[3,4]]` and a matrix."""
-    rows = [item.items for item in given.items if isinstance(item, Bracketed)]
-    if len(rows) != len(given.items) or len(rows) != len(wanted.rows):
+    rows = [item.items for item in answer.items if isinstance(item, Bracketed)]
+    if len(rows) != len(answer.items) or len(rows) != len(gold.rows):
         return False
-    return all_of(in_order(a, b, compare.same) for a, b in zip(rows, wanted.rows, strict=True))
+    return all_of(in_order(a, b, compare.same) for a, b in zip(rows, gold.rows, strict=True))
 
 
 def _vector(matrix: Matrix) -> tuple[Node, ...] | None:
@@ -163,6 +163,6 @@ def _vector(matrix: Matrix) -> tuple[Node, ...] | None:
 
 def _values(items: Iterable[Node]) -> tuple[Node, ...]:
     return tuple(
-        found.value if isinstance(item, Relation) and (found := stated(item)) else item
+        statement.value if isinstance(item, Relation) and (statement := stated(item)) else item
         for item in items
     )

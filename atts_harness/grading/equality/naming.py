@@ -56,7 +56,7 @@ class Stated:
         return _is_label(self.label, self.value)
 
     def names_value(self) -> bool:
-        """Whether the left side is a name, by which golds are told from equations."""
+        """Whether the left side is a name; if not, the gold is an equation."""
         label = self.label
         if isinstance(label, Quantity):
             value = label.value
@@ -127,7 +127,7 @@ def _is_name(node: Node) -> bool:
 
 
 def _is_equation(left: Expression) -> bool:
-    """Whether something with a number added to it or before it, or one letter's multiple."""
+    """Whether it has a number added or as a factor, or is a multiple of one letter."""
     if not isinstance(left, Op):
         return True
     if left.head == "neg":
@@ -160,7 +160,9 @@ def distinct_names(items: Sequence[Node]) -> bool:
     names = [
         item.names[0]
         for item in items
-        if isinstance(item, Relation) and (found := stated(item)) and found.label is not None
+        if isinstance(item, Relation)
+        and (statement := stated(item))
+        and statement.label is not None
     ]
     return len(items) > 1 and len(names) == len(items) == len(set(names))
 
@@ -192,7 +194,7 @@ def renamed(answer: Stated, gold: Stated) -> Node | None:
 
 
 def substituted(expression: Expression, name: str, by: Expression) -> Expression:
-    """A formula with another one in the place of a variable."""
+    """A formula with a variable replaced by another formula."""
     if isinstance(expression, Name):
         return by if expression.text == name else expression
     if isinstance(expression, Num):

@@ -32,16 +32,16 @@ def read(
         The answer's node; `Unread` where the grammar does not cover it.
     """
     try:
-        found = tokens(text, several=several)
-        functions = frozenset(called(found)) - uncalled(found) - plain
-        return TextReader(functions, _unit_keys(unit)).node(found)
+        lexed = tokens(text, several=several)
+        functions = frozenset(called(lexed)) - uncalled(lexed) - plain
+        return TextReader(functions, _unit_keys(unit)).node(lexed)
     except UnreadableError as error:
         return Unread(str(error))
 
 
 @lru_cache(maxsize=4096)
 def plain_letters(text: str) -> frozenset[str]:
-    """Letters of functions that a text uses as variables: the height h of "h(b+c)/2"."""
+    """Letters that usually name functions and that a text uses as variables: h in "h(b+c)/2"."""
     try:
         return frozenset(uncalled(tokens(text)) & _FUNCTION_LETTERS) - {"f"}
     except UnreadableError:
@@ -56,19 +56,19 @@ def _unit_keys(unit: str | None) -> tuple[tuple[str, str], ...]:
         return ()
 
 
-def called(found: Sequence[Token]) -> set[str]:
+def called(lexed: Sequence[Token]) -> set[str]:
     """Letters that are written as functions."""
     return {
         token.text
-        for token, after in zip(found, [*found[1:], None], strict=False)
+        for token, after in zip(lexed, [*lexed[1:], None], strict=False)
         if token.text in _FUNCTION_LETTERS and after is not None and after.text in ("(", "{")
     }
 
 
-def uncalled(found: Sequence[Token]) -> set[str]:
+def uncalled(lexed: Sequence[Token]) -> set[str]:
     """Letters that are written as variables."""
     return {
         token.text
-        for token, after in zip(found, [*found[1:], None], strict=False)
+        for token, after in zip(lexed, [*lexed[1:], None], strict=False)
         if token.kind == "name" and (after is None or after.text not in ("(", "{"))
     }

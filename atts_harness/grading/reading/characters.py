@@ -52,7 +52,7 @@ PLAIN: dict[int, str] = str.maketrans(
         "ℓ": r"\ell ",
     }
 )
-"""For `str.translate`."""
+"""Table for `str.translate`."""
 
 
 def _script(sign: str, table: dict[str, str]) -> Callable[[re.Match[str]], str]:

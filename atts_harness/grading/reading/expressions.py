@@ -17,7 +17,7 @@ from atts_harness.grading.reading.tokens import Token, UnreadableError
 from atts_harness.grading.tree import Expression, Num, Op, negated
 
 DEEPEST = 60
-"""Nesting of brackets that is read."""
+"""Deepest nesting of brackets that is read."""
 
 PARTNERS = {"(": ")", "[": "]", "{": "}", "lfloor": "rfloor", "lceil": "rceil"}
 
@@ -33,10 +33,10 @@ def parse(tokens: Sequence[Token], functions: frozenset[str] = frozenset()) -> E
         UnreadableError: the grammar does not cover it.
     """
     parser = Parser(tokens, functions)
-    found = parser.sum()
+    formula = parser.sum()
     if parser.at < len(tokens):
         raise UnreadableError(f"unexpected {tokens[parser.at].text}")
-    return found
+    return formula
 
 
 class Parser(Grammar):
@@ -213,8 +213,8 @@ class Parser(Grammar):
 
     def _bar_opens(self) -> bool:
         """Whether bars from here on come in pairs."""
-        rest = self.tokens[self.at :]
-        return sum(t.text == "|" for t in rest) % 2 == 0 and any(t.text == "|" for t in rest)
+        ahead = self.tokens[self.at :]
+        return sum(t.text == "|" for t in ahead) % 2 == 0 and any(t.text == "|" for t in ahead)
 
     def power(self) -> Expression:
         """A factor with its exponents, subscripts and signs behind it."""
@@ -262,7 +262,7 @@ class Parser(Grammar):
         return False
 
     def script(self) -> Expression:
-        """What is raised or lowered: a group, a bracket, or one signed number or letter."""
+        """An exponent or a subscript: a group, a bracket, or one signed number or letter."""
         if self.is_op("-", "+"):
             sign = self.take().text
             value = self.script()
@@ -329,13 +329,13 @@ class Parser(Grammar):
         return inner
 
     def argument(self, single_digit: bool = False) -> Expression:
-        r"""Of a command: a group, else one token; of `\frac` one digit."""
+        r"""The argument of a command: a group, else one token; of `\frac` one digit."""
         token = self.peek()
         if token is None:
             raise UnreadableError("it ends too early")
         if token.kind == "num" and single_digit and len(token.text) > 1 and token.text.isdigit():
-            rest = replace(token, text=token.text[1:], gap=0)
-            self.tokens = [*self.tokens[: self.at], rest, *self.tokens[self.at + 1 :]]
+            remaining_digits = replace(token, text=token.text[1:], gap=0)
+            self.tokens = [*self.tokens[: self.at], remaining_digits, *self.tokens[self.at + 1 :]]
             return number(token.text[0])
         if token.text == "-" and token.kind == "op":
             raise UnreadableError("a sign where an argument should stand")

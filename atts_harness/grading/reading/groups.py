@@ -1,4 +1,4 @@
-"""Several answers in one: what commas, "and" and "or" make of them."""
+"""Several answers in one text: lists joined by commas, "and" and "or"."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def shared_name(items: list[Node]) -> list[Node]:
     """`x = 1, 2` names both, `1 or x = 2` is left alone."""
     first = items[0]
     named = isinstance(first, Relation) and first.signs == ("=",)
-    rest = items[1:]
-    plain = all(isinstance(item, Quantity | Bracketed | Dots) for item in rest)
-    if not (named and rest and plain) or not isinstance(first, Relation):
+    others = items[1:]
+    plain = all(isinstance(item, Quantity | Bracketed | Dots) for item in others)
+    if not (named and others and plain) or not isinstance(first, Relation):
         return items
-    name, own = first.sides[0], first.names[0]
-    return [first, *(Relation((name, item), ("=",), (own, "")) for item in rest)]
+    name, text = first.sides[0], first.names[0]
+    return [first, *(Relation((name, item), ("=",), (text, "")) for item in others)]
 
 
 def conjoined(kind: str, items: list[Node]) -> Node:
@@ -81,14 +81,14 @@ def conjoined(kind: str, items: list[Node]) -> Node:
 
 
 def words(piece: Piece) -> Words:
-    """An answer in words; small and capital letters are one, but for variables."""
+    """An answer in words; upper and lower case are the same, except for variables."""
     texts = (t.text.lower() if t.kind == "word" else t.text for t in piece)
     return Words(tuple(text for text in texts if text not in (".", "{", "}", "'", '"')))
 
 
 def spoken_set(piece: Piece) -> Node | None:
     """A set written in words."""
-    said = " ".join(token.text.lower() for token in piece)
-    if said in ("all real numbers", "all reals", "real numbers", "all real"):
+    words = " ".join(token.text.lower() for token in piece)
+    if words in ("all real numbers", "all reals", "real numbers", "all real"):
         return Quantity(Name("\\mathbb R"))
     return None

@@ -1,4 +1,4 @@
-"""Words around an answer: what may stand there, what changes its meaning, and what only names it.
+"""Words around an answer: which may stand there, which change its meaning, which only name it.
 
 A text behind a number is dropped only where it is a unit, a noun phrase without any word that could
 change the number, or a remark that opens with one of a few words ("since ...", "for all n").
@@ -43,7 +43,7 @@ MEANINGFUL = frozenset(
         "excluded rejected extraneous gross bce bc ad ce brace "
     )
 )
-"""Words that may change what a number means; an answer with one of them is not taken for it."""
+"""Words that may change what a number means; an answer with one of them is not read as a number."""
 
 _MEASURES = frozenset(words_of(
         "个 人 名 只 张 本 条 件 块 次 种 支 辆 岁 页 行 列 组 位 颗 朵 棵 头 匹 双 对 边 角 面 点"
@@ -84,9 +84,9 @@ _CHINESE = ("答案是", "答案为", "结果是", "结果为", "答案", "答",
 
 
 def _chinese_lead(tokens: Sequence[Token]) -> int:
-    said = "".join(token.text for token in tokens[:3] if token.kind == "word")
+    start = "".join(token.text for token in tokens[:3] if token.kind == "word")
     for lead in _CHINESE:
-        if said.startswith(lead) and len(tokens) > len(lead):
+        if start.startswith(lead) and len(tokens) > len(lead):
             return len(lead) + (tokens[len(lead)].text in (":", ","))
     return 0
 
@@ -108,7 +108,7 @@ def lead_in(tokens: Sequence[Token]) -> int:
 
 
 def remark_at(tokens: Sequence[Token]) -> int | None:
-    """Where a remark begins that does not change the answer before it, None if none does."""
+    """Where a remark that does not change the answer before it begins; None if there is none."""
     depth = 0
     for at, token in enumerate(tokens):
         depth += (token.text in ("(", "[", "{", r"\{")) - (token.text in (")", "]", "}", r"\}"))
@@ -149,7 +149,7 @@ def noun(tokens: Sequence[Token]) -> str | None:
 
 
 def same_noun(a: str, b: str) -> bool:
-    """Whether two noun phrases are one but for number and articles."""
+    """Whether two noun phrases differ only in articles and in singular or plural."""
 
     def bare(text: str) -> list[str]:
         words = [w for w in text.split() if w not in ("the", "of", "an", "in", "total")]

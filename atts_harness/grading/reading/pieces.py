@@ -1,4 +1,4 @@
-"""Tokens cut outside of their brackets."""
+"""Splitting of token sequences at separators that are outside of brackets."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ Piece = Sequence[Token]
 
 
 def quantity(piece: Piece, functions: frozenset[str], unit: tuple[tuple[str, str], ...]) -> Node:
-    """Read a formula and what names it.
+    """Read a formula with the unit or noun that names it.
 
     Args:
         piece: its tokens.
@@ -68,20 +68,20 @@ def quantity(piece: Piece, functions: frozenset[str], unit: tuple[tuple[str, str
     value = negated(value) if negative else value
     if unit and tuple(token.key for token in rest) == unit:
         rest = ()  # the row says so
-    value, found, noun = _behind(value, rest)
-    if suffix is not None and found is not None:
+    value, unit_behind, noun = _behind(value, rest)
+    if suffix is not None and unit_behind is not None:
         raise UnreadableError("two units")
-    known = found or suffix
+    whole_unit = unit_behind or suffix
     if prefix is not None:
-        known = prefix if known is None else prefix.times(known)
-    return Quantity(value, known, noun, rounded)
+        whole_unit = prefix if whole_unit is None else prefix.times(whole_unit)
+    return Quantity(value, whole_unit, noun, rounded)
 
 
 _ORDINAL = re.compile(r"(?:\^ (?:\{ )?)?(?:st|nd|rd|th|s t|n d|r d|t h)(?: \})?(?= |$)")
 
 
 def _cardinal(piece: Piece) -> Piece:
-    r"""Without the ending of an ordinal number: `7^{\text{th}}`, "7th"."""
+    r"""The piece without the ending of an ordinal number: `7^{\text{th}}`, "7th"."""
     for at in range(1, len(piece)):
         if piece[at - 1].kind == "num" and not piece[at].gap:
             match = _ORDINAL.match(" ".join(token.text for token in piece[at:]))
@@ -91,12 +91,12 @@ def _cardinal(piece: Piece) -> Piece:
 
 
 def _spoken(piece: Piece) -> Node:
-    said = [token.text.lower() for token in piece if token.kind == "word"]
-    if len(piece) == 1 and said and said[0] in phrases.NUMBERS:
-        return Quantity(Num(Fraction(phrases.NUMBERS[said[0]])))
-    if len(said) < len(piece):
+    words = [token.text.lower() for token in piece if token.kind == "word"]
+    if len(piece) == 1 and words and words[0] in phrases.NUMBERS:
+        return Quantity(Num(Fraction(phrases.NUMBERS[words[0]])))
+    if len(words) < len(piece):
         raise UnreadableError("words around a formula")
-    return Words(tuple(said))
+    return Words(tuple(words))
 
 
 def _is_capital(token: Token) -> bool:
@@ -162,31 +162,35 @@ def _degree_at(piece: Piece) -> int | None:
     return None
 
 
-def _behind(value: Expression, rest: Piece) -> tuple[Expression, Unit | None, str]:
+def _behind(value: Expression, words: Piece) -> tuple[Expression, Unit | None, str]:
     """The words after a formula: ordinal, percent, scale, unit, noun."""
-    rest = list(rest)
-    while rest and rest[0].kind == "word" and rest[0].text.lower() in SCALES:
+    words = list(words)
+    while words and words[0].kind == "word" and words[0].text.lower() in SCALES:
         if not _is_number(value):
             raise UnreadableError("a scale behind a formula")
-        value = Op("*", (value, Num(Fraction(SCALES[rest[0].text.lower()]))))
-        rest = rest[1:]
-    if rest and rest[0].kind == "word" and rest[0].text.lower() in _PERCENT:
-        value, rest = Op("%", (value,)), rest[1:]
-    elif len(rest) > 1 and [t.text.lower() for t in rest[:2]] == ["per", "cent"]:
-        value, rest = Op("%", (value,)), rest[2:]
-    if not rest:
+        value = Op("*", (value, Num(Fraction(SCALES[words[0].text.lower()]))))
+        words = words[1:]
+    if words and words[0].kind == "word" and words[0].text.lower() in _PERCENT:
+        value, words = Op("%", (value,)), words[1:]
+    elif len(words) > 1 and [t.text.lower() for t in words[:2]] == ["per", "cent"]:
+        value, words = Op("%", (value,)), words[2:]
+    if not words:
         return value, None, ""
-    if len(rest) > 2 and rest[0].text == "(" and rest[-1].text == ")":
-        rest = rest[1:-1]
-    unit, used = units(rest)
-    if unit is not None and used == len(rest):
+    if len(words) > 2 and words[0].text == "(" and words[-1].text == ")":
+        words = words[1:-1]
+    unit, used = units(words)
+    if unit is not None and used == len(words):
         return value, unit, ""
     if not _is_number(value):
         raise UnreadableError("words behind a formula")
-    words = rest[used:] if unit is not None else rest
-    if unit is not None and words and words[0].text.lower() not in ("of", "in", "for", "each"):
-        unit, words = None, rest
-    noun = phrases.noun(words)
+    noun_words = words[used:] if unit is not None else words
+    if (
+        unit is not None
+        and noun_words
+        and noun_words[0].text.lower() not in ("of", "in", "for", "each")
+    ):
+        unit, noun_words = None, words
+    noun = phrases.noun(noun_words)
     if noun is None:
         raise UnreadableError("words that may change the number")
     return value, unit, "" if unit is not None else noun
@@ -201,7 +205,7 @@ def _is_number(value: Expression) -> bool:
 def units(piece: Piece) -> tuple[Unit | None, int]:
     """The longest product of units at the start, and how many tokens it takes."""
     total = NONE
-    at = done = 0
+    at = used = 0
     power_of_next, inverse = 1, False
     while at < len(piece):
         token = piece[at]
@@ -221,7 +225,7 @@ def units(piece: Piece) -> tuple[Unit | None, int]:
         fraction = _unit_fraction(piece[at:])
         if fraction is not None:
             total, at = total.times(fraction[0]), at + fraction[1]
-            done = at
+            used = at
             continue
         if token.key == ("op", "deg") and at + 1 < len(piece) and piece[at + 1].text in "CF":
             unit, at = UNITS["°" + piece[at + 1].text], at + 2
@@ -233,8 +237,8 @@ def units(piece: Piece) -> tuple[Unit | None, int]:
             break
         power, at = _unit_power(piece, at)
         total = total.times(unit, (power * power_of_next) * (-1 if inverse else 1))
-        power_of_next, inverse, done = 1, False, at
-    return (total, done) if done else (None, 0)
+        power_of_next, inverse, used = 1, False, at
+    return (total, used) if used else (None, 0)
 
 
 def _unit_fraction(piece: Piece) -> tuple[Unit, int] | None:
@@ -293,14 +297,14 @@ def compound(piece: Piece) -> Node | None:
     for value, unit in zip(texts[::2], texts[1::2], strict=True):
         if value.kind != "num" or unit.kind != "word" or unit.text not in UNITS:
             return None
-        known = UNITS[unit.text]
+        unit_of_value = UNITS[unit.text]
         if first is None or last is None or total is None:
-            first, total = known, number(value.text).value
-        elif known.dimensions != first.dimensions or known.factor >= last.factor:
+            first, total = unit_of_value, number(value.text).value
+        elif unit_of_value.dimensions != first.dimensions or unit_of_value.factor >= last.factor:
             return None
         else:
-            total += number(value.text).value * known.factor / first.factor
-        last = known
+            total += number(value.text).value * unit_of_value.factor / first.factor
+        last = unit_of_value
     return None if total is None else Quantity(Num(total), first)
 
 
@@ -319,8 +323,8 @@ def based(piece: Piece) -> Node | None:
     is_digits = bool(head) and all(h.isdigit() or set(h) <= _DIGITS for h in head)
     if not is_digits or len(tail) != 1 or not (digits[0].isdigit() or len(digits) > 1):
         return None
-    said = tail[0].lower()
-    base = int(said) if said.isdigit() else phrases.BASES.get(said)
+    base_text = tail[0].lower()
+    base = int(base_text) if base_text.isdigit() else phrases.BASES.get(base_text)
     if base is None or not 2 <= base <= 36:
         raise UnreadableError("a base")
     if any(int(digit, 36) >= base for digit in digits):
@@ -346,22 +350,22 @@ def clock(piece: Piece) -> Node | None:
 def date(piece: Piece) -> Node | None:
     """`May 5`, `5 May 2020`, `May 5th, 2020`."""
     piece = _cardinal(piece)
-    kept = [
+    parts = [
         token for token in piece if token.text.lower() not in (",", ".", "of", "the", "^", "{", "}")
         and token.text.lower() not in ("st", "nd", "rd", "th")
     ]  # fmt: skip
-    if not 2 <= len(kept) <= 3:
+    if not 2 <= len(parts) <= 3:
         return None
     months = [
-        n for n, t in enumerate(kept) if t.kind == "word" and t.text.lower() in phrases.MONTHS
+        n for n, t in enumerate(parts) if t.kind == "word" and t.text.lower() in phrases.MONTHS
     ]
-    numbers = [token.text for token in kept if token.kind == "num" and token.text.isdigit()]
-    if len(months) != 1 or months[0] > 1 or len(numbers) != len(kept) - 1:
+    numbers = [token.text for token in parts if token.kind == "num" and token.text.isdigit()]
+    if len(months) != 1 or months[0] > 1 or len(numbers) != len(parts) - 1:
         return None
     day, year = int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0
     if not 1 <= day <= 31 or (year and not 1000 <= year <= 2999):
         return None
-    return Date(phrases.MONTHS[kept[months[0]].text.lower()], day, year)
+    return Date(phrases.MONTHS[parts[months[0]].text.lower()], day, year)
 
 
 def plus_minus(node: Node) -> Node:

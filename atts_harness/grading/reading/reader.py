@@ -90,9 +90,9 @@ class TextReader:
         if len(piece) == 1 and piece[0].key == ("op", "dots"):
             return Dots()
         for whole in (date, clock, compound):
-            found = whole(piece)
-            if found is not None:
-                return found
+            node = whole(piece)
+            if node is not None:
+                return node
         if piece[0].kind == "op" and piece[0].text == "<" and piece[-1].text == ">":
             parts = split(piece[1:-1], ",")
             if len(parts) > 1:
@@ -103,7 +103,7 @@ class TextReader:
         return self._single(piece)
 
     def _trimmed(self, piece: Piece) -> Piece:
-        """Without announcements, remarks, braces around the whole, and punctuation at the ends."""
+        """The piece without announcements, remarks, outer braces, and punctuation at its ends."""
         while piece:
             before = piece
             quotes = [token.key for token in (piece[0], piece[-1])] if piece else []
@@ -191,9 +191,9 @@ class TextReader:
         spoken = spoken_set(piece)
         if spoken is not None:
             return spoken
-        found = plus_minus(quantity(piece, self.functions, self.unit))
-        empty = isinstance(found, Quantity) and found.value == Name(r"\emptyset")
-        return Many("set", ()) if empty else found
+        value = plus_minus(quantity(piece, self.functions, self.unit))
+        empty = isinstance(value, Quantity) and value.value == Name(r"\emptyset")
+        return Many("set", ()) if empty else value
 
     def _modular(self, piece: Piece) -> Node | None:
         at = next((n for n, t in enumerate(piece) if t.key == ("cmd", "pmod")), None)
@@ -246,8 +246,8 @@ class TextReader:
             each = [Relation((sides[0], item), ("ne",), (names[0], "")) for item in sides[1].items]
             values = [item.value for item in sides[1].items if isinstance(item, Quantity)]
             if len(values) == len(each) and isinstance(sides[0], Quantity):
-                found = [from_inequality((sides[0].value, v), signs, names) for v in values]
-                regions = [region for region in found if region is not None]
+                candidates = [from_inequality((sides[0].value, v), signs, names) for v in values]
+                regions = [region for region in candidates if region is not None]
                 if len(regions) == len(each):
                     return conjoined("and", list(regions))
         if set(signs) <= _ORDERED:

@@ -58,7 +58,7 @@ class TokenStream:
 
 
 class Grammar(TokenStream, ABC):
-    """What functions, roots and sums ask of the formula they stand in.
+    """What the grammar of functions, roots and sums needs from the grammar of formulas.
 
     Attributes:
         functions: letters that are functions where a bracket follows.
@@ -84,7 +84,7 @@ class Grammar(TokenStream, ABC):
 
     @abstractmethod
     def script(self) -> Expression:
-        """What is raised or lowered."""
+        """An exponent or a subscript."""
 
     @abstractmethod
     def argument(self, single_digit: bool = False) -> Expression:

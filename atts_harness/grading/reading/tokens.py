@@ -316,8 +316,8 @@ class _Lexer:
         elif self._is_word(run, following):
             yield from self._hyphened(run)
         elif (split := _SPLIT_RUN.fullmatch(run)) is not None:
-            before, known, after = split.groups()
-            kind, text = PLAIN_NAMES[known]
+            before, name, after = split.groups()
+            kind, text = PLAIN_NAMES[name]
             if before:
                 yield self._make("name", before)
             yield self._make(kind, text)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ IGNORED = frozenset(
         "normalsize nobreak noindent smash protect relax pmb "
     )
 )
-"""Decoration; what it holds stays."""
+"""Commands that only decorate their argument, which is kept."""
 
 RENAMED = {
     "dfrac": "frac", "tfrac": "frac", "cfrac": "frac", "sfrac": "frac", "nicefrac": "frac",
@@ -86,13 +86,13 @@ SIGNS = {
 del SIGNS["nless"]
 
 PLAIN_NAMES: dict[str, tuple[str, str]] = {
-    **{name: ("func", known) for name, known in FUNCTIONS.items() if len(name) > 1},
+    **{name: ("func", text) for name, text in FUNCTIONS.items() if len(name) > 1},
     **{name: ("name", f"\\{name}") for name in _GREEK if len(name) > 3 or name in ("phi", "rho")},
     "sqrt": ("cmd", "sqrt"), "cbrt": ("cmd", "cbrt"), "pi": ("name", "pi"), "Pi": ("name", "pi"),
     "infty": ("name", "oo"), "infinity": ("name", "oo"), "Infinity": ("name", "oo"),
     "inf": ("name", "oo"), "oo": ("name", "oo"), "mod": ("op", "bmod"), "union": ("op", "cup"),
 }  # fmt: skip
-"""Words that are mathematics without a backslash."""
+"""Words that mean a function, name or sign when written without a backslash."""
 
 TIGHT_UNITS = frozenset(words_of("cm mm km kg mg ml mL mph dm kph kWh ft")) - {"ft"}
 """Unit symbols that follow a number without a space and are no product of letters."""
