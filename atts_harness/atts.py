@@ -61,9 +61,9 @@ class ATTSOptions(CalibrationOptions, frozen=True, kw_only=True):
     ] = False
 
     def provenance(self) -> dict[str, Any]:
-        """As for all turns; and the signal, where it is another one than published."""
-        own = {} if self.signal == PERPLEXITY else {"signal": self.signal}
-        return super().provenance() | own
+        """What all turns depend on, and the signal if it is not the published one."""
+        signal = {} if self.signal == PERPLEXITY else {"signal": self.signal}
+        return super().provenance() | signal
 
 
 class ATTS(Strategy):
@@ -88,13 +88,13 @@ class ATTS(Strategy):
 
     @classmethod
     def made_for(cls, settings: Mapping[str, Any]) -> type[Strategy]:
-        """Itself, or for a signal of the draft's own one that needs no score of the target."""
+        """The class, or its variant without target scores for a signal that the draft gives."""
         signal = SIGNALS.get(settings.get("signal", PERPLEXITY))
         return cls if signal is None else _without_scores(cls, signal.top_logprobs)
 
     @property
     def nominal_rate(self) -> float:
-        """The share of scored turns that is meant to be taken over."""
+        """The nominal rate: the share of scored turns to take over."""
         return self.options.nominal
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:
@@ -106,7 +106,7 @@ class ATTS(Strategy):
 
 @functools.cache
 def _without_scores(strategy: type[Strategy], top_logprobs: int) -> type[Strategy]:
-    """The strategy for a signal of the draft's own."""
+    """ATTS with a signal that the draft itself gives, so that the target scores nothing."""
     abilities = {"scores": False, "top_logprobs": top_logprobs, "__doc__": strategy.__doc__}
     return type(strategy.__name__, (strategy,), abilities)
 
@@ -119,7 +119,7 @@ async def take_turns(
     drafts: Drafts | None = None,
     signal: SignalName = PERPLEXITY,
 ) -> Outcome:
-    """The turn loop, for any takeover policy.
+    """Run the turn loop with any takeover policy.
 
     Args:
         sample: the sample.
@@ -131,12 +131,12 @@ async def take_turns(
     """
     drafts = drafts or Drafts(ctx, options)
     transcript = sample.transcript
-    more = 0
+    extra = 0
     for turn in range(options.turns):
-        kept = transcript.tokens
+        tokens_before = transcript.tokens
         if turn and options.paper_join:
             transcript += inserted("\n\n", turn=turn)
-        reply = await drafts.write(transcript, turn, more)
+        reply = await drafts.write(transcript, turn, extra)
         draft = reply.segment
         if draft:
             drafts.begin_next(transcript + draft, turn + 1)
@@ -157,21 +157,21 @@ async def take_turns(
             ctx.discard(draft)
         else:
             transcript += draft
-        if takeover and (room := ctx.room(transcript, options.target_tokens + more)):
+        if takeover and (room := ctx.room(transcript, options.target_tokens + extra)):
             written = await write_takeover(transcript, ctx, options, turn, room)
             if not written and written.ending == "eos":
                 return ctx.finish(transcript, ctx.ended(transcript) or "eos")
             transcript += written
         if reason := ctx.ended(transcript):
             return ctx.finish(transcript, reason)
-        more = further_tokens(options, kept, transcript)
+        extra = further_tokens(options, tokens_before, transcript)
     return ctx.finish(transcript, "turns")
 
 
 def nothing_left(
     transcript: Transcript, draft: Segment, ctx: Context, options: TurnOptions
 ) -> Finish | None:
-    """Why an empty draft ends a sample; None if the next turn may write on.
+    """The reason why an empty draft ends a sample; None if the next turn may continue.
 
     A draft is empty without closing its turn where all that was written is the beginning of a
     character: it is held back until the rest of the character is there.
@@ -197,18 +197,21 @@ async def score_draft(
     if signal == PERPLEXITY:
         raw = options.score_template == "raw"
         return await ctx.target.score(transcript, reply.segment, turn=turn, raw=raw)
-    own = SIGNALS[signal].value
-    return Score(None, value=ctx.uniform("signal", turn) if own is None else own(reply))
+    signal_of_reply = SIGNALS[signal].value
+    return Score(
+        None,
+        value=ctx.uniform("signal", turn) if signal_of_reply is None else signal_of_reply(reply),
+    )
 
 
 async def _presample(
     sample: Sample, ctx: Context, policy: TakeoverPolicy, score: Score | None
 ) -> None:
     """The problem's first drafts are its calibration set; wait for the siblings' scores."""
-    own = None if score is None else score.nonconformity
-    siblings = await ctx.gather("presample", own)
-    known = {repeat: s for repeat, s in siblings.items() if s is not None}
-    policy.offer(sample.id.task, sample.id.doc, known)
+    nonconformity = None if score is None else score.nonconformity
+    siblings = await ctx.gather("presample", nonconformity)
+    scores = {repeat: s for repeat, s in siblings.items() if s is not None}
+    policy.offer(sample.id.task, sample.id.doc, scores)
 
 
 async def write_takeover(

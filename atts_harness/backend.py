@@ -106,7 +106,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def computed_tokens(self) -> int:
-        """Tokens the model ran a forward pass for: uncached context and generated ones."""
+        """Tokens that went through a forward pass: uncached context and generated tokens."""
         return self.prompt_tokens - (self.cached_tokens or 0) + self.completion_tokens
 
 
@@ -196,7 +196,7 @@ class Backend(Protocol):
         ...
 
     async def ping(self) -> None:
-        """See whether the engine is there. A model in this process always is.
+        """Check that the engine answers. A model in this process always does.
 
         Raises:
             BackendError: it is not, or not now.
@@ -220,12 +220,12 @@ class Backend(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let go of everything, servers this backend started included."""
+        """Close everything, and stop servers that this backend started."""
         ...
 
 
 class InProcess:
-    """Base of backends whose model is in this process: it is there, and stays what it is."""
+    """Base of backends whose model runs in this process: always there, and never changed."""
 
     @property
     def identity(self) -> ModelIdentity:
@@ -233,14 +233,14 @@ class InProcess:
         raise NotImplementedError
 
     async def identify(self) -> ModelIdentity:
-        """Who answers now: still the same."""
+        """The identity of the model, which never changes."""
         return self.identity
 
     async def ping(self) -> None:
-        """Nothing to see: the model is there."""
+        """Do nothing: the model is in this process."""
 
     async def metrics(self) -> Mapping[str, float]:
-        """None."""
+        """Empty: there is no engine with figures."""
         return {}
 
 

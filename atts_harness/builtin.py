@@ -1,4 +1,4 @@
-"""What the core itself announces: its commands, and subprocesses as the place where cells run.
+"""The core's own plugin: its commands, and subprocesses as a launcher.
 
 The core comes in by the same entry points as every plugin. The modules of the commands are imported
 when `atts` runs, not when a plugin is looked up.
@@ -78,7 +78,7 @@ def _calibrate(run: CalibrationRun) -> str:
 def _planned(
     gpus: str, plan: Plan, cells: Sequence[Cell], sizes: Mapping[str, Size]
 ) -> Sequence[Table | str]:
-    """What a comparison would take on some GPUs, in simulated time."""
+    """Simulate what a comparison would take on some GPUs."""
     from atts_harness.simulation.cells import planned
     from atts_harness.simulation.costs import gpus_of
 

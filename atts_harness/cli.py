@@ -32,9 +32,9 @@ def build_app() -> typer.Typer:
     app.command("plugins", rich_help_panel=Stage.PREPARE, epilog="Example: atts plugins")(
         show_plugins
     )
-    taken = {"plugins"}
-    known = plugins.discovery()
-    answers = known.ask("atts_cli", lambda: {"app": typer.Typer()})
+    names_in_use = {"plugins"}
+    discovery = plugins.discovery()
+    answers = discovery.ask("atts_cli", lambda: {"app": typer.Typer()})
     # Our own first: a name of theirs is not for others to take.
     for answer in sorted(answers, key=lambda answer: answer.distribution != OURS):
         added = answer.arguments["app"]
@@ -42,27 +42,27 @@ def build_app() -> typer.Typer:
             names = _names(added)
             typer.main.get_group(added)  # what typer refuses, it refuses here
         except FAULTS as error:
-            known.leave_out(answer.plugin, "atts_cli", error)
+            discovery.leave_out(answer.plugin, "atts_cli", error)
             continue
-        for name in sorted(names.keys() & taken):
-            known.leave_out(answer.plugin, f"command {name!r}", "`atts` has one of this name")
+        for name in sorted(names.keys() & names_in_use):
+            discovery.leave_out(answer.plugin, f"command {name!r}", "`atts` has one of this name")
         for name, (registered, info) in names.items():
-            if name not in taken:
+            if name not in names_in_use:
                 getattr(app, registered).append(info)
-        taken |= names.keys()
+        names_in_use |= names.keys()
     app.registered_commands.sort(key=_stage)
     app.registered_groups.sort(key=_stage)
     return app
 
 
 def _stage(added: Any) -> int:
-    """The place of a command in the order of work; what names no stage comes last."""
+    """The place of a command in the order of work; a command without a stage comes last."""
     stages = list(Stage)
     return stages.index(added.rich_help_panel) if added.rich_help_panel in stages else len(stages)
 
 
 def _names(added: typer.Typer) -> dict[str, tuple[str, Any]]:
-    """What a plugin adds, by the name it has on the command line."""
+    """The commands that a plugin adds, by their names on the command line."""
     names: dict[str, tuple[str, Any]] = {}
     for info in added.registered_commands:
         callback = info.callback
@@ -78,7 +78,7 @@ def _names(added: typer.Typer) -> dict[str, tuple[str, Any]]:
 
 
 def main() -> None:
-    """Run `atts`; what the project raises on purpose is one line and a failure's exit status."""
+    """Run `atts`. An error of the project is printed as one line, with its exit status."""
     try:
         build_app()()
     except AttsError as error:
@@ -107,20 +107,21 @@ def show_plugins() -> None:
     ):
         _print(console, title, ("name", "package", "what it is"), rows)
     # What is shown by no table can be left out, too.
-    asked: list[Callable[[], object]] = [plugins.task_dirs, plugins.plans, plugins.frameworks]
-    for ask in (*asked, plugins.launchers):
+    registries: list[Callable[[], object]] = [plugins.task_dirs, plugins.plans, plugins.frameworks]
+    for ask in (*registries, plugins.launchers):
         ask()
-    known = plugins.discovery()
-    for answer in known.ask("atts_registrations"):
+    discovery = plugins.discovery()
+    for answer in discovery.ask("atts_registrations"):
         try:
-            title, found = answer.value
-            rows = [(str(what), str(package), str(how)) for what, package, how in found]
+            title, entries = answer.value
+            rows = [(str(name), str(package), str(reach)) for name, package, reach in entries]
         except FAULTS as error:
-            known.leave_out(answer.plugin, "atts_registrations", error)
+            discovery.leave_out(answer.plugin, "atts_registrations", error)
         else:
             _print(console, str(title), ("what", "package", "how"), rows)
     left_out = [
-        (f"{one.plugin}: {one.what}", one.distribution, one.why) for one in known.left_out.values()
+        (f"{item.plugin}: {item.part}", item.distribution, item.reason)
+        for item in discovery.left_out.values()
     ]
     if left_out:
         _print(console, "Left out", ("what", "package", "why"), left_out)
@@ -139,8 +140,8 @@ def _first_line(text: str | None) -> str:
     return (text or "").strip().split("\n", maxsplit=1)[0]
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"atts-harness {__version__}")
         raise typer.Exit
 

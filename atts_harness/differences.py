@@ -1,4 +1,4 @@
-"""What differs between two things, in words. Runs, models, banks and rows all say it from here."""
+"""Differences in words: the one wording for runs, models, banks and rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HERE_THERE = "{name} {before}, there {after}"
 
 @dataclass(frozen=True)
 class Difference:
-    """One value in which two things differ.
+    """One field in which two things differ.
 
     Attributes:
         name: where it stands, dotted.
@@ -34,11 +34,13 @@ class Difference:
         Args:
             form: one of this module's, or another text with `name`, `before` and `after`.
         """
-        return said(self.name, shown(self.before), shown(self.after), form)
+        return words_of_difference(
+            self.name, value_in_words(self.before), value_in_words(self.after), form
+        )
 
 
 def unequal(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
-    """The values in which two mappings differ, by name; mappings in them are gone into."""
+    """The values in which two mappings differ, by name; nested mappings are compared by key."""
     for name in sorted(set(before) | set(after)):
         old, new = before.get(name), after.get(name)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
@@ -48,18 +50,18 @@ def unequal(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Dif
             yield Difference(name, old, new)
 
 
-def said(name: str, before: str, after: str, form: str = WAS_NOW) -> str:
-    """A difference whose values are words already."""
+def words_of_difference(name: str, before: str, after: str, form: str = WAS_NOW) -> str:
+    """A difference as a sentence, from values that are text already."""
     return form.format(name=name, before=before, after=after)
 
 
-def shown(value: Any) -> str:
-    """A value as a message has it; a long one is cut."""
+def value_in_words(value: Any) -> str:
+    """A value as text for a message; a long one is cut."""
     text = repr(value)
     return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
 
 
-def brief(found: Sequence[str], most: int = MOST_NAMED) -> str:
-    """Differences as one line; those after the first few are counted."""
-    more = f", and {len(found) - most} more" if len(found) > most else ""
-    return "; ".join(found[:most]) + more
+def brief(differences: Sequence[str], most: int = MOST_NAMED) -> str:
+    """Differences as one line: the first few, and the number of the others."""
+    others = f", and {len(differences) - most} more" if len(differences) > most else ""
+    return "; ".join(differences[:most]) + others

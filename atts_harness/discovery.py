@@ -1,4 +1,4 @@
-"""Finds installed plugins, and keeps the fault of one from being everybody's.
+"""Finds installed plugins, and leaves out those that fail.
 
 A plugin that cannot be imported, ends the process when it is, has the wrong shape or raises when it
 is asked is left out: a warning names it and its package, and `atts plugins` shows why.
@@ -22,10 +22,10 @@ logger = neutral.logger("atts_harness.plugins")
 
 OURS = "atts-harness"
 NOT_INSTALLED = "(not installed)"
-"""What stands for the package of a plugin that was registered in this process."""
+"""The package name of a plugin that was registered in this process."""
 NAMELESS = "(package without a name)"
 FAULTS = (Exception, SystemExit)
-"""What a plugin's fault looks like; Ctrl-C is none."""
+"""Exceptions that count as a plugin's fault; Ctrl-C does not."""
 _MOST_SHOWN = 300
 
 
@@ -36,17 +36,19 @@ class LeftOut:
     Attributes:
         plugin: its entry point.
         distribution: the package that brings it.
-        what: the plugin itself, a hook, or what the hook brought.
-        why: in a line.
+        part: the plugin itself, a hook, or what the hook brought.
+        reason: in a line.
     """
 
     plugin: str
     distribution: str
-    what: str
-    why: str
+    part: str
+    reason: str
 
     def __str__(self) -> str:
-        return f"{self.what} of plugin {self.plugin} ({self.distribution}) is left out: {self.why}"
+        return (
+            f"{self.part} of plugin {self.plugin} ({self.distribution}) is left out: {self.reason}"
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class HookAnswer:
 
 
 class Discovery:
-    """The plugins that there are.
+    """The plugins that are installed.
 
     Args:
         installed: look for those that are installed.
@@ -84,19 +86,19 @@ class Discovery:
         self._distributions: dict[str, str] = {}
         import importlib.metadata  # not needed where nothing is discovered
 
-        found = [
+        announced = [
             (name, distribution)
             for distribution in (importlib.metadata.distributions() if installed else ())
             if (name := _announced(distribution)) is not None
         ]
         # Our own first: a stranger's plugin does not get the name of one of ours.
-        for name, distribution in sorted(found, key=lambda named: named[0] != OURS):
+        for name, distribution in sorted(announced, key=lambda named: named[0] != OURS):
             self._load(name, distribution)
 
     def ask(
         self, hook: str, arguments: Callable[[], Mapping[str, Any]] = dict
     ) -> Iterator[HookAnswer]:
-        """Every plugin's answer to a hook; a plugin that raises an exception is left out.
+        """Every plugin's answer to a hook. A plugin that raises an exception is left out.
 
         Args:
             hook: its name.
@@ -104,15 +106,15 @@ class Discovery:
         """
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             name = str(implementation.plugin_name)
-            given = arguments()
+            keywords = arguments()
             try:
-                value = _call(implementation, given)
+                value = _call(implementation, keywords)
                 if isinstance(value, Iterator):
                     value = list(value)  # what it raises, it raises here
             except FAULTS as error:
                 self.leave_out(name, hook, error)
             else:
-                yield HookAnswer(name, self.distribution_of(name), given, value)
+                yield HookAnswer(name, self.distribution_of(name), keywords, value)
 
     def observers(self, hook: str) -> list[Callable[[Any], None]]:
         """The plugins that listen to a record, each left out for good once it raises.
@@ -143,35 +145,35 @@ class Discovery:
         """The package that brings a plugin."""
         return self._distributions.get(plugin, NOT_INSTALLED)
 
-    def leave_out(self, plugin: str, what: str, error: BaseException | str) -> None:
-        """Note that something is not used; told once."""
-        why = error if isinstance(error, str) else f"{type(error).__name__}: {_words(error)}"
-        noted = LeftOut(plugin, self.distribution_of(plugin), what, why.strip(": "))
-        key = (plugin, noted.distribution, what)
+    def leave_out(self, plugin: str, part: str, error: BaseException | str) -> None:
+        """Note that something is not used, and warn of it once."""
+        reason = error if isinstance(error, str) else f"{type(error).__name__}: {_words(error)}"
+        noted = LeftOut(plugin, self.distribution_of(plugin), part, reason.strip(": "))
+        key = (plugin, noted.distribution, part)
         if key not in self.left_out:
             self.left_out[key] = noted
             logger.warning("%s", noted)
 
-    def _load(self, where: str, distribution: importlib.metadata.Distribution) -> None:
+    def _load(self, package: str, distribution: importlib.metadata.Distribution) -> None:
         try:
             entries = [entry for entry in distribution.entry_points if entry.group == PROJECT]
         except FAULTS as error:
-            self._distributions[where] = where
-            self.leave_out(where, "the plugin", error)
+            self._distributions[package] = package
+            self.leave_out(package, "the plugin", error)
             return
         for entry in entries:
-            self._load_entry(entry, where)
+            self._load_entry(entry, package)
 
-    def _load_entry(self, entry: importlib.metadata.EntryPoint, where: str) -> None:
+    def _load_entry(self, entry: importlib.metadata.EntryPoint, package: str) -> None:
         other = self._distributions.get(entry.name)
-        if other == where:
+        if other == package:
             return  # the same package twice on the path
         if other is not None:
-            name = f"{entry.name} of {where}"
-            self._distributions[name] = where
+            name = f"{entry.name} of {package}"
+            self._distributions[name] = package
             self.leave_out(name, "the plugin", f"{other} has a plugin {entry.name} too")
             return
-        self._distributions[entry.name] = where
+        self._distributions[entry.name] = package
         try:
             plugin = entry.load()
             self.manager.register(plugin, name=entry.name)
@@ -184,7 +186,7 @@ class Discovery:
 
 
 def _announced(distribution: importlib.metadata.Distribution) -> str | None:
-    """The name of a package that announces plugins; None for any other."""
+    """The name of a package that has plugins of this project; None for any other."""
     try:
         announced = distribution.read_text("entry_points.txt") or ""
     except FAULTS:
@@ -200,8 +202,8 @@ def _announced(distribution: importlib.metadata.Distribution) -> str | None:
 def _call(implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
     if implementation.hookwrapper or implementation.wrapper:
         raise TypeError("it wraps what other plugins say, which no hook of ours allows")
-    given = {key: arguments[key] for key in implementation.argnames}
-    return implementation.function(**given)
+    keywords = {key: arguments[key] for key in implementation.argnames}
+    return implementation.function(**keywords)
 
 
 def _words(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Drafts of a sample, the next one written ahead of the decision on the last where that is asked.
+"""Drafts of a sample. On request the next draft is written before the last one is judged.
 
 While the target scores a turn, the draft has nothing to do. Ahead, it writes the next turn behind
 the text that would stand if the turn is kept. If it is, that text is the next draft: it was drawn
@@ -19,7 +19,7 @@ from atts_harness.transcript import Transcript, inserted
 from atts_harness.turns import TurnOptions
 
 KIND = "ahead"
-"""What the sample's record calls it: how many drafts ahead were kept, thrown away, cancelled."""
+"""Name, in a sample's record, of the counts of drafts ahead: kept, thrown away, cancelled."""
 
 
 @dataclass
@@ -56,16 +56,16 @@ class Drafts:
     ) -> None:
         await self.throw_away()
 
-    async def write(self, transcript: Transcript, turn: int, more: int = 0) -> Generation:
-        """The draft's chunk of a turn, possibly empty; the one that was written ahead, if any.
+    async def write(self, transcript: Transcript, turn: int, extra: int = 0) -> Generation:
+        """The draft's chunk of a turn, possibly empty; it may have been written ahead.
 
         Args:
             transcript: what it is written behind.
             turn: its number.
-            more: tokens that it may take beyond `draft_tokens`.
+            extra: tokens that it may take beyond `draft_tokens`.
         """
         if self._next is None:
-            return await self._draft(transcript, turn, more=more)
+            return await self._draft(transcript, turn, extra=extra)
         reply = await self._next
         self._next = None
         self._counts["kept"] += 1
@@ -86,7 +86,7 @@ class Drafts:
             self._next = asyncio.create_task(self._draft(transcript, turn, ahead=True))
 
     async def throw_away(self) -> None:
-        """Give the draft that was begun up: at once, if it is still being written."""
+        """Drop the draft that was begun ahead; one that is still being written is cancelled."""
         task, self._next = self._next, None
         if task is None:
             return
@@ -97,17 +97,17 @@ class Drafts:
             task.exception()  # whatever it came to, its turn was taken over
 
     async def _draft(
-        self, transcript: Transcript, turn: int, *, ahead: bool = False, more: int = 0
+        self, transcript: Transcript, turn: int, *, ahead: bool = False, extra: int = 0
     ) -> Generation:
         return await write_draft(
             *(transcript, self.ctx, self.options, turn),
             ahead=ahead,
-            more=more,
+            extra=extra,
             top_logprobs=self.top_logprobs,
         )
 
 
-def further_tokens(options: TurnOptions, kept: int, transcript: Transcript) -> int:
+def further_tokens(options: TurnOptions, tokens_before: int, transcript: Transcript) -> int:
     """How many tokens beyond its limits the next turn may take, so that a character fits.
 
     A character of several tokens is held back until it is whole. Where a turn may take fewer
@@ -115,11 +115,11 @@ def further_tokens(options: TurnOptions, kept: int, transcript: Transcript) -> i
 
     Args:
         options: how turns are cut.
-        kept: tokens of the transcript before the last turn.
+        tokens_before: tokens of the transcript before the last turn.
         transcript: after it.
     """
     least = min(options.draft_tokens, options.target_tokens)
-    return LONGEST_TAIL if transcript.tokens == kept and least <= LONGEST_TAIL else 0
+    return LONGEST_TAIL if transcript.tokens == tokens_before and least <= LONGEST_TAIL else 0
 
 
 async def write_draft(
@@ -129,7 +129,7 @@ async def write_draft(
     turn: int,
     *,
     ahead: bool = False,
-    more: int = 0,
+    extra: int = 0,
     top_logprobs: int = 0,
 ) -> Generation:
     """The draft's chunk of a turn; possibly empty."""
@@ -137,7 +137,7 @@ async def write_draft(
         transcript,
         kind="draft",
         turn=turn,
-        max_tokens=ctx.room(transcript, options.draft_tokens + more),
+        max_tokens=ctx.room(transcript, options.draft_tokens + extra),
         stop=options.stops,
         top_logprobs=top_logprobs,
         ahead=ahead,

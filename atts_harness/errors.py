@@ -1,4 +1,4 @@
-"""One tree of exceptions. Each says what to do, and whether trying again can help.
+"""The exceptions of the project. Each says what to do, and whether trying again can help.
 
     AttsError                       what this project raises on purpose
         SettingError                a setting that cannot be used; names the remedy
@@ -91,16 +91,16 @@ class SettingError(AttsError):
 
 
 MOST_LISTED = 12
-"""Names that a message lists; more than that are looked up by a command."""
+"""Most names that a message lists; for longer lists it names the command that shows them."""
 
 
 class UnknownSettingError(SettingError):
     """An unknown setting; the message names the nearest ones that exist."""
 
     def __init__(
-        self, name: str, known: Iterable[str], where: str = "model_args", besides: str = ""
+        self, name: str, names: Iterable[str], where: str = "model_args", besides: str = ""
     ) -> None:
-        every = list(dict.fromkeys(known))
+        every = list(dict.fromkeys(names))
         near = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
         if near:
             hint = f"did you mean {' or '.join(near)}?"
@@ -132,7 +132,7 @@ class JournalError(AttsError):
 
 
 class JournalMismatchError(JournalError):
-    """A resumed run asks something else than the recorded run did; names the difference."""
+    """A resumed run makes a request that differs from the recorded one; names the difference."""
 
 
 class RunDirError(JournalError):
@@ -140,7 +140,7 @@ class RunDirError(JournalError):
 
 
 class DamagedJournalError(RunDirError):
-    """A record that is not what was written; the message names it and what to do."""
+    """A damaged record; the message names it and what to do."""
 
 
 class JournalLostError(RunDirError):
@@ -252,7 +252,7 @@ class TooManyFailuresError(RunIncompleteError):
 
 
 class ModelChangedError(RunIncompleteError):
-    """An engine serves another model than when the run began; none of its replies is taken."""
+    """An engine serves another model than when the run began; its replies are refused."""
 
 
 class EngineGoneError(RunIncompleteError):

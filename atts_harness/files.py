@@ -1,4 +1,4 @@
-"""Reads files that others wrote: bounded in size, plain files only, and every fault in one line.
+"""Reads files from outside: bounded in size, plain files only, and every error in one line.
 
 A file may be cut, damaged, of another program, or made to do harm. Whoever reads one asks here, so
 that it becomes a value of the type wanted or a `SettingError` that names the file.
@@ -21,28 +21,28 @@ from atts_harness.errors import SettingError
 T = TypeVar("T")
 
 MOST_BYTES = 1 << 28
-"""Of a file that is read as a whole: 256 MiB."""
+"""Largest file that is read as a whole: 256 MiB."""
 MOST_LINE_BYTES = 1 << 26
-"""Of a line: 64 MiB. A log's line holds all repeats of a document."""
+"""Longest line: 64 MiB. A log's line holds all repeats of a document."""
 MOST_YAML_BYTES = 1 << 20
 MOST_NODES = 100_000
 MOST_DEPTH = 50
 MOST_UNPACKED_BYTES = 1 << 33
-"""Of what a packed file holds: 8 GiB. It is read line by line."""
+"""Largest unpacked content of a packed file: 8 GiB. It is read line by line."""
 
 
-def read_file(path: Path, what: str | None = None, most: int = MOST_BYTES) -> bytes:
+def read_file(path: Path, label: str | None = None, most: int = MOST_BYTES) -> bytes:
     """The content of a file.
 
     Args:
         path: which.
-        what: how messages begin; default: its path.
+        label: how messages begin; default: its path.
         most: bytes it may have.
 
     Raises:
         SettingError: missing, no plain file, too large, not readable.
     """
-    named = what or str(path)
+    named = label or str(path)
     try:
         with _open(path, named) as file:
             if os.fstat(file.fileno()).st_size > most:
@@ -52,35 +52,35 @@ def read_file(path: Path, what: str | None = None, most: int = MOST_BYTES) -> by
         raise SettingError(f"{named}: cannot be read: {_why(error)}") from error
 
 
-def decode(content: bytes, kind: type[T] | Any, what: str) -> T:
+def decode(content: bytes, kind: type[T] | Any, label: str) -> T:
     """JSON as a value of a type.
 
     Args:
         content: the JSON.
         kind: the type, for msgspec.
-        what: how messages begin, such as a file and what it should be.
+        label: how messages begin, such as a file and what it should be.
 
     Raises:
         SettingError: not JSON, or not of that type.
     """
     try:
-        found: T = msgspec.json.decode(content, type=kind)
+        value: T = msgspec.json.decode(content, type=kind)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        raise SettingError(f"{what}: {error or 'nested too deeply'}") from error
-    return found
+        raise SettingError(f"{label}: {error or 'nested too deeply'}") from error
+    return value
 
 
-def read_lines(path: Path, what: str | None = None) -> Iterator[tuple[int, bytes]]:
+def read_lines(path: Path, label: str | None = None) -> Iterator[tuple[int, bytes]]:
     """The lines of a text file, plain or packed by gzip, with their numbers from 1; not blank ones.
 
     Args:
         path: which.
-        what: how messages begin; default: its path.
+        label: how messages begin; default: its path.
 
     Raises:
         SettingError: missing, no plain file, not readable, cut (a packed one), or too large.
     """
-    named = what or str(path)
+    named = label or str(path)
     number = total = 0
     try:
         with _open(path, named) as file:
@@ -107,13 +107,13 @@ def read_lines(path: Path, what: str | None = None) -> Iterator[tuple[int, bytes
 
 
 def load_yaml(
-    path: Path, what: str | None = None, look: Callable[[Any], None] | None = None
+    path: Path, label: str | None = None, look: Callable[[Any], None] | None = None
 ) -> Any:
     """The content of a YAML file, without objects of Python's.
 
     Args:
         path: which.
-        what: how messages begin; default: its path.
+        label: how messages begin; default: its path.
         look: sees the tree of the file before anything in it unfolds.
 
     Raises:
@@ -121,7 +121,7 @@ def load_yaml(
     """
     import yaml  # type: ignore[import-untyped]
 
-    named = what or str(path)
+    named = label or str(path)
     content = read_file(path, named, MOST_YAML_BYTES)
     try:
         loader = yaml.SafeLoader(content.decode())
@@ -146,8 +146,8 @@ def load_yaml(
         raise SettingError(f"{named}: holds a value that is none: {error}") from error
 
 
-def _check_size(tree: Any, shown: str) -> None:
-    """Refuse anchors that unfold into more than anybody can mean, before anything unfolds them.
+def _check_size(tree: Any, label: str) -> None:
+    """Refuse anchors that would unfold into too many values, before anything unfolds them.
 
     Every node is looked at once; what an alias stands for counts each time that it is used.
     """
@@ -155,7 +155,7 @@ def _check_size(tree: Any, shown: str) -> None:
     open_nodes: set[int] = set()
 
     def size(node: Any, depth: int) -> int:
-        here = f"{shown}, line {node.start_mark.line + 1}"
+        here = f"{label}, line {node.start_mark.line + 1}"
         if id(node) in open_nodes:
             raise SettingError(f"{here}: an anchor that holds itself")
         if depth > MOST_DEPTH:

@@ -21,19 +21,19 @@ class GenerationSettings(dict[str, Any]):
     strategies: dict[str, Any]
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> GenerationSettings:
-        """Sorted out by what the installed strategies have as options."""
-        known = {
+    def of(cls, settings: Mapping[str, Any]) -> GenerationSettings:
+        """Settings, with the options of installed strategies set apart."""
+        options = {
             name
             for strategy in plugins.strategies().values()
             for name in strategy.value.Options.__struct_fields__
         }
-        made = cls({name: value for name, value in given.items() if name not in known})
-        made.strategies = {name: value for name, value in given.items() if name in known}
-        return made
+        generation = cls({name: value for name, value in settings.items() if name not in options})
+        generation.strategies = {name: value for name, value in settings.items() if name in options}
+        return generation
 
 
-def all_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+def all_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """What a request asks for, options of strategies included."""
-    beside = given.strategies if isinstance(given, GenerationSettings) else {}
-    return {**beside, **given}
+    beside = settings.strategies if isinstance(settings, GenerationSettings) else {}
+    return {**beside, **settings}

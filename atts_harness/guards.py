@@ -1,4 +1,4 @@
-"""The guards of every call: a request before it is sent, and its reply before it is believed.
+"""Checks of every call: a request before it is sent, and its reply before it is used.
 
 The role client checks the replies of all backends here; backends check requests here, because an
 engine answers a bad one wrongly, silently, or by crashing. A reply that contradicts its request is
@@ -24,7 +24,7 @@ from atts_harness.errors import BadRequestError, ContextLengthError, MalformedRe
 from atts_harness.ids import bounds
 
 ROUNDING = 1e-3
-"""A log-probability may be above zero by so much; it is zero then."""
+"""A log-probability may be above zero by at most this much, and then counts as zero."""
 MOST_TOKENS = 1 << 40  # no count of one call comes near, and sums of them still fit everywhere
 
 
@@ -151,7 +151,7 @@ def check_reply(
     capabilities: Capabilities,
     vocab_size: int,
 ) -> GenerateReply | ScoreReply:
-    """A reply that agrees with its request; rounding above zero is taken off log-probabilities.
+    """A reply, checked against its request; log-probabilities just above zero become zero.
 
     A probability of zero (minus infinity) is a score like any other.
 
@@ -209,24 +209,24 @@ def _generation(request: GenerateRequest, reply: GenerateReply, above: int) -> G
     return reply
 
 
-def _logprobs(values: tuple[float, ...], count: int, what: str) -> tuple[float, ...]:
+def _logprobs(values: tuple[float, ...], count: int, label: str) -> tuple[float, ...]:
     if len(values) != count:
-        raise MalformedReplyError(f"{what}: {len(values)} log-probabilities for {count} tokens")
+        raise MalformedReplyError(f"{label}: {len(values)} log-probabilities for {count} tokens")
     if not values:
         return values
     total = sum(values)
     most = max(values)
     if total != total:  # a NaN anywhere makes the sum one
-        raise MalformedReplyError(f"{what}: a log-probability is not a number")
+        raise MalformedReplyError(f"{label}: a log-probability is not a number")
     if most > ROUNDING:
-        raise MalformedReplyError(f"{what}: a log-probability is {most}, which is above zero")
+        raise MalformedReplyError(f"{label}: a log-probability is {most}, which is above zero")
     return values if most <= 0.0 else tuple([min(value, 0.0) for value in values])
 
 
 def _check_usage(
     request: GenerateRequest | ScoreRequest, usage: Usage, capabilities: Capabilities
 ) -> None:
-    """Counts that cannot be, or that are another request's.
+    """Refuse token counts that are impossible, or that belong to another request.
 
     An engine that had to be asked twice for one score counts its context twice.
     """

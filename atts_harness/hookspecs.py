@@ -64,7 +64,7 @@ FigureOf = Callable[[Sequence[Any], Mapping[str, Any]], Any]
 
 
 class Stage(StrEnum):
-    """Where in the work a command belongs: its `rich_help_panel`. `atts --help` has this order."""
+    """The stage of work of a command: its `rich_help_panel`, in the order of `atts --help`."""
 
     PREPARE = "Before a run"
     RUN = "Run"

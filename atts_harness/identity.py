@@ -1,4 +1,4 @@
-"""Who answers: the identity of a served model, and the one comparer of two of them.
+"""The identity of a served model, and the only comparison of two identities.
 
 An identity is compared when a backend is opened, after every outage, when a run is resumed, with
 a bank, and between the rows of a table. Each field has a level: a difference in one that *decides*
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from atts_harness import neutral
-from atts_harness.differences import said, shown
+from atts_harness.differences import value_in_words, words_of_difference
 
 __all__ = [
     "GREEDY_AGREEMENT",
@@ -48,7 +48,7 @@ Texts of two models part within the first tokens. Weights that were only quantis
 long: greedy texts cannot tell them apart, and a difference that is this small is said only.
 """
 _NOT_COMPARED = frozenset({"probe", "greedy", "weights_full"})
-"""Fields of which it is worth no word that one identity does not have them."""
+"""Fields that may be missing in one of two identities without a warning."""
 
 
 class ModelIdentity(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -116,8 +116,10 @@ def score_routes(roles: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     Args:
         roles: recorded identities.
     """
-    told = {role: (one.get("server") or {}).get("score_route") for role, one in roles.items()}
-    return {role: str(route) for role, route in told.items() if route}
+    routes = {
+        role: (identity.get("server") or {}).get("score_route") for role, identity in roles.items()
+    }
+    return {role: str(route) for role, route in routes.items() if route}
 
 
 LEVELS: Mapping[str, Level] = {
@@ -146,7 +148,7 @@ LEVELS: Mapping[str, Level] = {
 _ABSENT = frozenset(
     {"revision", "adapter", "speculative", "platform", "server", "kv_cache_dtype", "moment"}
 )
-"""Fields whose absence is a value of its own: no adapter, the default revision."""
+"""Fields for which a missing value means something: no adapter, the default revision."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,7 @@ class Change:
 
     def __str__(self) -> str:
         """In words."""
-        return said(self.name, self.before, self.after)
+        return words_of_difference(self.name, self.before, self.after)
 
 
 def changes(before: ModelIdentity, after: ModelIdentity) -> list[Change]:
@@ -184,9 +186,9 @@ def decisive(before: ModelIdentity, after: ModelIdentity) -> list[Change]:
     return [change for change in changes(before, after) if change.level == "decides"]
 
 
-def in_words(found: Sequence[Change]) -> str:
+def in_words(differing: Sequence[Change]) -> str:
     """Differences as one line."""
-    return "; ".join(map(str, found))
+    return "; ".join(map(str, differing))
 
 
 def read_identity(record: Mapping[str, Any]) -> ModelIdentity:
@@ -240,10 +242,10 @@ def greedy_agreement(before: Sequence[tuple[int, str]], after: Sequence[tuple[in
     return statistics.fmean(shares) if shares else 1.0
 
 
-def _alike(one: str, other: str) -> int:
+def _alike(first: str, second: str) -> int:
     """Characters up to where two texts first differ."""
-    pairs = zip(one, other, strict=False)
-    shorter = min(len(one), len(other))
+    pairs = zip(first, second, strict=False)
+    shorter = min(len(first), len(second))
     return next((at for at, (a, b) in enumerate(pairs) if a != b), shorter)
 
 
@@ -255,4 +257,4 @@ def _shown(name: str, value: Any) -> str:
         return f"{sum(count for count, _ in value)} prompt tokens and {text[:80]!r}"
     if name == "probe":
         return f"a mean log-probability of {statistics.fmean(value or [0.0]):.3f}"
-    return shown(value)
+    return value_in_words(value)

@@ -52,17 +52,17 @@ def join(spans: Iterable[Sequence[int]]) -> Joined:
     Args:
         spans: those that are a `Span` keep what is derived from them.
     """
-    kept = tuple([span if isinstance(span, Span) else Span(span) for span in spans if span])
+    derived = tuple([span if isinstance(span, Span) else Span(span) for span in spans if span])
     ids: list[int] = []
-    for span in kept:
+    for span in derived:
         ids.extend(span)
     joined = Joined(ids)
-    joined.spans = kept
+    joined.spans = derived
     return joined
 
 
 def spans_of(ids: Sequence[int]) -> tuple[Span, ...]:
-    """What `ids` are made of; a single span if nothing is known."""
+    """The spans that `ids` were joined from; one span if they were not joined."""
     return ids.spans if isinstance(ids, Joined) else (Span(ids),)
 
 

@@ -1,4 +1,4 @@
-"""Arrays in files of numpy's formats, read by what their headers say before anything is allocated.
+"""Reads arrays in numpy's file formats; headers are checked before memory is allocated.
 
 numpy makes an array as large as a header claims, and unpacks as much as an archive holds: a file
 of 380 kB took 1.4 GB.
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 MOST_SCORES = 1_000_000
 MOST_BYTES = 1 << 26
-"""Of a bank, packed or not: 64 MiB; a million scores as JSON are 40."""
+"""Largest bank, packed or unpacked: 64 MiB; a million scores as JSON take 40."""
 COLUMNS = {"nonconformity": "f", "turn": "i", "question": "i"}
 """The columns of a bank, and the kind of their numbers."""
 
@@ -54,11 +54,11 @@ def read_array(content: bytes, path: Path) -> NDArray[np.generic]:
         )
     if shape[0] > MOST_SCORES:
         raise SettingError(f"bank={path}: {shape[0]} scores; a bank may have {MOST_SCORES}")
-    rest = len(content) - file.tell()
-    if shape[0] * dtype.itemsize != rest:
+    remaining = len(content) - file.tell()
+    if shape[0] * dtype.itemsize != remaining:
         raise SettingError(
             f"bank={path}: not a bank: its header promises {shape[0]} numbers of {dtype.itemsize} "
-            f"bytes, and {rest} bytes follow"
+            f"bytes, and {remaining} bytes follow"
         )
     return np.frombuffer(content, dtype, offset=file.tell())
 
@@ -83,9 +83,9 @@ def read_npz(content: bytes, kind: type[T], path: Path) -> tuple[T, dict[str, li
             )
         files = {name: archive.read(f"{name}.npy") for name in (*COLUMNS, "about")}
     columns: dict[str, list[Any]] = {}
-    for name, wanted in COLUMNS.items():
+    for name, kind_of_column in COLUMNS.items():
         array = read_array(files[name], path)
-        if array.dtype.kind != wanted:
+        if array.dtype.kind != kind_of_column:
             raise SettingError(f"bank={path}: not a bank: {name} is of type {array.dtype}")
         columns[name] = array.tolist()
     about = read_array(files["about"], path).tobytes()
@@ -104,11 +104,11 @@ def refuse_pickle(path: Path) -> SettingError:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """What numpy and zipfile raise for a broken file is of many kinds, and not documented."""
+    """Turn any exception into one line: numpy and zipfile do not document what they raise."""
     try:
         yield
     except SettingError:
         raise
     except Exception as error:
-        why = str(error) or type(error).__name__
-        raise SettingError(f"bank={path}: not a bank: {why}") from error
+        reason = str(error) or type(error).__name__
+        raise SettingError(f"bank={path}: not a bank: {reason}") from error

@@ -43,7 +43,7 @@ class Bank(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return len(self.nonconformities)
 
 
-def validated(bank: Bank, where: str) -> Bank:
+def validated(bank: Bank, source: str) -> Bank:
     """The bank, if its scores can be ranked against.
 
     Raises:
@@ -51,28 +51,28 @@ def validated(bank: Bank, where: str) -> Bank:
     """
     count = len(bank)
     if not count:
-        raise SettingError(f"bank={where}: holds no scores")
+        raise SettingError(f"bank={source}: holds no scores")
     if len(bank.turns) != count or len(bank.questions) != count:
         raise SettingError(
-            f"bank={where}: {count} nonconformities, {len(bank.turns)} turns and "
+            f"bank={source}: {count} nonconformities, {len(bank.turns)} turns and "
             f"{len(bank.questions)} questions: one each is needed"
         )
     bad = [i for i, s in enumerate(bank.nonconformities) if math.isnan(s) or s == -math.inf]
     if bad:
         raise SettingError(
-            f"bank={where}: {len(bad)} of {count} scores are NaN or -inf, the first at index "
+            f"bank={source}: {len(bad)} of {count} scores are NaN or -inf, the first at index "
             f"{bad[0]}: these are failed scores, leave them out"
         )
     if min(bank.turns) < 0:
-        raise SettingError(f"bank={where}: a turn is negative")
+        raise SettingError(f"bank={source}: a turn is negative")
     return bank
 
 
 def digest_of(bank: Bank) -> str:
-    """A digest of all that a bank says; the same in every format of its file."""
+    """A digest of a bank's whole content; the same for every file format."""
     # A default is left out where it is the very same object, so a copy makes equal banks equal.
-    told = msgspec.structs.replace(bank, provenance=msgspec.structs.replace(bank.provenance))
-    return hashlib.sha256(msgspec.json.encode(told)).hexdigest()[:16]
+    copy = msgspec.structs.replace(bank, provenance=msgspec.structs.replace(bank.provenance))
+    return hashlib.sha256(msgspec.json.encode(copy)).hexdigest()[:16]
 
 
 def bank_of(

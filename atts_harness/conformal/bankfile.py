@@ -121,10 +121,10 @@ def read_bank(path: Path | str) -> Bank:
 
 
 def _read_json(content: bytes, path: Path) -> Bank:
-    what = f"bank={path}: not a bank"
+    refusal = f"bank={path}: not a bank"
     if b'"format"' not in content[:4096]:
-        return from_questions(decode(content, dict[str, list[float]], what), path)
-    document: _Document = decode(content, _Document, what)
+        return from_questions(decode(content, dict[str, list[float]], refusal), path)
+    document: _Document = decode(content, _Document, refusal)
     scores = document.scores
     columns = {
         "nonconformity": [float(s) for s in scores.nonconformity],

@@ -23,12 +23,12 @@ class Rank(NamedTuple):
 
     @property
     def below(self) -> float:
-        """What is strictly lower."""
+        """The number of units that are strictly lower."""
         return self.size - self.above - self.equal
 
 
 class RankingBank(Protocol):
-    """What a policy asks of a bank."""
+    """What a takeover policy needs of a bank."""
 
     def __len__(self) -> int:
         """How many units (scores or questions) it holds."""
@@ -57,7 +57,7 @@ class PooledBank:
     """Every score counts the same."""
 
     def __init__(self, scores: Iterable[float] = ()) -> None:
-        """A bank of what is known."""
+        """A bank that begins with some scores."""
         self._scores: SortedList = SortedList(scores)
 
     def __len__(self) -> int:
@@ -92,12 +92,16 @@ class QuestionBank:
     """
 
     def __init__(self, scores: Mapping[Any, Sequence[float]] | None = None) -> None:
-        """A bank of what is known, by question."""
-        self._questions = {q: SortedList(known) for q, known in (scores or {}).items() if known}
+        """A bank that begins with some scores, by question."""
+        self._questions = {
+            q: SortedList(scores_of_one)
+            for q, scores_of_one in (scores or {}).items()
+            if scores_of_one
+        }
         grouped: dict[int, list[float]] = {}
-        for known in self._questions.values():
-            grouped.setdefault(len(known), []).extend(known)
-        self._by_size = {size: SortedList(known) for size, known in grouped.items()}
+        for scores_of_one in self._questions.values():
+            grouped.setdefault(len(scores_of_one), []).extend(scores_of_one)
+        self._by_size = {size: SortedList(scores_of_one) for size, scores_of_one in grouped.items()}
 
     def __len__(self) -> int:
         """How many questions."""
@@ -108,13 +112,13 @@ class QuestionBank:
         scores = self._questions.setdefault(question, SortedList())
         if scores:
             lighter = self._by_size[len(scores)]
-            for known in scores:
-                lighter.remove(known)
+            for earlier in scores:
+                lighter.remove(earlier)
         scores.add(score)
         self._by_size.setdefault(len(scores), SortedList()).update(scores)
 
     def rank(self, score: float, question: Hashable, own: float | None = None) -> Rank:
-        """Rank among the other questions: what is known of the score's own one is left out."""
+        """Rank among the other questions; scores of the same question are left out."""
         above = equal = 0.0
         for size, scores in self._by_size.items():
             high = scores.bisect_right(score)

@@ -23,7 +23,7 @@ logger = neutral.logger("atts_harness.conformal")
 
 
 class TurnRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What a bank holds of one turn.
+    """Summary of a bank's scores of one turn.
 
     Attributes:
         turn: counted from 0.
@@ -63,8 +63,10 @@ def bank_from_decisions(
     mine = [d for d in decisions if d.sample.task == task and (turns is None or d.turn < turns)]
     rows = [(d.sample.doc, d.turn, d.nonconformity) for d in mine if d.nonconformity is not None]
     if not rows:
-        why = "its turns were decided without scores" if mine else "it has no turns of this task"
-        raise SettingError(f"no scores of task {task} in the run: {why}")
+        problem = (
+            "its turns were decided without scores" if mine else "it has no turns of this task"
+        )
+        raise SettingError(f"no scores of task {task} in the run: {problem}")
     without = Counter(d.reason for d in mine if d.nonconformity is None)
     if without:
         named = ", ".join(f"{count} {reason}" for reason, count in sorted(without.items()))
@@ -115,17 +117,17 @@ def bank_from_run(
 
 
 def _task_of(run: RecordedRun, task: str | None) -> str:
-    known = sorted(run.record.tasks) or sorted({s.task for s in run.planned()})
-    if task is None and len(known) == 1:
-        return known[0]
-    if task in known:
+    tasks = sorted(run.record.tasks) or sorted({s.task for s in run.planned()})
+    if task is None and len(tasks) == 1:
+        return tasks[0]
+    if task in tasks:
         return str(task)
-    what = f"no task {task!r} in it" if task else "it has several tasks, name one"
-    raise SettingError(f"{run.path}: {what}; there are: {', '.join(known)}")
+    problem = f"no task {task!r} in it" if task else "it has several tasks, name one"
+    raise SettingError(f"{run.path}: {problem}; there are: {', '.join(tasks)}")
 
 
 def by_turn(bank: Bank) -> list[TurnRow]:
-    """What the bank holds of each turn, in order."""
+    """Summary of a bank's scores by turn, in order."""
     scores = Counter(bank.turns)
     questions: dict[int, set[int]] = {}
     for turn, question in zip(bank.turns, bank.questions, strict=True):

@@ -1,4 +1,4 @@
-"""`atts calibrate`: a bank from a task, or from a run that is there already.
+"""`atts calibrate`: a bank from a task, or from an existing run.
 
 The command line is here; what runs a task comes from the evaluation framework that has it, and is
 handed to `calibrate_command`.
@@ -115,8 +115,8 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
 
 
 def _metadata(text: str, repeats: int | None) -> dict[str, Any]:
-    found = parse_object(text, "--metadata")
-    return found if repeats is None else {**found, "repeats": repeats}
+    metadata = parse_object(text, "--metadata")
+    return metadata if repeats is None else {**metadata, "repeats": repeats}
 
 
 def _check_suffix(out: Path) -> None:
@@ -142,7 +142,7 @@ def _write(bank: Bank, out: Path, run: Path) -> None:
 
 
 def _cost(run: Path) -> Table:
-    """What the scores cost: calibration is target work like any other."""
+    """The tokens and seconds that the scores took, for calibration is target work, too."""
     from atts_harness.journal.reader import open_run
     from atts_harness.ledger.recorded import ledger_of
 

@@ -1,4 +1,4 @@
-"""The threshold: fixed at the rate, or led so that the realised rate follows it."""
+"""The threshold: fixed at the rate, or adapted so that the realised rate follows the rate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Controller(Protocol):
-    """Says below which p-value to take over, and hears what came of it."""
+    """Gives the threshold for takeovers, and is told each decision."""
 
     @property
     def threshold(self) -> float:
@@ -15,7 +15,7 @@ class Controller(Protocol):
         ...
 
     def update(self, takeover: bool) -> None:
-        """A decision was made."""
+        """Take a decision into account."""
         ...
 
 
@@ -27,11 +27,11 @@ class Fixed:
         self.threshold = rate
 
     def update(self, takeover: bool) -> None:
-        """Nothing to learn."""
+        """Do nothing: the threshold is fixed."""
 
 
 class Adaptive:
-    """Error integration: the threshold leans against the sum of past errors.
+    """Error integration: the threshold moves against the sum of past errors.
 
     With E = sum of (rate - takeover) over the n decisions so far and a tolerated sum
 
@@ -59,14 +59,14 @@ class Adaptive:
     LIMIT = 4.0
 
     def __init__(self, rate: float) -> None:
-        """Nothing decided yet."""
+        """Begin without decisions."""
         self._rate = rate
         self._takeovers = 0
         self._count = 0
 
     @property
     def threshold(self) -> float:
-        """Where the errors so far put it; rates 0 and 1 stay where they are."""
+        """The threshold after the errors so far; rates 0 and 1 stay fixed."""
         if not 0.0 < self._rate < 1.0:
             return self._rate
         error = self._rate * self._count - self._takeovers

@@ -1,4 +1,4 @@
-"""From settings to a takeover policy."""
+"""Makes the takeover policy that settings describe."""
 
 from __future__ import annotations
 
@@ -83,50 +83,50 @@ def _source(options: CalibrationOptions, run: RunInfo, bank: Bank | None) -> Ban
 def _load(
     options: CalibrationOptions, run: Mapping[str, Any], bank: Bank | None, task: str
 ) -> FrozenBanks:
-    where = IN_MEMORY
+    source = IN_MEMORY
     if bank is None:
         path = _find(Path(options.bank or ""), task)
-        bank, where = read_bank(path), str(path)
+        bank, source = read_bank(path), str(path)
     else:
-        bank = validated(bank, where)
+        bank = validated(bank, source)
     if run:
         expected = provenances.of_run(run, task)
     else:  # nothing but the task is known, and so compared
         expected = provenances.Provenance(task=task, signal=bank.provenance.signal)
     first_only = not any(bank.turns)
-    provenances.check(bank.provenance, expected, where, first_turns_only=first_only)
-    if run and not provenances.known(bank.provenance):
-        logger.warning("bank=%s says nothing of its making: it cannot be checked", where)
+    provenances.check(bank.provenance, expected, source, first_turns_only=first_only)
+    if run and not provenances.says_more_than_task(bank.provenance):
+        logger.warning("bank=%s says nothing of its making: it cannot be checked", source)
     elif expected.wording is not None and bank.provenance.wording is None:
         logger.warning(
             "bank=%s does not say how its task worded its prompts (earlier releases did not note "
             "it): whether the template, description and few-shot examples are still the same is "
             "not checked; a bank made now with `atts calibrate` says so",
-            where,
+            source,
         )
-    _check_coverage(bank, options, where)
-    return freeze(bank, options, where)
+    _check_coverage(bank, options, source)
+    return freeze(bank, options, source)
 
 
-def _check_coverage(bank: Bank, options: CalibrationOptions, where: str) -> None:
+def _check_coverage(bank: Bank, options: CalibrationOptions, source: str) -> None:
     by_turn = options.coverage.by_turn
     if by_turn and not any(bank.turns) and options.turns > 1:
         raise SettingError(
-            f"bank={where} holds first drafts only, which says nothing about later turns: use "
+            f"bank={source} holds first drafts only, which says nothing about later turns: use "
             "calibration=online, a bank made by turn (`atts calibrate`), or coverage=marginal as "
             "published"
         )
     if options.coverage.by_problem and not bank.evaluation_questions:
         raise SettingError(
-            f"bank={where} holds other questions than the evaluation's, so no problem can find its "
-            f"own scores for coverage={options.coverage}: use coverage=turn, or "
+            f"bank={source} holds other questions than the evaluation's, so no problem can find "
+            f"its own scores for coverage={options.coverage}: use coverage=turn, or "
             "calibration=presample"
         )
     if by_turn and bank.rate is not None and abs(bank.rate - options.nominal) > 1e-9:
         logger.warning(
             "bank=%s: its later turns went through takeovers at rate %g, this run's is %g; their "
             "scores may differ: see docs/guarantees.md",
-            where,
+            source,
             bank.rate,
             options.nominal,
         )
@@ -154,13 +154,13 @@ def _find(path: Path, task: str) -> Path:
     )
 
 
-def freeze(bank: Bank, options: CalibrationOptions, where: str) -> FrozenBanks:
+def freeze(bank: Bank, options: CalibrationOptions, source: str) -> FrozenBanks:
     """Banks to rank against, from the scores of a file.
 
     Args:
         bank: the file's content.
         options: coverage, kind of p-value and rate.
-        where: the file, for warnings.
+        source: the file, for warnings.
     """
     needed = scores_needed(options.nominal)
     rows: dict[str, dict[int, list[float]]] = {}
@@ -176,8 +176,8 @@ def freeze(bank: Bank, options: CalibrationOptions, where: str) -> FrozenBanks:
         else PooledBank(s for scores in by_question.values() for s in scores)
         for name, by_question in rows.items()
     }
-    sizes = {name: len(known) for name, known in banks.items()}
-    _warn_if_small(sizes, needed, options, where)
+    sizes = {name: len(bank_of_name) for name, bank_of_name in banks.items()}
+    _warn_if_small(sizes, needed, options, source)
     return FrozenBanks(options.coverage, banks, _own_banks(options.coverage, turns, sizes, needed))
 
 
@@ -193,15 +193,15 @@ def _own_banks(
     return {
         question: [
             turn
-            for turn in sorted(known)
-            if turn == min(known) or sizes[coverage.bank(question or 0, turn)] >= needed
+            for turn in sorted(turns_of_one)
+            if turn == min(turns_of_one) or sizes[coverage.bank(question or 0, turn)] >= needed
         ]
-        for question, known in turns.items()
+        for question, turns_of_one in turns.items()
     }
 
 
 def _warn_if_small(
-    sizes: Mapping[str, int], needed: int, options: CalibrationOptions, where: str
+    sizes: Mapping[str, int], needed: int, options: CalibrationOptions, source: str
 ) -> None:
     small = [name for name, size in sizes.items() if size < needed]
     if small:
@@ -209,7 +209,7 @@ def _warn_if_small(
         logger.warning(
             "bank=%s: %d of %d banks are too small for rate %g, such as %r with %d: at least %d %s "
             "are needed before a rank alone can mean takeover",
-            where,
+            source,
             len(small),
             len(sizes),
             options.nominal,

@@ -43,7 +43,7 @@ class Coverage(StrEnum):
 
 
 class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
-    """Which share of the scored turns the target takes over, and how that is held.
+    """Which share of the scored turns the target takes over, and how that share is kept.
 
     Checked by `checked`, which every user of the options calls (`make_policy` does).
     """
@@ -97,7 +97,7 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
     ] = "pvalue"
 
     def __post_init__(self) -> None:
-        """Take a coverage by its name, too."""
+        """Accept the name of a coverage, too."""
         msgspec.structs.force_setattr(self, "coverage", Coverage(self.coverage))
 
     @property
@@ -132,18 +132,18 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
             return self.rate
         head, slash, tail = self.budget.partition("/")
         try:
-            taken, samples = _count(head), _count(tail)
+            takeovers, samples = _count(head), _count(tail)
         except ValueError:
             slash = ""
-        if not slash or not 0 <= taken <= samples or samples < 1:
+        if not slash or not 0 <= takeovers <= samples or samples < 1:
             raise SettingError(
                 f"budget={self.budget!r}: must be B/m with 0 <= B <= m and m >= 1, such as 6/16"
             )
-        if not math.isclose(self.rate, 0.4) and not math.isclose(self.rate, taken / samples):
+        if not math.isclose(self.rate, 0.4) and not math.isclose(self.rate, takeovers / samples):
             raise SettingError(
                 f"budget={self.budget} and rate={self.rate} disagree: give one of them"
             )
-        return taken / samples
+        return takeovers / samples
 
     def checked(self) -> Self:
         """These options.

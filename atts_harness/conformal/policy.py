@@ -41,7 +41,7 @@ def random_ties(
 def conservative_ties(
     bank: RankingBank, score: float, sample: SampleId, own: float | None, uniform: float
 ) -> tuple[float, int]:
-    """A score ranks behind all that equal it."""
+    """Scores that equal it all count as at least as bad."""
     rank = bank.rank(score, sample.doc, own)
     return bank.p_value(rank, pvalues.CONSERVATIVE), rank.size
 
@@ -74,7 +74,7 @@ class ConformalPolicy:
     def __init__(
         self, source: BankSource, rule: Rule, new_controller: Callable[[], Controller]
     ) -> None:
-        """Put together what `make_policy` chose."""
+        """Use `make_policy`, which chooses the parts."""
         self.presamples = source.presamples
         self._source = source
         self._rule = rule

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from atts_harness import neutral
-from atts_harness.differences import BANK_RUN, Difference, brief, said
+from atts_harness.differences import BANK_RUN, Difference, brief, words_of_difference
 from atts_harness.errors import SettingError
 from atts_harness.identity import changes, read_identity
 
@@ -76,7 +76,7 @@ MEANING = {
 """What a fingerprint stands for, in messages."""
 
 PUBLISHED_SIGNAL = "perplexity"
-"""What scores are where nothing else is said: a bank or a run without a signal is no unknown."""
+"""The signal of a bank or run that names none."""
 
 IDENTITIES = frozenset({"draft_identity", "target_identity"})
 
@@ -110,13 +110,13 @@ def of_run(provenance: Mapping[str, Any], task: str) -> Provenance:
         raise SettingError(f"provenance of task {task}: {error}") from error
 
 
-def check(bank: Provenance, run: Provenance, where: str, *, first_turns_only: bool) -> None:
+def check(bank: Provenance, run: Provenance, source: str, *, first_turns_only: bool) -> None:
     """Refuse a bank that was made with something else.
 
     Args:
         bank: the bank's.
         run: the run's.
-        where: the bank's file, for the message.
+        source: the bank's file, for the message.
         first_turns_only: the bank judges by first drafts: what takeovers do does not matter.
 
     Raises:
@@ -132,9 +132,9 @@ def check(bank: Provenance, run: Provenance, where: str, *, first_turns_only: bo
         for change in changes(read_identity(theirs), read_identity(ours)):
             if change.level == "decides":
                 name = f"the {role}'s {change.name}"
-                differences.append(said(name, change.before, change.after, BANK_RUN))
+                differences.append(words_of_difference(name, change.before, change.after, BANK_RUN))
             elif change.level == "warns":
-                logger.warning("bank=%s: the %s's %s", where, role, change)
+                logger.warning("bank=%s: the %s's %s", source, role, change)
     for name in Provenance.__struct_fields__:
         theirs, ours = getattr(bank, name), getattr(run, name)
         if name == "signal":
@@ -144,16 +144,16 @@ def check(bank: Provenance, run: Provenance, where: str, *, first_turns_only: bo
         if first_turns_only and name in LATER_TURNS:
             continue
         if theirs != ours:
-            what = f" ({MEANING[name]})" if name in MEANING else ""
-            differences.append(Difference(name, theirs, ours).words(BANK_RUN) + what)
+            meaning = f" ({MEANING[name]})" if name in MEANING else ""
+            differences.append(Difference(name, theirs, ours).words(BANK_RUN) + meaning)
     if differences:
         raise SettingError(
-            f"bank={where} was made with other settings: {brief(differences, _NAMED)}; "
+            f"bank={source} was made with other settings: {brief(differences, _NAMED)}; "
             "make one for this run with `atts calibrate`, or use calibration=online"
         )
 
 
-def known(provenance: Provenance) -> bool:
+def says_more_than_task(provenance: Provenance) -> bool:
     """Whether anything but the task is known."""
     return any(
         getattr(provenance, name) is not None

@@ -46,7 +46,7 @@ def read_npy(content: bytes, path: Path) -> Bank:
 
 
 def _named(path: Path) -> tuple[int, Provenance]:
-    """How many samples a question has by the file's name, and what else the name says."""
+    """The number of samples a question, and the other fields, that a file's name gives."""
     named = _NAME.search(path.stem)
     if named is None:
         return 1, Provenance()

@@ -22,7 +22,7 @@ NewBank = Callable[[], RankingBank]
 
 
 class BankPlace(NamedTuple):
-    """A bank to ask, and under which name.
+    """A bank to rank in, and its name.
 
     Attributes:
         name: unique within a task (`turn 3`, `question 12/turn 0`, ...).
@@ -45,11 +45,11 @@ class BankSource(Protocol):
         ...
 
     def learn(self, sample: SampleId, turn: int, score: float) -> None:
-        """A score was judged (or its judgement is replayed)."""
+        """Take in a score that was judged, now or in a replayed decision."""
         ...
 
     def offer(self, task: str, doc: int, scores: Mapping[int, float]) -> None:
-        """First drafts of a problem, by repeat."""
+        """Take in the scores of a problem's first drafts, by repeat."""
         ...
 
 
@@ -78,7 +78,7 @@ class OnlineSource:
         self.place(sample, turn).bank.add(score, sample.doc)
 
     def offer(self, task: str, doc: int, scores: Mapping[int, float]) -> None:
-        """Nothing: first drafts are judged like all others."""
+        """Do nothing: first drafts are judged like all others."""
 
 
 class PresampleSource:
@@ -139,14 +139,14 @@ class PresampleSource:
         return name, bank
 
     def _take(self, task: str, doc: int, repeat: int, score: float) -> None:
-        known = self._first.setdefault((task, doc), {})
-        if repeat not in known:
-            known[repeat] = score
+        scores = self._first.setdefault((task, doc), {})
+        if repeat not in scores:
+            scores[repeat] = score
             self._bank(task, doc)[1].add(score, doc)
 
 
 class FrozenBanks:
-    """The banks of one task from a file; they learn nothing."""
+    """The banks of one task from a file; they never change."""
 
     def __init__(
         self,
@@ -172,10 +172,10 @@ class FrozenBanks:
         Raises:
             SettingError: the file holds nothing for the problem.
         """
-        known = self._turns.get(doc) or self._turns.get(None) or (turn,)
-        asked = known[max(0, bisect_right(known, turn) - 1)]
+        turns = self._turns.get(doc) or self._turns.get(None) or (turn,)
+        nearest = turns[max(0, bisect_right(turns, turn) - 1)]
         name = self._coverage.bank(doc, turn)
-        key = self._coverage.bank(doc, asked)
+        key = self._coverage.bank(doc, nearest)
         bank = self._banks.get(key)
         if bank is None:
             raise SettingError(
@@ -191,7 +191,7 @@ class FileSource:
     presamples = False
 
     def __init__(self, load: Callable[[str], FrozenBanks], tasks: Iterable[str] = ()) -> None:
-        """Ask `load` for a task's banks, once: now for known tasks, else at first sight."""
+        """Load each task's banks once with `load`: for known tasks now, else when first needed."""
         self._load = load
         self._tasks = {task: load(task) for task in tasks}
 
@@ -203,7 +203,7 @@ class FileSource:
         return banks.place(sample.doc, turn)
 
     def learn(self, sample: SampleId, turn: int, score: float) -> None:
-        """Nothing: a bank from a file is fixed."""
+        """Do nothing: a bank from a file is fixed."""
 
     def offer(self, task: str, doc: int, scores: Mapping[int, float]) -> None:
-        """Nothing: no first drafts are drawn."""
+        """Do nothing: no first drafts are drawn."""

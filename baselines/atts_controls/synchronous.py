@@ -67,7 +67,7 @@ class Synchronous(Strategy):
             before = transcript.tokens
             if turn and options.paper_join:
                 transcript += inserted("\n\n", turn=turn)
-            draft = (await write_draft(transcript, ctx, options, turn, more=extra)).segment
+            draft = (await write_draft(transcript, ctx, options, turn, extra=extra)).segment
             await ctx.gather(f"drafted {turn}", None)
             if not draft and options.on_empty == "end":
                 reason = nothing_left(transcript, draft, ctx, options)

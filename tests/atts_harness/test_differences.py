@@ -1,6 +1,6 @@
 """What differs, in words."""
 
-from atts_harness.differences import BANK_RUN, Difference, brief, shown, unequal
+from atts_harness.differences import BANK_RUN, Difference, brief, unequal, value_in_words
 
 
 def test_mappings_in_mappings_are_gone_into():
@@ -20,6 +20,6 @@ def test_braces_in_a_value_are_no_place_to_fill_in():
 
 
 def test_long_values_and_many_differences_are_cut():
-    assert len(shown("x" * 1000)) == 80
+    assert len(value_in_words("x" * 1000)) == 80
     assert brief(["a", "b"], 2) == "a; b"
     assert brief(list("abcd"), 2) == "a; b, and 2 more"

@@ -9,7 +9,7 @@ import msgspec
 
 from atts_harness.analysis.leaderboard.samples import RowSamples
 from atts_harness.conformal.provenance import fingerprint
-from atts_harness.differences import HERE_THERE, said
+from atts_harness.differences import HERE_THERE, words_of_difference
 from atts_harness.identity import decisive, read_identity
 from atts_harness.records import RunRecord
 from atts_harness.results.values import Conditions, TaskResults
@@ -124,9 +124,9 @@ def _differences(
         if field == "prompt":
             yield f"{name} differs"
         elif field == "until":
-            yield said(f"{name}:", _quoted(mine), _quoted(other), HERE_THERE)
+            yield words_of_difference(f"{name}:", _quoted(mine), _quoted(other), HERE_THERE)
         else:
-            yield said(name, str(mine), str(other), HERE_THERE)
+            yield words_of_difference(name, str(mine), str(other), HERE_THERE)
     yield from _sampling_differences(ours.sampling, theirs.sampling)
     yield from _model_differences(ours.models, theirs.models)
     if None not in (ours.documents, theirs.documents) and ours.documents != theirs.documents:
@@ -169,7 +169,7 @@ def _sampling_differences(
                 our_value, their_value = mine.get(name), other.get(name)
                 if our_value is not None and their_value is not None and our_value != their_value:
                     name_of_role = role if role != MODEL else other_role
-                    words = said(
+                    words = words_of_difference(
                         f"sampling: {name_of_role} {name}",
                         f"{our_value:g}",
                         f"{their_value:g}",
