@@ -38,13 +38,13 @@ class RankingBank(Protocol):
         """Take a score in. O(log n)."""
         ...
 
-    def rank(self, score: float, question: Hashable, own: float | None = None) -> Rank:
+    def rank(self, score: float, question: Hashable, own_score: float | None = None) -> Rank:
         """Rank a score of `question`. O(log n).
 
         Args:
             score: s; infinite scores are ordinary ones, equal to each other.
             question: whose score it is.
-            own: the same draft's score where it is in the bank: it is left out.
+            own_score: the score of the same draft if the bank holds it; it is not counted.
         """
         ...
 
@@ -68,14 +68,14 @@ class PooledBank:
         """Take a score in; the question does not matter."""
         self._scores.add(score)
 
-    def rank(self, score: float, question: Hashable = None, own: float | None = None) -> Rank:
+    def rank(self, score: float, question: Hashable = None, own_score: float | None = None) -> Rank:
         """Rank among all scores."""
         low: int = self._scores.bisect_left(score)
         high: int = self._scores.bisect_right(score)
         size = len(self._scores)
         above, equal = size - high, high - low
-        if own is not None:
-            above, equal, size = above - (own > score), equal - (own == score), size - 1
+        if own_score is not None:
+            above, equal, size = above - (own_score > score), equal - (own_score == score), size - 1
         return Rank(above, equal, size)
 
     def p_value(self, rank: Rank, tie: float) -> float:
@@ -117,7 +117,7 @@ class QuestionBank:
         scores.add(score)
         self._by_size.setdefault(len(scores), SortedList()).update(scores)
 
-    def rank(self, score: float, question: Hashable, own: float | None = None) -> Rank:
+    def rank(self, score: float, question: Hashable, own_score: float | None = None) -> Rank:
         """Rank among the other questions; scores of the same question are left out."""
         above = equal = 0.0
         for size, scores in self._by_size.items():

@@ -23,7 +23,7 @@ class Rule(Protocol):
         bank: RankingBank,
         score: float,
         sample: SampleId,
-        own: float | None,
+        own_score: float | None,
         uniform: float,
     ) -> tuple[float, int]:
         """The p-value, and the size of the bank it comes from."""
@@ -31,30 +31,30 @@ class Rule(Protocol):
 
 
 def random_ties(
-    bank: RankingBank, score: float, sample: SampleId, own: float | None, uniform: float
+    bank: RankingBank, score: float, sample: SampleId, own_score: float | None, uniform: float
 ) -> tuple[float, int]:
     """Ties are broken by the sample's seeded draw."""
-    rank = bank.rank(score, sample.doc, own)
+    rank = bank.rank(score, sample.doc, own_score)
     return bank.p_value(rank, pvalues.random_tie(uniform)), rank.size
 
 
 def conservative_ties(
-    bank: RankingBank, score: float, sample: SampleId, own: float | None, uniform: float
+    bank: RankingBank, score: float, sample: SampleId, own_score: float | None, uniform: float
 ) -> tuple[float, int]:
     """Scores that equal it all count as at least as bad."""
-    rank = bank.rank(score, sample.doc, own)
+    rank = bank.rank(score, sample.doc, own_score)
     return bank.p_value(rank, pvalues.CONSERVATIVE), rank.size
 
 
 def reference(
-    bank: RankingBank, score: float, sample: SampleId, own: float | None, uniform: float
+    bank: RankingBank, score: float, sample: SampleId, own_score: float | None, uniform: float
 ) -> tuple[float, int]:
     """The published rule: 1 - percentile, without the test score and without ties.
 
     `percentile >= 1 - rate` and `1 - percentile <= rate` are the same comparison, also of floats:
     1 - x is exact for x in [1/2, 1], and monotone everywhere.
     """
-    rank = bank.rank(score, sample.doc, own)
+    rank = bank.rank(score, sample.doc, own_score)
     if rank.size == 0:
         raise SettingError(
             "rule=reference: the bank is empty and has no percentile; use rule=pvalue"
@@ -90,7 +90,7 @@ class ConformalPolicy:
         if math.isnan(nonconformity):
             raise MalformedReplyError(f"score of {sample} turn {turn}: not a number")
         place = self._source.place(sample, turn)
-        p_value, size = self._rule(place.bank, nonconformity, sample, place.own, uniform)
+        p_value, size = self._rule(place.bank, nonconformity, sample, place.own_score, uniform)
         controller = self._controller(sample.task, place.name)
         threshold = controller.threshold
         takeover = p_value <= threshold

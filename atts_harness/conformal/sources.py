@@ -27,12 +27,12 @@ class BankPlace(NamedTuple):
     Attributes:
         name: unique within a task (`turn 3`, `question 12/turn 0`, ...).
         bank: the bank.
-        own: the score of the very same draft where it is in the bank, else None.
+        own_score: the score of the same draft if the bank holds it, else None.
     """
 
     name: str
     bank: RankingBank
-    own: float | None = None
+    own_score: float | None = None
 
 
 class BankSource(Protocol):
@@ -104,11 +104,11 @@ class PresampleSource:
         """The first drafts' bank; for later turns with coverage by turn, the online one."""
         if turn and self._coverage.by_turn:
             return self._later.place(sample, turn)
-        own = None
+        own_score = None
         if turn == 0:
-            own = self._first.get((sample.task, sample.doc), {}).get(sample.repeat)
+            own_score = self._first.get((sample.task, sample.doc), {}).get(sample.repeat)
         name, bank = self._bank(sample.task, sample.doc)
-        return BankPlace(name, bank, own)
+        return BankPlace(name, bank, own_score)
 
     def learn(self, sample: SampleId, turn: int, score: float) -> None:
         """Later turns learn online; a replayed first turn was a first draft."""

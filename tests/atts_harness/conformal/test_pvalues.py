@@ -34,7 +34,7 @@ def test_own_score_is_left_out(rows, score):
     for own in {s for _, s in rows}:
         rest = [s for _, s in rows]
         rest.remove(own)
-        assert bank.rank(score, own=own) == PooledBank(rest).rank(score)
+        assert bank.rank(score, own_score=own) == PooledBank(rest).rank(score)
 
 
 def hierarchical_by_definition(rows, score, question):
