@@ -9,6 +9,7 @@ takes another cell's rate takes its nominal one.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +26,9 @@ from atts_harness.presets import with_presets
 from atts_harness.settings import ROLES, RunOptions
 from atts_harness.simulation.costfile import EngineCosts
 from atts_harness.simulation.costs import GPU
-from atts_harness.simulation.plans import REPEATS, PlanRow, SimulationPlan, plan_row, with_flips
+from atts_harness.simulation.plans import REPEATS, SimulationPlan, plan_row
 from atts_harness.simulation.published import published_trace
+from atts_harness.simulation.rows import PlanRow, with_flips
 from atts_harness.simulation.tables import TableRemarks, clock, notes, tables
 from atts_harness.simulation.traces import RunTrace
 
@@ -35,8 +37,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Ground", "cell_notes", "cell_rows", "planned", "ranked_online", "shown_cells"]
 
-DRY_SAMPLES = 1000
-"""Samples of a cell that a dry run simulates at most: seconds, not minutes, a cell."""
+DRY_SAMPLES, DRY_COMPARED = 512, 128
+"""Samples of a cell that a dry run simulates at most, and that it compares splits on: a few seconds
+a cell. On the published pair 128, 256 and 512 samples have the same best split, and a range whose
+ends differ by less than a tenth of the makespan."""
 
 NOT_SIMULATED = frozenset(
     {
@@ -60,6 +64,8 @@ class Ground:
         price: dollars a GPU and hour.
         measured: costs by role, in place of the roofline's.
         most_samples: samples of a cell that are simulated at most, whole questions; None: all.
+        most_compared: of them, those on which splits and the ends of the range are compared at
+            most; None: all.
         search: whether the best limits are searched for.
         problems: questions of a cell at most; None: as many as it has.
         kernels: whether steps cost what measured kernel tables say.
@@ -71,6 +77,7 @@ class Ground:
     price: float | None = None
     measured: Mapping[Role, EngineCosts] = field(default_factory=dict)
     most_samples: int | None = None
+    most_compared: int | None = None
     search: bool = False
     problems: int | None = None
     kernels: bool = False
@@ -80,20 +87,23 @@ def cell_rows(
     cells: Sequence[Cell],
     sizes: Mapping[str, Size],
     ground: Ground,
-    trace_of: Callable[[Cell], RunTrace],
+    trace_of: Callable[[Cell, int], RunTrace],
 ) -> dict[str, PlanRow]:
     """A row for each cell, by the cell's name; cells that run again for their times have none.
+
+    Cells that ask the same of the same models are simulated once.
 
     Args:
         cells: of the plan.
         sizes: what each asks for.
         ground: what they run on.
-        trace_of: what the models write in a cell.
+        trace_of: what the models write in a cell of so many questions.
 
     Raises:
         SettingError: models that do not fit or have no known shape, or a setting that cannot be.
     """
-    found: dict[str, PlanRow] = {}
+    rows: dict[str, PlanRow] = {}
+    simulated: list[tuple[SimulationPlan, str, int, PlanRow]] = []
     for cell in cells:
         if cell.timing > 1:
             continue
@@ -103,12 +113,16 @@ def cell_rows(
         if ground.most_samples is not None:
             problems = max(1, min(problems, ground.most_samples // repeats))
         try:
-            plan = _plan(cell, cells, size, ground, trace_of(cell), problems)
-            row = plan_row(plan, cell.strategy, {REPEATS: str(repeats)})
+            plan = _plan(cell, cells, size, ground, trace_of(cell, problems), problems)
+            asked = (plan, cell.strategy, repeats)
+            row = next((row for *earlier, row in simulated if tuple(earlier) == asked), None)
+            if row is None:
+                row = plan_row(plan, cell.strategy, {REPEATS: str(repeats)})
+                simulated.append((*asked, row))
         except SettingError as error:
             raise SettingError(f"{cell.name}: {error}") from error
-        found[cell.name] = msgspec.structs.replace(row, strategy=cell.name, point={})
-    return _with_flips(found, cells)
+        rows[cell.name] = msgspec.structs.replace(row, strategy=cell.name, point={})
+    return _with_flips(rows, cells)
 
 
 def ranked_online(cell: Cell) -> bool:
@@ -167,14 +181,20 @@ def planned(
     Raises:
         SettingError: models that do not fit or have no known shape.
     """
-    ground = Ground(*gpus, most_samples=DRY_SAMPLES)
-    trace = published_trace()
-    rows = cell_rows(cells, sizes, ground, lambda cell: trace)
+    ground = Ground(*gpus, most_samples=DRY_SAMPLES, most_compared=DRY_COMPARED)
+    trace_of = functools.cache(published_trace)
+    rows = cell_rows(cells, sizes, ground, lambda cell, problems: trace_of(problems))
     whole = [_extrapolated(row, sizes[name].samples) for name, row in rows.items()]
-    shown = shown_cells(name, ground, [trace])
+    shown = shown_cells(name, ground, [trace_of(1)])
     lines = [*notes(shown, whole), *cell_notes(cells, sizes, ground, rows)]
     if any(row.samples < sizes[name].samples for name, row in rows.items()):
-        lines.append("Their times are in proportion, which is somewhat long: a run ends once only.")
+        lines.append(
+            "Their makespans are in proportion, which may be a fifth off: a run ends once only, "
+            "and more samples share its prefix caches. Their p50 and p95 are those of the part. "
+            "`atts plan` simulates all samples."
+        )
+    if any(row.samples > DRY_COMPARED for row in rows.values()):
+        lines.append(f"Splits and ranges are compared on about {DRY_COMPARED} samples of a cell.")
     total = sum(row.makespan for row in whole)
     lines.append(f"all cells one after the other: {clock(total)}, and the start of each process")
     return [*tables(shown, whole), *lines]
@@ -223,6 +243,7 @@ def _plan(
         measured=ground.measured,
         search=ground.search,
         kernels=ground.kernels,
+        most_compared=ground.most_compared,
     )
 
 

@@ -16,7 +16,7 @@ from atts_harness.hookspecs import Stage
 if TYPE_CHECKING:
     from atts_harness.comparing.cells import Cell
     from atts_harness.simulation.cells import Ground
-    from atts_harness.simulation.plans import PlanRow
+    from atts_harness.simulation.rows import PlanRow
     from atts_harness.simulation.tables import TableRemarks
     from atts_harness.simulation.traces import RunTrace
 
@@ -161,14 +161,15 @@ def _of_file(
     framework = plugins.framework(read.plan.framework)
     check_tasks(read, framework)
     sizes = sizes_of(cells, read.plan, framework)
-    traces: dict[str | None, RunTrace] = {}
+    traces: dict[tuple[str | None, int | None], RunTrace] = {}
 
-    def trace_of(cell: Cell) -> RunTrace:
+    def trace_of(cell: Cell, problems: int) -> RunTrace:
         # A run holds its tasks by name; a published file is of whatever it is said to be of.
         named = task or (cell.task.task if trace is not None and trace.is_dir() else None)
-        if named not in traces:
-            traces[named] = _trace(trace, named, None)
-        return traces[named]
+        key = (named, problems if trace is None else None)
+        if key not in traces:
+            traces[key] = _trace(trace, named, problems)
+        return traces[key]
 
     rows = cell_rows(cells, sizes, ground, trace_of)
     shown = shown_cells(read.plan.name, ground, list(traces.values()))

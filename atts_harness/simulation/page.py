@@ -17,7 +17,7 @@ from atts_harness.analysis.html.draw import DASHES, MARKERS, FigureDrawing, them
 from atts_harness.analysis.html.figure import Figure, room, short
 from atts_harness.analysis.html.style import stylesheet
 from atts_harness.errors import SettingError
-from atts_harness.simulation.plans import PlanRow
+from atts_harness.simulation.rows import PlanRow
 from atts_harness.simulation.tables import TableRemarks, notes, tables
 
 __all__ = ["figures_of", "write_plan"]

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import msgspec
-
 from atts_harness.backend import Role
 from atts_harness.errors import SettingError
 from atts_harness.settings import Settings, parse_settings
@@ -28,11 +26,12 @@ from atts_harness.simulation.deployment import (
 )
 from atts_harness.simulation.jobs import EngineLimits
 from atts_harness.simulation.kernels import kernels
+from atts_harness.simulation.rows import EngineShare, PlanRow, with_flips
 from atts_harness.simulation.running import Simulated, simulate
 from atts_harness.simulation.search import best_limits
 from atts_harness.simulation.traces import RunTrace
 
-__all__ = ["EngineShare", "PlanRow", "SimulationPlan", "plan_row", "plan_rows", "with_flips"]
+__all__ = ["REPEATS", "SimulationPlan", "plan_row", "plan_rows"]
 
 REPEATS = "repeats"
 FULL = 0.95
@@ -59,6 +58,8 @@ class SimulationPlan:
         search: whether the limits are searched for with which each row is quickest.
         kernels: whether steps cost what measured kernel tables say; the range then spans the
             roofline, too.
+        most_compared: samples, in whole questions, on which splits and the ends of the range are
+            compared, where the run has more of them; None: on all.
     """
 
     draft: str
@@ -73,89 +74,7 @@ class SimulationPlan:
     measured: Mapping[Role, EngineCosts] = field(default_factory=dict)
     search: bool = False
     kernels: bool = False
-
-
-class EngineShare(msgspec.Struct, frozen=True, kw_only=True):
-    """How an engine spent the makespan, and its KV cache.
-
-    Attributes:
-        busy: share of the makespan in which it took steps.
-        kv_tokens: capacity of its KV cache.
-        kv_peak: most of it in use at a time, in [0, 1].
-        computed: prompt tokens computed.
-        cached: prompt tokens read from the prefix cache.
-        written: tokens written.
-        preemptions: requests that had to be computed again for want of room.
-        memory: GiB of its weights and of the most KV cache in use at a time, over its GPUs.
-    """
-
-    busy: float
-    kv_tokens: int
-    kv_peak: float
-    computed: int
-    cached: int
-    written: int
-    preemptions: int
-    memory: float
-
-
-class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One simulated run.
-
-    Attributes:
-        strategy: its name.
-        point: the operating point: what was swept.
-        split: GPUs of draft and target.
-        samples: how many.
-        makespan: seconds.
-        low, high: its range over the cost model's overheads.
-        samples_a_second: throughput.
-        p50, p95: seconds of a sample.
-        gpu_hours: GPUs times makespan.
-        dollars: None without a price.
-        takeover_rate: realised; None without decisions.
-        intensity: the paper's r = T_c / (T_m + T_s).
-        engines: by role.
-        bound: what bounds it: `KV cache of the target`, or "" where nothing does.
-        order_flips: labels of rows that are quicker at one end of the ranges and slower at the
-            other, so that their order is not known.
-        failed: samples that failed, as they would in a run (a call longer than `timeout`, a context
-            that does not fit).
-        failure: the first one's error.
-        lower_bound: whether the longest of the samples cannot be known from so few recorded ones.
-        splits: makespan by every split that was tried.
-        limits: the limits found by search; empty without one.
-        usual: makespan with the limits as they were given; None without a search.
-    """
-
-    strategy: str
-    point: dict[str, str]
-    split: str
-    samples: int
-    makespan: float
-    low: float
-    high: float
-    samples_a_second: float
-    p50: float
-    p95: float
-    gpu_hours: float
-    dollars: float | None
-    takeover_rate: float | None
-    intensity: float
-    engines: dict[str, EngineShare]
-    bound: str = ""
-    failed: int = 0
-    failure: str = ""
-    order_flips: tuple[str, ...] = ()
-    lower_bound: bool = False
-    splits: dict[str, float] = {}
-    limits: dict[str, int] = {}
-    usual: float | None = None
-
-    @property
-    def label(self) -> str:
-        """Strategy and operating point."""
-        return " ".join([self.strategy, *(f"{k}={v}" for k, v in self.point.items())])
+    most_compared: int | None = None
 
 
 def plan_rows(
@@ -176,18 +95,6 @@ def plan_rows(
         for point in _points(name, sweep, plan.settings):
             rows.append(plan_row(plan, name, point))
     return [with_flips(row, rows) for row in rows]
-
-
-def with_flips(row: PlanRow, rows: Sequence[PlanRow]) -> PlanRow:
-    """A row with the rows named whose order with it depends on the cost model."""
-    others = [
-        other.label
-        for other in rows
-        if other is not row
-        and other.samples == row.samples
-        and (other.low - row.low) * (other.high - row.high) < 0
-    ]
-    return msgspec.structs.replace(row, order_flips=tuple(others))
 
 
 def _points(
@@ -224,32 +131,38 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
     """
     settings = _settings(plan, strategy, point)
     repeats = _repeats(plan, point)
+    part = _part(plan, repeats)
     runs = [
-        (deployment, _simulated(plan, settings, deployment, repeats, 1.0))
+        (deployment, _simulated(part, settings, deployment, repeats, 1.0))
         for deployment in _deployments(plan, settings)
     ]
     deployment, made = min(runs, key=lambda run: run[1].makespan)
     splits = {one.name: run.makespan for one, run in runs}
+    if part is not plan:
+        made = _simulated(plan, settings, deployment, repeats, 1.0)
     limits: dict[str, int] = {}
     usual = None
     if plan.search:
 
         def tried(limits: Mapping[str, int]) -> Simulated:
-            told = {name: str(value) for name, value in limits.items()}
-            chosen = _settings(plan, strategy, {**point, **told})
-            return _simulated(plan, chosen, deployment, repeats, 1.0)
+            options = _settings(plan, strategy, {**point, **_texts(limits)})
+            return _simulated(plan, options, deployment, repeats, 1.0)
 
         usual = made.makespan
         limits, made = best_limits(_limits_of(settings, point), made, tried)
-        told = {name: str(value) for name, value in limits.items()}
-        settings = _settings(plan, strategy, {**point, **told})
-    ends = {
-        end: _simulated(plan, settings, deployment, repeats, factor).makespan
-        for end, factor in OVERHEADS.items()
-    }
+        settings = _settings(plan, strategy, {**point, **_texts(limits)})
+    ends = [
+        _simulated(part, settings, deployment, repeats, factor).makespan
+        for factor in OVERHEADS.values()
+    ]
     if plan.kernels:
-        other = replace(plan, kernels=False)
-        ends["roofline"] = _simulated(other, settings, deployment, repeats, 1.0).makespan
+        other = replace(part, kernels=False)
+        ends.append(_simulated(other, settings, deployment, repeats, 1.0).makespan)
+    if part is not plan:
+        # In proportion: what is compared is the split and the overheads, not the number of samples.
+        factor = made.makespan / splits[deployment.name]
+        splits = {name: seconds * factor for name, seconds in splits.items()}
+        ends = [seconds * factor for seconds in ends]
     judged, taken = made.judged
     failures = [record.failed for record in made.records if record.failed is not None]
     hours = deployment.devices * made.makespan / 3600
@@ -259,8 +172,8 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
         split=deployment.name,
         samples=len(made.records),
         makespan=made.makespan,
-        low=min(made.makespan, *ends.values()),
-        high=max(made.makespan, *ends.values()),
+        low=min(made.makespan, *ends),
+        high=max(made.makespan, *ends),
         samples_a_second=made.samples_a_second,
         p50=made.latency(0.5),
         p95=made.latency(0.95),
@@ -277,6 +190,22 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
         limits=limits,
         usual=usual,
     )
+
+
+def _part(plan: SimulationPlan, repeats: int) -> SimulationPlan:
+    """The plan on as many questions as splits are compared on; the plan itself where that is all.
+
+    The questions are spread over those of the plan, because a trace may be in order of difficulty.
+    """
+    docs = plan.problems or len(plan.trace.samples)
+    if plan.most_compared is None or docs * repeats <= plan.most_compared:
+        return plan
+    count = max(1, plan.most_compared // repeats)
+    return replace(plan, trace=plan.trace.spread(count, docs), problems=count)
+
+
+def _texts(limits: Mapping[str, int]) -> dict[str, str]:
+    return {name: str(value) for name, value in limits.items()}
 
 
 def _limits_of(settings: Settings, point: Mapping[str, str]) -> dict[str, int]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from rich.table import Table
 
 from atts_harness.simulation.costfile import EngineCosts
-from atts_harness.simulation.plans import PlanRow, SimulationPlan
+from atts_harness.simulation.plans import SimulationPlan
+from atts_harness.simulation.rows import PlanRow
 
 __all__ = ["TableRemarks", "clock", "notes", "shown_plan", "tables"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from atts_harness.errors import SettingError
@@ -79,6 +79,18 @@ class RunTrace:
     def repeats(self) -> int:
         """Samples of the question that has fewest."""
         return min(len(own) for own in self.samples.values())
+
+    def spread(self, count: int, docs: int) -> RunTrace:
+        """Some of the trace's questions, at even distances.
+
+        Args:
+            count: how many, at most `docs`.
+            docs: of how many; fewer than the trace's are its first ones, more repeat them.
+        """
+        names = list(self.samples)
+        last = min(docs, len(names))
+        chosen = dict.fromkeys(names[n * last // count] for n in range(count))
+        return replace(self, samples={doc: self.samples[doc] for doc in chosen})
 
     def turns(self) -> Iterable[TurnTrace]:
         """Every turn."""

@@ -1,5 +1,6 @@
 """Plan files of `atts compare` in simulated time."""
 
+import dataclasses
 import json
 
 import pytest
@@ -10,11 +11,14 @@ from atts_harness.comparing.cells import expand
 from atts_harness.comparing.plan import read_plan
 from atts_harness.comparing.sizes import Size
 from atts_harness.errors import SettingError
+from atts_harness.simulation import cells as simulated_cells
 from atts_harness.simulation import reading
 from atts_harness.simulation.cells import Ground, cell_notes, cell_rows, planned
 from atts_harness.simulation.costs import gpu_of
+from atts_harness.simulation.plans import SimulationPlan, plan_row
 from atts_harness.simulation.published import published_trace
 
+DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"
 PLAN = """
 name: both
 tasks: atts_math500
@@ -43,7 +47,7 @@ def sizes(cells, problems=4):
 
 
 def test_each_cell_is_a_row_on_the_devices_of_its_pair(cells):
-    rows = cell_rows(cells, sizes(cells), Ground(gpu_of("h100"), 3), lambda cell: TRACE)
+    rows = cell_rows(cells, sizes(cells), Ground(gpu_of("h100"), 3), lambda cell, problems: TRACE)
     names = ["atts-rate=0.2", "target-only", "random-takeover"]
     assert list(rows) == [f"atts_math500/mine/{name}" for name in names]
     assert [row.samples for row in rows.values()] == [8, 8, 8]
@@ -60,15 +64,53 @@ def test_a_dry_run_simulates_a_part_and_says_so(cells):
     whole = sizes(cells, problems=2000)
     parts = planned((gpu_of("h100"), 3), "both", cells[:1], whole)
     said = [part for part in parts if isinstance(part, str)]
-    assert any("atts_math500/mine/atts-rate=0.2 1,000 of 4,000" in line for line in said)
-    assert any("in proportion" in line for line in said)
+    assert any("atts_math500/mine/atts-rate=0.2 512 of 4,000" in line for line in said)
+    assert any("in proportion" in line and "p95 are those of the part" in line for line in said)
+    assert any("compared on about 128 samples" in line for line in said)
+
+
+def test_cells_that_ask_the_same_are_simulated_once(cells, monkeypatch):
+    asked = []
+
+    def counted(plan, strategy, point):
+        asked.append(strategy)
+        return plan_row(plan, strategy, point)
+
+    monkeypatch.setattr(simulated_cells, "plan_row", counted)
+    other = dataclasses.replace(cells[1], row="again")
+    twins = [cells[1], other]
+    rows = cell_rows(twins, sizes(twins), Ground(gpu_of("h100"), 3), lambda cell, problems: TRACE)
+    assert list(rows) == [cells[1].name, other.name]
+    assert asked == [cells[1].strategy]
+    first, again = rows.values()
+    assert first.makespan == again.makespan
+
+
+def test_splits_compared_on_a_part_are_in_proportion_to_the_whole():
+    def row(**given):
+        plan = SimulationPlan(*(DRAFT, TARGET, gpu_of("h100"), 3, published_trace(16, 4)), **given)
+        return plan_row(plan, "atts", {"repeats": "4", "rate": "0.4"})
+
+    whole, part = row(), row(most_compared=16)
+    assert part.samples == whole.samples == 64
+    assert part.makespan == whole.splits[part.split]  # the split is simulated with all samples
+    assert part.makespan == pytest.approx(part.splits[part.split])
+    assert set(part.splits) == set(whole.splits)
+    assert part.low < part.makespan < part.high
+    assert row(most_compared=64) == whole
+
+
+def test_a_part_of_a_trace_is_spread_over_its_questions():
+    assert list(published_trace(30).spread(5, 30).samples) == [0, 6, 12, 18, 24]
+    assert list(published_trace(30).spread(5, 10).samples) == [0, 2, 4, 6, 8]
+    assert list(published_trace(3).spread(5, 100).samples) == [0, 1, 2]
 
 
 def test_too_few_gpus_for_the_pair_are_one_line(cells):
     with pytest.raises(
         SettingError, match=r"mine/atts-rate=0\.2: --gpus: the pair asks for 1 \+ 2"
     ):
-        cell_rows(cells, sizes(cells), Ground(gpu_of("h100"), 2), lambda cell: TRACE)
+        cell_rows(cells, sizes(cells), Ground(gpu_of("h100"), 2), lambda cell, problems: TRACE)
 
 
 def run(*arguments):
