@@ -73,7 +73,7 @@ def calibrate_command(cell: Cell, plan: Plan, bank: Path, further: Mapping[str, 
     return command
 
 
-# What calibration does its own way, whatever the cell does with the bank afterwards.
+# Settings that calibration fixes itself, whatever the cell does with the bank afterwards.
 _NOT_CALIBRATED = frozenset({"coverage", "control", "rule", "pvalue", "ties"})
 
 

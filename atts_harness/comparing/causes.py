@@ -9,7 +9,7 @@ from pathlib import Path
 
 TAIL_BYTES = 65536
 LONGEST_CAUSE = 240
-# What a program says of its end, as opposed to what else stands last in its output.
+# Lines with which a program explains its end, unlike others at the end of its output.
 _TELLING = re.compile(
     r"^[\w-]+: error: |\(exit status \d+\)$|^[\w.]*(?:Error|Exception|Interrupt)\b"
 )

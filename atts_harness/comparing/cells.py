@@ -130,7 +130,7 @@ class Cell:
         if self.calibrate is not None:
             values["bank"] = "bank.json"
         settings = parse_settings(values, installed=self.installed)
-        # What excludes each other; a run would say so after it has begun.
+        # Options may exclude each other; the run itself would say so only after its start.
         settings.options().checked()
         return settings
 

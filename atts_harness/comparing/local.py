@@ -185,7 +185,7 @@ def announced(printed: bytes) -> dict[str, str] | None:
 
 def _begin() -> None:
     """Run in the child: if the parent is killed, the child is interrupted and winds down."""
-    # Whoever started us may have held signals off, and children inherit that.
+    # The process that started us may have blocked signals, and children inherit that.
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

@@ -233,7 +233,7 @@ class PlanRunner:
             return False
         name, machine = running.cell.name, running.set.place.name
         lost, when = self._lost.get(name, ("", 0.0))
-        # A cluster takes a while to notice a dead machine, and may give it out again until then.
+        # A cluster takes a while to notice a dead machine, and may assign it again until then.
         if not machine or machine != lost or time.monotonic() - when > NOTICE_SECONDS:
             self._losses[name] += 1
             self._lost[name] = (machine, time.monotonic())
@@ -269,13 +269,13 @@ class PlanRunner:
         if cell.needs is not None:
             reads.append(self._path(self._statuses[cell.needs].folder))
             args["rate_of"] = str(reads[-1])
-        # Last: calibration fills caches, too.
+        # Caches are cleared last, for calibration fills them, too.
         reach = reaching(cell.strategy, cell.settings, args | {"strategy": cell.strategy})
         status.caches = clear_caches(reach, beside=self._plan.beside > 1)
         folder = self._path(status.folder)
         until, repeats = self._plan.until, status.repeats
         if until is not None and repeats is None:
-            # A cell run again has as many as the first came to.
+            # A cell that repeats another has as many repeats as that one ended with.
             base = None if cell.times_of is None else self._statuses[cell.times_of].repeats
             repeats = base or first_repeats(cell)
         while True:

@@ -105,7 +105,7 @@ class Servers:
         self._began = time.monotonic()
         self._addresses = None
         self._say(f"{self._folder.name}: starting the servers (log: {self.log})")
-        # Whatever an engine has to be told at its start so that its cache can be cleared.
+        # Settings that an engine needs at its start so that its cache can be cleared later.
         kinds = plugins.servers().values()
         environment = {k: v for kind in kinds for k, v in kind.clear_cache_needs.items()}
         arguments = ("serve-models", format_arguments(self._settings))

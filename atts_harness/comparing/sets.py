@@ -98,7 +98,7 @@ class EngineSets:
             waiting: cells that were not started, and may yet be.
         """
         cells = Counter(cell.pair for cell in waiting)
-        # One that still waits for its place goes before one whose servers may answer.
+        # A set that still waits for its place is stopped before one whose servers may answer.
         for engines in sorted(
             self._sets, key=lambda engines: engines.used or engines.place.ready()
         ):

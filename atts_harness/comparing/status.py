@@ -36,7 +36,7 @@ VERSION = 1
 NAME_PARTS = 3  # TASK/PAIR/ROW
 State = Literal["pending", "running", "done", "failed", "skipped", "interrupted"]
 MOST_NAMED = 4
-# Where engines are reached and how patiently: nothing that a result depends on.
+# Addresses and time limits of engines, on which no result depends.
 FREE = frozenset({"retries", "timeout", "engine_timeout", "stall_timeout", "retry_failed"})
 FREE |= {"progress", "metrics_interval"}
 FREE_OF_A_ROLE = frozenset({"url", "host", "port", "timeout", "start_timeout", "engine_python"})

@@ -27,7 +27,7 @@ from atts_harness.analysis.statistics import (
 from atts_harness.records import SampleId
 
 GROUPS = ((0, 0), (1, 1), (2, 4), (5, 9), (10, None))
-"""Turns that are pooled where single ones have too few scores."""
+"""Ranges of turns that are pooled, for single late turns have too few scores."""
 BINS = 10
 DRAWS = 400
 
@@ -82,7 +82,7 @@ class Uniformity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dependence(msgspec.Struct, frozen=True, kw_only=True):
-    """Decisions against the decision before them in the same sample.
+    """Whether decisions depend on the one before them in the same sample.
 
     Attributes:
         pairs: consecutive scored turns.
@@ -294,7 +294,7 @@ def ks_distance(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
 
 
 def dependence(turns: Sequence[AuditedTurn]) -> Dependence:
-    """Decisions against the one before them in the same sample."""
+    """How decisions depend on the one before them in the same sample."""
     ordered = sorted(turns, key=lambda turn: (turn.sample, turn.turn))
     after: dict[bool, list[AuditedTurn]] = {True: [], False: []}
     for before, turn in itertools.pairwise(ordered):
@@ -360,7 +360,7 @@ def _by_turn(turns: Sequence[AuditedTurn]) -> tuple[Rate, ...]:
 def _halves(
     turns: Sequence[AuditedTurn], flag: Callable[[AuditedTurn], bool | None], yes: str, no: str
 ) -> tuple[Rate, ...]:
-    """Turns with and without a flag; those of records without text have none."""
+    """Turns with a flag and without it; turns without text have no flag and are left out."""
     parts = (
         (yes, [t for t in turns if flag(t) is True]),
         (no, [t for t in turns if flag(t) is False]),

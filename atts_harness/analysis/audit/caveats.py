@@ -1,4 +1,4 @@
-"""Remarks on a run's calibration that a reader of its rates has to know."""
+"""Notes on a run's calibration that a reader of its rates needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`atts audit RUN`. Imports numpy and the rest only when it is called."""
+"""`atts audit RUN`. Imports numpy and other slow packages only when it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be audited: a run directory, or a published trace file; and grades to go with it."""
+"""Reads what can be audited: a run directory or a published trace file, and its grades."""
 
 from __future__ import annotations
 

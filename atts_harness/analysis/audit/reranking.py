@@ -1,4 +1,4 @@
-"""Whether a run's decisions come out again when its scores are ranked against a bank."""
+"""Checks whether a run's decisions are reproduced when its scores are ranked against a bank."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atts_harness.results.published import RATE, read_traces, record_of
 
 
 class Reranking(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's decisions, made again.
+    """How many of a run's decisions were reproduced.
 
     Attributes:
         task: which task.
@@ -117,7 +117,7 @@ def _recorded(record: RunRecord, task: str) -> Mapping[str, Any]:
 
 
 def _options(recorded: Mapping[str, Any], own_questions: bool) -> CalibrationOptions:
-    """What a policy is made of: the recorded rule and rate, with scores from the bank.
+    """Options of the policy: the recorded rule and rate, with scores from the bank.
 
     A run that was imported does not say what its bank was kept for; a published one is for the
     whole task, or for each problem.

@@ -1,4 +1,4 @@
-"""What the score says of the answer: AUC for wrong samples, pooled and within question.
+"""How well the score predicts wrong answers: its AUC, pooled and within questions.
 
 Pooled, a score can be good merely by telling hard questions from easy ones; within question it has
 to tell a question's wrong samples from its right ones, which is what a takeover could act on.

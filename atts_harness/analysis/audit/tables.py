@@ -59,7 +59,7 @@ def _rates(audit: Audit) -> Table:
 
 
 def _apart_from(groups: Iterable[Rate], turns: Iterable[Rate]) -> list[Rate]:
-    """Groups of turns, without those that are a single turn and have a row already."""
+    """Groups of turns, without groups of one turn, which has a row already."""
     names = {turn.name for turn in turns}
     return [group for group in groups if group.name not in names]
 
@@ -151,5 +151,5 @@ def _share(band: Band) -> str:
 
 
 def _histogram(bins: Iterable[float]) -> str:
-    """Ten blocks; a uniform sample's are all of one height."""
+    """A histogram of ten block characters; for uniform values all have the same height."""
     return "".join(BLOCKS[min(len(BLOCKS) - 1, int(share * 30))] for share in bins)

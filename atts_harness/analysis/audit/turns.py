@@ -46,7 +46,7 @@ class AuditedTurn:
 
     @property
     def question(self) -> tuple[str, int]:
-        """What its repeats share: the cluster of every interval."""
+        """Its question, which is the cluster of every interval."""
         return self.sample.task, self.sample.doc
 
 

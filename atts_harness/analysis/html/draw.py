@@ -25,7 +25,7 @@ from matplotlib.figure import Figure as Canvas
 from atts_harness.analysis.html.style import GRID, INK, LIGHT, MUTED, PAPER, SERIES
 
 WIDTH, HEIGHT = 400, 280
-"""Of a figure, in CSS pixels at its natural size, which a narrow screen shows unscaled."""
+"""Size of a figure in CSS pixels; narrow screens show it unscaled."""
 DPI = 72.0
 
 SVG = "http://www.w3.org/2000/svg"
@@ -35,9 +35,9 @@ HREF = f"{{{XLINK}}}href"
 COLUMNS = {"1col": 3.25, "2col": 6.75}
 """Widths in inches of one column of a paper and of both."""
 LOWEST = 150
-"""CSS pixels: no figure for a paper is lower, unless the page has it so."""
+"""CSS pixels: the least height of a figure for a paper, unless the page's figure is lower."""
 
-# Colours that stand for a CSS variable until the SVG is there; no figure uses them otherwise.
+# Placeholder colours, replaced by CSS variables in the SVG; no figure uses them otherwise.
 _MARKS = {name: f"#fe01{number:02x}" for number, name in enumerate(LIGHT)}
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
@@ -92,7 +92,7 @@ _IN_A_COLUMN: dict[Any, Any] = {
 
 @dataclass(frozen=True)
 class Mark:
-    """What an artist shows: whose row it is of, and its figures in words (a tooltip)."""
+    """What an artist shows: the row that it belongs to, and its figures in words (a tooltip)."""
 
     row: str = ""
     title: str = ""
@@ -129,13 +129,13 @@ class FigureDrawing:
         return float(across), float(self.canvas.get_size_inches()[1] * DPI - up)
 
     def mark(self, artist: Artist, row: str = "", title: str = "", **data: str) -> None:
-        """Say whose artist it is."""
+        """Note what an artist shows."""
         name = f"mark-{len(self.marks)}"
         artist.set_gid(name)
         self.marks[name] = Mark(row, title, data)
 
     def series(self, number: int) -> str:
-        """Colour of a series; they repeat, dashes and markers tell the second round apart."""
+        """Colour of a series. Colours repeat; then dashes and markers tell series apart."""
         return self.colours[f"s{number % SERIES}"]
 
 
@@ -198,7 +198,7 @@ def save(paint: Painter, stem: Path, *, width: int = WIDTH, height: int = HEIGHT
 
 
 def _save_pdf(paint: Painter, file: Path, width: int, natural: tuple[int, int]) -> None:
-    """As wide as a column, and as high as fits that, but never so low that margins fill it."""
+    """Size for a column's width, never so low that margins fill the figure."""
     wide, high = natural
     height = min(max(round(width * high / wide), min(high, LOWEST)), HEIGHT)
     style = _STYLE | {key: LIGHT.get(c, c) for key, c in _COLOURED.items()} | _IN_A_COLUMN
@@ -270,7 +270,7 @@ def _rewrite(
 
 
 def _plain_style(style: str) -> str:
-    """Without the font: texts take the page's; their size stays."""
+    """A style without its font family, so that text takes the page's; its size stays."""
     size = _SIZE.search(style) if "font" in style else None
     style = _FONT.sub("", style)
     if size and "font-size" not in style:
@@ -280,7 +280,7 @@ def _plain_style(style: str) -> str:
 
 
 def _drop_background(root: ElementTree.Element) -> None:
-    """The page's own background shows through: Matplotlib's two rectangles go."""
+    """Remove Matplotlib's two background rectangles, so that the page's background shows."""
     for parent in list(root.iter()):
         for child in list(parent):
             inner = list(child.iter(f"{{{SVG}}}path"))

@@ -1,4 +1,4 @@
-"""What a figure of the page is, and what their tables and margins have in common."""
+"""A figure of the page, and helpers that all figures share for tables and margins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from atts_harness.analysis.leaderboard import numbers
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure, or words in its place.
+    """A figure, or a text in its place.
 
     Attributes:
         name: for files and ids.
@@ -60,7 +60,7 @@ def three(value: float | None) -> str:
 
 
 def ends(low: float | None, high: float | None) -> str:
-    """An interval behind a value; nothing for none."""
+    """An interval to print after a value; "" without one."""
     return "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
 
 

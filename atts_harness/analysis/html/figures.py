@@ -1,4 +1,4 @@
-"""The figures in which rows of one table stand side by side."""
+"""The figures that compare the rows of one table."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def comparing(points: Sequence[Point], views: Mapping[str, View]) -> list[Figure
 
 
 def _of_plugins(points: Sequence[Point], views: Mapping[str, View]) -> Iterator[Figure]:
-    """A figure that cannot be made says so in its place: the page is of use without it."""
+    """Make a plugin's figure; if it fails, a text in its place says so."""
     for name, entry in plugins.figures().items():
         try:
             yield entry.value(points, views)

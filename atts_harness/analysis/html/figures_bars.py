@@ -16,7 +16,7 @@ from atts_harness.analysis.html.view import View
 from atts_harness.analysis.leaderboard.rows import Row
 
 SEEN = 0.002
-"""Share of the longest bar from which on a part of a bar can be seen."""
+"""Least share of the longest bar at which a part of a bar can be seen."""
 
 
 def waiting(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
@@ -131,7 +131,7 @@ def _bars(
 
 
 def _wrapped(names: Sequence[str], drawing: FigureDrawing, left: float) -> list[tuple[int, float]]:
-    """Line and left edge of each name of a key."""
+    """Line and left edge of each name in the key."""
     width = drawing.canvas.get_size_inches()[0] * 72
     placed, line, at = [], 0, 8.0
     for name in names:

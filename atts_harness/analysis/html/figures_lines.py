@@ -15,7 +15,7 @@ from atts_harness.analysis.html.style import SERIES
 from atts_harness.analysis.html.view import View
 
 MOST_STEPS = 200
-"""Of a distribution's curve."""
+"""Most points of a distribution's curve."""
 
 
 def accuracy_by_turns(points: Sequence[Point], views: Mapping[str, View]) -> Figure:

@@ -10,8 +10,6 @@ from atts_harness.analysis.html.style import INK, MUTED, PAPER
 from atts_harness.analysis.html.view import Memory, View
 from atts_harness.lanes import LANES, Lane
 
-"""Slots of a lane that are drawn apart; more are drawn thinner."""
-
 KINDS = {"draft": 0, "score": 4, "takeover": 1}
 OTHER = 3
 

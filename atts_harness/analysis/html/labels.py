@@ -14,7 +14,7 @@ LETTER, LINE = 5.6, 12.0
 def beside(
     anchors: Sequence[tuple[float, float]], texts: Sequence[str], bounds: Box
 ) -> list[tuple[float, float]]:
-    """Left and top of a label for each anchor, near it and, if there is room, covering nothing.
+    """Left and top of a label for each anchor: near it and, if there is room, without overlap.
 
     Greedy: each label takes the nearest of some places around its anchor that overlaps least with
     the points and with the labels that have a place.
@@ -45,7 +45,7 @@ def beside(
 
 
 def spread(heights: Sequence[float], low: float, high: float, gap: float = LINE) -> list[float]:
-    """Heights moved apart to at least `gap`, as near to where they were as a sweep gets them.
+    """Heights moved apart to at least `gap`, as little as possible in one sweep.
 
     Args:
         heights: wanted, in pixels.
@@ -84,7 +84,7 @@ def _around(x: float, y: float, width: float) -> list[tuple[float, float]]:
 
 
 ON_A_MARK = 30.0
-"""How much worse it is to lie on a mark, which hides a figure, than as much on another label."""
+"""Cost of lying on a mark, which hides a figure, relative to lying on another label."""
 
 
 def _cost(box: Box, marks: Sequence[Box], labels: Sequence[Box], bounds: Box) -> float:

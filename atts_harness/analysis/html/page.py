@@ -54,7 +54,7 @@ class PageOptions:
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure as the page has it."""
+    """A figure as the page's template needs it."""
 
     figure: Figure
     svg: Markup | None
@@ -78,7 +78,7 @@ class Part:
 
 @dataclass
 class Gathered:
-    """What was read of all rows."""
+    """Everything that was read about all rows."""
 
     views: dict[str, View] = field(default_factory=dict)
     browser: Browser = field(default_factory=Browser)
@@ -148,13 +148,13 @@ def write_page(
 
 
 def script_json(value: Any) -> Markup:
-    """JSON that can stand in a script element: nothing in it ends the element or opens another."""
+    """JSON for a script element, escaped so that it cannot end the element or open another."""
     text = msgspec.json.encode(value).decode()
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
 def left_out(leaderboard: Leaderboard, browser: Browser, most: int) -> str:
-    """Says how many samples are not in the page and where they are; "" if all are in it."""
+    """A note on how many samples are not in the page, and where they are; "" if all are in it."""
     if not browser.left_out:
         return ""
     count = sum(number for number, _ in browser.left_out.values())
@@ -169,7 +169,7 @@ def left_out(leaderboard: Leaderboard, browser: Browser, most: int) -> str:
 
 
 def _gather(leaderboard: Leaderboard, samples: Mapping[str, RowSamples], most: int) -> Gathered:
-    """Read every row once; texts go into compressed blocks at once, so that one row is held."""
+    """Read every row once. Texts are compressed at once, so that only one row's are in memory."""
     gathered = Gathered()
     with_samples = {row.id: samples[row.id] for row in leaderboard.rows if row.id in samples}
     docs = kept_documents(with_samples, most)
@@ -300,7 +300,7 @@ def _script() -> str:
 
 
 def _policy() -> str:
-    """No load of anything; the page's own script by its hash; styles in the page only."""
+    """Content security policy: nothing is loaded; the page's script by its hash; inline styles."""
     digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "

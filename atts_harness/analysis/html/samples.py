@@ -20,7 +20,7 @@ from atts_harness.grading.grade import Grade
 from atts_harness.records import DecisionRecord, SampleId, SampleRecord, SegmentRecord
 
 LONGEST_ANSWER = 80
-"""Characters of an answer in the index; the sample has all of it."""
+"""Most characters of an answer in the index; the sample's details have all of it."""
 
 FIELDS = (
     "row",
@@ -38,7 +38,7 @@ FIELDS = (
     "block",
     "place",
 )
-"""Of a line of the index."""
+"""The fields of a line of the index."""
 
 
 class Browser(msgspec.Struct, kw_only=True):
@@ -58,7 +58,7 @@ class Browser(msgspec.Struct, kw_only=True):
 
 
 def kept_documents(rows: Mapping[str, RowSamples], most: int) -> dict[str, set[int]]:
-    """Which problems of each row the page holds: the same of every row of a task, the first ones.
+    """The problems of each row that the page holds: the first ones, the same in all rows of a task.
 
     Args:
         rows: by row.
@@ -69,7 +69,7 @@ def kept_documents(rows: Mapping[str, RowSamples], most: int) -> dict[str, set[i
         for sample in samples.grades:
             key = (samples.task, sample.doc)
             sizes[key] = sizes.get(key, 0) + 1
-    # Problem by problem through all tasks, so that every task has some.
+    # Problem by problem, in turn from all tasks, so that every task has some.
     docs: dict[str, set[int]] = {samples.task: set() for samples in rows.values()}
     room = most
     for task, doc in sorted(sizes, key=lambda key: (key[1], key[0])):

@@ -1,4 +1,4 @@
-"""Which rows are points of one series, and what figures call them.
+"""Groups rows into series, and names them for figures.
 
 Rows of one strategy that differ in numbers only (a rate, a budget of turns) are operating points of
 one series: one colour, joined by a line, each with its numbers. Words tell series apart
@@ -17,7 +17,7 @@ from atts_harness.analysis.html.style import SERIES
 from atts_harness.analysis.leaderboard.rows import Row
 
 REFERENCES = ("draft-only", "target-only", "random-takeover", "synchronous")
-"""Rows to compare with: they come last, so that the methods have the first colours."""
+"""Reference strategies: they come last, so that the methods get the first colours."""
 
 
 COLOURED = (
@@ -26,7 +26,7 @@ COLOURED = (
 )
 """Strategies with a colour to themselves, the same in every report; that of others is by name."""
 LONGEST = 30
-"""Letters of a series' name in figures."""
+"""Most letters of a series' name in figures."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def _colour(strategy: str) -> int:
 
 
 def _free(number: int, used: Collection[int]) -> int:
-    """The next number of the same colour that no series has."""
+    """The next number with the same colour that no series uses."""
     while number in used:
         number += SERIES
     return number

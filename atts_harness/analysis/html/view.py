@@ -1,4 +1,4 @@
-"""What the page shows of one row beyond its figures: from its run directory and sample log.
+"""What the page shows of one row from its run directory and sample log.
 
 Plain data, read in one pass. A part that a row does not have is None or empty, and `lacks` says
 in words why.
@@ -72,7 +72,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """One row beyond its figures.
+    """What a row's run directory and sample log give for the page.
 
     Attributes:
         row: its id.
@@ -139,7 +139,7 @@ def _view(row: Row, samples: RowSamples, run: RecordedRun, lacks: dict[str, str]
         audited = audit(turns, task=row.task, nominal=nominal, right=right)
     else:
         lacks["audit"] = "its decisions have no p-values" if turns else "it decides no takeovers"
-    # An extractor is neither draft nor target: its calls come after a sample, on no slot of theirs.
+    # An extractor's calls come after a sample and take no slot of draft or target.
     ids = samples.ids
     calls = [
         call
@@ -216,7 +216,7 @@ def _reported(run: RecordedRun, calls: Sequence[CountedCall]) -> tuple[Memory, .
     flights = {role: _in_flight(calls, role) for role in {call.key.role for call in calls}}
     for at, engine, figures in run.metrics():
         if "kv_usage" in figures:
-            # One engine can serve both roles; then it has a name of its own.
+            # An engine that serves both roles has a name that is no role.
             serving = [flights[engine]] if engine in flights else list(flights.values())
             flying = sum(counts[bisect_right(times, at)] for times, counts in serving)
             points.setdefault(engine, []).append((flying, figures["kv_usage"]))
@@ -227,7 +227,7 @@ def _reported(run: RecordedRun, calls: Sequence[CountedCall]) -> tuple[Memory, .
 
 
 def _in_flight(calls: Sequence[CountedCall], role: str) -> tuple[list[float], list[int]]:
-    """Times at which the number of calls in flight changes; it, before the first and after each."""
+    """Times at which the number of calls in flight changes; and that number between them."""
     events = _flights(calls, role)
     counts = itertools.accumulate((change for _, change, _ in events), initial=0)
     return [when for when, _, _ in events], list(counts)
@@ -264,7 +264,7 @@ def _flights(calls: Sequence[CountedCall], role: str) -> list[tuple[float, int, 
 
 
 def disagreements(samples: RowSamples) -> dict[str, float]:
-    """By extractor the share of samples for which it gives another answer than the graded one.
+    """By extractor, the share of samples for which its answer differs from the graded one.
 
     Answers that are equal in other spellings do not count where lm-eval's results tell; of a bare
     run directory spellings are all there is to compare. Samples without one of the two answers are

@@ -26,7 +26,7 @@ from atts_harness.ledger.statistics import unjudged_in_words
 from atts_harness.results.find import find
 
 MOST_UNJUDGED = 0.05
-"""Share of turns that nobody judged, above which the report itself warns."""
+"""The report warns above this share of turns that were never judged."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _between(entry: LoadedRow, other: LoadedRow) -> tuple[str, ...]:
 
 
 def _against(entry: LoadedRow, group: Sequence[LoadedRow]) -> tuple[str, ...]:
-    """What tells a row from a group; the same difference from several rows is one."""
+    """How a row differs from the rows of a group; equal differences are given once."""
     if any(entry is other for other in group):
         return ()
     return tuple(dict.fromkeys(words for other in group for words in _between(entry, other)))
@@ -225,7 +225,7 @@ def _label(row: Row, point: Mapping[str, Any]) -> str:
 
 
 def _apart(row: Row, alike: Sequence[Row]) -> str:
-    """What tells rows apart whose options agree: the seed, else where they lie."""
+    """A name for a row among rows with equal options: its seed, else its place."""
     if len({other.source.seed for other in alike}) == len(alike):
         return f"seed {row.source.seed}"
     place = row.source.run_dir or row.source.results or ""

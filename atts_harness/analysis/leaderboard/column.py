@@ -49,7 +49,7 @@ class Column:
     words: bool = False
 
     def show(self, row: Row) -> str:
-        """What the cell says."""
+        """The text of the cell."""
         if self.cell is not None:
             return self.cell(row)
         value = self.value(row)

@@ -1,4 +1,4 @@
-"""The columns of the leaderboard, each written once; every output is made of them.
+"""The columns of the leaderboard. Each is defined once here, and every output uses them.
 
 A column knows its figure, how it is written and what it is called. Terminal, Markdown and the page
 show what it writes, CSV its figure, and `key` is where `leaderboard.json` has it.

@@ -1,4 +1,4 @@
-"""The columns of how long a row took."""
+"""The columns of a row's times."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TIMES: tuple[tuple[str, str, Callable[[float], str], str], ...] = (
 
 
 def times() -> Iterator[Column]:
-    """A column for each."""
+    """The columns, in order."""
     for key, title, write, about in TIMES:
         yield Column(
             f"speed.{key}",

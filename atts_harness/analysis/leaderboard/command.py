@@ -196,7 +196,7 @@ def write(
 
 
 def write_references(leaderboard: Leaderboard, out: Path, console: Console) -> Path:
-    """Print what a report has to cite, and write it to `references.bib`.
+    """Print the references that a report should cite, and write them to `references.bib`.
 
     Raises:
         SettingError: the file cannot be written, or a package's references cannot be read.
@@ -216,7 +216,7 @@ def write_references(leaderboard: Leaderboard, out: Path, console: Console) -> P
 
 
 def check_figures(names: Sequence[str]) -> None:
-    """Refuse names of figures that there are not, and no name at all.
+    """Refuse names of figures that do not exist, and an empty list.
 
     Raises:
         SettingError: names what there is.
@@ -240,7 +240,7 @@ def check_page() -> None:
 
 
 def parse_prices(texts: list[str] | tuple[str, ...]) -> dict[str, Price]:
-    """`draft=0.1/0.4` and the like, by role.
+    """Prices by role, from texts such as `draft=0.1/0.4`.
 
     Raises:
         SettingError: not of this form.
@@ -260,6 +260,6 @@ def parse_prices(texts: list[str] | tuple[str, ...]) -> dict[str, Price]:
 
 
 def nothing(leaderboard: Leaderboard) -> str:
-    """Why there is no row, in one line for each thing that was given."""
+    """A message for a report without rows: one line for each input, with the reason."""
     reasons = "\n".join(f"  {refusal.path}: {refusal.reason}" for refusal in leaderboard.refused)
     return f"nothing to report:\n{reasons}"

@@ -1,4 +1,4 @@
-"""Rows of a table against reference rows, with their number counted."""
+"""Compares the rows of a table with reference rows; intervals allow for the number of pairs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from atts_harness.analysis.statistics import Family
 
 REFERENCES: tuple[Reference, ...] = ("target-only", "random-takeover", "atts")
 MARGIN = 0.02
-"""What may be lost before a method counts as worse, unless a margin is asked for."""
+"""Default margin: pass@1 that a method may lose and still count as no worse."""
 
 
 def comparisons(
@@ -54,13 +54,13 @@ def comparisons(
 
 
 def named(rows: Sequence[Row], name: str) -> list[Row]:
-    """Rows that a name means: the one with this id or label, else those of this strategy."""
+    """The rows that a name selects: the one with this id or label, else those of this strategy."""
     exact = [row for row in rows if name in (row.id, row.label)]
     return exact or [row for row in rows if row.strategy == name]
 
 
 def marks(samples: RowSamples | None) -> Marks:
-    """Right or wrong by question and repeat; a changed question is another one."""
+    """Right or wrong by question and repeat; a question whose text changed counts as another."""
     if samples is None:
         return {}
     return {
@@ -70,7 +70,7 @@ def marks(samples: RowSamples | None) -> Marks:
 
 
 def votes(samples: RowSamples | None) -> Votes:
-    """By question the chance that the answer is right: of the vote, else of one of its samples."""
+    """By question, the chance that the vote is right; without votes, whether each sample is."""
     if samples is None:
         return {}
     if samples.votes:

@@ -1,4 +1,4 @@
-"""Whether the samples of a row are all there."""
+"""Checks that a row has all its samples."""
 
 from __future__ import annotations
 

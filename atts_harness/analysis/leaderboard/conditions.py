@@ -1,4 +1,4 @@
-"""What has to agree before rows may stand side by side, and the difference in words."""
+"""The conditions that must agree before rows may stand side by side; differences in words."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def _portable(record: Mapping[str, Any]) -> dict[str, Any]:
 def _model_differences(
     ours: Mapping[str, Mapping[str, Any]], theirs: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
-    """Rows of two pairs are compared on purpose; two models under one name are not."""
+    """Different models under one name. Rows of two differently named pairs may be compared."""
     for role in sorted(ours.keys() & theirs.keys()):
         mine, other = read_identity(ours[role]), read_identity(theirs[role])
         if _last(mine.model) != _last(other.model):

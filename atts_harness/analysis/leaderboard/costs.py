@@ -57,7 +57,7 @@ class RowCosts:
 
     @property
     def answers(self) -> int:
-        """What the sums are divided by: finished samples, or the problems that they vote for."""
+        """The divisor of means: finished samples, or the problems that samples vote on."""
         return 0 if self.statistics is None else self.statistics.answers
 
     @property
@@ -102,7 +102,7 @@ class RowCosts:
 
 
 def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> RowCosts:
-    """Costs of a task from its run directory. Neither texts nor calls are held.
+    """Costs of a task from its run directory, read in one pass without texts.
 
     Args:
         run: the run.
@@ -172,7 +172,7 @@ def of_results(results: Results, task: str) -> RowCosts:
         name for name, task_results in results.tasks.items() if task_results.statistics is not None
     ]
     shared = tuple(t for t in sorted(measured) if t != task)
-    # The run's ledger has all its tasks in one: what is not of this one is not known.
+    # The run's ledger sums all its tasks, so with several tasks the share of this one is unknown.
     latency = {} if shared else _mapping(results.ledger.get("sample_latency"))
     intensity = {} if shared else _mapping(results.ledger.get("intensity"))
     engines = _mapping(results.ledger.get("engines"))
@@ -198,7 +198,7 @@ def _percentile(ordered: Sequence[float], percent: int) -> float | None:
 
 
 def calibration_of(options: Mapping[str, Any], task: str, near: Path) -> CalibrationCost | None:
-    """What calibrating cost a row.
+    """What a row's calibration cost.
 
     Args:
         options: the strategy's, as used on the task.
@@ -292,7 +292,7 @@ def _peak_kv(metrics: Iterable[tuple[str, Mapping[str, float]]]) -> dict[str, fl
 
 
 def _calibration_run(bank: Path, near: Path) -> Path | None:
-    """`atts calibrate` keeps its run beside the bank."""
+    """The run directory of a bank: `atts calibrate` leaves it beside the bank."""
     for folder in (Path(), *near.resolve().parents):
         run = folder / bank.with_name(f"{bank.name}.run")
         if run.is_dir():

@@ -1,4 +1,4 @@
-"""How much a row computed, as an estimate: 2 x parameters a token, and attention over the context.
+"""Estimates the FLOPs of a row: 2 x parameters a token, and attention over the context.
 
 Parameters are counted in the model's own weight files where they are on this machine, else they are
 a setting; always so for a mixture of experts, which computes with a part of its weights, and for
@@ -172,7 +172,7 @@ def _json(path: Path | None) -> dict[str, Any]:
 
 
 def _attention(config: Mapping[str, Any]) -> float | None:
-    """Scores and weighted values: 2 x 2 x width, in every layer."""
+    """FLOPs of attention a pair of tokens: 2 x 2 x width, in every layer."""
     layers, heads = config.get("num_hidden_layers"), config.get("num_attention_heads")
     hidden = config.get("hidden_size")
     if not (isinstance(layers, int) and isinstance(heads, int) and isinstance(hidden, int)):
@@ -185,12 +185,12 @@ def _attention(config: Mapping[str, Any]) -> float | None:
 
 
 def _counted(files: Mapping[str, Path]) -> int | None:
-    """Numbers in the weight files, by their headers alone; shared tensors are stored once."""
+    """The count of numbers in the weight files, from their headers; shared tensors count once."""
     index = files.get("model.safetensors.index.json")
     if index is not None:
         listed = _json(index).get("weight_map")
         names = list(listed.values()) if isinstance(listed, dict) else []
-        # A part lies beside the index: a name that leads elsewhere is none.
+        # Parts lie in the index's folder: a name that leads elsewhere is refused.
         if not all(isinstance(name, str) and PART.fullmatch(name) for name in names):
             raise SettingError(
                 f"{index}: names a part that is no file beside it; give --parameters"

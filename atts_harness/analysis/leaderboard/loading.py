@@ -210,7 +210,7 @@ def _timed(source: TaskSource, speed: Speed) -> Speed:
 
 
 CELL = "cell.json"
-"""What a comparison leaves beside a run about the cell that it was."""
+"""The file that a comparison writes beside a run: the status of its cell."""
 
 
 class _Cell(msgspec.Struct):
@@ -222,7 +222,7 @@ class _Cell(msgspec.Struct):
 
 
 def _cell(folder: Path) -> _Cell | None:
-    """What a comparison left; None without one that can be read."""
+    """The status of the run's cell; None without a readable file."""
     try:
         return msgspec.json.decode((folder / CELL).read_bytes(), type=_Cell)
     except (OSError, msgspec.DecodeError, RecursionError):
@@ -277,7 +277,7 @@ def _costs(source: TaskSource, ids: set[SampleId] | None) -> costs.RowCosts:
     )
     if counted and statistics is not None and statistics.samples != len(ids or ()):
         assert results is not None
-        # Without a log nobody knows which of the run's samples the results are of.
+        # Without a log it is unknown which of the run's samples the results are of.
         source.notes.append("costs are of the results alone: the run directory has other samples")
         return costs.of_results(results, source.task)
     cost = costs.of_run(run, source.task, ids)

@@ -1,4 +1,4 @@
-"""How figures are written, in every output alike."""
+"""How numbers are written, the same in every output."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def mean(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Seconds, with as many places as say something."""
+    """Seconds, with fewer decimals for larger values."""
     return f"{value:,.2f}" if value < 10 else f"{value:,.1f}"
 
 

@@ -70,7 +70,7 @@ def _alone(rows: Sequence[LoadedRow], strategy: str) -> list[_Alone]:
 def _pairs(
     drafts: Sequence[_Alone], targets: Sequence[_Alone], rows: Sequence[LoadedRow]
 ) -> list[tuple[_Alone, _Alone]]:
-    """The first run alone of either model of a pair; pairs are those that ran together."""
+    """For each pair that ran together, the first run of each of its models alone."""
     first_draft = {run.row.pair.draft: run for run in reversed(drafts)}
     first_target = {run.row.pair.target: run for run in reversed(targets)}
     pairs = [entry.row.pair for entry in rows]
@@ -108,7 +108,7 @@ def _per_problem(
 
 
 def _shared(ours: RowSamples, theirs: RowSamples) -> tuple[Grades, Grades]:
-    """Grades of the samples that both have, of questions that are the same."""
+    """Grades of the samples that both have, where the question is the same."""
     shared = [
         sample
         for sample in ours.grades

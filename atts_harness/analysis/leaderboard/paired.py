@@ -1,4 +1,4 @@
-"""Two methods on the same questions: the difference, its interval, and a margin it may not pass."""
+"""Compares two methods on the same questions: the difference, its interval, and a margin."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Marks = Mapping[tuple[Hashable, int], float]
 """Right (1) or wrong (0) by (question, repeat)."""
 
 Votes = Mapping[Hashable, Sequence[float]]
-"""By question the chance that its vote is right, or whether each of its samples is."""
+"""By question, the chance that its vote is right, or whether each of its samples is."""
 
 
 @dataclass(frozen=True)
 class Paired:
-    """Two methods on what they have in common.
+    """Two methods compared on the samples that both have.
 
     Attributes:
         difference: mean of the first minus mean of the second, with a pointwise interval.
@@ -153,7 +153,7 @@ def compare_questions(first: Votes, second: Votes, *, level: float = 0.95) -> Pa
 
 
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> McNemar:
-    """McNemar's exact test: of the samples that only one has right, is it half and half?
+    """McNemar's exact test: are the samples that only one method has right split evenly?
 
     Args:
         first: verdicts of one method.
@@ -190,5 +190,5 @@ def margin_words(outcome: str, margin: float, more: int) -> str:
 
 
 def interval_of(estimate: Estimate) -> Interval:
-    """An estimate as the schema has it."""
+    """An estimate as an `Interval` of the schema."""
     return Interval(**asdict(estimate))

@@ -88,7 +88,7 @@ def flops_of(
         model = None if record is None else record.roles.get(role, {}).get("model")
         setting = parameters.get(role)
         if model and ran.get(role) and model_identity(str(model)) != ran[role]:
-            # What lies there now is another model, or nothing: its size says nothing of the run.
+            # The model there now is another one, or none: its size says nothing of the run.
             model = None
             if setting is None:
                 notes.append(

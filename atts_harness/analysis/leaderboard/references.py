@@ -1,4 +1,4 @@
-"""Which row another is measured against; and speed-ups, like with like."""
+"""Finds the reference row of a row, and computes speed-ups between comparable rows."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def nearest(row: Row, others: Sequence[Row]) -> Row | None:
 
 
 def _fits(row: Row, other: Row) -> bool:
-    """Whether both have the same models, as far as both have them."""
+    """Whether the models that both rows have are the same."""
     for role in ("draft", "target"):
         mine, its = _model(row, role), _model(other, role)
         if None not in (mine, its) and mine != its:

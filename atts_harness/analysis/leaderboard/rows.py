@@ -45,7 +45,7 @@ class Interval(msgspec.Struct, frozen=True, kw_only=True):
     clusters: int = 0
 
     def leaves_out(self, value: float) -> bool:
-        """Whether there is an interval and it does not hold a value."""
+        """Whether there is an interval and a value lies outside of it."""
         return self.low is not None and self.high is not None and not self.low <= value <= self.high
 
 
@@ -305,7 +305,7 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RefusedSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that was given and is not in the leaderboard, and why."""
+    """An input that is not in the leaderboard, and the reason."""
 
     path: str
     reason: str

@@ -165,7 +165,7 @@ def grade_any(
 
 
 def add_missing(row_samples: RowSamples, missing: Sequence[SampleId]) -> None:
-    """Add samples that were asked for and are not there, as failed and wrong.
+    """Add missing samples of the plan, as failed and wrong.
 
     A question of which nothing is there has no text and no gold, and counts all the same.
     """

@@ -83,7 +83,7 @@ def vote(samples: RowSamples, level: float) -> Interval | None:
 
 
 def _votes(samples: RowSamples) -> dict[str, Any]:
-    """How many samples a vote took; nothing where none is taken."""
+    """How many samples the votes took; empty if samples do not vote."""
     if not samples.votes:
         return {}
     undrawn = sum(reason == "not-drawn" for reason in samples.absent.values())

@@ -1,4 +1,4 @@
-"""What rows are made from: a task of a run, of results, or of both."""
+"""The sources of rows: a task of a run, of results, or of both."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from atts_harness.results.values import Results, TaskResults
 
 @dataclass(frozen=True)
 class Options:
-    """What a report is made with.
+    """The options of a report.
 
     Attributes:
         level: nominal coverage of intervals.
@@ -72,7 +72,7 @@ class TaskSource:
 
 
 def sources_of(item: Found, run: RecordedRun | None) -> Iterator[TaskSource]:
-    """Every task of what was found, with the results that its row is of.
+    """The tasks of an input, each with the results that its row is made from.
 
     Raises:
         SettingError: the run has no samples.
@@ -82,7 +82,7 @@ def sources_of(item: Found, run: RecordedRun | None) -> Iterator[TaskSource]:
         planned = [sample.task for sample in run.planned()]
         if not planned:
             raise SettingError(f"{item.path}: the run has no samples")
-        # `TASK#1` are further questions of one document; lm-eval's results have them under TASK.
+        # `TASK#1` has further questions of TASK's documents; lm-eval's results are under TASK.
         names += [task for task in planned if task.partition("#")[0] not in names]
     for task in dict.fromkeys(names):
         having = [results for results in item.results if task in results.tasks]
@@ -125,7 +125,7 @@ def _chosen(
 
 
 def _part(part: TaskResults, whole: TaskResults) -> bool:
-    """Whether results are of a part of the questions of others, by their logs."""
+    """Whether results are of a subset of the questions of others, by their logs."""
     if part.samples is None or whole.samples is None or part.problems >= whole.problems:
         return False
     if part.conditions != whole.conditions or part.repeats != whole.repeats:

@@ -1,4 +1,4 @@
-"""What a row took, as `leaderboard.json` has it: calls, seconds, calibration, FLOPs."""
+"""What a row cost, as `leaderboard.json` has it: calls, seconds, calibration, FLOPs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CallSums(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Speed(msgspec.Struct, frozen=True, kw_only=True):
-    """How long it took.
+    """How long a row took.
 
     Attributes:
         makespan: seconds from the first sample's start to the last one's end.
@@ -68,7 +68,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CalibrationCost(msgspec.Struct, frozen=True, kw_only=True):
-    """What calibrating cost, beside the row's own figures and never in them.
+    """What calibration cost. It is not included in the row's other figures.
 
     Attributes:
         source: `file`, `online` or `presample`; the latter two make no calls of their own.

@@ -1,4 +1,4 @@
-"""Times that were taken more than once: one row with a range instead of several rows."""
+"""Merges repeated measurements of time: one row with a range instead of several rows."""
 
 from __future__ import annotations
 

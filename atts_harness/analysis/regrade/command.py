@@ -108,7 +108,7 @@ def regrade_command(
 
 
 def _check_folder(folder: Path) -> None:
-    """Make the folder of the results before anything is paid for.
+    """Make the results' folder before any call is paid for.
 
     Raises:
         SettingError: it cannot be written.

@@ -36,13 +36,13 @@ from atts_harness.results.values import SavedQuestion, SavedTask
 Figures = dict[str, float | None]
 """A figure and its question-clustered interval: `value`, `stderr`, `low`, `high`, if known."""
 COUNTS = frozenset({DRAWN, STOPPED})
-"""Figures of a question that are numbers of samples and no shares."""
+"""Figures of a question that are numbers of samples, not shares."""
 UNKNOWN: Figures = dict.fromkeys(("value", "stderr", "low", "high"))
 
 
 @dataclass
 class TaskGrades:
-    """A task graded again.
+    """The new grades of a task.
 
     Attributes:
         task: which; with its folder where several runs of one task are graded.
@@ -73,7 +73,7 @@ class TaskGrades:
 
 @dataclass(frozen=True)
 class Means:
-    """What grading again is done with.
+    """The extractor, grader and models that regrading uses.
 
     Attributes:
         extractor: a rule, or `llm`: recorded answers first, `calls` for those without.
@@ -111,7 +111,7 @@ def regrade(tasks: Iterable[SavedTask], means: Means | None = None) -> list[Task
 
 
 def expected(saved: Iterable[SavedQuestion], repeats: int | None = None) -> list[SavedQuestion]:
-    """Questions that know how many samples each should have.
+    """Questions with the number of samples that each should have.
 
     Args:
         saved: the questions.
@@ -146,7 +146,7 @@ def _task(name: str, questions: list[SavedQuestion], means: Means) -> TaskGrades
         for question, question_grades in zip(questions, grades, strict=True)
     ]
     names = [key for key in metrics[0] if all(key in figures for figures in metrics)]
-    # Where no two extractors gave an answer, a question says nothing of their disagreement.
+    # A question for which no two extractors gave an answer has no figure of disagreement.
     partly = dict.fromkeys(
         key for figures in metrics for key in figures if key.startswith("disagree_")
     )
@@ -166,7 +166,7 @@ def _task(name: str, questions: list[SavedQuestion], means: Means) -> TaskGrades
     if not any(
         means.extractor in grade.answers for question_grades in grades for grade in question_grades
     ):
-        # Nothing was ever extracted so: that is no accuracy of 0.
+        # This extractor never ran, so accuracy is unknown and not 0.
         figures = {key: UNKNOWN if key != "grading_error" else f for key, f in figures.items()}
     judged = _judged(questions, grades, means.judge) if means.judge is not None else None
     return TaskGrades(

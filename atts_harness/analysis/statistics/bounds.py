@@ -45,7 +45,7 @@ ALWAYS, AT_FIRST, FADES = 1.2, 4.0, 4.0
 problems differ, halved at so many."""
 
 STEPS = 64
-"""Losses that may be unseen at which a bound is looked at."""
+"""Number of possible unseen losses at which a bound is evaluated."""
 
 
 def difference_bounds(
@@ -113,7 +113,7 @@ def _least_loss(
     over = np.zeros(loss.shape, dtype=bool)
     for lost, t in _unseen(problems, grain, confidence):
         least = np.maximum(loss, lost + _width(error, skew, t, problems) - mean)
-        # Where all up to here need less than this loss, it and what lies beyond are not asked for.
+        # Once all losses so far need less than this one, this and larger ones do not matter.
         over |= (least < lost - 1e-12) if lost > 0 else (least < 0)
         loss = np.where(over & np.isfinite(loss), loss, least)
     return loss
@@ -129,7 +129,7 @@ def _width(error: Floats, skew: Floats, t: float, problems: int) -> Floats:
 
 @cache
 def _unseen(problems: int, grain: float, confidence: float) -> tuple[tuple[float, float], ...]:
-    """Losses that may be unseen, from 0 on, and Student's quantile for the rest beside each."""
+    """Possible unseen losses, from 0 on, each with Student's quantile for the remaining error."""
     alpha = 1 - confidence
     most = 1 - alpha ** (1 / problems)
     if most < KIND:

@@ -1,4 +1,4 @@
-"""What all intervals over problems share: an estimate, samples grouped by problem, resampling."""
+"""The common parts of all intervals over problems: estimates, clusters, resampling."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def cluster_means(values: ArrayLike, clusters: Sequence[Hashable]) -> Floats:
 
 
 def divided(top: Floats, bottom: Floats, otherwise: Floats | float) -> Floats:
-    """Top over bottom where bottom is positive, elsewhere something else."""
+    """Top over bottom where bottom is positive, `otherwise` elsewhere."""
     positive = bottom > 0
     return np.where(positive, top / np.where(positive, bottom, 1.0), otherwise)
 

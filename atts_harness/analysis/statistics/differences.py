@@ -50,7 +50,7 @@ from atts_harness.analysis.statistics.clusters import (
 )
 
 ENOUGH = 30
-"""Problems from which on the sample itself says how far differences reach."""
+"""Number of problems from which on the sample itself shows how large differences can be."""
 
 TWO_SIDED = 0.5
 """Share of the correction for skewness that two-sided intervals take."""
@@ -100,7 +100,7 @@ def problem_differences(
     second: ArrayLike,
     second_clusters: Sequence[Hashable],
 ) -> tuple[Floats, float]:
-    """Each problem's difference, in order of the first method, and how coarse they are.
+    """Each problem's difference, in order of the first method, and the grain of the values.
 
     Returns:
         Differences, shape (problems,); and the mean of 1 / repeats over problems and methods, as
@@ -167,7 +167,7 @@ def difference_p(differences: ArrayLike, grain: float) -> float:
     mean, error, skew = moments(d, pseudo(d, grain))
     if mean < 0:
         mean, skew = -mean, -skew
-    # The lower end falls as t grows; where it meets 0 is found by halving.
+    # The lower end falls as t grows; bisection finds the t at which it is 0.
     below, above = 0.0, 1e6
     for _ in range(80):
         middle = (below + above) / 2
@@ -194,7 +194,7 @@ def checked(differences: ArrayLike) -> Floats:
 
 
 def sizes(d: Floats) -> tuple[Floats, Floats]:
-    """What differs: the square of a typical difference that shows, and how many problems have one.
+    """The square of a typical nonzero difference, and how many problems have one.
 
     Args:
         d: differences, shape (..., problems).
@@ -240,7 +240,7 @@ def moments(d: Floats, added: Floats) -> tuple[Floats, Floats, Floats]:
 def ends(
     mean: Floats, error: Floats, skew: Floats, problems: int, t: float
 ) -> tuple[Floats, Floats]:
-    """Both ends at a quantile, moved by a part of the correction for skewness."""
+    """Both ends for a quantile, shifted by a part of the correction for skewness."""
     half = t * error
     # The correction is an expansion: where it is not small it is cut, or it would turn the sides.
     shift = np.clip(TWO_SIDED * (2 * t * t + 1) / 6 * skew / problems, -half / 2, half / 2)

@@ -13,7 +13,7 @@ from atts_harness.analysis.statistics.differences import ENOUGH
 from atts_harness.analysis.statistics.shares import effective, shrunk, wilson
 
 PRIOR = 1.5
-"""Problems that the largest variance is worth, from thirty on; more below, by 30 / n."""
+"""Weight, in problems, of the largest variance; with fewer than thirty, times 30 / n."""
 
 
 def clustered_auc(

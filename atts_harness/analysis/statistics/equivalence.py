@@ -17,10 +17,10 @@ from atts_harness.analysis.statistics.bounds import bound_moments, difference_bo
 from atts_harness.analysis.statistics.differences import checked
 
 POWER = 0.8
-"""What a planned number of problems should reach."""
+"""The chance of a decision that a planned number of problems should reach."""
 
 MOST = 10_000_000
-"""Problems beyond which nothing is planned."""
+"""Most problems that are planned."""
 
 Outcome = Literal["no worse", "worse", "inconclusive"]
 
@@ -82,7 +82,7 @@ def equivalence(
         outcome = "worse"
 
     def chance(problems: int, distance: float, *, worse: bool = False) -> float:
-        """Of knowing with so many problems, the truth lying at a distance from -margin."""
+        """The chance of a decision with so many problems, if the truth is so far from -margin."""
         wide = max(float(error) * math.sqrt(n / problems), 1e-12)
         sign = -1 if worse else 1
         least = needed_mean(wide, sign * float(skew), problems, grain, confidence, sign * margin)

@@ -106,13 +106,13 @@ def share_interval(
     share = h.sum(axis=-1) / total
     spread = share * (1 - share)
     miss = t - h
-    # Without a problem the share moves by its residual over the turns of the others.
+    # Leaving a problem out moves the share by its residual over the turns of the others.
     others = 1 - t / total[..., None]
     alone = others <= 0  # one problem has all turns: nothing is left without it
     weight = np.where(alone, 1.0, (n - 1) / n / np.where(alone, 1.0, others) ** 2)
     residuals = h - share[..., None] * t
     variance = (residuals**2 * weight).sum(axis=-1) / total**2
-    # Were each problem's turns all alike: sum of t^2 over problems taken over and over the others.
+    # The variance if all turns of a problem were alike: sums of t^2 weighted by hits and by misses.
     alike = (t * h * weight).sum(axis=-1) * (1 - share) ** 2
     alike += (t * miss * weight).sum(axis=-1) * share**2
     worst = divided(alike / total**2, spread, (t**2).sum(axis=-1) / total**2)
@@ -133,7 +133,7 @@ def effective(weights: Floats) -> Floats:
 
 
 def shrunk(unit: Floats, worst: Floats, informative: Floats, prior: float) -> Floats:
-    """A variance moved towards the worst one, by how little was seen; never below itself."""
+    """A variance, raised towards the largest possible one; more the less information there is."""
     weight = informative / (informative + prior)
     floor = np.maximum(unit, worst * 1e-9)
     return np.maximum(unit, np.where(unit < worst, floor**weight * worst ** (1 - weight), unit))

@@ -97,7 +97,7 @@ def latex(leaderboard: Leaderboard, samples: Mapping[str, RowSamples]) -> str:
 
 
 def escape(text: str) -> str:
-    """A text in which no sign means anything to LaTeX.
+    """A text with the characters escaped that mean something to LaTeX.
 
     Signs that cannot be printed are left out, and those of scripts that pdfTeX does not have are
     question marks.

@@ -1,4 +1,4 @@
-"""A leaderboard's tables as cells of text: what terminal and Markdown both show."""
+"""A leaderboard's tables as cells of text, for terminal and Markdown."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ SHEETS = (
     ("Calls a sample, by role and kind", (columns.CALLS,)),
     ("Speed", (columns_of_time.TIME,)),
 )
-"""Titles, and the groups of columns of each."""
+"""The sheets' titles, each with its groups of columns."""
 NEED_FIGURES = (columns.TAKEOVER, columns.TOKENS, columns.CALLS, columns_of_time.TIME)
-"""Groups without which a sheet is left out."""
+"""Groups whose sheet is left out if no row has a figure for it."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def sections(leaderboard: Leaderboard) -> list[Section]:
 
 
 def about(leaderboard: Leaderboard) -> Iterator[str]:
-    """What holds for all tables, and what is in none of them."""
+    """Notes on all tables, and the inputs that are in none of them."""
     level = numbers.percent(leaderboard.level)
     if leaderboard.rows:
         yield (
@@ -132,7 +132,7 @@ def _sheet(
 
 
 def _range(key: str, row: Row) -> str:
-    """Behind a figure of time, its range where it was taken more than once."""
+    """The range of a time that was measured more than once, to print after its figure; else ""."""
     speed, interval = row.speed, None
     if key == "speed.makespan":
         interval = speed.makespan_range
