@@ -25,7 +25,7 @@ def build_app() -> typer.Typer:
         help="Compare draft/target test-time scaling strategies.",
         no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
-        # A fault is told in one line (`main`) or as Python tells it.
+        # `main` prints errors as one line; other exceptions as Python does.
         pretty_exceptions_enable=False,
     )
     app.callback()(_options)
@@ -35,7 +35,7 @@ def build_app() -> typer.Typer:
     names_in_use = {"plugins"}
     discovery = plugins.discovery()
     answers = discovery.ask("atts_cli", lambda: {"app": typer.Typer()})
-    # Our own first: a name of theirs is not for others to take.
+    # The project's own commands first, so that no plugin takes their names.
     for answer in sorted(answers, key=lambda answer: answer.distribution != OURS):
         added = answer.arguments["app"]
         try:
@@ -106,7 +106,7 @@ def show_plugins() -> None:
         ("Presets (preset=)", presets),
     ):
         _print(console, title, ("name", "package", "what it is"), rows)
-    # What is shown by no table can be left out, too.
+    # Plugins that appear in no table are asked, too, for they may be left out.
     registries: list[Callable[[], object]] = [plugins.task_dirs, plugins.plans, plugins.frameworks]
     for ask in (*registries, plugins.launchers):
         ask()

@@ -91,7 +91,7 @@ class Discovery:
             for distribution in (importlib.metadata.distributions() if installed else ())
             if (name := _announced(distribution)) is not None
         ]
-        # Our own first: a stranger's plugin does not get the name of one of ours.
+        # The project's own plugins first, so that no other plugin takes their names.
         for name, distribution in sorted(announced, key=lambda named: named[0] != OURS):
             self._load(name, distribution)
 

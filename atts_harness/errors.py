@@ -107,7 +107,7 @@ class UnknownSettingError(SettingError):
         elif 0 < len(every) <= MOST_LISTED:
             hint = f"there are: {', '.join(every)}"
         else:
-            # A long list is one of settings, or of what plugins bring.
+            # A long list holds settings or registered names, which these commands show.
             hint = f"`atts {'options' if where == 'model_args' else 'plugins'}` lists what exists"
         also = f" ({besides})" if besides else ""
         super().__init__(f"{where}: unknown setting {name!r}; {hint}{also}")

@@ -142,7 +142,7 @@ def load_yaml(
     except RecursionError as error:
         raise SettingError(f"{named}: is nested too deeply") from error
     except (ValueError, OverflowError, TypeError, KeyError) as error:
-        # A date that is none, a number of thousands of digits, a key that is a list.
+        # An impossible date, a number with thousands of digits, a key that is a list.
         raise SettingError(f"{named}: holds a value that is none: {error}") from error
 
 

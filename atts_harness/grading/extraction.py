@@ -30,9 +30,9 @@ LLM = "llm"
 
 _OPENER = re.compile(r"\\(?:boxed|fbox)\s*$")
 _BRACES = re.compile(r"\\[{}\\]|[{}]")
-# Of a box without braces only a number: any word may follow a mention of the command.
+# A box without braces holds only a number: any word may follow a mention of the command.
 _UNBRACED = re.compile(r"\\boxed\s+(-?\d+(?:[.,/]\d+)*)")
-# What a box that only shows the form holds: nothing, dots, or words for "your answer here".
+# The content of a box that is a placeholder: nothing, dots, or words for "your answer here".
 _BLANK = re.compile(
     r"(?:\\(?:l|c|d|v)?dots|\\cdot|\\square|\\phantom|\\hspace|\\underline|\\_|[.…?_\s*□■<>\[\]()-])*"
 )

@@ -232,7 +232,7 @@ def _weights(
     """The weight of each wrong candidate; a sample without an answer does not vote."""
     voting = [(g, w) for g, w in zip(grades, weights, strict=True) if g.answer is not None]
     wrong = [(str(g.answer), w) for g, w in voting if not g.right and g.error is None]
-    # What computer algebra could not digest once is not fed to it again: by its text alone.
+    # An answer that computer algebra failed on once is compared by its text alone.
     odd = [(str(g.answer), w) for g, w in voting if g.error is not None]
     numbers = candidates([answer for answer, _ in wrong], gold, grader) if wrong else []
     by_candidate: dict[int | str, list[float]] = {}

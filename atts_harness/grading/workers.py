@@ -218,7 +218,7 @@ class Grader:
         if worker.busy is not None:
             self._remember(worker.busy, GradingVerdict(False, error))
         elif not worker.ready:
-            # It never came up, so none will: say so once for all that wait.
+            # The worker never started, so no other will: raise one error for all that wait.
             for pair in waiting:
                 self._remember(pair, GradingVerdict(False, "no grading process could be started"))
             waiting.clear()
@@ -257,8 +257,8 @@ def candidates(answers: Sequence[str], like: Gold, grader: Grader | None = None)
         for j in range(i + 1, len(distinct))
     ]
     hard = {n for i, j, pair in pairs if fast(*pair) is None for n in (i, j)}
-    # An answer that explodes would do so in every one of its pairs: each is tried once, against
-    # something that nobody answers, and what explodes is a candidate of its own.
+    # An answer that exhausts a worker would do so in all of its pairs. So each is first compared
+    # once with a text that nobody answers; one that fails there is a candidate of its own.
     tried = pool.grade([(distinct[n], _PROBE) for n in sorted(hard)])
     odd = {n for n, verdict in zip(sorted(hard), tried, strict=True) if verdict.error is not None}
     pairs = [(i, j, pair) for i, j, pair in pairs if not {i, j} & odd]
@@ -287,7 +287,7 @@ def _serve() -> None:
     replies.write(b"ready\n")
     replies.flush()
     # The default action of SIGPROF ends the process even inside C code, by its own processor
-    # time: nothing is left behind should the parent die first.
+    # time, so no process is left behind if the parent dies first.
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     for line in sys.stdin.buffer:
         task = msgspec.json.decode(line, type=_Task)

@@ -213,7 +213,7 @@ class RunDirectory:
         if not self.database.exists():
             return
         try:
-            # Not `connect`: what is not ours is not to be touched.
+            # Not `connect`, which would change a file that may not be ours.
             with contextlib.closing(sqlite3.connect(self.database)) as connection:
                 if not schema.is_empty(connection):
                     schema.version_of(connection, self.database)

@@ -25,7 +25,7 @@ NETWORK = frozenset(
 )
 IN_MEMORY = frozenset({"tmpfs", "ramfs", "devtmpfs"})
 LAYERS = frozenset({"overlay", "aufs"})
-# FUSE file systems that lie on a disk of this machine; all others are taken for remote.
+# FUSE file systems on a disk of this machine; all others count as remote.
 LOCAL_FUSE = frozenset({"fuseblk", "fuse.ntfs-3g", "fuse.ext2", "fuse.mergerfs", "fuse.bindfs"})
 
 MEANING: dict[Lasting, str] = {

@@ -14,8 +14,8 @@ from atts_harness.records import RunRecord
 from atts_harness.settings import RunOptions
 
 REPLIES = 1
-"""Counted up by a release in which the same settings ask for other replies or make other samples
-of them: a run that an earlier one began cannot be continued by it."""
+"""Version of replies. A release counts it up if the same settings lead to other requests or other
+samples in it; it then refuses to continue runs of earlier versions."""
 # Settings that cannot change a reply, so they may change on resume. Models' names are among them:
 # `ModelIdentity` says what the models are.
 FREE_SETTINGS = frozenset(
@@ -29,8 +29,8 @@ FREE_SETTINGS = frozenset(
         *("backend", "draft_backend", "target_backend", "draft", "target"),
     }
 )
-# How much of a task is asked for: a run may be continued with more or fewer documents. What its
-# provenance and its nominal rate tell is compared piece by piece already.
+# The size of a task: a run may be continued with more or fewer documents. The contents of its
+# provenance and its nominal rate are compared elsewhere, field by field.
 FREE_OF_A_TASK = frozenset({"problems", "samples", "documents", "provenance", "nominal_rate"})
 
 
@@ -40,8 +40,8 @@ def differences(
     """What keeps `requested` from continuing `recorded`, in words; empty if nothing does.
 
     Tasks that only one of them has are no difference: their samples have keys of their own. A
-    setting that the release of the recorded run did not have yet had its default, for a release
-    in which that is not so counts `REPLIES` up.
+    setting that is newer than the recorded run counts as its default: a release in which the
+    default changes replies counts `REPLIES` up.
 
     Args:
         recorded: what was run.

@@ -197,7 +197,7 @@ class TcpMirror:
                 return
             except OSError as error:
                 self.close()
-                # Refused: its machine is there and the keeper is not, and it never comes back.
+                # Refused: the machine runs, but its keeper is gone and does not come back.
                 if isinstance(error, ConnectionRefusedError) or time.monotonic() > deadline:
                     address = self._address
                     raise MirrorLostError(

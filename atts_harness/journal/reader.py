@@ -276,8 +276,8 @@ def _open(database: Path) -> sqlite3.Connection:
         connection.execute("SELECT 1 FROM sqlite_master").fetchone()
     except sqlite3.OperationalError:
         connection.close()
-        # A reader has to write beside the journal, too, which a read-only place forbids; without
-        # a log that is being written there is nothing it could miss.
+        # A reader has to write files beside the journal, which a read-only place forbids. If no
+        # write-ahead log exists, `immutable` misses nothing.
         if database.with_name(database.name + "-wal").exists():
             raise
         connection = sqlite3.connect(f"{uri}?immutable=1", uri=True)

@@ -41,7 +41,7 @@ NAMES: dict[Table, str] = {
     "metrics": "engine figures at second",
 }
 OF_SAMPLE = "WHERE task = ? AND doc = ? AND repeat = ?"
-# The plus keeps the index on tasks out of it: in the order of recording a scan needs no sorting.
+# The plus stops SQLite from using the index on tasks: a scan in recorded order needs no sorting.
 OF_TASK: dict[Records, str] = {
     "calls": "WHERE +task = ?",
     "decisions": "WHERE +task = ?",

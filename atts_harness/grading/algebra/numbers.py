@@ -177,7 +177,7 @@ def _total(args: list[Value], context: Any) -> Value:
     for arg in args:
         total += _float(arg, context)
     scale = max(abs(_float(arg, context)) for arg in args)
-    # What cancels leaves rounding errors only: it is zero as far as this precision can tell.
+    # Terms that cancel leave only rounding errors: the sum is zero within this precision.
     return context.mpf(0) if abs(total) <= scale * context.mpf(10) ** (8 - context.dps) else total
 
 
@@ -346,7 +346,7 @@ def _binomial(n: Value, k: Value, context: Any) -> Value:
     return context.binomial(x, y)
 
 
-# A logarithm without a base may be of any: equal is what is equal in every base.
+# A logarithm without a base may have any: two formulas are equal if they are in every base.
 _UNKNOWN_BASE = "1.0869604401089358618834490999876151135313699407240790626"
 
 

@@ -110,7 +110,7 @@ def _end(expression: Expression) -> _End | None:
     value = real(expression)
     if value is None:
         return None
-    # Ends that differ in the last of 60 digits only are one end.
+    # Ends that differ only in the last of 60 digits are equal.
     return 0, value.limit_denominator(10**24) if value.denominator > 10**24 else value
 
 

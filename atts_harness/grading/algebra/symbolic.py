@@ -23,7 +23,7 @@ from math_verify import verify
 
 from atts_harness.grading.tree import Expression, Name, Num, Op, Quantity, Region, Relation
 
-# Says at every first call that the time limit is off.
+# It warns at every first call that the time limit is off.
 for _name in ("math_verify.parser", "math_verify.grader"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 

@@ -65,7 +65,7 @@ def _by_name(compare: Compares, answer: Sequence[Node], gold: Sequence[Node]) ->
     left = {item.names[0]: item for item in answer if isinstance(item, Relation)}
     right = {item.names[0]: item for item in gold if isinstance(item, Relation)}
     if set(left) != set(right):
-        # Functions may name their argument otherwise.
+        # The same function may be written with another name of its argument.
         return in_any_order(answer, gold, compare.same, as_set=False)
     return all_of(compare.same(left[name], right[name]) for name in right)
 

@@ -143,7 +143,7 @@ def _is_equation(left: Expression) -> bool:
     if left.head == "^":
         return not isinstance(left.args[0], Name | Op) or not variables(left.args[0])
     if left.head == "/":
-        # n(n+1)/2 counts something, x/2 and 1/x are equations.
+        # n(n+1)/2 is a count, so no equation to solve; x/2 and 1/x are.
         counts = isinstance(left.args[0], Op) and left.args[0].head == "*"
         return not (counts and isinstance(left.args[1], Num | Op))
     return any(isinstance(part, Num) for part in walk(left.args[0])) and left.head != "*"

@@ -276,7 +276,7 @@ class Parser(Grammar):
             raise UnreadableError("a function as an exponent needs braces")
         return self.primary()
 
-    # What cannot be taken apart by signs
+    # Parts that signs do not divide
 
     def primary(self) -> Expression:
         """A number, a name, a bracket or what a command opens."""

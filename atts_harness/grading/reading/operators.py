@@ -175,7 +175,7 @@ def _function_product(parser: Grammar) -> Expression:
             break
         result = Op("*", (result, parser.power()))
     if parser.is_op("/") and not isinstance(result, Op):
-        # `sin pi/6` and `ln x/y`: the whole quotient in plain text, half of it to others.
+        # `sin pi/6`, `ln x/y`: the argument may be the whole quotient, or only its numerator.
         following = parser.peek(1)
         if following is not None and following.kind == "num" and result == Name("pi"):
             parser.take()

@@ -101,7 +101,7 @@ _SPLIT_RUN = re.compile(
 
 def plain(text: str) -> str:
     """Unicode maths, full-width signs and superscripts as LaTeX or ASCII."""
-    # No formula holds a paragraph: published runs put a blank line between chunks, mid-number too.
+    # Published runs put a blank line between chunks, even inside numbers; no formula has one.
     out = _CUT_ORDINAL.sub("", _PARAGRAPH.sub("", text)).translate(PLAIN)
     for pattern, replacement in SCRIPTS:
         out = pattern.sub(replacement, out)
