@@ -196,7 +196,10 @@ def planned(
     if any(row.samples > DRY_COMPARED for row in rows.values()):
         lines.append(f"Splits and ranges are compared on about {DRY_COMPARED} samples of a cell.")
     total = sum(row.makespan for row in whole)
-    lines.append(f"all cells one after the other: {clock(total)}, and the start of each process")
+    least = "at least " if any(row.lower_bound for row in whole) else ""
+    lines.append(
+        f"all cells one after the other: {least}{clock(total)}, and the start of each process"
+    )
     return [*tables(shown, whole), *lines]
 
 

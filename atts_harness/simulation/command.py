@@ -14,6 +14,7 @@ from atts_harness import terminal
 from atts_harness.hookspecs import Stage
 
 if TYPE_CHECKING:
+    from atts_harness.analysis.html.figure import Figure
     from atts_harness.comparing.cells import Cell
     from atts_harness.simulation.cells import Ground
     from atts_harness.simulation.rows import PlanRow
@@ -86,6 +87,7 @@ def show_plan(
         _check_page(out)
     gpu, count = gpus_of(gpus, gpu_file)
     at, measured = _split(split, count), role_costs(cost or [])
+    figures: list[Figure] = []
     if plan_file is not None:
         _only_a_file(pair, draft, target, strategy, sweep, set_)
         ground = Ground(
@@ -110,10 +112,14 @@ def show_plan(
         )
         rows = plan_rows(plan, strategy or ["atts"], _sweep(sweep or ()))
         shown, further = shown_plan(plan), []
+        if out is not None:
+            from atts_harness.simulation.timeline import timeline
+
+            figures = [timeline(plan, rows)]
     if out is not None:
         from atts_harness.simulation.page import write_plan
 
-        write_plan(shown, rows, further, out)
+        write_plan(shown, rows, further, out, figures)
         typer.echo(f"written: {out}", err=True)
     if json:
         data = msgspec.json.format(msgspec.json.encode(rows), indent=2)

@@ -7,12 +7,13 @@ rows = plan_rows(plan, ["atts", "synchronous"], {"repeats": ["1", "16"], "rate":
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atts_harness.backend import Role
 from atts_harness.errors import SettingError
+from atts_harness.records import CallRecord
 from atts_harness.settings import Settings, parse_settings
 from atts_harness.shapes import shape_of
 from atts_harness.simulation.costfile import EngineCosts
@@ -31,7 +32,7 @@ from atts_harness.simulation.running import Simulated, simulate
 from atts_harness.simulation.search import best_limits
 from atts_harness.simulation.traces import RunTrace
 
-__all__ = ["REPEATS", "SimulationPlan", "plan_row", "plan_rows"]
+__all__ = ["REPEATS", "SimulationPlan", "calls_of", "plan_row", "plan_rows"]
 
 REPEATS = "repeats"
 FULL = 0.95
@@ -170,6 +171,8 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
         strategy=strategy,
         point=dict(point),
         split=deployment.name,
+        problems=len(made.records) // repeats,
+        repeats=repeats,
         samples=len(made.records),
         makespan=made.makespan,
         low=min(made.makespan, *ends),
@@ -185,11 +188,36 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
         bound=_bound(made),
         failed=len(failures),
         failure=failures[0] if failures else "",
-        lower_bound=repeats > plan.trace.repeats,
+        lower_bound=_drawn(plan, repeats) > plan.trace.repeats,
         splits=splits,
         limits=limits,
         usual=usual,
     )
+
+
+def calls_of(plan: SimulationPlan, row: PlanRow, samples: int) -> list[CallRecord]:
+    """Every call of the samples of one question, as many as `samples`, alone on a row's engines.
+
+    Args:
+        plan: that the row is of.
+        row: its strategy, operating point and split.
+        samples: at most so many.
+    """
+    settings = _settings(plan, row.strategy, row.point)
+    (deployment,) = [one for one in _deployments(plan, settings) if one.name == row.split]
+    docs = min(plan.problems or len(plan.trace.samples), len(plan.trace.samples))
+    middle = list(plan.trace.samples)[docs // 2]
+    trace = replace(plan.trace, samples={middle: plan.trace.samples[middle]})
+    calls: list[CallRecord] = []
+    alone = replace(plan, trace=trace, problems=1)
+    _simulated(alone, settings, deployment, min(samples, row.repeats), 1.0, calls.append)
+    return calls
+
+
+def _drawn(plan: SimulationPlan, repeats: int) -> int:
+    """Samples that are drawn from one recorded question, which stands for several if need be."""
+    recorded = len(plan.trace.samples)
+    return repeats * -(-(plan.problems or recorded) // recorded)
 
 
 def _part(plan: SimulationPlan, repeats: int) -> SimulationPlan:
@@ -251,7 +279,12 @@ def _deployments(plan: SimulationPlan, settings: Settings) -> list[Deployment]:
 
 
 def _simulated(
-    plan: SimulationPlan, settings: Settings, deployment: Deployment, repeats: int, factor: float
+    plan: SimulationPlan,
+    settings: Settings,
+    deployment: Deployment,
+    repeats: int,
+    factor: float,
+    observe: Callable[[CallRecord], None] | None = None,
 ) -> Simulated:
     """A run; a roofline's overheads are taken times `factor`, what was measured is as it is."""
 
@@ -271,6 +304,7 @@ def _simulated(
         limits={role: _limits(plan.measured.get(role)) for role in deployment.placements},
         pricing=pricing,
         latency={role: known.latency for role, known in plan.measured.items()},
+        observe=observe,
     )
 
 

@@ -40,7 +40,9 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
         strategy: its name.
         point: the operating point: what was swept.
         split: GPUs of draft and target.
-        samples: how many.
+        problems: questions.
+        repeats: samples a question.
+        samples: how many in all.
         makespan: seconds.
         low, high: its range over the cost model's overheads.
         samples_a_second: throughput.
@@ -65,6 +67,8 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     strategy: str
     point: dict[str, str]
     split: str
+    problems: int
+    repeats: int
     samples: int
     makespan: float
     low: float
@@ -90,6 +94,14 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """Strategy and operating point."""
         return " ".join([self.strategy, *(f"{k}={v}" for k, v in self.point.items())])
+
+    def at_least(self, text: str) -> str:
+        """A figure that grows with the longest sample; marked where that is not known."""
+        return f"≥{text}" if self.lower_bound else text
+
+    def at_most(self, text: str) -> str:
+        """A figure that falls with the longest sample; marked where that is not known."""
+        return f"≤{text}" if self.lower_bound else text
 
 
 def with_flips(row: PlanRow, rows: Sequence[PlanRow]) -> PlanRow:

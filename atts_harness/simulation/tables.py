@@ -11,7 +11,7 @@ from atts_harness.simulation.costfile import EngineCosts
 from atts_harness.simulation.plans import SimulationPlan
 from atts_harness.simulation.rows import PlanRow
 
-__all__ = ["TableRemarks", "clock", "notes", "shown_plan", "tables"]
+__all__ = ["TableRemarks", "clock", "headline", "notes", "shown_plan", "tables"]
 
 
 @dataclass(frozen=True)
@@ -56,26 +56,31 @@ def shown_plan(plan: SimulationPlan) -> TableRemarks:
 
 def tables(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[Table]:
     """How long, and what it takes: two tables, so that each fits a terminal of 80 columns."""
-    title = f"{plan.models} on {plan.devices} x {plan.gpu}, simulated"
-    long = _headed(title, ("GPUs", "makespan", "range", "samples/s", "p50", "p95"))
+    long = _headed(headline(plan), ("GPUs", "makespan", "range", "samples/s", "p50", "p95"))
     money = ("$",) if any(row.dollars is not None for row in rows) else ()
     taken = _headed("what it takes", ("GPU h", *money, "takeover", "busy", "KV", "r"))
     for row in rows:
         long.add_row(
-            *(row.label, row.split, clock(row.makespan)),
-            *(f"{clock(row.low)} to {clock(row.high)}", f"{row.samples_a_second:.2f}"),
-            *(clock(row.p50), clock(row.p95)),
+            *(row.label, row.split, row.at_least(clock(row.makespan))),
+            row.at_least(f"{clock(row.low)} to {clock(row.high)}"),
+            row.at_most(f"{row.samples_a_second:.2f}"),
+            *(clock(row.p50), row.at_least(clock(row.p95))),
         )
         taken.add_row(
             row.label,
-            f"{row.gpu_hours:.2f}",
-            *(() if row.dollars is None else (f"{row.dollars:.2f}",)),
+            row.at_least(f"{row.gpu_hours:.2f}"),
+            *(() if row.dollars is None else (row.at_least(f"{row.dollars:.2f}"),)),
             "" if row.takeover_rate is None else f"{row.takeover_rate:.3f}",
             " / ".join(f"{one.busy:.0%}" for one in row.engines.values()),
             " / ".join(f"{one.kv_peak:.0%}" for one in row.engines.values()),
             f"{row.intensity:.2f}",
         )
     return [long, taken]
+
+
+def headline(plan: TableRemarks) -> str:
+    """What was planned, in a line."""
+    return f"{plan.models} on {plan.devices} x {plan.gpu}, simulated"
 
 
 def _headed(title: str, headings: Sequence[str]) -> Table:
@@ -118,6 +123,12 @@ def notes(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[str]:
         + (" (tokens estimated from characters)" if plan.estimated else "")
         + ". What a takeover changes in what follows is not in a trace.",
     ]
+    bounds = [row.label for row in rows if row.lower_bound]
+    if bounds:
+        lines.append(
+            f"≥ is a lower bound, ≤ an upper one: {plan.repeats} recorded samples a question "
+            f"cannot tell how long the longest of more of them is: {', '.join(bounds)}."
+        )
     for row in rows:
         if row.failed:
             lines.append(
@@ -126,14 +137,9 @@ def notes(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[str]:
             )
         if row.bound:
             lines.append(f"{row.label}: bound by the {row.bound}.")
-        if row.lower_bound:
-            lines.append(
-                f"{row.label}: lower bound. {plan.repeats} recorded samples a question "
-                "cannot tell how long the longest of more of them is."
-            )
         if len(row.splits) > 1:
             others = ", ".join(
-                f"{name} {clock(seconds)}"
+                f"{name} {row.at_least(clock(seconds))}"
                 for name, seconds in sorted(row.splits.items(), key=lambda one: one[1])
             )
             lines.append(f"{row.label}: splits tried: {others}.")
@@ -150,4 +156,5 @@ def _searched(row: PlanRow) -> str:
     limits = ", ".join(f"{name}={value}" for name, value in row.limits.items())
     if row.usual == row.makespan:
         return f"{row.label}: no other limits were quicker than those given ({limits})."
-    return f"{row.label}: quickest with {limits}; as given it takes {clock(row.usual)}."
+    usual = row.at_least(clock(row.usual))
+    return f"{row.label}: quickest with {limits}; as given it takes {usual}."

@@ -106,6 +106,14 @@ def test_a_part_of_a_trace_is_spread_over_its_questions():
     assert list(published_trace(3).spread(5, 100).samples) == [0, 1, 2]
 
 
+def test_a_dry_run_of_more_repeats_than_recorded_is_a_lower_bound(cells):
+    many = {cells[1].name: Size(2, 40, 40 * 4096)}
+    parts = planned((gpu_of("h100"), 3), "both", cells[1:2], many)
+    assert parts[-1].startswith("all cells one after the other: at least ")
+    few = planned((gpu_of("h100"), 3), "both", cells[1:2], sizes(cells[1:2]))
+    assert "at least" not in few[-1]
+
+
 def test_too_few_gpus_for_the_pair_are_one_line(cells):
     with pytest.raises(
         SettingError, match=r"mine/atts-rate=0\.2: --gpus: the pair asks for 1 \+ 2"
