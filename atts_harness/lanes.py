@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from atts_harness.records import Asked
+from atts_harness.records import CallRole
 from atts_harness.settings import RunOptions
 
 Lane = Literal["score", "takeover", "draft"]
@@ -12,7 +12,7 @@ LANES: tuple[Lane, ...] = ("score", "takeover", "draft")  # the most urgent firs
 TARGET_LANES: frozenset[Lane] = frozenset({"score", "takeover"})
 
 
-def lane_of(role: Asked, kind: str) -> Lane:
+def lane_of(role: CallRole, kind: str) -> Lane:
     """The lane of a call: what is not a draft's and not a score is a target's generation.
 
     An extractor's calls are generations too, on an engine of its own.
@@ -20,7 +20,7 @@ def lane_of(role: Asked, kind: str) -> Lane:
     return "draft" if role == "draft" else "score" if kind == "score" else "takeover"
 
 
-def priority_of(role: Asked, kind: str) -> int:
+def priority_of(role: CallRole, kind: str) -> int:
     """Priority for an engine with a queue of its own; smaller is more urgent."""
     return LANES.index(lane_of(role, kind))
 

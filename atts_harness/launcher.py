@@ -21,7 +21,7 @@ __all__ = ["Command", "Job", "Launcher", "Needs", "Place", "ServerJob"]
 
 @dataclass(frozen=True)
 class Needs:
-    """What an engine set of a pair needs.
+    """The needs of an engine set of a pair.
 
     Attributes:
         pair: its name.
@@ -93,7 +93,7 @@ class ServerJob(Job, Protocol):
 
 
 class Place(Protocol):
-    """Where the commands of an engine set run: a pair's servers, and the cells that use them.
+    """A place where the commands of an engine set run: a pair's servers, and cells that use them.
 
     No method waits for long, but `give_back`.
     """
@@ -137,7 +137,7 @@ class Launcher(Protocol):
 
     @property
     def name(self) -> str:
-        """As a plan's `launcher` has it."""
+        """The launcher's name, as in a plan's `launcher`."""
         ...
 
     def begin(
@@ -168,7 +168,7 @@ class Launcher(Protocol):
         ...
 
     def state(self) -> str:
-        """What the launcher has and how much is in use, as text; may be empty."""
+        """The launcher's resources and how much of them is in use, as text; may be empty."""
         ...
 
     def end(self) -> None:

@@ -145,7 +145,7 @@ def figures() -> dict[str, Registered[FigureOf]]:
 
 
 @contextmanager
-def asked_once() -> Iterator[None]:
+def cached_answers() -> Iterator[None]:
     """Call each hook only once inside the block, for code that looks up thousands of names."""
     token = _ANSWERS.set({})
     try:
@@ -269,7 +269,7 @@ def _leave_out(entry: Registered[Any], hook: str, other: Registered[Any]) -> Non
 
 def _checked_name(name: str, hook: str) -> str:
     if hook not in ("atts_task_dirs", "atts_references") and not _NAME.fullmatch(name):
-        raise ValueError(f"{name[:40]!r} is no name: letters, digits, and . _ + - inside")
+        raise ValueError(f"{name[:40]!r} is not a name: letters, digits, and . _ + - inside")
     return name
 
 
@@ -280,7 +280,7 @@ def _check_strategy(value: Any) -> None:
         raise TypeError("a strategy is a class")
     options = getattr(value, "Options", None)
     if not (isinstance(options, type) and issubclass(options, StrategyOptions)):
-        raise TypeError("its Options are no StrategyOptions")
+        raise TypeError("its Options are not StrategyOptions")
     if not set(getattr(value, "roles", ("draft", "target"))) <= {"draft", "target"}:
         raise TypeError("its roles are others than draft and target")
     for name in ("run", "name", "made_for"):
@@ -292,29 +292,29 @@ def _check_backend(value: Any) -> None:
     from atts_harness.backend import BackendKind
 
     if not isinstance(value, BackendKind):
-        raise TypeError("it is no BackendKind")
+        raise TypeError("it is not a BackendKind")
     if not (isinstance(value.options, type) and issubclass(value.options, msgspec.Struct)):
-        raise TypeError("its options are no BackendOptions")
+        raise TypeError("its options are not BackendOptions")
 
 
 def _check_preset(value: Any) -> None:
     if not isinstance(value, Preset) or not isinstance(value.settings, Mapping):
-        raise TypeError("it is no Preset")
+        raise TypeError("it is not a Preset")
 
 
 def _check_function(value: Any) -> None:
     if not callable(value):
-        raise TypeError("it is no function")
+        raise TypeError("it is not a function")
 
 
 def _check_folder(value: Any) -> None:
     if not isinstance(value, Path) or not value.is_dir():
-        raise TypeError("it is no folder")
+        raise TypeError("it is not a folder")
 
 
 def _check_file(value: Any) -> None:
     if not isinstance(value, Path) or not value.is_file():
-        raise TypeError("it is no file")
+        raise TypeError("it is not a file")
 
 
 def _check_framework(value: Any) -> None:
@@ -327,14 +327,14 @@ def _check_results_format(value: Any) -> None:
     from atts_harness.results.values import ResultsFormat
 
     if not isinstance(value, ResultsFormat):
-        raise TypeError("it is no ResultsFormat")
+        raise TypeError("it is not a ResultsFormat")
 
 
 def _check_published_format(value: Any) -> None:
     from atts_harness.results.foreign import PublishedFormat
 
     if not isinstance(value, PublishedFormat):
-        raise TypeError("it is no PublishedFormat")
+        raise TypeError("it is not a PublishedFormat")
 
 
 def _check_launcher(value: Any) -> None:

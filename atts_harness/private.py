@@ -40,7 +40,7 @@ def append_to(path: Path) -> int:
     try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            raise OSError(f"{path} is no plain file")
+            raise OSError(f"{path} is not a plain file")
         if state.st_uid != os.geteuid():
             raise OSError(f"{path} belongs to another user")
         os.fchmod(descriptor, 0o600)

@@ -17,10 +17,10 @@ __all__ = [
     "JUDGED",
     "NOT_EXTRACTED",
     "SCHEMA_VERSION",
-    "Asked",
     "CallFigures",
     "CallKey",
     "CallRecord",
+    "CallRole",
     "CallTotals",
     "CountedCall",
     "DecisionRecord",
@@ -61,8 +61,8 @@ NOT_EXTRACTED = "llm extraction"
 """Key of a sample's note that says why no model extracted its answer."""
 
 EXTRACTOR: Literal["extractor"] = "extractor"
-Asked = Role | Literal["extractor"]
-"""Who is asked: a role of the strategy, or the model that extracts answers when samples end."""
+CallRole = Role | Literal["extractor"]
+"""Role of a call: one of the strategy's, or the model that extracts answers when samples end."""
 
 Reason = Literal["p-value", "policy", "score-failed", "empty-draft"]
 JUDGED: frozenset[Reason] = frozenset({"p-value", "policy"})
@@ -82,7 +82,7 @@ class CallKey(msgspec.Struct, frozen=True, order=True):
 
     sample: SampleId
     kind: str
-    role: Asked
+    role: CallRole
     turn: int
     attempt: int = 0
 
@@ -130,7 +130,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ReplyFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What a reply cost, without what it says."""
+    """The cost of a reply, without its contents."""
 
     usage: Usage
 
@@ -315,7 +315,7 @@ def without_texts(record: SampleRecord) -> SampleFigures:
 
 
 class RunRecord(msgspec.Struct, kw_only=True):
-    """What was run: enough to tell two runs apart and to refuse mixing them.
+    """Describes a run: enough to tell two runs apart and to refuse mixing them.
 
     Attributes:
         schema: `SCHEMA_VERSION` of the writer.

@@ -17,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from atts_harness import plugins
 from atts_harness.errors import SettingError
 
-__all__ = ["Citation", "Cited", "bibtex", "cited", "read_references"]
+__all__ = ["Citation", "Cited", "bibtex", "read_references", "references_for"]
 
 
 class Citation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -59,17 +59,17 @@ def read_references(path: Path) -> list[Citation]:
     """The entries of one file.
 
     Raises:
-        SettingError: it cannot be read, or is no list of entries; names the file.
+        SettingError: it cannot be read, or is not a list of entries; names the file.
     """
     try:
         text = yaml.safe_load(path.read_text(encoding="utf-8"))
         return msgspec.convert(text, list[Citation])
     except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
-        raise SettingError(f"{path}: no file of references: {error}") from error
+        raise SettingError(f"{path}: not a file of references: {error}") from error
 
 
-def cited(strategies: Iterable[str], tasks: Iterable[str]) -> Cited:
-    """What to cite for some strategies and tasks, by the files of all installed packages.
+def references_for(strategies: Iterable[str], tasks: Iterable[str]) -> Cited:
+    """The references for some strategies and tasks, from the files of all installed packages.
 
     Raises:
         SettingError: a package's file cannot be read.

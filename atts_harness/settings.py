@@ -176,7 +176,7 @@ class Settings:
         return struct_from(self.strategy.Options, merged, self.strategy.name)
 
     def sampling(self, task: Mapping[str, Any] | None = None) -> dict[Role, Sampling]:
-        """How each role draws tokens, for a task whose `generation_kwargs` are `task`.
+        """Sampling settings by role, for a task whose `generation_kwargs` are `task`.
 
         An explicit setting wins over the task's; the task's `do_sample: false` or
         `temperature: 0` means greedy.

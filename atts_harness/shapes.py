@@ -140,7 +140,7 @@ def _config_of(model: str) -> Mapping[str, Any]:
     except (OSError, ValueError) as error:
         raise SettingError(f"{file}: cannot be read: {error}") from error
     if not isinstance(config, dict):
-        raise SettingError(f"{file}: is no object of settings")
+        raise SettingError(f"{file}: is not an object of settings")
     return config
 
 

@@ -307,7 +307,7 @@ class StrategyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a strategy may know of its run when it is made.
+    """Facts about a run, for a strategy when it is made.
 
     Attributes:
         seed: the run's.

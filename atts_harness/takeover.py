@@ -20,7 +20,7 @@ class Score:
         logprobs: one per token of the segment in the target's vocabulary, in nats; None if
             scoring failed for good.
         failed: the error then.
-        value: a nonconformity that is no mean of log-probabilities; see `signals`.
+        value: a nonconformity that is not a mean of log-probabilities; see `signals`.
     """
 
     logprobs: tuple[float, ...] | None

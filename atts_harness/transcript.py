@@ -44,7 +44,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Segment:
-    """What one author added in one go.
+    """The text that one author added at once.
 
     Attributes:
         author: who wrote it; `strategy` for text that a strategy inserts.

@@ -1,4 +1,4 @@
-"""How turns are cut: the options that ATTS and its controls share."""
+"""Options of turns, which ATTS and its controls share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from atts_harness.strategy import StrategyOptions
 
 
 class TurnOptions(StrategyOptions, frozen=True, kw_only=True):
-    """How turns are cut and what a takeover does; shared by ATTS and its controls."""
+    """Options of how turns are cut and of what a takeover does."""
 
     turns: Annotated[int, msgspec.Meta(ge=1, description="most turns of a sample")] = 15
     draft_tokens: Annotated[int, msgspec.Meta(ge=1, description="most tokens of a draft")] = 500

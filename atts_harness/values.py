@@ -20,7 +20,7 @@ def struct_from(kind: type[T], values: Mapping[str, Any], where: str = "model_ar
     """An instance of a msgspec struct from loosely typed values.
 
     Raises:
-        UnknownSettingError: a key is no field.
+        UnknownSettingError: a key is not a field.
         SettingError: a value has the wrong type or range.
     """
     hints = hints_of(kind)

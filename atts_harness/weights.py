@@ -112,7 +112,7 @@ def _joined(folder: Path, files: list[tuple[Path, str]]) -> str:
 
 
 def model_folder(model: str, revision: str | None = None, *, hub: bool = False) -> Path | None:
-    """Where a model's files are on this machine; None where they are not."""
+    """The folder (or file) of a model on this machine; None if it is not here."""
     path = Path(model).expanduser()
     is_file = path.suffix in {pattern[1:] for pattern in PATTERNS} and path.is_file()
     if is_file or (path / "config.json").is_file():

@@ -146,7 +146,7 @@ def expand(file: PlanFile, *, installed: bool = True) -> list[Cell]:
         SettingError: one line that names file, line, key and remedy.
     """
     plan, source = file.plan, file.source
-    with plugins.asked_once():
+    with plugins.cached_answers():
         _check_layers(plan, source)
         _check_number(plan, source)
         rows = [row for n, entry in enumerate(plan.strategies) for row in _rows(source, n, entry)]

@@ -34,7 +34,7 @@ from atts_harness.comparing.watch import RunWatch
 from atts_harness.errors import SAMPLES_FAILED, AttsError
 from atts_harness.framework import EvalFramework
 from atts_harness.launcher import Command, Job, Launcher
-from atts_harness.running.interrupts import handled
+from atts_harness.running.interrupts import handle_signals
 
 
 class CellFailedError(AttsError):
@@ -107,7 +107,7 @@ class PlanRunner:
                 self._launcher.begin(
                     self._folder.path, self._needs, self._show.say, self._plan.address
                 )
-            with handled(self._stop, self._show.say) as self.signals, self._show.watching():
+            with handle_signals(self._stop, self._show.say) as self.signals, self._show.watching():
                 try:
                     while self._advance():
                         if self._show.wants_progress:

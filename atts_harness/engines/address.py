@@ -23,10 +23,10 @@ def base_address(url: str, name: str) -> str:
     scheme, divider, rest = text.partition("://")
     if not divider:
         raise SettingError(
-            f"{name}: {url!r} is no address: it has no scheme; write http://{text.lstrip('/')}"
+            f"{name}: {url!r} is not an address: it has no scheme; write http://{text.lstrip('/')}"
         )
     if scheme not in ("http", "https"):
-        raise SettingError(f"{name}: {url!r} is no address; write http://HOST:PORT")
+        raise SettingError(f"{name}: {url!r} is not an address; write http://HOST:PORT")
     host_port = rest.partition("/")[0].rpartition("@")[2]
     if host_port.count(":") > 1 and not host_port.startswith("["):
         raise SettingError(

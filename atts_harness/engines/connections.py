@@ -36,7 +36,7 @@ ENDED = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
 """Errors of a request that may have met a connection just as the server closed it."""
 
 
-def began(error: aiohttp.ClientError) -> bool:
+def is_final(error: aiohttp.ClientError) -> bool:
     """Whether a failed request met something worse than a connection that was just closed.
 
     A server closes a connection that has been idle for a while. If the client or the server

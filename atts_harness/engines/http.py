@@ -122,7 +122,7 @@ class EngineHttp:
             try:
                 sent = await send(method, url, data=body, allow_redirects=False)
             except self._connections.ENDED as error:
-                if opened.get() or self._connections.began(error):
+                if opened.get() or self._connections.is_final(error):
                     raise
                 sent = await send(method, url, data=body, allow_redirects=False)
             async with sent as response:

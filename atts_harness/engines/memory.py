@@ -44,7 +44,7 @@ LONGEST_PROMPT = 4096
 
 @dataclass(frozen=True)
 class Share:
-    """What one server takes of each of its devices, in bytes.
+    """The memory that one server takes of each of its devices, in bytes.
 
     Attributes:
         role: of the server.
@@ -92,7 +92,7 @@ class Share:
 
 
 def share_of(spec: BackendSpec[ManagedOptions]) -> Share | None:
-    """What a role's server takes; None where models or devices are not known well enough.
+    """The memory of a role's server; None if models or devices are not known well enough.
 
     Args:
         spec: of a managed backend; `spec.beside` are the other roles'.

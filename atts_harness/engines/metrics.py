@@ -35,7 +35,7 @@ def parse_figures(content: bytes, names: Mapping[str, str]) -> dict[str, float]:
         names: from the engine's names to those above.
 
     Raises:
-        MalformedReplyError: it is no text, or a figure is no finite number.
+        MalformedReplyError: it is not text, or a figure is not a finite number.
     """
     figures: dict[str, float] = {}
     for name, value in _lines(content):
@@ -81,5 +81,5 @@ def _number(name: str, value: str) -> float:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise MalformedReplyError(f"/metrics: {name} is {value[:40]!r}, which is no number")
+        raise MalformedReplyError(f"/metrics: {name} is {value[:40]!r}, which is not a number")
     return number

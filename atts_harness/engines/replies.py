@@ -58,7 +58,7 @@ def _with_zero_probabilities(content: bytes) -> bytes | None:
 
     def constant(word: str) -> float:
         if word != "-Infinity":
-            raise ValueError(f"{word} is no number")
+            raise ValueError(f"{word} is not a number")
         return ZERO_PROBABILITY
 
     try:

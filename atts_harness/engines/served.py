@@ -1,4 +1,4 @@
-"""What a server says it serves: the model that was asked for, its tokenizer, its window."""
+"""Checks what a server says it serves: the model that was asked for, its tokenizer, its window."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def free_port(host: str) -> int:
     that this function returned before.
 
     Raises:
-        SettingError: `host` is no address of this machine.
+        SettingError: `host` is not an address of this machine.
     """
     with _socket(host) as probe:
         try:

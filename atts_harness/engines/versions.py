@@ -69,7 +69,7 @@ def _warn(words: str) -> None:
 
 
 def _parsed(version: str | None) -> Version | None:
-    """A version without its build's label (`0.32.0+cpu`); None if it is no version."""
+    """A version without its build's label (`0.32.0+cpu`); None if it is not a version."""
     try:
         parsed = Version((version or "").partition("+")[0])
     except InvalidVersion:

@@ -67,7 +67,7 @@ class JudgeCalls:
             self._load(self.file)
 
     def read(self, request: str, reader: Callable[[ChatReply], T]) -> T:
-        """What a reader makes of the reply to a request.
+        """The value that a reader gets from the reply to a request.
 
         Args:
             request: what to ask.

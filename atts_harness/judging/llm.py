@@ -238,7 +238,7 @@ def judge_verdict(reply: str, *, cut: bool) -> bool:
 
 @dataclass(frozen=True)
 class ChatReply:
-    """What a chat endpoint replied.
+    """A reply of a chat endpoint.
 
     Attributes:
         text: the message's content; may be empty where it was cut.
@@ -365,7 +365,7 @@ def _read(body: bytes, model: str) -> ChatReply:
     finish = choice.finish_reason
     cut = finish in _CUT or (finish is None and usage.completion_tokens >= MOST_REPLY_TOKENS)
     if not cut and finish is not None and finish not in _FINISHED:
-        raise BadRequestError(f"{model}: the reply ended by {finish!r}, so it is no whole answer")
+        raise BadRequestError(f"{model}: the reply ended by {finish!r}, so it is incomplete")
     if not choice.message.content and not cut:
         refusal = f": {choice.message.refusal[:80]!r}" if choice.message.refusal else ""
         raise MalformedReplyError(f"{model}: a reply without text{refusal}")

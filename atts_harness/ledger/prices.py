@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from atts_harness.errors import SettingError
-from atts_harness.records import Asked, CallTotals
+from atts_harness.records import CallRole, CallTotals
 from atts_harness.settings import RunOptions
 
 MILLION = 1e6
@@ -49,13 +49,13 @@ def parse_price(name: str, text: str) -> Price:
     return Price(parts[0], parts[1] if len(parts) == 3 else parts[0], parts[-1])
 
 
-def prices_of(options: RunOptions) -> dict[Asked, Price]:
+def prices_of(options: RunOptions) -> dict[CallRole, Price]:
     """The prices that were given, by role.
 
     Raises:
         SettingError: one is malformed.
     """
-    texts: dict[Asked, str | None] = {
+    texts: dict[CallRole, str | None] = {
         "draft": options.draft_price,
         "target": options.target_price,
         "extractor": options.extractor_price,

@@ -17,7 +17,7 @@ import msgspec
 
 from atts_harness.lanes import LANES, Lane, lane_of
 from atts_harness.ledger.prices import Price
-from atts_harness.records import EXTRACTOR, Asked, CallTotals, CountedCall, SampleRecord
+from atts_harness.records import EXTRACTOR, CallRole, CallTotals, CountedCall, SampleRecord
 
 PERCENTILES = (50, 90, 95, 99)
 
@@ -101,7 +101,7 @@ class Ledger:
     def __init__(
         self,
         slots: Mapping[Lane, int] | None = None,
-        prices: Mapping[Asked, Price] | None = None,
+        prices: Mapping[CallRole, Price] | None = None,
         most: int = 0,
     ) -> None:
         self.accounts: dict[str, Account] = {}

@@ -1,1 +1,1 @@
-"""What runs and other programs leave behind, as typed values."""
+"""Results of runs and of other programs, as typed values."""

@@ -23,7 +23,7 @@ CALIBRATION = ".run"
 
 
 @dataclass
-class Found:
+class RunSource:
     """One thing to report: a run directory, results, or both of one run."""
 
     run_dir: Path | None = None
@@ -43,7 +43,7 @@ class Unusable:
     reason: str
 
 
-def find(paths: Iterable[Path]) -> tuple[list[Found], list[Unusable]]:
+def find(paths: Iterable[Path]) -> tuple[list[RunSource], list[Unusable]]:
     """Everything that can be reported at or below some paths, each run once.
 
     Args:
@@ -52,31 +52,31 @@ def find(paths: Iterable[Path]) -> tuple[list[Found], list[Unusable]]:
     Returns:
         The runs and results, in order; and the paths that cannot be used.
     """
-    runs: dict[Path, Found] = {}
+    runs: dict[Path, RunSource] = {}
     results: dict[Path, Results] = {}
     refused: list[Unusable] = []
     for path in paths:
         try:
             journals, files = _below(path)
         except SettingError as error:
-            refused.append(Unusable(path, bare(error, path)))
+            refused.append(Unusable(path, without_path(error, path)))
             continue
         for folder in journals:
-            runs.setdefault(folder.resolve(), Found(run_dir=folder))
+            runs.setdefault(folder.resolve(), RunSource(run_dir=folder))
         for file in files:
             if file.resolve() not in results:
                 try:
                     results[file.resolve()] = read(file)
                 except SettingError as error:
-                    refused.append(Unusable(file, bare(error, file)))
-    apart: dict[tuple[str, ...], Found] = {}
+                    refused.append(Unusable(file, without_path(error, file)))
+    apart: dict[tuple[str, ...], RunSource] = {}
     for source, loaded in sorted(results.items(), key=lambda item: item[1].path.name):
         place = _run_of(source, loaded)
         if place is not None:
-            runs.setdefault(place, Found(run_dir=place)).results.append(loaded)
+            runs.setdefault(place, RunSource(run_dir=place)).results.append(loaded)
         else:
             key = (str(source.parent), *loaded.identity)
-            apart.setdefault(key, Found()).results.append(loaded)
+            apart.setdefault(key, RunSource()).results.append(loaded)
     return [*runs.values(), *apart.values()], refused
 
 
@@ -126,7 +126,7 @@ def saved_tasks(path: Path, documents: Documents | None = None) -> list[SavedTas
     )
 
 
-def bare(error: AttsError, path: Path) -> str:
+def without_path(error: AttsError, path: Path) -> str:
     """An error's message without the path that it begins with."""
     return str(error).removeprefix(f"{path}: ")
 
@@ -151,7 +151,7 @@ def _logs(reader: ResultsFormat, path: Path) -> Iterator[tuple[ResultsFormat, Pa
 def _from_file(path: Path) -> SavedTask:
     first = _first_row(path)
     if published.is_trace(first):
-        return published.saved(path)
+        return published.saved_task(path)
     for reader in plugins.results_formats():
         if reader.is_log(first):
             return reader.samples(path)

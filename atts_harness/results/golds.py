@@ -40,7 +40,7 @@ def gold_of(doc: Mapping[str, Any], target: Any = None) -> Gold:
     if "gold" in doc:
         text = doc["gold"]
         if not readable(text):
-            raise SettingError(f"the gold {_shorten(text)} is no answer that can be compared")
+            raise SettingError(f"the gold {_shorten(text)} is not an answer that can be compared")
         return Gold(
             str(text),
             kind=doc.get("kind", "maths"),
@@ -108,7 +108,7 @@ def question_text(doc: Mapping[str, Any]) -> str:
     return ""
 
 
-def matched(
+def match_documents(
     documents: Sequence[Mapping[str, Any]], prompts: Mapping[int, str], task: str
 ) -> dict[int, Mapping[str, Any]]:
     """The document behind each question of a run, found by the prompt's digest, never by number.

@@ -10,7 +10,7 @@ from atts_harness import plugins
 from atts_harness.errors import AttsError, RunDirError
 from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.journal.schema import JOURNAL
-from atts_harness.results.find import bare
+from atts_harness.results.find import without_path
 
 State = Literal["finished", "interrupted", "failed", "not ended", "imported", "unreadable"]
 
@@ -67,7 +67,7 @@ def _listed(path: Path) -> ListedRun:
         with open_run(path) as run:
             return _of(run, path)
     except AttsError as error:
-        return ListedRun(path, "unreadable", why=bare(error, path))
+        return ListedRun(path, "unreadable", why=without_path(error, path))
 
 
 def _of(run: RecordedRun, path: Path) -> ListedRun:

@@ -26,7 +26,7 @@ def decode(raw: bytes, label: str) -> Any:
         label: what to call it in an error.
 
     Raises:
-        SettingError: it is no JSON.
+        SettingError: it is not JSON.
     """
     try:
         return msgspec.json.decode(raw)
@@ -61,7 +61,7 @@ def read(path: Path, description: str) -> Any:
         description: what it should be, for errors (`a results file of lm-eval`).
 
     Raises:
-        SettingError: it cannot be read, or is no JSON.
+        SettingError: it cannot be read, or is not JSON.
     """
     try:
         return decode(read_file(path, "it", MOST_BYTES), "it")
@@ -70,7 +70,7 @@ def read(path: Path, description: str) -> Any:
 
 
 def number(value: Any) -> float | None:
-    """A figure; None for what is no finite number."""
+    """A figure as a float; None if it is not a finite number."""
     if isinstance(value, bool):
         return float(value)
     if not isinstance(value, int | float):

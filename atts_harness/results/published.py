@@ -23,7 +23,7 @@ MOST_REPEATS = 100_000
 RATE = 0.4
 """Nominal rate of the published runs: percentile >= 0.6."""
 JOIN = "\n\n"
-"""What the published code puts between two chunks."""
+"""The text that the published code puts between two chunks."""
 
 
 class TraceTurn(msgspec.Struct, kw_only=True):
@@ -136,7 +136,7 @@ def _decision(sample: SampleId, turn: TraceTurn, rate: float | None) -> Decision
     )
 
 
-def saved(path: Path) -> SavedTask:
+def saved_task(path: Path) -> SavedTask:
     """The questions of a trace file."""
     return SavedTask(path.name.partition(".")[0], lambda: _questions(path))
 
@@ -147,7 +147,7 @@ def _questions(path: Path) -> Iterator[SavedQuestion]:
     for trace in read_traces(path):
         id_ = str(trace.question_index if trace.question_id is None else trace.question_id)
         if not readable(trace.gold):
-            raise SettingError(f"{path}: question {id_}: the gold {trace.gold!r} is no answer")
+            raise SettingError(f"{path}: question {id_}: the gold {trace.gold!r} is not an answer")
         gold = str(trace.gold)
         entry = questions.setdefault(
             id_,

@@ -11,7 +11,13 @@ from atts_harness.files import decode, read_lines
 from atts_harness.grading.grade import Sampled
 from atts_harness.journal.reader import RecordedRun, open_run
 from atts_harness.records import ABSENT, SampleRecord
-from atts_harness.results.golds import Documents, golds_of, matched, question_key, question_text
+from atts_harness.results.golds import (
+    Documents,
+    golds_of,
+    match_documents,
+    question_key,
+    question_text,
+)
 from atts_harness.results.values import AskedQuestion, SavedQuestion, SavedTask
 
 DOCUMENTS = "documents.jsonl"
@@ -59,7 +65,7 @@ def task_of(path: Path, task: str, documents: Documents) -> SavedTask:
     """
     with open_run(path) as run:
         prompts = {s.doc: prompt for s, prompt in run.planned().items() if s.task == task}
-    by_number = matched(documents(task), prompts, task)
+    by_number = match_documents(documents(task), prompts, task)
 
     def read() -> Iterator[SavedQuestion]:
         with open_run(path) as run:

@@ -64,7 +64,7 @@ class TakeoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shares_apart(self) -> dict[str, float]:
-        """Of all decided turns the share of each reason that is counted apart."""
+        """Share of decided turns by each reason that is counted apart."""
         return {name: n / self.decided_turns for name, n in self.counted_apart.items() if n}
 
 
@@ -108,7 +108,7 @@ class VoteStatistics(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExtractionStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """Of how many samples a model extracted the answer.
+    """Counts of samples whose answers a model extracted.
 
     Attributes:
         extracted: samples with an answer, or with the word that the text gives none.

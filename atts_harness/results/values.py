@@ -67,7 +67,7 @@ class AskedQuestion:
 
     @property
     def name(self) -> str:
-        """Its own id where it has one, else its number."""
+        """Its id if it has one, else its number."""
         return self.id or str(self.doc)
 
 
@@ -174,7 +174,7 @@ class Results:
 
 @dataclass(frozen=True)
 class ResultsFormat:
-    """How the results of another program are found and read; for the hook `atts_read_results`.
+    """Finds and reads the results of another program; for the hook `atts_read_results`.
 
     Attributes:
         name: of the program.

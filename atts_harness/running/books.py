@@ -21,7 +21,7 @@ from atts_harness.ledger.sums import Ledger
 from atts_harness.records import RunRecord, SampleId, SampleRecord
 from atts_harness.running.control import Control
 from atts_harness.running.interrupts import command_line
-from atts_harness.running.logs import logged
+from atts_harness.running.logs import log_to
 from atts_harness.running.observers import Observers
 from atts_harness.settings import RunOptions
 
@@ -139,7 +139,7 @@ class Books:
         log = None
         if self.directory is not None and self.log:
             log = self.directory.path / "run.log"
-        self._open.enter_context(logged(log))
+        self._open.enter_context(log_to(log))
         _tell("atts_run_started", run=self.record)
         return self
 

@@ -35,7 +35,7 @@ CURRENT_CALL: ContextVar[CallKey] = ContextVar("CURRENT_CALL")
 
 @dataclass(frozen=True)
 class RunCalls:
-    """What all calls of a run share.
+    """The parts that all calls of a run share.
 
     Attributes:
         journal: where they are recorded, and replayed from.

@@ -1,4 +1,4 @@
-"""What a strategy sees: the context of one sample and its two roles."""
+"""The context of one sample and its two roles, through which a strategy works."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ OUT_OF_ROOM: frozenset[Finish] = frozenset({"turns", "budget", "context"})
 
 @dataclass(frozen=True)
 class RunState:
-    """What the contexts of a run share."""
+    """The parts that the contexts of a run share."""
 
     seed: int
     calls: RunCalls
     engines: Mapping[Role, Engine]
     decided: Callable[[DecisionRecord], None]
-    stands: Callable[[SampleId, Transcript], None]
+    extended: Callable[[SampleId, Transcript], None]
     sequence: list[int] = field(default_factory=lambda: [0])
 
 
@@ -285,7 +285,7 @@ class SampleRole:
         if not ahead:
             self._ctx.latest = transcript
         if not tail and not ahead:
-            self._ctx._run.stands(self._ctx.sample.id, transcript)
+            self._ctx._run.extended(self._ctx.sample.id, transcript)
         tokenizer = self.tokenizer
         ids = transcript.ids_in(tokenizer)
         if tail:

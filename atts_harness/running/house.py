@@ -27,7 +27,7 @@ from atts_harness.private import make_folder
 from atts_harness.running.clock import Clock
 from atts_harness.running.engine import Engine
 from atts_harness.running.live import Open, directory_of, live_session
-from atts_harness.running.logs import logged
+from atts_harness.running.logs import log_to
 from atts_harness.running.observers import Observers
 from atts_harness.running.opening import RunModels, engines_of, open_models
 from atts_harness.settings import Settings
@@ -61,7 +61,7 @@ class House:
         """Begin its log."""
         if self._folder is not None:
             make_folder(self._folder, link=True)
-            self._exit.enter_context(logged(self._folder / "run.log"))
+            self._exit.enter_context(log_to(self._folder / "run.log"))
         return self
 
     async def __aexit__(

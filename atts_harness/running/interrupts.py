@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from atts_harness.running.logs import redacted
+from atts_harness.running.logs import redact
 
 GRACE_SECONDS = 7.0
 """Seconds for calls in flight when a run is stopped; closing takes a few more."""
@@ -20,7 +20,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def handled(stop: Callable[[str], None], say: Callable[[str], None]) -> Iterator[list[int]]:
+def handle_signals(stop: Callable[[str], None], say: Callable[[str], None]) -> Iterator[list[int]]:
     """In this block the first signal calls `stop` and the second raises `KeyboardInterrupt`.
 
     Signals reach the main thread only; in any other thread this does nothing.
@@ -66,7 +66,7 @@ def resume_hint(run_dir: str | None) -> str:
 
 def command_line() -> str:
     """The command that started this process, as one would type it; without what looks secret."""
-    return redacted(_command_line())
+    return redact(_command_line())
 
 
 def _command_line() -> str:

@@ -25,7 +25,7 @@ _SECRET = re.compile(
 _SECRET_NAME = re.compile(r"(?i)(api_?key|secret|password|token)$")
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """`text` without keys that were sent, texts that look like keys, and secret variables."""
     text = hide(text)
     for name, value in os.environ.items():
@@ -39,11 +39,11 @@ class Redacting(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        return plain(redacted(super().format(record)))
+        return plain(redact(super().format(record)))
 
 
 @contextlib.contextmanager
-def logged(path: Path | None) -> Iterator[None]:
+def log_to(path: Path | None) -> Iterator[None]:
     """Append what the project logs, from DEBUG on, to a file while the block runs.
 
     Args:

@@ -17,13 +17,13 @@ class Observers:
         decision: Sequence[Callable[[DecisionRecord], None]] = (),
         sample: Sequence[Callable[[SampleRecord], None]] = (),
         figures: Sequence[Callable[[float, str, Mapping[str, float]], None]] = (),
-        stands: Sequence[Callable[[SampleId, Transcript], None]] = (),
+        transcript: Sequence[Callable[[SampleId, Transcript], None]] = (),
     ) -> None:
         self.call_observers = call
         self.decision_observers = decision
         self.sample_observers = sample
         self.figures_observers = figures
-        self.stands_observers = stands
+        self.transcript_observers = transcript
 
     def call(self, record: CallRecord) -> None:
         """A call is recorded."""
@@ -45,9 +45,9 @@ class Observers:
         for observer in self.figures_observers:
             observer(at, engine, figures)
 
-    def stands(self, sample: SampleId, transcript: Transcript) -> None:
+    def transcript(self, sample: SampleId, transcript: Transcript) -> None:
         """A sample's text is settled up to here: only more is appended. Also called on replay."""
-        for observer in self.stands_observers:
+        for observer in self.transcript_observers:
             observer(sample, transcript)
 
     def __add__(self, other: Observers) -> Observers:
@@ -57,5 +57,5 @@ class Observers:
             [*self.decision_observers, *other.decision_observers],
             [*self.sample_observers, *other.sample_observers],
             [*self.figures_observers, *other.figures_observers],
-            [*self.stands_observers, *other.stands_observers],
+            [*self.transcript_observers, *other.transcript_observers],
         )

@@ -35,7 +35,7 @@ logger = neutral.logger("atts_harness.running")
 
 @dataclass
 class RunModels:
-    """What is open for a run.
+    """The open models of a run.
 
     Attributes:
         settings: the run's.

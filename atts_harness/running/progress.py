@@ -1,4 +1,4 @@
-"""What a run shows while it goes: a live display in a terminal, plain lines elsewhere.
+"""Shows the progress of a run: a live display in a terminal, plain lines elsewhere.
 
 Samples done and the time left, the takeover rate against the nominal one, tokens a second by
 role, retries and failures; and which engine is gone, while one is.

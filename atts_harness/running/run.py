@@ -17,7 +17,7 @@ from atts_harness.journal.plan import planned
 from atts_harness.records import RunRecord, SampleRecord
 from atts_harness.running.batch import run_groups
 from atts_harness.running.books import Books, RunSummary
-from atts_harness.running.interrupts import handled, resume_hint
+from atts_harness.running.interrupts import handle_signals, resume_hint
 from atts_harness.running.observers import Observers
 from atts_harness.running.progress import ProgressTally, show_progress
 from atts_harness.running.session import name_of
@@ -32,7 +32,7 @@ MOST_NAMED = 10
 
 @dataclass
 class Run:
-    """What one call of `Harness.run` needs.
+    """The run of one call of `Harness.run`.
 
     Attributes:
         groups: what to produce.
@@ -88,7 +88,7 @@ class Run:
         with (
             books.begin(planned(self.groups), defaults_of(options_class), recorded),
             show_progress(tally, options.progress if self.show else "off"),
-            handled(books.control.stop, _say) as signals,
+            handle_signals(books.control.stop, _say) as signals,
         ):
             begun()
             work = run_groups(

@@ -121,7 +121,7 @@ class Session:
         self.control.engines = engines
         watchers = self._watchers
         state = RunState(
-            options.seed, calls, by_role, watchers.decision, watchers.stands, [self._before]
+            options.seed, calls, by_role, watchers.decision, watchers.transcript, [self._before]
         )
         self._producer = Producer(
             state, options.sample_timeout, extraction, self._admission.leave, self._keep
@@ -241,7 +241,7 @@ class Session:
             await asyncio.wait(self._tasks)
 
     def missing(self, ids: Iterable[SampleId]) -> list[SampleId]:
-        """Those of a batch's samples that are not finished."""
+        """The samples among `ids` that are not finished."""
         return [id_ for id_ in ids if id_ not in self.finished]
 
     def _strategy(self, task: str) -> Strategy:

@@ -165,12 +165,12 @@ async def _measured(
     named: Mapping[str, str], kind: str | None, given: Mapping[str, Any], longest: float, batch: int
 ) -> dict[str, _Timed]:
     """All engines at once: in a run they are busy at once, too."""
-    from atts_harness.engines.doctor.reach import opened
+    from atts_harness.engines.doctor.reach import open_running_backend
 
     async with contextlib.AsyncExitStack() as stack:
         backends: dict[str, tuple[EngineBackend, str]] = {}
         for role, url in named.items():
-            server = contextlib.asynccontextmanager(opened)(url, kind, given)
+            server = contextlib.asynccontextmanager(open_running_backend)(url, kind, given)
             backends[role] = await stack.enter_async_context(server)
         left = set(backends)
 

@@ -72,7 +72,7 @@ def require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True)
 class Bench:
-    """What a case works with.
+    """The things that a case works with.
 
     Attributes:
         backend: under test.

@@ -25,7 +25,7 @@ async def _refused(call: Awaitable[object], label: str) -> AttsError:
         require(not error.retryable, f"{label}: {type(error).__name__} asks for another try")
         return error
     except Exception as error:
-        require(False, f"{label}: {type(error).__name__} is no error of atts_harness.errors")
+        require(False, f"{label}: {type(error).__name__} is not an error of atts_harness.errors")
     require(False, f"{label}: it was served")
     raise AssertionError  # not reached
 
@@ -86,7 +86,7 @@ async def cancellation(bench: Bench) -> None:
 
 
 async def _beside_cancelled(bench: Bench, context: tuple[int, ...]) -> tuple[int, ...] | None:
-    """What a request writes while others are cancelled; None if it was answered before that."""
+    """Ids that a request gets while others are cancelled; None if it was answered before that."""
     long = min(256, bench.backend.max_length - len(context))
     hot = Sampling(temperature=1.5)
     doomed = [

@@ -1,4 +1,4 @@
-"""How requests and replies of a mock engine look on the wire: SGLang's and vLLM's dialects.
+"""Requests and replies of a mock engine on the wire, in SGLang's and vLLM's dialects.
 
 Shapes as seen on SGLang 0.5.23 (`/generate`) and vLLM 0.32.0 (`/v1/completions`).
 """

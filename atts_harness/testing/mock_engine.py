@@ -140,7 +140,7 @@ class MockEngine:
     _free: asyncio.Semaphore | None = None
 
     async def serve(self, request: GenerateRequest | ScoreRequest) -> GenerateReply | ScoreReply:
-        """What a real engine would do with a request.
+        """Serve a request as a real engine would.
 
         Raises:
             EngineFaultError: a fault was drawn; for faults of content it holds the good reply.

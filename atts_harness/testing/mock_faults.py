@@ -113,7 +113,7 @@ class ServedTry:
 
 
 def request_key(request_hash: str) -> str:
-    """What an engine can tell of a request: sort, context and, for a generation, the seed.
+    """The part of a request that an engine knows: sort, context and a generation's seed.
 
     Args:
         request_hash: as in a call's record.

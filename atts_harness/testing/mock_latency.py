@@ -34,7 +34,7 @@ Law = Callable[[RequestWork, random.Random], float]
 
 
 def fixed(seconds: float) -> Law:
-    """Always the same."""
+    """The same number of seconds for every request."""
     return lambda work, rng: seconds
 
 

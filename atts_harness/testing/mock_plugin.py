@@ -50,5 +50,5 @@ def atts_backends() -> Iterable[BackendKind[MockEngineOptions]]:
 
 @hookimpl
 def atts_strategies() -> Iterable[type[Strategy]]:
-    """Its strategy."""
+    """The strategy of the mock engine."""
     return [MockTurns]

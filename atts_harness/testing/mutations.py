@@ -33,7 +33,7 @@ VALUES: tuple[Any, ...] = (
 Dice = random.Random
 
 
-def mutated(content: bytes, seed: int) -> bytes:
+def mutate(content: bytes, seed: int) -> bytes:
     """A file's content with one to three mutations; the same for the same seed.
 
     Args:
@@ -47,7 +47,7 @@ def mutated(content: bytes, seed: int) -> bytes:
     return content
 
 
-def mutated_database(path: Path, seed: int) -> None:
+def mutate_database(path: Path, seed: int) -> None:
     """A SQLite file with one value replaced by another; the same for the same seed.
 
     Args:
@@ -81,12 +81,12 @@ def _other(value: Any, dice: Dice) -> Any:
     if isinstance(value, bytes) and value and dice.random() < 0.7:
         return dice.choice(_BYTES)(value, dice)
     if isinstance(value, str) and value and dice.random() < 0.7:
-        return mutated(value.encode(), dice.randrange(1 << 30)).decode(errors="replace")
+        return mutate(value.encode(), dice.randrange(1 << 30)).decode(errors="replace")
     return dice.choice((None, -1, 0, 1, 2**40, 0.5, float("inf"), "", "x", b"", b"\xff\xfe"))
 
 
 def _of_json(content: bytes, dice: Dice) -> bytes | None:
-    """A value inside replaced, removed or doubled; None where it is no JSON or JSON lines."""
+    """A value inside replaced, removed or doubled; None if it is neither JSON nor JSON lines."""
     try:
         return _dumped(_replaced(json.loads(content), dice))
     except (ValueError, RecursionError):

@@ -122,7 +122,7 @@ class ByteTokenizer:
 
 @dataclass(frozen=True)
 class Says:
-    """What the model would write.
+    """A text that the model would write.
 
     Attributes:
         text: names of special tokens in it stand for the tokens.
@@ -221,7 +221,7 @@ class ScriptedBackend(InProcess):
         return left
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
-        """What the script says, cut as an engine cuts it."""
+        """The script's next reply, cut as an engine cuts it."""
         scripted = self._next("generate", request)
         item = self.replies(scripted) if callable(self.replies) else _item(self.replies, scripted)
         if isinstance(item, Exception):

@@ -27,7 +27,7 @@ from golds import golds, rewrites
 from atts_harness.grading.equivalence import Gold
 from atts_harness.grading.grade import Sampled, grade_question, question_metrics
 from atts_harness.grading.workers import Grader
-from atts_harness.results.published import PUBLISHED, saved
+from atts_harness.results.published import PUBLISHED, saved_task
 
 REPEATS = 16
 EXPLOSIVE = [
@@ -87,7 +87,7 @@ def processor_seconds() -> float:
 def main() -> None:
     data = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ["ATTS_DATA_DIR"])
     default = data.parent / "traces" / "atts_math500_ct0.jsonl.gz"
-    traces = saved(Path(sys.argv[2]) if len(sys.argv) > 2 else default)
+    traces = saved_task(Path(sys.argv[2]) if len(sys.argv) > 2 else default)
     samples = [sample for question in traces for sample in question.samples.values()]
     texts = [re.sub(r"\\boxed\{[^{}]*\}", "", s.text).replace(r"\boxed", "") for s in samples]
     answers = sorted({a for s in samples if (a := s.answers[PUBLISHED]) is not None})

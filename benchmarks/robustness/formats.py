@@ -34,7 +34,7 @@ from atts_harness.settings import parse_settings
 from atts_harness.simulation.costs import gpu_of
 from atts_harness.testing import mock_plugin
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
-from atts_harness.testing.mutations import mutated, mutated_database
+from atts_harness.testing.mutations import mutate, mutate_database
 
 LOGS = Path(__file__).parents[2] / "tests/atts_harness/analysis/leaderboard/data"
 PLAN = """
@@ -76,7 +76,7 @@ class Format:
         if self.mutate is not None:
             self.mutate(path, seed)
         else:
-            path.write_bytes(mutated(path.read_bytes(), seed))
+            path.write_bytes(mutate(path.read_bytes(), seed))
 
 
 def _bank(suffix: str) -> Callable[[Path], Path]:
@@ -258,9 +258,9 @@ def _run(path: Path) -> Any:
 def _database(path: Path, seed: int) -> None:
     """Bytes of the file, or a value in a table."""
     if seed % 2:
-        mutated_database(path, seed)
+        mutate_database(path, seed)
     else:
-        path.write_bytes(mutated(path.read_bytes(), seed))
+        path.write_bytes(mutate(path.read_bytes(), seed))
 
 
 def _leaderboard(folder: Path) -> Path:

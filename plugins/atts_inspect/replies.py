@@ -19,7 +19,7 @@ from inspect_ai.model import (
 
 from atts_harness.grading.extraction import THINK_END
 from atts_harness.ledger.prices import Price
-from atts_harness.records import Asked, CallTotals, DecisionRecord, Finish, SampleRecord
+from atts_harness.records import CallRole, CallTotals, DecisionRecord, Finish, SampleRecord
 
 SOURCE = "atts"
 """Of events, and key of the facts in an output's metadata."""
@@ -37,7 +37,7 @@ STOPS: Mapping[Finish, StopReason] = {
 }
 
 
-def output_of(model: str, record: SampleRecord, prices: Mapping[Asked, Price]) -> ModelOutput:
+def output_of(model: str, record: SampleRecord, prices: Mapping[CallRole, Price]) -> ModelOutput:
     """A sample's answer. One that failed for good is an empty text, so that it is graded wrong.
 
     Args:
@@ -70,7 +70,7 @@ def contents(text: str) -> str | list[Any]:
     ]
 
 
-def usage_of(record: SampleRecord, prices: Mapping[Asked, Price]) -> ModelUsage:
+def usage_of(record: SampleRecord, prices: Mapping[CallRole, Price]) -> ModelUsage:
     """Tokens of all calls of the sample, of both models together."""
     total = CallTotals()
     dollars = 0.0

@@ -185,7 +185,7 @@ class Rooms:
         observers = Observers(
             call=[lambda record: publish(record.key.sample, record)],
             decision=[lambda record: publish(record.sample, record)],
-            stands=[publish],
+            transcript=[publish],
         )
         try:
             live = self._house.session(variation.settings, plugin_observers() + observers)

@@ -11,7 +11,7 @@ from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import planned
 from atts_harness.private import append_to, make_folder
 from atts_harness.records import RunRecord
-from atts_harness.running.logs import logged
+from atts_harness.running.logs import log_to
 from atts_harness.testing.mock_runs import make_groups
 
 
@@ -25,7 +25,7 @@ def test_a_run_directory_is_nobody_elses_business(tmp_path):
         path = tmp_path / "run"
         directory = RunDirectory(path)
         journal = directory.journal(RunRecord(), planned(make_groups(1, 1)))
-        with logged(path / "run.log"):
+        with log_to(path / "run.log"):
             files = {file.name: mode(file) for file in path.iterdir()}
         journal.close()
         directory.close()

@@ -7,7 +7,7 @@ import pytest
 from atts_harness import plugins
 from atts_harness.errors import SettingError
 from atts_harness.hookspecs import hookimpl
-from atts_harness.references import bibtex, cited, read_references
+from atts_harness.references import bibtex, read_references, references_for
 
 PUBLISHED = {
     *("atts", "synchronous", "random-takeover", "always-takeover", "specreason"),
@@ -19,9 +19,9 @@ PUBLISHED = {
 def test_every_published_method_and_data_set_has_an_entry():
     tasks = [f"atts_{name}" for name in ("math500", "aime24", "aime25", "amc23", "gsm8k")]
     tasks += ["atts_gpqa_diamond", "atts_olympiadbench", "atts_math500_paper"]
-    assert cited(PUBLISHED, tasks).without == ()
+    assert references_for(PUBLISHED, tasks).without == ()
     rest = plugins.strategies().keys() - PUBLISHED
-    assert set(cited(rest, ()).without) == rest == {"draft-only", "target-only", "self"}
+    assert set(references_for(rest, ()).without) == rest == {"draft-only", "target-only", "self"}
 
 
 def test_every_entry_names_its_source_and_no_key_is_described_twice():
@@ -41,7 +41,9 @@ def test_every_entry_names_its_source_and_no_key_is_described_twice():
 
 
 def test_a_file_of_entries_holds_what_is_used_once():
-    text = bibtex(cited(["atts", "synchronous", "atts", "draft-only"], ["atts_gsm8k", "mine"]))
+    text = bibtex(
+        references_for(["atts", "synchronous", "atts", "draft-only"], ["atts_gsm8k", "mine"])
+    )
     keys = re.findall(r"^@\w+\{(.*),$", text, re.MULTILINE)
     assert keys == sorted(set(keys)) == ["cobbe2021gsm8k", "gao2021lmeval", "xiong2025atts"]
     assert text.count("% Source: ") == 3
@@ -59,7 +61,9 @@ def test_a_stranger_brings_entries_too(pair, tmp_path):
         "- {key: me2026, source: here, strategies: [mine], fields: {title: Mine}}\n"
     )
     plugins.manager().register(Plugin())
-    assert [one.key for one in cited(["mine"], ()).references if one.strategies] == ["me2026"]
+    assert [one.key for one in references_for(["mine"], ()).references if one.strategies] == [
+        "me2026"
+    ]
     (tmp_path / "mine.yml").write_text("- {keys: me}\n")
-    with pytest.raises(SettingError, match=r"mine\.yml: no file of references"):
-        cited(["mine"], ())
+    with pytest.raises(SettingError, match=r"mine\.yml: not a file of references"):
+        references_for(["mine"], ())

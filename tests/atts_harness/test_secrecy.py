@@ -9,7 +9,7 @@ import pytest
 from atts_harness import secrecy
 from atts_harness.errors import BackendError, SettingError
 from atts_harness.running import interrupts
-from atts_harness.running.logs import logged
+from atts_harness.running.logs import log_to
 from atts_harness.secrecy import find_secret
 from atts_harness.settings import parse_settings
 
@@ -104,7 +104,7 @@ def test_errors_are_made_without_what_was_sent(key, form):
 
 
 def test_log_lines_are_made_without_what_was_sent(key, tmp_path):
-    with logged(tmp_path / "run.log"):
+    with log_to(tmp_path / "run.log"):
         logging.getLogger("atts_harness.x").info("foreign words with %s", key)
     assert "[hidden]" in (tmp_path / "run.log").read_text()
 

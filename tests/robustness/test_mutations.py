@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from atts_harness.testing.mutations import mutated_database
+from atts_harness.testing.mutations import mutate_database
 from benchmarks.robustness.check import check
 from benchmarks.robustness.formats import FORMATS
 
@@ -18,7 +18,7 @@ JOURNAL = BY_NAME["journal"]
 CHECKED = {
     **BY_NAME,
     "journal": dataclasses.replace(JOURNAL, sealed=False),
-    "journal, value by value": dataclasses.replace(JOURNAL, mutate=mutated_database),
+    "journal, value by value": dataclasses.replace(JOURNAL, mutate=mutate_database),
 }
 
 

@@ -201,11 +201,13 @@ def write_references(leaderboard: Leaderboard, out: Path, console: Console) -> P
     Raises:
         SettingError: the file cannot be written, or a package's references cannot be read.
     """
-    from atts_harness.references import bibtex, cited
+    from atts_harness.references import bibtex, references_for
 
     rows = [row for row in leaderboard.rows if not row.oracle]
     inner = [str(row.options["inner"]) for row in rows if "inner" in row.options]
-    text = bibtex(cited([*(row.strategy for row in rows), *inner], [row.task for row in rows]))
+    text = bibtex(
+        references_for([*(row.strategy for row in rows), *inner], [row.task for row in rows])
+    )
     console.print(text, highlight=False, soft_wrap=True)
     path = out / "references.bib"
     try:

@@ -25,7 +25,7 @@ from atts_harness.identity import score_routes
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.statistics import unjudged_in_words
 from atts_harness.records import RunRecord, SampleId
-from atts_harness.results.find import Found, bare
+from atts_harness.results.find import RunSource, without_path
 from atts_harness.results.golds import METRIC, Documents
 from atts_harness.results.runs import own_documents, task_of
 
@@ -47,7 +47,9 @@ class LoadedRow:
     times_of: Path | None = None
 
 
-def load(inputs: Iterable[Found], options: Options) -> tuple[list[LoadedRow], list[RefusedSource]]:
+def load(
+    inputs: Iterable[RunSource], options: Options
+) -> tuple[list[LoadedRow], list[RefusedSource]]:
     """A row for every task of every input, and the inputs that cannot be used, with the reason."""
     loaded: list[LoadedRow] = []
     refused: list[RefusedSource] = []
@@ -59,13 +61,15 @@ def load(inputs: Iterable[Found], options: Options) -> tuple[list[LoadedRow], li
                     run.require_complete()
                 sources = list(sources_of(item, run))
             except AttsError as error:
-                refused.append(RefusedSource(path=str(item.path), reason=bare(error, item.path)))
+                refused.append(
+                    RefusedSource(path=str(item.path), reason=without_path(error, item.path))
+                )
                 continue
             for source in sources:
                 try:
                     loaded.append(_load(source, options))
                 except AttsError as error:
-                    reason = f"{source.task}: {bare(error, item.path)}"
+                    reason = f"{source.task}: {without_path(error, item.path)}"
                     refused.append(RefusedSource(path=str(item.path), reason=reason))
     return loaded, refused
 
@@ -150,7 +154,7 @@ def _samples(source: TaskSource, options: Options) -> RowSamples | None:
         try:
             row_samples, notes = _graded_here(source.run.path, source.task, documents, dropped)
         except SettingError as error:
-            source.notes.append(f"not graded: {bare(error, source.path)}")
+            source.notes.append(f"not graded: {without_path(error, source.path)}")
             return None
     else:
         source.notes.append("no sample log (--log_samples): not compared with other rows")

@@ -10,7 +10,7 @@ from atts_harness.errors import SettingError
 from atts_harness.journal.reader import RecordedRun
 from atts_harness.ledger.prices import Price
 from atts_harness.records import RunRecord
-from atts_harness.results.find import Found
+from atts_harness.results.find import RunSource
 from atts_harness.results.golds import Documents
 from atts_harness.results.values import Results, TaskResults
 
@@ -71,7 +71,7 @@ class TaskSource:
         return None if self.results is None else self.results.tasks.get(self.task)
 
 
-def sources_of(item: Found, run: RecordedRun | None) -> Iterator[TaskSource]:
+def sources_of(item: RunSource, run: RecordedRun | None) -> Iterator[TaskSource]:
     """The tasks of an input, each with the results that its row is made from.
 
     Raises:

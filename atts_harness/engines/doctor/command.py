@@ -133,7 +133,7 @@ def _look(target: str, examination: Coroutine[Any, Any, int], subject: str) -> i
 
 
 async def _serve(specs: Sequence[BackendSpec[ManagedOptions]]) -> int:
-    from atts_harness.engines.doctor.reach import checked
+    from atts_harness.engines.doctor.reach import require_engine
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -149,7 +149,7 @@ async def _serve(specs: Sequence[BackendSpec[ManagedOptions]]) -> int:
             done, _ = await asyncio.wait({*pending, waiting}, return_when=asyncio.FIRST_COMPLETED)
             for task in pending & done:
                 pending.discard(task)
-                opened.append(await checked(task.result()))
+                opened.append(await require_engine(task.result()))
         if not stop.is_set():
             _announce(specs, [task.result() for task in opening])
         while not stop.is_set():
@@ -227,7 +227,7 @@ def _managed(spec: BackendSpec[BackendOptions]) -> BackendSpec[ManagedOptions]:
     if not is_managed(spec):
         raise SettingError(
             f"{spec.role}_backend: {spec.kind} says that its servers can be started, but its "
-            "options are no ManagedOptions; the plugin has to derive them from it"
+            "options are not ManagedOptions; the plugin has to derive them from it"
         )
     return spec
 
@@ -257,10 +257,10 @@ async def _look_at(folder: Path) -> int:
 
 async def _doctor(url: str, name: str | None, options: Mapping[str, Any]) -> int:
     from atts_harness.engines.doctor.examine import examine
-    from atts_harness.engines.doctor.reach import opened
+    from atts_harness.engines.doctor.reach import open_running_backend
 
     failed = 0
-    async for backend, model in opened(url, name, options):
+    async for backend, model in open_running_backend(url, name, options):
         async for finding in examine(backend, model):
             failed |= finding.level == "error"
             _show(finding)
@@ -268,10 +268,10 @@ async def _doctor(url: str, name: str | None, options: Mapping[str, Any]) -> int
 
 
 async def _warm(url: str, name: str | None, options: Mapping[str, Any], batch: int) -> int:
-    from atts_harness.engines.doctor.reach import opened
+    from atts_harness.engines.doctor.reach import open_running_backend
     from atts_harness.engines.doctor.warm import warm_up
 
-    async for backend, _ in opened(url, name, options):
+    async for backend, _ in open_running_backend(url, name, options):
         async for grade in warm_up(backend, batch):
             typer.echo(
                 f"  {grade.kind}: {grade.batch} x {grade.context} tokens: "

@@ -31,7 +31,7 @@ PER_TURN_TOKENS = 500
 
 
 class ChatUsage(msgspec.Struct):
-    """Of a chat completion."""
+    """Token counts of a chat completion."""
 
     prompt_tokens: int
 
@@ -142,7 +142,7 @@ async def _continuation(backend: EngineBackend, model: str) -> AsyncIterator[Fin
 
 
 def _outcome(tokens: int | None, prompt: int, continued: int) -> str:
-    """What a chat route made of a partial turn, by the length of its prompt.
+    """What a chat route did with a partial turn, judged by the length of its prompt.
 
     Args:
         tokens: of the prompt with the partial turn; None: it refused.

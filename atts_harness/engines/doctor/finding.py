@@ -1,4 +1,4 @@
-"""What an examination of a server or an installation says."""
+"""A finding: one result of the examination of a server or an installation."""
 
 from __future__ import annotations
 

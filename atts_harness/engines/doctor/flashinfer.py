@@ -38,7 +38,7 @@ print(json.dumps(packages))
 
 @dataclass(frozen=True)
 class Installed:
-    """What an environment holds.
+    """The packages of an environment.
 
     Attributes:
         versions: by package.
@@ -58,7 +58,7 @@ class Installed:
 
 
 def look(python: str, package: str | None) -> Installed:
-    """What the environment of `python` holds.
+    """The packages in the environment of `python`.
 
     Raises:
         SettingError: that Python cannot be run.
@@ -93,7 +93,7 @@ def judge(installed: Installed, *, gpu: bool) -> list[Finding]:
             Finding(
                 "error",
                 "CUDA",
-                f"torch {installed.versions.get('torch', '(absent)')} is no CUDA build",
+                f"torch {installed.versions.get('torch', '(absent)')} is not a CUDA build",
                 "install the torch that the engine asks for",
             )
         )

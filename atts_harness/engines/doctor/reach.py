@@ -16,7 +16,7 @@ from atts_harness.errors import AttsError, BackendError, SettingError
 from atts_harness.settings import struct_from
 
 
-async def opened(
+async def open_running_backend(
     url: str, name: str | None, settings: Mapping[str, Any]
 ) -> AsyncIterator[tuple[EngineBackend, str]]:
     """The backend of a running server and the name of its model; closed afterwards.
@@ -41,14 +41,16 @@ async def opened(
     fields = kind.options.__struct_fields__
     values = {k: v for k, v in settings.items() if v is not None and k in fields}
     options = struct_from(kind.options, {"url": base, **values}, where=kind.name)
-    backend = await checked(await kind.open(BackendSpec(kind.name, settings["model"], options)))
+    backend = await require_engine(
+        await kind.open(BackendSpec(kind.name, settings["model"], options))
+    )
     try:
         yield backend, backend.served_model
     finally:
         await backend.aclose()
 
 
-async def checked(backend: Backend) -> EngineBackend:
+async def require_engine(backend: Backend) -> EngineBackend:
     """A backend that speaks to a server; another one is closed.
 
     Raises:
@@ -84,4 +86,4 @@ async def kind_of(url: str, name: str | None, headers_env: str | None) -> Backen
             plugins.discovery().leave_out(entry.plugin, f"recognise of backend {kind!r}", error)
     if locked is not None:
         raise SettingError(f"url: {url} asks for a key: {locked}") from locked
-    raise SettingError(f"url: {url} is no engine that is known here; name it with --backend")
+    raise SettingError(f"url: {url} is not a known engine; name it with --backend")

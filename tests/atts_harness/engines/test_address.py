@@ -27,7 +27,7 @@ def test_the_api_is_no_part_of_an_address(given, base):
     [
         ("localhost:8000", "write http://localhost:8000"),
         ("//host:1", "write http://host:1"),
-        ("ftp://host:1", "is no address"),
+        ("ftp://host:1", "is not an address"),
         ("http://", "names no host"),
         ("http://:8000", "names no host"),
         ("http://host:port", "write http://HOST:PORT"),

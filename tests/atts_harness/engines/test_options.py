@@ -91,7 +91,7 @@ def test_what_can_be_known_before_a_server_is_started(tmp_path):
         check_managed(spec(model=str(tmp_path / "none")), "pytest", "NO_SUCH_VARIABLE", "x")
     with pytest.raises(SettingError, match="holds no model"):
         check_managed(spec(model=str(tmp_path)), "pytest", "NO_SUCH_VARIABLE", "x")
-    with pytest.raises(SettingError, match=r"^target_url: 'localhost:1' is no address"):
+    with pytest.raises(SettingError, match=r"^target_url: 'localhost:1' is not an address"):
         check_managed(spec(url="localhost:1"), "pytest", "NO_SUCH_VARIABLE", "x")
     with pytest.raises(SettingError, match="engine_python"):
         check_managed(

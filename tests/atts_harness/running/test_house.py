@@ -148,7 +148,7 @@ def test_who_watches_is_told_what_stands_and_it_only_grows(name):
         texts.setdefault(sample, []).append(transcript.text)
 
     async def work(house):
-        async with house.session(parse_settings(settings), Observers(stands=[stands])) as open_:
+        async with house.session(parse_settings(settings), Observers(transcript=[stands])) as open_:
             made = open_.models.strategy({}, {"task": "mock"})
             asked = dataclasses.replace(problem(), kind="maths", max_tokens=400)
             return await open_.session.group(asked, samples=4, strategy=made)

@@ -319,7 +319,7 @@ def test_the_log_file_hears_of_everything_but_secrets_and_prompts(tmp_path, monk
             made.backends["draft"].engine.faults = FaultPlan({"truncated": 0.3}, most=2)
             logger = logging.getLogger("atts_harness.test")
             groups = make_groups(4, 2, MockTurns(OPTIONS), prompt="The prompt {doc}")
-            with logs.logged(tmp_path / "extra.log"):
+            with logs.log_to(tmp_path / "extra.log"):
                 logger.debug("key abcdefgh-very-secret and sk-1234567890abcdef")
                 logger.info("https://user:pass1234@host/v1, Authorization: Bearer abc.def-12345")
             made.run(groups)

@@ -294,7 +294,7 @@ def test_a_gold_that_is_none_is_an_error(make_run, gold):
 
     (row,) = board(folder, documents=documents).rows
     assert row.pass_1 is None
-    assert "is no answer that can be compared" in " ".join(row.notes)
+    assert "is not an answer that can be compared" in " ".join(row.notes)
 
 
 def test_any_of_several_golds_counts(make_run):

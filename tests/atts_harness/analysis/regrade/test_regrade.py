@@ -464,14 +464,14 @@ def test_a_smaller_log_does_not_stand_for_a_larger_one(tmp_path):
 @pytest.mark.parametrize("gold", [None, "", float("nan"), {"a": 1}])
 def test_a_gold_that_is_none_is_an_error(tmp_path, gold):
     log = written(tmp_path, log_row(0, ["None"], doc={"gold": gold}, target=None))
-    with pytest.raises(SettingError, match=r"line 1: document 0: the gold .* is no answer"):
+    with pytest.raises(SettingError, match=r"line 1: document 0: the gold .* is not an answer"):
         regrade(saved_tasks(log))
 
 
 def test_a_null_gold_in_a_trace_is_an_error(tmp_path):
     path = tmp_path / "run.jsonl"
     path.write_text(json.dumps(trace("q", 0, [turn(0, "x")], gold=None)))
-    with pytest.raises(SettingError, match="question q: the gold None is no answer"):
+    with pytest.raises(SettingError, match="question q: the gold None is not an answer"):
         regrade(saved_tasks(path))
 
 

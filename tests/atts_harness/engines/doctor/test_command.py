@@ -45,7 +45,7 @@ def test_each_server_is_looked_at_whatever_the_others_do(atts, command):
     said = [line.strip() for line in result.output.splitlines() if " server: " in line]
     assert len(said) == len(urls)
     assert said[0].endswith(
-        "'localhost:1' is no address: it has no scheme; write http://localhost:1"
+        "'localhost:1' is not an address: it has no scheme; write http://localhost:1"
     )
     assert "url: nothing answers at http://127.0.0.1:1" in said[1]
     assert "stands in brackets" in said[2]
