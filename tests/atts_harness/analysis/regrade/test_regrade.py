@@ -207,7 +207,7 @@ def test_a_models_extraction_is_asked_once_and_kept(traces, tmp_path):
     assert result.figures["invalid"]["value"] == pytest.approx(4 / 6)
     again = JudgeCalls(model, tmp_path / "calls.jsonl")
     (second,) = regrade(read(traces), Means("llm", calls=again))
-    assert again.made == 0
+    assert again.call_count == 0
     assert summary([second]) == summary([result])
 
 
