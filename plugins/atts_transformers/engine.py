@@ -145,6 +145,8 @@ class LocalEngine:
                 except Exception as error:
                     self._fail_all(error)
                 self._hand_back()
+        # Who closes a model may keep it, or wait long for the collector of garbage.
+        self._runner.resize(0, 0)
         while not self._inbox.empty():
             if (late := self._inbox.get()) is not None:
                 self._waiting.append(late)

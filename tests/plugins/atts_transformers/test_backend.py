@@ -274,6 +274,22 @@ def test_several_event_loops_share_a_backend(folder: Path) -> None:
     use(folder, run)
 
 
+def test_closing_gives_the_memory_of_keys_and_values_back(folder: Path) -> None:
+    async def run() -> None:
+        backend = await open_backend(spec(folder))
+        await backend.generate(GenerateRequest(ids=context_of(backend), max_tokens=3))
+        store = backend._loaded.runner.store  # type: ignore[union-attr]
+
+        def held() -> int:
+            return sum(tensor.nelement() for pair in store.layers.values() for tensor in pair)
+
+        assert held() > 0
+        await backend.aclose()
+        assert held() == 0
+
+    asyncio.run(run())
+
+
 def test_closing_fails_what_still_runs_and_can_be_repeated(folder: Path) -> None:
     async def run() -> None:
         backend = await open_backend(spec(folder))
