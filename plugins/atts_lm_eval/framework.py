@@ -21,7 +21,7 @@ from atts_harness.framework import (
 from atts_harness.results import plain_json
 
 # The figures that stand for a task, best first; each is followed by the name of a filter.
-HEADLINES = ("pass@1", "exact_match", "acc", "acc_norm", "f1")
+HEADLINES = ("vote", "pass@1", "exact_match", "acc", "acc_norm", "f1")
 
 
 class _Results(msgspec.Struct):

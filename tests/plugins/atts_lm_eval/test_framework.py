@@ -46,6 +46,8 @@ def test_the_newest_results_and_the_figure_that_stands_for_them(tmp_path):
     stock = {"exact_match,strict": 0.5, "exact_match,flexible": 1.0, "exact_match_stderr,s": 0.1}
     assert headline(wrote("b", gsm8k=stock)).value == 0.75
     assert headline(wrote("c", sums=ours, more={"pass@1,all": 0.75})).value == 0.5
+    voted = wrote("v", sums={**ours, "vote,all": 1.0, "drawn,all": 6.0})
+    assert headline(voted) == EvaluationOutcome(voted, "vote", 1.0)
     path = wrote("d", sums={"alias": "sums"})
     assert headline(path) == EvaluationOutcome(path, None, None)
     broken = tmp_path / "results_e.json"
