@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderHook, RenderResult
@@ -28,19 +28,32 @@ class FittedTable:
 
     Args:
         table: its first column names the rows.
+        held: numbers of columns that are read with the one before them, such as its interval, and
+            stand in the same piece.
     """
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, held: Collection[int] = ()) -> None:
         self._table = table
+        self._held = held
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        names, *others = self._table.columns
-        while others:
-            number = 1
-            while number < len(others) and self._fits([names, *others[: number + 1]], console):
-                number += 1
-            yield _piece(self._table, [names, *others[:number]], options.max_width // 2)
-            others = others[number:]
+        names, *_ = self._table.columns
+        left = self._together()
+        while left:
+            shown = left.pop(0)
+            while left and self._fits([names, *shown, *left[0]], console):
+                shown = [*shown, *left.pop(0)]
+            yield _piece(self._table, [names, *shown], options.max_width // 2)
+
+    def _together(self) -> list[list[Column]]:
+        """Columns that stand in one piece, in order; the first column is in all of them."""
+        found: list[list[Column]] = []
+        for number, column in enumerate(self._table.columns[1:], start=1):
+            if number in self._held and found:
+                found[-1].append(column)
+            else:
+                found.append([column])
+        return found
 
     def _fits(self, columns: Sequence[Column], console: Console) -> bool:
         piece = _piece(self._table, columns, console.width // 2)

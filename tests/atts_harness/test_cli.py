@@ -97,6 +97,18 @@ def wide(columns, rows=3):
     return table
 
 
+def test_an_interval_stands_in_the_piece_of_its_figure():
+    table = Table("strategy", "vote", "95 %", "pass@1", "95 %", "maj@16")
+    table.add_row("self-consistency inner=target-only", *["0.123-0.456"] * 5)
+    console = Console(width=70)
+    with console.capture() as capture:
+        console.print(terminal.FittedTable(table, {2, 4}))
+    heads = [line for line in capture.get().splitlines() if "strategy" in line]
+    assert [re.findall(r"vote|pass@1|maj@16|95 %", head) for head in heads] == [
+        ["vote", "95 %"], ["pass@1", "95 %"], ["maj@16"],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("columns", [1, 4, 12])
 def test_a_table_too_wide_is_shown_in_pieces_with_the_names_of_its_rows(columns):
     console = Console(width=80)

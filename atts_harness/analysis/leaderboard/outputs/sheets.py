@@ -35,12 +35,14 @@ class Sheet:
         head: names of columns; the first column names the row.
         body: rows.
         words: which columns are words; the others are figures.
+        intervals: which columns are the interval of the one before them.
     """
 
     title: str
     head: tuple[str, ...]
     body: tuple[tuple[str, ...], ...]
     words: tuple[bool, ...]
+    intervals: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -118,17 +120,19 @@ def _sheet(
     printed = [c for c in every if c is not columns.PAIR or one_pair(rows) is None]
     head, words = ["strategy"], [True]
     body = [[_name(row, table)] for row in rows]
+    intervals = set()
     for column in printed:
         head.append("\n".join(column.title.rsplit(" ", 1)).replace("/", "/\n", 1))
         words.append(column.words)
         for row, line in zip(rows, body, strict=True):
             line.append(column.show(row) + _range(column.key, row))
         if column.key in ("vote.value", "pass_at.1.value", "takeover.realised.value"):
+            intervals.add(len(head))
             head.append(numbers.percent(level))
             words.append(False)
             for row, line in zip(rows, body, strict=True):
                 line.append(column.ends(row) or (UNKNOWN if line[-1] else ""))
-    return Sheet(title, tuple(head), tuple(map(tuple, body)), tuple(words))
+    return Sheet(title, tuple(head), tuple(map(tuple, body)), tuple(words), frozenset(intervals))
 
 
 def _range(key: str, row: Row) -> str:
@@ -152,7 +156,10 @@ def _comparisons(leaderboard: Leaderboard, table: Table) -> Iterable[Sheet]:
     for reference, comparisons in by_reference.items():
         ns = sorted({(comparison.problems, comparison.samples) for comparison in comparisons})
         on = " or ".join(f"{problems} problems, {samples} samples" for problems, samples in ns)
-        title = f"pass@1 against {leaderboard.row(reference).label}, paired on {on}"
+        compared = (reference, *(comparison.row for comparison in comparisons))
+        votes = any(leaderboard.row(row).vote is not None for row in compared)
+        figure = "accuracy" if votes else "pass@1"
+        title = f"{figure} against {leaderboard.row(reference).label}, paired on {on}"
         interval = numbers.percent(leaderboard.level)
         if comparisons[0].family > 1:
             interval += f" for\nall {comparisons[0].family} at once"
@@ -160,7 +167,8 @@ def _comparisons(leaderboard: Leaderboard, table: Table) -> Iterable[Sheet]:
         within = f"no worse by more\nthan {min(margins):g}" if margins else "no worse"
         head = ("strategy", "difference", interval, "p", VERDICT, within)
         body = tuple(_comparison(leaderboard, comparison) for comparison in comparisons)
-        yield Sheet(title, head, body, tuple(name in ("strategy", VERDICT) for name in head))
+        words = tuple(name in ("strategy", VERDICT) for name in head)
+        yield Sheet(title, head, body, words, frozenset({head.index(interval)}))
 
 
 def _comparison(leaderboard: Leaderboard, comparison: Comparison) -> tuple[str, ...]:
