@@ -120,6 +120,9 @@ class GenerateReply(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
         logprobs: of the generated ids, where known (untempered where the engine tells them so).
         top_logprobs: for each generated id the alternatives, id to log-probability.
         usage: what it cost.
+        confidences: what a run keeps of the alternatives where nobody needs more of them: for each
+            generated id its confidence in thousandths of a nat (`signals.confidence`). Backends
+            leave it out.
     """
 
     ids: tuple[int, ...]
@@ -128,6 +131,7 @@ class GenerateReply(msgspec.Struct, frozen=True, kw_only=True, tag="generate"):
     stop: str | None = None
     logprobs: tuple[float, ...] | None = None
     top_logprobs: tuple[dict[int, float], ...] | None = None
+    confidences: tuple[int, ...] | None = None
 
 
 class ScoreReply(msgspec.Struct, frozen=True, kw_only=True, tag="score"):

@@ -19,14 +19,27 @@ Entropies are in nats, over the 20 likeliest tokens with their probabilities sca
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
+import msgspec
+
+from atts_harness.backend import GenerateReply
 from atts_harness.errors import MalformedReplyError
 from atts_harness.strategy import Generation
 
-__all__ = ["CANDIDATES", "PERPLEXITY", "SIGNALS", "OwnSignal", "SignalName", "entropy"]
+__all__ = [
+    "CANDIDATES",
+    "PERPLEXITY",
+    "SIGNALS",
+    "OwnSignal",
+    "SignalName",
+    "confidence",
+    "confidences_of",
+    "entropy",
+    "with_confidences",
+]
 
 SignalName = Literal[
     "perplexity",
@@ -66,6 +79,36 @@ def entropy(logprobs: Sequence[float]) -> float:
     return -math.fsum(share * math.log(share) for share in shares)
 
 
+def confidence(logprobs: Iterable[float]) -> float | None:
+    """Minus the mean log-probability of a token's candidates, in nats (DeepConf, 2508.15260).
+
+    Candidates with probability 0 are left out; None if there are no others.
+    """
+    possible = [value for value in logprobs if value > -math.inf]
+    return -math.fsum(possible) / len(possible) if possible else None
+
+
+def confidences_of(steps: Iterable[Iterable[float]]) -> tuple[int, ...] | None:
+    """Each token's confidence, in thousandths of a nat as published; None where one has none."""
+    values = [confidence(step) for step in steps]
+    thousandths = tuple(round(1000 * value) for value in values if value is not None)
+    return thousandths if len(thousandths) == len(values) else None
+
+
+def with_confidences(reply: GenerateReply) -> GenerateReply:
+    """The reply with each token's confidence in place of its alternatives.
+
+    Groups, bars and votes are made of confidences alone, so all of them can be made again. A reply
+    in which a token has no alternatives stays as it is.
+    """
+    if reply.top_logprobs is None:
+        return reply
+    confidences = confidences_of(step.values() for step in reply.top_logprobs)
+    if confidences is None:
+        return reply
+    return msgspec.structs.replace(reply, top_logprobs=None, confidences=confidences)
+
+
 def draft_perplexity(reply: Generation) -> float:
     """Mean negative log-probability of the draft's tokens, in nats, end of turn included."""
     logprobs = _required(reply.logprobs)
@@ -86,11 +129,11 @@ def mean_entropy(reply: Generation) -> float:
 def lowest_group(reply: Generation) -> float:
     """The least sure group of 32 tokens; of a shorter draft all of it.
 
-    A token's confidence is minus the mean log-probability of its alternatives, a group's the mean
-    of its tokens'. Nonconformity is minus the confidence, so that unsure is large.
+    A group's confidence is the mean of its tokens'. Nonconformity is minus the confidence, so that
+    unsure is large.
     """
-    steps = [[p for p in step if p > -math.inf] for step in _required(reply.candidates)]
-    sure = [-math.fsum(step) / len(step) for step in steps if step]
+    values = [confidence(step) for step in _required(reply.candidates)]
+    sure = [value for value in values if value is not None]
     if not sure:
         raise MalformedReplyError("the draft's tokens came without alternatives")
     size = min(GROUP, len(sure))

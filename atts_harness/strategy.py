@@ -118,6 +118,7 @@ class Generation:
         ids: as generated, before anything was cut off.
         candidates: for each generated id the log-probabilities in `top_logprobs`. Several ids may
             have one text (pieces of a character), so sums over candidates are sums of these.
+        confidences: of the generated ids, in thousandths of a nat; where they were asked for.
     """
 
     segment: Segment
@@ -125,6 +126,7 @@ class Generation:
     top_logprobs: Sequence[Mapping[str, float]] | None = None
     ids: tuple[int, ...] = ()
     candidates: tuple[tuple[float, ...], ...] | None = None
+    confidences: tuple[int, ...] | None = None
 
 
 class RoleClient(Protocol):
@@ -152,6 +154,7 @@ class RoleClient(Protocol):
         attempt: int = 0,
         temperature: float | None = None,
         top_logprobs: int = 0,
+        confidences: bool = False,
         tail: Sequence[Message] = (),
         prefill: str = "",
         ahead: bool = False,
@@ -169,6 +172,8 @@ class RoleClient(Protocol):
             attempt: tells apart calls of one kind in one turn.
             temperature: overrides the role's (a judge is greedy).
             top_logprobs: alternatives to return.
+            confidences: keep each token's confidence in place of its alternatives, a number for
+                some 20; where a token came without any the reply stays as it is.
             tail: a judging turn: messages put behind the running assistant turn.
             prefill: start of the assistant's answer to `tail`.
             ahead: the call is made before it is known whether the transcript is final. It is

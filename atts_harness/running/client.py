@@ -22,6 +22,7 @@ from atts_harness.lanes import lane_of
 from atts_harness.records import CallKey, CallRecord, Fault
 from atts_harness.running.clock import Clock
 from atts_harness.running.engine import Engine
+from atts_harness.signals import with_confidences
 
 logger = neutral.logger("atts_harness.running")
 
@@ -56,6 +57,8 @@ class RunCalls:
         key: CallKey,
         request: Request,
         begun: Callable[[], None] = lambda: None,
+        *,
+        confidences: bool = False,
     ) -> CallRecord:
         """Make one call and record it; a failure for good has an error and no reply.
 
@@ -68,6 +71,7 @@ class RunCalls:
             key: identifies the call.
             request: what to send.
             begun: called when the request is really sent.
+            confidences: record each token's confidence in place of its alternatives.
 
         Raises:
             JournalMismatchError: the journal holds another request under this key.
@@ -100,6 +104,8 @@ class RunCalls:
                         await engine.confirm()
                     attempted = True
                     reply = await guards.ask(engine.backend, request)
+                    if confidences and isinstance(reply, GenerateReply):
+                        reply = with_confidences(reply)
                 failure = None
                 engine.replied()
                 break

@@ -277,6 +277,7 @@ class SampleRole:
         attempt: int = 0,
         temperature: float | None = None,
         top_logprobs: int = 0,
+        confidences: bool = False,
         tail: Sequence[Message] = (),
         prefill: str = "",
         ahead: bool = False,
@@ -307,7 +308,8 @@ class SampleRole:
             priority=priority_of(self.role, kind),
         )
         number = self._ctx.segments.next_number()
-        record = await self._call("ahead" if ahead else kind, turn, attempt, request)
+        recorded_kind = "ahead" if ahead else kind
+        record = await self._call(recorded_kind, turn, attempt, request, confidences=confidences)
         reply = record.reply
         if not isinstance(reply, GenerateReply):
             raise failure_of(record)
@@ -323,7 +325,9 @@ class SampleRole:
         )
         self._ctx.segments.wrote(segment, number, attempt)
         if reply.top_logprobs is None:
-            return Generation(segment, reply.logprobs, None, reply.ids)
+            return Generation(
+                segment, reply.logprobs, None, reply.ids, confidences=reply.confidences
+            )
         named = _Named(reply.top_logprobs, tokenizer.decode)
         values = tuple(tuple(step.values()) for step in reply.top_logprobs)
         return Generation(segment, reply.logprobs, named, reply.ids, values)
@@ -352,11 +356,15 @@ class SampleRole:
             return Score(None, failed=record.error)
         return Score(record.reply.logprobs)
 
-    async def _call(self, kind: str, turn: int, attempt: int, request: Request) -> CallRecord:
+    async def _call(
+        self, kind: str, turn: int, attempt: int, request: Request, *, confidences: bool = False
+    ) -> CallRecord:
         self._ctx.name_once(self.role, kind, turn, attempt)
         key = CallKey(self._ctx.sample.id, kind, self.role, turn, attempt)
         engine = self._ctx._run.engines[self.role]
-        record = await self._ctx._run.calls.make(engine, key, request, self._ctx.begun)
+        record = await self._ctx._run.calls.make(
+            engine, key, request, self._ctx.begun, confidences=confidences
+        )
         self._ctx.called(record)
         return record
 

@@ -7,12 +7,12 @@ are whole numbers of them, so that a sum over any window is exact.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, cast
 
 from atts_harness.errors import SampleFailedError
+from atts_harness.signals import confidences_of
 from atts_harness.strategy import Context, Generation, RoleClient
 from atts_harness.transcript import Segment, Transcript
 
@@ -28,12 +28,14 @@ def token_confidences(reply: Generation) -> list[int]:
     Raises:
         SampleFailedError: a token came without candidates.
     """
+    if reply.confidences is not None:
+        return list(reply.confidences)
     if reply.candidates is None:
         raise SampleFailedError("the server sent no candidates of the tokens that it generated")
-    steps = [[value for value in step if value > -math.inf] for step in reply.candidates]
-    if not all(steps):
+    computed = confidences_of(reply.candidates)
+    if computed is None:
         raise SampleFailedError("the server sent no candidate for a token that it generated")
-    return [round(-1000 * math.fsum(step) / len(step)) for step in steps]
+    return list(computed)
 
 
 def groups(confidences: Sequence[int], size: int) -> list[int]:
@@ -139,7 +141,10 @@ class _Watched:
         if options.get("tail"):
             return await self._role.generate(transcript, **options)
         self._watch.check(transcript)
-        most = max(CANDIDATES, options.pop("top_logprobs", 0))
-        reply = await self._role.generate(transcript, top_logprobs=most, **options)
+        # A strategy that looks at the candidates itself needs all of them.
+        own = options.pop("top_logprobs", 0)
+        reply = await self._role.generate(
+            transcript, top_logprobs=max(CANDIDATES, own), confidences=not own, **options
+        )
         self._watch.saw(reply)
         return reply

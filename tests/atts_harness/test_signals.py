@@ -7,14 +7,24 @@ import random
 import pytest
 
 from atts_harness.atts import ATTS, ATTSOptions
-from atts_harness.backend import Capabilities
+from atts_harness.backend import Capabilities, GenerateReply, Usage
 from atts_harness.conformal.bank import bank_of
 from atts_harness.conformal.bankfile import write_bank
 from atts_harness.conformal.provenance import Provenance, of_run
 from atts_harness.errors import MalformedReplyError, SettingError
 from atts_harness.running.opening import open_models
 from atts_harness.settings import parse_settings
-from atts_harness.signals import CANDIDATES, GROUP, SIGNALS, SignalName, entropy, lowest_group
+from atts_harness.signals import (
+    CANDIDATES,
+    GROUP,
+    SIGNALS,
+    SignalName,
+    confidence,
+    confidences_of,
+    entropy,
+    lowest_group,
+    with_confidences,
+)
 from atts_harness.strategy import Generation
 from atts_harness.testing.play import play
 from atts_harness.testing.scripted import Says
@@ -51,6 +61,24 @@ def test_entropy_is_of_probabilities_scaled_to_one():
     assert entropy([math.log(p) - 3.0 for p in draws]) == pytest.approx(by_hand)
     with pytest.raises(MalformedReplyError, match="probability 0"):
         entropy([-math.inf])
+
+
+def test_a_confidence_is_minus_the_mean_of_the_candidates_that_are_possible():
+    assert confidence([-1.0, -3.0, -math.inf]) == 2.0
+    assert confidence([-math.inf]) is None
+    assert confidences_of([[-0.1234, -0.2], [0.0]]) == (162, 0)
+    assert confidences_of([[-0.1], []]) is None
+
+
+def test_a_reply_keeps_confidences_in_place_of_alternatives_unless_one_is_missing():
+    def told(*steps):
+        usage = Usage(prompt_tokens=1, completion_tokens=2)
+        return GenerateReply(ids=(5, 6), ending="length", usage=usage, top_logprobs=steps or None)
+
+    kept = with_confidences(told({5: -1.0, 7: -2.0}, {6: -0.5}))
+    assert (kept.top_logprobs, kept.confidences, kept.ids) == (None, (1500, 500), (5, 6))
+    for incomplete in (told(), told({5: -1.0}, {})):
+        assert with_confidences(incomplete) is incomplete
 
 
 def test_the_lowest_group_is_that_of_brute_force():
