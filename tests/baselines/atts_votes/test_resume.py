@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,8 @@ from atts_votes.adaptive_consistency import AdaptiveConsistency
 from atts_votes.deepconf import DeepConf
 from atts_votes.esc import ESC
 
+from atts_harness.conformal.bank import Bank
+from atts_harness.conformal.bankfile import write_bank
 from atts_harness.journal import schema
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import planned
@@ -32,18 +35,23 @@ import test_resume
 test_resume.run_in(sys.argv[2], sys.argv[3], left=int(sys.argv[4]))
 """
 CONFIDENT = {"warmup": 3, "group_tokens": 8, "keep": 50.0, "draft_tokens": 4}
+OVER_ATTS = {"rate": 0.3, "draft_tokens": 4, "calibration": "file", "coverage": "marginal"}
 VOTES = {
-    "adaptive-consistency": (AdaptiveConsistency, {}),
-    "esc": (ESC, {"window": 2}),
-    "deepconf": (DeepConf, CONFIDENT),
+    "adaptive-consistency": (AdaptiveConsistency, "draft-only", {}),
+    "esc": (ESC, "draft-only", {"window": 2}),
+    "deepconf": (DeepConf, "draft-only", CONFIDENT),
+    "adaptive-consistency over atts": (AdaptiveConsistency, "atts", OVER_ATTS),
+    "esc over atts": (ESC, "atts", OVER_ATTS | {"window": 3}),
+    "deepconf over atts": (DeepConf, "atts", CONFIDENT | OVER_ATTS),
 }
 
 
-def groups_of(name, left=None):
+def groups_of(name, bank, left=None):
     """Three problems of eight samples; after `left` draws the process kills itself."""
-    vote, options = VOTES[name]
-    kind = vote.made_for({"inner": "draft-only"})
-    made = kind(struct_from(kind.Options, {"inner": "draft-only", **options}), RunInfo())
+    vote, inner, options = VOTES[name]
+    kind = vote.made_for({"inner": inner})
+    given = {"inner": inner, **options, **({"bank": bank} if inner == "atts" else {})}
+    made = kind(struct_from(kind.Options, given), RunInfo())
     draw = made.draw
 
     async def killing(sample, ctx, cast):
@@ -75,16 +83,24 @@ def says(asked):
     return Says(text, delay=0.005, top_logprobs=({"a": -0.1, "b": -float(sure)},) * len(text))
 
 
+def scores(asked):
+    """Unlike ones, by the context, so that the target takes some turns over."""
+    return zlib.crc32(asked.text.encode()) % 100 / 100
+
+
 def run_in(path, name, left=None):
-    groups = groups_of(name, left)
-    backend = ScriptedBackend(says, role="draft")
+    bank = Path(path).with_suffix(".bank.json")
+    spread = tuple(n / 99 for n in range(99))
+    write_bank(Bank(nonconformities=spread, turns=(0,) * 99, questions=tuple(range(99))), bank)
+    groups = groups_of(name, str(bank), left)
+    backends = {role: ScriptedBackend(says, scores, role) for role in groups[0].strategy.roles}
     with contextlib.closing(RunDirectory(Path(path))) as directory:
         journal = directory.journal(RunRecord(strategy=name), planned(groups))
-        work = run_groups(groups, {"draft": backend}, RunOptions(metrics_interval=0), journal)
+        work = run_groups(groups, backends, RunOptions(metrics_interval=0), journal)
         records = asyncio.run(work)
         journal.close()
         directory.ended("finished", {})
-    return records, backend
+    return records, [served for backend in backends.values() for served in backend.served]
 
 
 def exact(records):
@@ -100,8 +116,10 @@ def exact(records):
 @pytest.mark.parametrize("name", sorted(VOTES))
 def test_a_killed_vote_ends_as_a_whole_one_byte_for_byte(tmp_path, name):
     whole, reference = run_in(tmp_path / "whole", name)
-    absent = "stopped" if name == "deepconf" else "not-drawn"
+    absent = "stopped" if name.startswith("deepconf") else "not-drawn"
     assert {record.finish for record in whole} == {"answer", absent}
+    if name.endswith("over atts"):
+        assert {d.takeover for record in whole for d in record.decisions} == {False, True}
     here = str(Path(__file__).parent)
     for left in (2, 5, 9):
         command = [sys.executable, "-c", CHILD, here, str(tmp_path / "killed"), name, str(left)]
@@ -109,8 +127,8 @@ def test_a_killed_vote_ends_as_a_whole_one_byte_for_byte(tmp_path, name):
     with open_run(tmp_path / "killed") as run:
         committed = len(list(run.calls()))
         finished = len(list(run.samples()))
-    assert 0 < committed < len(reference.served)
+    assert 0 < committed < len(reference)
     assert finished < len(whole)
-    resumed, engine = run_in(tmp_path / "killed", name)
+    resumed, served = run_in(tmp_path / "killed", name)
     assert exact(resumed) == exact(whole)
-    assert len(engine.served) == len(reference.served) - committed
+    assert len(served) == len(reference) - committed
