@@ -48,8 +48,10 @@ train-tiny: $(STAMP)  ## train the embedded pair from nothing
 eval-tiny: $(STAMP)   ## measure the embedded pair and write its model card
 	$(BIN)/python -m training.tiny.evaluate
 
-bench-strategies: $(STAMP)  ## every strategy on the embedded pair at one budget: a page of the docs
-	$(BIN)/python -m benchmarks.strategies
+# Each row opens its models in threads of its own: with one arena their memory is used again.
+bench-strategies: $(STAMP)  ## every strategy on the embedded pair at one budget: two pages of the docs
+	MALLOC_ARENA_MAX=1 $(BIN)/python -m benchmarks.strategies --runs runs/bench-strategies
+	MALLOC_ARENA_MAX=1 $(BIN)/python -m benchmarks.strategies --rivals --problems 40 --runs runs/bench-rivals
 
 bench-engines: $(STAMP)  ## what calls cost on real engines, on the processor
 	bash scripts/with-engines.sh sglang,vllm $(BIN)/python -m benchmarks.engines

@@ -1,4 +1,4 @@
-"""`make bench-strategies`: every strategy on the embedded pair, at the same budget, as one page.
+"""`make bench-strategies`: every strategy on the embedded pair, at the same budget, on two pages.
 
 All rows answer the same problems with the same seeds, sampling and budget of kept tokens, by the
 settings of the chain task. The pair runs in this process; nothing is downloaded.
@@ -19,18 +19,20 @@ import yaml  # type: ignore[import-untyped]
 from atts_tasks.chain.problems import ChainProblem, make_problems
 
 from atts_harness.grading.extraction import has_answer
+from atts_harness.journal.schema import JOURNAL
 from atts_harness.records import SampleId, SampleRecord
 from atts_harness.running.harness import Harness
 from atts_harness.settings import kind_of, parse_settings
 from atts_harness.strategy import Group, Problem, Sample, Strategy
 from atts_harness.transcript import Message, Prompt
+from benchmarks.strategies.compared import compared
 from benchmarks.strategies.measured import Measured
 from benchmarks.strategies.page import page
-from benchmarks.strategies.rows import MOST, in_order, is_rival
+from benchmarks.strategies.rows import LIVE, MOST, in_order, on_page
 
 TASK = "atts_chain"
-COMMAND = "python -m benchmarks.strategies --rivals --problems 40 --out docs/benchmark-rivals.md"
-PAGE = Path(__file__).parents[2] / "docs" / "benchmark-strategies.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE, RIVALS = DOCS / "benchmark-strategies.md", DOCS / "benchmark-rivals.md"
 
 
 def main() -> None:
@@ -43,26 +45,36 @@ def main() -> None:
     parser.add_argument(
         "--model_args", default="", help="other models or engines, as lm_eval takes them: K=V,K=V"
     )
-    parser.add_argument("--rivals", action="store_true", help="the rows of 2026 and what they need")
+    parser.add_argument("--rivals", action="store_true", help="the rows of 2026, on their own page")
     parser.add_argument("--only", help="rows whose title contains this, and those they refer to")
-    parser.add_argument("--runs", type=Path, help="run directories of the rows, to go on from")
-    parser.add_argument("--out", type=Path, default=PAGE)
+    parser.add_argument("--runs", type=Path, help="folder of run directories, to go on from")
+    parser.add_argument(
+        "--no-seconds",
+        action="store_true",
+        help="leave them out: they were taken beside other work",
+    )
+    parser.add_argument("--out", type=Path, help="the page; a page of the docs by itself")
     args = parser.parse_args()
+    out = args.out or (RIVALS if args.rivals else PAGE)
     problems = make_problems(args.level, "test", args.problems)
+    votes = f" (under a vote {LIVE}, and {MOST} samples a problem at most)" if args.rivals else ""
     intro = (
-        f"By `{COMMAND if args.rivals else 'make bench-strategies'}`: {args.problems} problems x "
-        f"{args.repeats} samples of "
+        f"By `make bench-strategies`: {args.problems} problems x {args.repeats} samples of "
         f"`{TASK}` ({args.level}) on the embedded pair, {generation()['max_gen_toks']} kept tokens "
-        f"a sample at most, {args.live} samples in progress at a time (all under a vote, of "
-        f"which a problem draws {MOST} at most, of the target alone 4), on "
+        f"a sample at most, {args.live} samples in progress at a time{votes}, on "
         f"{platform.machine()} with the in-process backend. Intervals are clustered by question."
     )
     title = (
         "Votes and first-token routing side by side" if args.rivals else "Strategies side by side"
     )
     measured: dict[str, Measured] = {}
+    journals: dict[str, int] = {}
+
+    def write(behind: str = "") -> None:
+        out.write_text(page(measured, intro, title, behind, journals, seconds=not args.no_seconds))
+
     for row in in_order():
-        if (args.only and args.only not in row.title) or (args.rivals and not is_rival(row)):
+        if (args.only and args.only not in row.title) or not on_page(row, args.rivals):
             continue
         options = dict(row.options)
         if row.rate_of:
@@ -72,17 +84,22 @@ def main() -> None:
         began = time.monotonic()
         common = {"live_samples": args.live, **dict(_pairs(args.model_args))}
         if args.runs:
-            common["run_dir"] = str(args.runs / re.sub(r"\W+", "-", row.title))
+            directory = args.runs / re.sub(r"\W+", "-", row.title)
+            common["run_dir"] = str(directory)
         records = run(row.strategy, {**common, **options}, problems, row.repeats or args.repeats)
         golds = [str(problem.answer) for problem in problems]
         measured[row.title] = Measured(records, golds)
-        args.out.write_text(page(measured, intro, title))  # of what there is, should it be stopped
+        if args.runs:
+            journals[row.title] = (directory / JOURNAL).stat().st_size
+        write()  # of what there is, should it be stopped
         print(
             f"{row.title}: {measured[row.title].accuracy.value:.3f} in "
             f"{time.monotonic() - began:.0f} s",
             flush=True,
         )
-    print(args.out)
+    if args.rivals and args.runs and not args.only:
+        write(compared(args.runs / "compared"))
+    print(out)
 
 
 def generation() -> dict[str, Any]:

@@ -131,11 +131,12 @@ class Measured:
 
 def consistency_at(
     samples: Measured, tokens: float, below: Measured | None = None
-) -> dict[int, float] | None:
-    """Self-consistency at so many tokens a problem, by question.
+) -> tuple[dict[int, float], float] | None:
+    """Self-consistency at so many tokens a problem, by question; and how many they really are.
 
     Between k and k + 1 samples it is a mix of the two by lot, which takes so many tokens on average
     and is right as often as their mean. Below one sample `below` answers where the lot says so.
+    Where more samples would be needed than there are, it is all of them, which take fewer tokens.
 
     Args:
         samples: those that vote, and what they cost: with `below` the target's computed tokens,
@@ -144,20 +145,19 @@ def consistency_at(
         below: costs nothing here, such as the draft alone.
 
     Returns:
-        None where more samples would be needed than there are.
+        None where not even one sample can be had.
     """
-    if below is not None:
-        spent = samples.tokens("target", "computed_tokens") * len(samples.voted)
-    else:
-        spent = samples.written * len(samples.voted)
-    k = tokens / (spent / len(samples.drawn))
-    least, most = int(k), len(samples.records) // len(samples.voted)
-    if k > most or (k < 1 and below is None):
+    own = samples.written if below is None else samples.tokens("target", "computed_tokens")
+    one = own * len(samples.voted) / len(samples.drawn)
+    most = len(samples.records) // len(samples.voted)
+    k = min(tokens / one, most)
+    if k < 1 and below is None:
         return None
+    least = int(k)
     first = _means(below) if least == 0 and below is not None else samples.majority(max(1, least))
     second = samples.majority(min(most, least + 1))
     part = k - least
-    return {doc: (1 - part) * first[doc] + part * second[doc] for doc in first}
+    return {doc: (1 - part) * first[doc] + part * second[doc] for doc in first}, k * one
 
 
 def _means(of: Measured) -> dict[int, float]:

@@ -30,33 +30,54 @@ METHODS = {
 
 
 def page(
-    measured: Mapping[str, Measured], intro: str, title: str = "Strategies side by side"
+    measured: Mapping[str, Measured],
+    intro: str,
+    title: str = "Strategies side by side",
+    behind: str = "",
+    journals: Mapping[str, int] | None = None,
+    *,
+    seconds: bool = True,
 ) -> str:
-    """Markdown."""
+    """Markdown.
+
+    Args:
+        measured: by title the rows.
+        intro: the first paragraph.
+        title: of the page.
+        behind: further sections, before the lines of each method.
+        journals: by title the bytes of a row's journal.
+        seconds: whether the seconds of samples are shown.
+    """
     rows = [row for row in ROWS if row.title in measured]
     parts = [
         f"# {title}",
         intro,
-        _accuracy(rows, measured),
+        _accuracy(rows, measured, seconds=seconds),
         "*computed* tokens are those the model ran a forward pass for: context that no cache held, "
-        "scored and written ones; *written* are generated, kept or not. Seconds are of one sample, "
-        "from its admission to its end. Where samples vote, accuracy, tokens and seconds are of a "
-        "problem, with all samples that were drawn for it (*drawn*, those given up included), and "
-        "*pass@1* is of the drawn ones.",
-        "## Against takeover at random\n\n" + _verdicts(rows, measured),
-        "## Against self-consistency at the same tokens\n\n" + _matched(rows, measured),
-        "## Calls an answer\n\n" + _calls(rows, measured),
-        "## What the judging strategies decided\n\n" + _judgements(rows, measured),
-        "## Lines of each method\n\n" + _lines(),
+        "scored and written ones; *written* are generated, kept or not."
+        + (" Seconds are of one sample, from its admission to its end." if seconds else "")
+        + " Where samples vote, accuracy and costs are of a problem, with all samples that were "
+        "drawn for it (*drawn*, those given up included), and *pass@1* is of the drawn ones.",
     ]
+    sections = {
+        "Against takeover at random": _verdicts(rows, measured),
+        "Against self-consistency at the same tokens": _matched(rows, measured),
+        "Calls an answer": _calls(rows, measured),
+        "What the judging strategies decided": _judgements(rows, measured),
+        "Journals": _journals(rows, measured, journals or {}),
+    }
+    parts += [f"## {name}\n\n{said}" for name, said in sections.items() if said]
+    parts += [behind] if behind else []
+    parts.append("## Lines of each method\n\n" + _lines())
     return "\n\n".join(parts) + "\n"
 
 
-def _accuracy(rows: list[Row], measured: Mapping[str, Measured]) -> str:
+def _accuracy(rows: list[Row], measured: Mapping[str, Measured], *, seconds: bool) -> str:
     lines = [
         "| strategy | accuracy [95 %] | pass@1 | drawn | takeover rate | target tokens computed "
-        "| written | draft tokens computed | written | truncated | s p50 | s p95 |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "| written | draft tokens computed | written | truncated |"
+        + (" s p50 | s p95 |" if seconds else ""),
+        "|---|---|" + "--:|" * (10 if seconds else 8),
     ]
     for row in rows:
         m = measured[row.title]
@@ -73,8 +94,7 @@ def _accuracy(rows: list[Row], measured: Mapping[str, Measured]) -> str:
                 for what in ("computed_tokens", "completion_tokens")
             ),
             f"{m.share('truncated'):.3f}",
-            f"{m.seconds(50):.2f}",
-            f"{m.seconds(95):.2f}",
+            *(f"{m.seconds(percentile):.2f}" for percentile in (50, 95) if seconds),
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -99,51 +119,91 @@ def _verdicts(rows: list[Row], measured: Mapping[str, Measured]) -> str:
 
 def _matched(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     """Every row against self-consistency at what it costs."""
-    lines = [
-        "A vote is held against self-consistency over the same inner strategy at the same tokens "
-        "written by both models (how many are computed depends on how many samples are in progress "
-        "beside each other: the in-process cache holds a few). What does not vote is held against "
-        "self-consistency of the target alone at the same target tokens computed, and where these "
-        "are fewer than one sample of the target takes, against a lot between one such sample and "
-        "the draft alone. Between k and k + 1 samples a lot decides, too, so the tokens are equal "
-        "on average.",
-        "",
+    own = list(filter(None, (_at_the_same_written(row, measured) for row in rows)))
+    targets = list(filter(None, (_at_the_same_of_the_target(row, measured) for row in rows)))
+    parts = [
+        "Between k and k + 1 samples a lot decides, so the tokens are equal on average. Where more "
+        "samples would be needed than were drawn, all of these are taken, which cost less than the "
+        "row that is held against them.",
     ]
-    for row in rows:
-        found = _at_the_same_tokens(row, measured)
-        if found is None:
-            continue
-        difference, tokens, reference = found
-        unit = "" if row.voted_by is None else " written"
-        said = _verdict(row.title, difference, "that")
-        lines.append(
-            f"- **{row.title}** minus {reference} at {tokens:.0f} tokens{unit}: "
-            f"{difference.value:+.3f} {_interval(difference)}: {said}"
-        )
-    return "\n".join(lines)
+    if own:
+        parts += [
+            "### Over the same inner strategy",
+            "At the same tokens written by both models: how many are computed depends on how many "
+            "samples are in progress beside each other.",
+            "\n".join(own),
+        ]
+    if targets:
+        parts += [
+            "### Over the target alone",
+            "At the same target tokens computed. Where these are fewer than one sample of the "
+            "target takes, a lot decides between one such sample and the draft alone.",
+            "\n".join(targets),
+        ]
+    return "\n\n".join(parts)
 
 
-def _at_the_same_tokens(
-    row: Row, measured: Mapping[str, Measured]
-) -> tuple[Estimate, float, str] | None:
-    m = measured[row.title]
-    by, below = row.voted_by, None
-    tokens = m.written
-    if by is None:
-        by, below = TARGET_VOTES, measured.get("draft only")
-        tokens = m.tokens("target", "computed_tokens")
-        if not tokens or below is None or row.title.startswith("target only"):
-            return None
-    if by not in measured or by == row.title:
+def _at_the_same_written(row: Row, measured: Mapping[str, Measured]) -> str | None:
+    m, by = measured[row.title], row.voted_by
+    if by is None or by == row.title or by not in measured:
         return None
-    at = consistency_at(measured[by], tokens, below)
-    return None if at is None else (m.minus(at), tokens, by if below is None else "the target")
+    return _against(row.title, m, by, consistency_at(measured[by], m.written), m.written, "written")
+
+
+def _at_the_same_of_the_target(row: Row, measured: Mapping[str, Measured]) -> str | None:
+    m, below = measured[row.title], measured.get("draft only")
+    tokens = m.tokens("target", "computed_tokens")
+    alone = row.strategy == "target-only" or row.voted_by == TARGET_VOTES
+    if alone or not tokens or below is None or TARGET_VOTES not in measured:
+        return None
+    at = consistency_at(measured[TARGET_VOTES], tokens, below)
+    return _against(row.title, m, "the target", at, tokens, "computed")
+
+
+def _against(
+    title: str,
+    m: Measured,
+    other: str,
+    at: tuple[dict[int, float], float] | None,
+    tokens: float,
+    unit: str,
+) -> str | None:
+    """One line: a row minus self-consistency that takes so many tokens, or all it has."""
+    if at is None:
+        return None
+    difference = m.minus(at[0])
+    taken = f"{at[1]:.0f} tokens {unit}"
+    if at[1] < tokens - 0.5:
+        taken += f" (the row takes {tokens:.0f})"
+    return (
+        f"- **{title}** minus {other} at {taken}: {difference.value:+.3f} "
+        f"{_interval(difference)}: {_verdict(title, difference, 'that')}"
+    )
 
 
 def _drawn(m: Measured) -> str:
     stopped = sum(record.finish == "stopped" for record in m.records)
     words = f"{len(m.drawn) / m.answers:.2f}"
     return f"{words} ({stopped / m.answers:.2f} stopped)" if stopped else words
+
+
+def _journals(
+    rows: list[Row], measured: Mapping[str, Measured], journals: Mapping[str, int]
+) -> str:
+    """What a run directory takes: everything that resuming, audit and reports need."""
+    lines = [
+        "Bytes of `journal.sqlite3`: every call, decision and sample. DeepConf's has each token's "
+        "confidence in place of its 20 candidates.",
+        "",
+        "| strategy | a drawn sample | a token that either model wrote |",
+        "|---|--:|--:|",
+    ]
+    for row in rows:
+        if row.title in journals:
+            m, size = measured[row.title], journals[row.title]
+            tokens = m.written * m.answers
+            lines.append(f"| {row.title} | {size / len(m.drawn):,.0f} | {size / tokens:.0f} |")
+    return "\n".join(lines) if journals else ""
 
 
 def _lines() -> str:

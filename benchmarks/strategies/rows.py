@@ -39,26 +39,50 @@ BY_STEPS = {"chunk_tokens": 96}
 MOST = 8
 """Samples of a problem that a vote may draw."""
 TARGET_VOTES = "self-consistency, target only"
+COIN_VOTES = "random takeover"
 ONLINE = {"warmup": 4, "group_tokens": 16}
 OFFLINE = {"mode": "offline", "group_tokens": 16}
+LIVE = 8 * MOST
+"""Samples of votes in progress at a time: of eight problems, and few enough for the cache."""
 
 
-def votes(name: str, inner: str, options: dict[str, Any], **more: Any) -> tuple[Row, ...]:
-    """Every vote over one inner strategy."""
-    over = {"inner": inner, "live_samples": 0, **options}  # a group waits as one
-    by = f"self-consistency, {name}"
+def votes(
+    name: str,
+    inner: str,
+    options: dict[str, Any],
+    *,
+    chunks: dict[str, Any] | None = None,
+    rate_of: str | None = None,
+    against: str | None = None,
+) -> tuple[Row, ...]:
+    """Every vote over one inner strategy.
+
+    Args:
+        name: what titles say of the inner strategy.
+        inner: it.
+        options: its own.
+        chunks: more of them, under a vote that looks at a sample between its calls.
+        rate_of: by what name the same votes take over as often as these coins shall.
+        against: by what name the same votes stand over what these are compared with.
+    """
     kinds: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("self-consistency", "self-consistency", {}),
         ("adaptive-consistency", "adaptive-consistency", {}),
         ("ESC, windows of 4", "esc", {"window": 4}),
-        ("DeepConf online, keep 90", "deepconf", ONLINE),
+        ("DeepConf online, keep 90", "deepconf", ONLINE | (chunks or {})),
         ("DeepConf offline, keep 50", "deepconf", OFFLINE | {"keep": 50}),
     )
-    return (
-        Row(by, "self-consistency", over, repeats=MOST, **more),
-        *(
-            Row(f"{title}, {name}", strategy, over | own, repeats=MOST, voted_by=by)
-            for title, strategy, own in kinds
-        ),
+    return tuple(
+        Row(
+            f"{title}, {name}",
+            strategy,
+            {"inner": inner, "live_samples": LIVE, **options, **own},
+            rate_of=rate_of and f"{title}, {rate_of}",
+            against=against and f"{title}, {against}",
+            repeats=MOST,
+            voted_by=f"self-consistency, {name}",
+        )
+        for title, strategy, own in kinds
     )
 
 
@@ -108,28 +132,10 @@ ROWS = (
         REPLACE,
         rate_of="GlimpRouter, .3",
     ),
-    Row(TARGET_VOTES, "self-consistency", {"inner": "target-only"}, repeats=4),
-    Row(
-        "adaptive-consistency, target only",
-        "adaptive-consistency",
-        {"inner": "target-only"},
-        repeats=4,
-        voted_by=TARGET_VOTES,
-    ),
+    *votes("target only", "target-only", {}, chunks={"chunk_tokens": 32}),
     *votes("draft only", "draft-only", {}),
-    *votes(
-        "ATTS, replace",
-        "atts",
-        {"rate": RATE} | REPLACE,
-        against="self-consistency, random takeover",
-    ),
-    Row(
-        "self-consistency, random takeover",
-        "self-consistency",
-        {"inner": "random-takeover"} | REPLACE,
-        rate_of="self-consistency, ATTS, replace",
-        repeats=MOST,
-    ),
+    *votes("ATTS, replace", "atts", {"rate": RATE} | REPLACE, against=COIN_VOTES),
+    *votes(COIN_VOTES, "random-takeover", REPLACE, rate_of="ATTS, replace"),
 )
 
 
@@ -139,13 +145,17 @@ BESIDE = (
     "ATTS, replace",
     "random takeover, replace",
 )
-"""What the rivals of 2026 are shown with, where they have a page of their own."""
+"""What the rivals of 2026 are shown with on their page."""
 
 
 def is_rival(row: Row) -> bool:
-    """Whether a row is one of 2026, or is shown with these."""
-    known = f"{row.title} {row.rate_of or ''}"
-    return row.title in BESIDE or "GlimpRouter" in known or row.repeats is not None
+    """Whether a row is one of 2026: a vote, GlimpRouter, or a coin that is held against it."""
+    return "GlimpRouter" in f"{row.title} {row.rate_of or ''}" or row.repeats is not None
+
+
+def on_page(row: Row, rivals: bool) -> bool:
+    """Whether a row stands on the page of the rivals, or on that of all others."""
+    return is_rival(row) == rivals or (rivals and row.title in BESIDE)
 
 
 def in_order() -> list[Row]:
