@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -46,7 +48,20 @@ VOTES = {
 }
 
 
-def groups_of(name, bank, left=None):
+def committed_calls(path):
+    """How many calls another thread, or an earlier process, has committed."""
+    with contextlib.closing(sqlite3.connect(Path(path) / schema.JOURNAL)) as base:
+        return base.execute("SELECT count(*) FROM calls").fetchone()[0]
+
+
+def die(path):
+    """Kill this process once a call is committed; the event loop stands still until then."""
+    while not committed_calls(path):
+        time.sleep(0.005)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def groups_of(name, bank, path, left=None):
     """Three problems of eight samples; after `left` draws the process kills itself."""
     vote, inner, options = VOTES[name]
     kind = vote.made_for({"inner": inner})
@@ -60,7 +75,7 @@ def groups_of(name, bank, left=None):
         if left is not None:
             left -= 1
             if not left:
-                os.kill(os.getpid(), signal.SIGKILL)
+                die(path)
         return drawn
 
     made.draw = killing
@@ -92,7 +107,7 @@ def run_in(path, name, left=None):
     bank = Path(path).with_suffix(".bank.json")
     spread = tuple(n / 99 for n in range(99))
     write_bank(Bank(nonconformities=spread, turns=(0,) * 99, questions=tuple(range(99))), bank)
-    groups = groups_of(name, str(bank), left)
+    groups = groups_of(name, str(bank), path, left)
     backends = {role: ScriptedBackend(says, scores, role) for role in groups[0].strategy.roles}
     with contextlib.closing(RunDirectory(Path(path))) as directory:
         journal = directory.journal(RunRecord(strategy=name), planned(groups))
