@@ -28,7 +28,7 @@ def clear_caches(settings: Mapping[str, Any], *, beside: bool = False) -> dict[s
 
     Args:
         settings: the cell's `model_args`, with the servers' addresses.
-        beside: other cells use the engines now, so that nothing is done.
+        beside: whether other cells are using the engines now; then nothing is done.
 
     Returns:
         By role what was done: `cleared`, or why there was nothing to clear, or why it could not

@@ -19,7 +19,7 @@ from atts_harness.comparing.status import CalibrationStatus
 def place_of(cell: Cell, plan: Plan) -> str:
     """The folder of a cell's calibration, relative to the comparison's. Equal ones share a folder.
 
-    It is named after what the scores depend on, so that a changed plan makes another bank.
+    Its name has a digest of what the scores depend on, so that a changed plan makes another bank.
     """
     command = calibrate_command(cell, plan, Path("bank.json"), {})
     digest = hashlib.sha256(msgspec.json.encode(command)).hexdigest()[:8]
@@ -80,8 +80,8 @@ _NOT_CALIBRATED = frozenset({"coverage", "control", "rule", "pvalue", "ties"})
 def calibrated_settings(cell: Cell) -> dict[str, Any]:
     """The settings that a cell's bank depends on.
 
-    Cells that agree in them share a bank: what is done with scores is not in them, and where only
-    first turns are scored nothing is taken over, so their rate is not either.
+    Cells with equal ones share a bank. Settings that only decide what is done with scores are left
+    out; so is the rate if only first turns are scored, for then nothing is taken over.
     """
     left_out = set(_NOT_CALIBRATED)
     if cell.calibrate is not None and cell.calibrate.turns == 1:

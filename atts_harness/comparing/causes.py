@@ -17,7 +17,7 @@ _PROGRAM = re.compile(r"^[\w-]+: error: |^[\w-]+: (?=.*\(exit status \d+\)$)")
 
 
 def cause(log: Path, status: int) -> str:
-    """Why a command failed, in a line: the last one of its log that tells.
+    """Why a command failed: the last line of its log that gives a reason.
 
     Args:
         log: what it printed.

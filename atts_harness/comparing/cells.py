@@ -54,7 +54,7 @@ class Cell:
         needs: the cell whose realised takeover rate it takes.
         place: where its entry stands in the plan.
         timing: 1 for the cell itself; 2, 3, ... for cells that run it again for its times.
-        installed: whether the packages of its backends have to be here.
+        installed: whether the packages of its backends must be installed.
     """
 
     task: Task
@@ -140,7 +140,7 @@ def expand(file: PlanFile, *, installed: bool = True) -> list[Cell]:
 
     Args:
         file: the plan.
-        installed: whether the packages of the backends have to be here; nothing runs without.
+        installed: whether the backends' packages must be installed, as they must to run anything.
 
     Raises:
         SettingError: one line that names file, line, key and remedy.
@@ -294,8 +294,8 @@ def _cell(
 def _idle(settings: Mapping[str, Any], strategy: str) -> set[str]:
     """Settings of the plan that only other strategies use.
 
-    A pair's settings hold for both roles, and a plan's for every strategy; what nobody knows is
-    not among them, so that the parser refuses it and names the nearest.
+    A pair's settings are for both roles, and a plan's for every strategy. A setting that no
+    strategy has is not among these, so that the parser refuses it and names the nearest.
     """
     kinds = {role: backend_of(settings, role) for role in ROLES}
     strategy_kind = kind_of(strategy, settings)

@@ -43,7 +43,7 @@ def dry_run(
         folder: the comparison's; takes the logs of servers that a probe starts.
         framework: knows the tasks.
         probe: run two samples of each strategy, and say what time and tokens follow.
-        states: of the cells by name, where some of them were started before.
+        states: by the cells' names, if some were started before.
         simulate: says what the cells would take in simulated time.
 
     Raises:

@@ -24,7 +24,7 @@ class RunningCell:
         steps: what it does; set once it was started.
         job: the command that it waits for; None: it waits for something else.
         seconds: of its evaluation, in this start.
-        watched: what of it can be watched: a word for it, and the run.
+        watched: runs whose progress can be shown: a prefix for the line, and the run.
     """
 
     cell: Cell

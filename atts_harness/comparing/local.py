@@ -107,7 +107,7 @@ class Process:
 
     Args:
         command: what to run.
-        log: takes its output, behind what is there.
+        log: its output is appended to this file.
         environment: variables on top of this process's own.
         cwd: where it runs; by default where this process does.
     """

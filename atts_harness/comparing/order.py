@@ -19,7 +19,7 @@ def in_order(cells: Sequence[Cell], seed: int, *, shuffle: bool = True) -> list[
     Args:
         cells: in the order of the plan.
         seed: of the shuffling; the same seed and plan give the same order.
-        shuffle: False keeps the plan's order, but for what is needed.
+        shuffle: False keeps the plan's order, except that needed cells come first.
     """
     ordered: list[Cell] = []
     blocks: dict[tuple[str, str], list[Cell]] = {}

@@ -66,7 +66,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
         limit: the first so many problems; None: all.
         repeats: samples a problem; None: the task's own number.
         num_fewshot: examples in the prompt; None: the task's own number.
-        metadata: what else the task is told (lm-eval's `--metadata`).
+        metadata: further values that the task reads (lm-eval's `--metadata`).
         settings: `model_args` of its cells.
     """
 
@@ -115,16 +115,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         system_instruction: of every prompt.
         include_path: a folder with further tasks.
         report: write the report when the last cell has ended.
-        framework: evaluation framework that runs the tasks; needed only where several are
+        framework: evaluation framework that runs the tasks; needed only if several are
             installed.
         launcher: where cells run: a launcher's name, or NAME=ADDRESS.
-        parallel: cells that run on an engine set at a time, by default one. More than one, and
-            each is in the times of the others.
+        parallel: cells that run on an engine set at a time, by default one. With more than one,
+            each slows the others down, and their times show it.
         timing: false: no times are wanted, so cells of a pair run beside each other (`parallel`,
-            4 where it is not given), and the report shows no times.
+            by default 4), and the report shows no times.
         times: how often each cell is run for its times, in the same shuffled order as all others;
             rows of the report then have a range of seconds.
-        until: add repeats in rounds until a cell's accuracy is known so well; `repeats` is where
+        until: add repeats in rounds until a cell's accuracy is precise enough; `repeats` is where
             it begins.
         version: of the format; a file that names none is of version 1.
     """

@@ -53,8 +53,8 @@ class Probe:
         """Seconds that so many samples may take, between two bounds.
 
         The first holds if the engines keep the probe's pace with every slot in use, the second if
-        they gain nothing from more than two samples at once. Between them lies how well an engine
-        batches, which two samples cannot tell.
+        they gain nothing from more than two samples at once. Which is nearer depends on how well
+        an engine batches, which two samples cannot show.
         """
         share = samples / self.samples
         work = [seconds * share / slots for slots, seconds in self.busy.values() if slots]

@@ -31,7 +31,7 @@ def reaching(
     Args:
         strategy: the cell's.
         settings: the cell's own.
-        further: addresses of servers that were started for it, and whatever else goes before.
+        further: settings that override the cell's, such as addresses of servers started for it.
     """
     served = [role for role in plugins.strategy(strategy).roles if f"{role}_url" in further]
     if not served:

@@ -50,8 +50,8 @@ NOTICE_SECONDS = 60.0
 class PlanRunner:
     """Runs the cells of a plan that are not done yet.
 
-    One thread looks after everything. Every running cell is a generator that is resumed in turn,
-    and yields where it has to wait.
+    There is one thread. Every running cell is a generator that the thread resumes in turn,
+    and that yields where it has to wait.
 
     Args:
         plan: what holds for every cell.
@@ -63,8 +63,8 @@ class PlanRunner:
         launcher: knows where.
 
     Attributes:
-        signals: those that came; after the first nothing new is started.
-        gone: why no cell can run anywhere any more; None: they can.
+        signals: signals that were received; after the first nothing new is started.
+        gone: why no cell can run any more; None: they can.
     """
 
     def __init__(

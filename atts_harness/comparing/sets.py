@@ -39,7 +39,7 @@ class EngineSet:
 class EngineSets:
     """Starts engine sets when there is room, and stops those that no cell needs any more.
 
-    Every pair gets one, in the order of its cells; what room is left goes to the pair with the
+    Every pair gets one, in the order of its cells; the remaining room goes to the pair with the
     most cells for each of its sets.
 
     Args:

@@ -37,7 +37,7 @@ class Show:
 
     Args:
         total: cells of the plan.
-        done: those that were done before.
+        already_done: those that were done before.
         console: where to.
     """
 

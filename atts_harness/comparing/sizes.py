@@ -32,7 +32,7 @@ class Size:
 def sizes_of(cells: Sequence[Cell], plan: Plan, framework: EvalFramework) -> dict[str, Size]:
     """The size of each cell, by name; loads each task once, which may fetch its data.
 
-    Of a plan with `until` it is what the first round asks for.
+    Of a plan with `until` it is the size of the first round.
 
     Raises:
         SettingError: a task's data is not there.

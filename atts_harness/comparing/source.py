@@ -49,7 +49,7 @@ class PlanSource:
             kind: the struct.
             place: where the mapping stands.
             values: the mapping.
-            converted: fields that are converted already; their keys are looked at no more.
+            converted: fields that are converted already; their keys in the mapping are ignored.
 
         Raises:
             UnknownSettingError: a key is no field; names the nearest.

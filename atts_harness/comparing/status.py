@@ -48,7 +48,7 @@ class CalibrationStatus(msgspec.Struct, kw_only=True):
     Attributes:
         bank: the file, relative to the comparison's folder.
         run_dir: the run of its scores, with their cost; likewise.
-        seconds: what it took, start included; 0 for a cell that found it there.
+        seconds: what it took, start included; 0 for a cell whose bank existed already.
     """
 
     bank: str
@@ -66,7 +66,7 @@ class CellStatus(msgspec.Struct, kw_only=True):
         row: name of the strategy at its operating point.
         strategy: as `atts plugins` lists it.
         point: the settings of the operating point.
-        identity: what makes it what it is; a change is refused.
+        identity: what its result depends on; a change is refused.
         state: `pending`, `running`, `done`, `failed`, `skipped` (it needs one that failed) or
             `interrupted`.
         folder: run directory and the framework's output, relative to the comparison's folder.
@@ -89,9 +89,9 @@ class CellStatus(msgspec.Struct, kw_only=True):
         timing: whether its times are wanted; without, cells run beside each other.
         machine: where it ran last; "" for this one.
         times_of: the cell that it runs again for its times.
-        warm_up: whether it was the first on servers that had just been started.
-        repeats: samples a problem that rounds have come to; None without `until`.
-        precision: how well its accuracy is known, in words; "" without `until`.
+        warm_up: whether it was the first to run on newly started servers.
+        repeats: samples a problem after the last round; None without `until`.
+        precision: how precise its accuracy is, in words; "" without `until`.
     """
 
     name: str
@@ -344,8 +344,8 @@ def merged(earlier: Status | None, cells: Sequence[Cell], plan: Plan, file: str)
 def _has_grown(old: CellStatus, new: CellStatus) -> bool:
     """Whether a cell differs only in having more problems, which its journal can add.
 
-    Not with a bank, which was made around the earlier problems, nor with a rate that another cell
-    comes to: both change with the limit, and a journal has one of each.
+    Not with a bank, which leaves the earlier problems out, nor with a rate taken from another
+    cell: both change with the limit, and a journal has one of each.
     """
     if new.needs is not None or new.identity.get("calibrate") is not None:
         return False

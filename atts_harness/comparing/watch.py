@@ -27,8 +27,8 @@ class RunWatch:
     def line(self) -> str:
         """Samples done, time left and failures in a few words; "" before anything is known.
 
-        The time left is at the pace since the first look: what an earlier start had finished
-        says nothing of it.
+        The time left is estimated from the pace since the first look, without what an earlier start
+        had finished.
         """
         tally = counts(self.run_dir)
         if tally is None:

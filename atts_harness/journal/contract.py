@@ -1,6 +1,6 @@
 """The journal contract, and a journal in memory.
 
-A journal holds every call's reply and every decision of a run under a key that is never call
+A journal holds every call's reply and every decision of a run under keys that do not depend on call
 order. A recorded call is answered from it; the first unrecorded one goes to the engine.
 
 Records become durable in the order in which they were made, never with a gap: whatever a record
@@ -48,10 +48,10 @@ class Journal(Protocol):
 
         Args:
             plan: the samples, and what each is asked for.
-            tasks: by task what its record says; see `RunRecord.tasks`.
+            tasks: by task its entry in the record; see `RunRecord.tasks`.
 
         Raises:
-            JournalMismatchError: a sample is recorded on other terms; names what differs.
+            JournalMismatchError: a sample is recorded with another plan; names what differs.
         """
         ...
 
@@ -59,7 +59,7 @@ class Journal(Protocol):
         """Take a sample out of the plan, so that it is not missing; what it cost stays recorded.
 
         Returns:
-            Whether `again` has to be told if it is asked for once more.
+            Whether `again` must be called before the sample is run once more.
         """
         ...
 

@@ -44,7 +44,7 @@ class RunDirectory:
     Args:
         path: made if it is not there.
         resume: continue the journal in it; else set it aside.
-        mirrored: keep to the mirror that a launcher announced for it, if one did.
+        mirrored: use the mirror that a launcher announced for it, if one did.
 
     Raises:
         RunDirError: not a directory, no permission, no space, another run is using it, it
@@ -127,12 +127,12 @@ class RunDirectory:
         Args:
             record: what is to be run.
             plan: its samples, and what each is asked for.
-            defaults: of the strategy's options, for what the recorded run did not have yet.
+            defaults: of the strategy's options, for options that the recorded run did not have yet.
             retry_failed: forget samples and calls that failed for good.
             command: how the run was started, to tell people how to resume it.
 
         Raises:
-            JournalMismatchError: the directory holds a run of something else; names it.
+            JournalMismatchError: the directory holds another run; names the differences.
             RunDirError: the journal cannot be written.
         """
 

@@ -52,9 +52,9 @@ class FileSystem:
     """The file system of a folder.
 
     Attributes:
-        kind: what the system calls it, such as `ext4` or `nfs4`; "" where it does not say.
+        kind: the system's name for it, such as `ext4` or `nfs4`; "" if unknown.
         mounted: on which folder it is mounted.
-        lasting: what that means.
+        lasting: what that means for files in it.
         free: bytes that its user may still write.
     """
 
@@ -78,10 +78,10 @@ def file_system(path: Path, mounts: Path = MOUNTS) -> FileSystem:
 
     Args:
         path: of the folder.
-        mounts: what is mounted, as Linux tells it.
+        mounts: Linux's list of mounts.
 
     Raises:
-        OSError: nobody may look there.
+        OSError: the folder cannot be examined.
     """
     existing = whole = path.resolve()
     while not existing.exists():

@@ -46,7 +46,7 @@ class _Attempt:
         connection: to the copy.
         last: number of its last transaction.
         lock: one thread at a time.
-        over: it may write no more.
+        over: whether it may not write any more.
     """
 
     epoch: int
@@ -62,10 +62,10 @@ class Keeper:
 
     Args:
         host: the address to listen on.
-        say: told of what is refused.
+        say: called with a line for each attempt that is refused.
 
     Raises:
-        RunDirError: nobody can listen there.
+        RunDirError: the address cannot be listened on.
     """
 
     def __init__(self, host: str, say: Callable[[str], None] = logger.warning) -> None:
@@ -88,7 +88,7 @@ class Keeper:
 
         Args:
             run_dir: of the copy, on this machine; made if it is not there.
-            remote_path: the run directory from the command's working directory.
+            remote_path: the run directory, relative to the command's working directory.
 
         Raises:
             RunDirError: the copy cannot be written, or another process uses it.

@@ -3,10 +3,10 @@
 The journal itself stays on a disk of the machine that runs, where SQLite's log and locks hold.
 *Committed* then means acknowledged by the keeper. A run begins with the keeper's copy, so an
 attempt on another machine goes on where the last acknowledged commit was. Each attempt has an
-epoch, and the keeper refuses what comes from an older one: a machine that was thought dead may
-write on.
+epoch, and the keeper refuses writes of an older one: a machine that was thought dead may still
+be writing.
 
-A launcher says by an environment variable which run directory of a command is mirrored
+A launcher names the mirrored run directory of a command in an environment variable
 (`environment`); `keeper.Keeper` is the other side.
 """
 
@@ -75,11 +75,11 @@ class Address(msgspec.Struct, kw_only=True):
     """Address and key of the mirror that a command writes to.
 
     Attributes:
-        run_dir: the run directory that is mirrored, from the command's working directory.
+        run_dir: the run directory that is mirrored, relative to the command's working directory.
         host: where the keeper listens.
         port: likewise.
         key: proves that the command may write.
-        run: by which name the keeper knows the journal.
+        run: the keeper's name for the journal.
         epoch: of this attempt.
     """
 
@@ -100,7 +100,7 @@ def mirror_of(run_dir: Path, environment: Mapping[str, str] = os.environ) -> Mir
     """The mirror of a run directory; None: it has none.
 
     Raises:
-        RunDirError: the variable says nothing sensible.
+        RunDirError: the variable does not hold an address.
     """
     value = environment.get(VARIABLE)
     if not value:

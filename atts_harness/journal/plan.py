@@ -25,7 +25,7 @@ class Planned(NamedTuple):
 
     Attributes:
         prompt: digest of the chat messages (`hashing.prompt_hash`).
-        budget: most kept tokens; None where an early release recorded the run.
+        budget: most kept tokens; None if an early release recorded the run.
         terms: digests of what else decides its text, one for each of `PARTS`; None likewise.
     """
 
@@ -65,7 +65,7 @@ def planned(groups: Iterable[Group]) -> dict[SampleId, Planned]:
 
 
 def task_entry(groups: Sequence[Group], provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What a run's record says of a task.
+    """The entry of a task in a run's record.
 
     Args:
         groups: all of the task's.

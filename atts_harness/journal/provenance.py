@@ -43,13 +43,13 @@ def run_provenance(
     sampling: Mapping[Role, Sampling],
     task: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The fields of `atts_harness.conformal.Provenance` that a run can tell.
+    """The fields of `atts_harness.conformal.Provenance` that a run knows.
 
     Args:
         backends: by role.
         options: the strategy's; those that shape a draft or a takeover are taken.
         sampling: by role.
-        task: what the caller knows: task name, prompt fingerprint.
+        task: further fields that the caller knows: task name, prompt fingerprint.
     """
     fields: dict[str, Any] = dict(task)
     for role, backend in backends.items():

@@ -40,7 +40,7 @@ class RecordedSession:
         elapsed: what the run's clock showed then, in seconds.
         command: how it was started.
         state: `finished`, `interrupted`, `failed`, or `running` (also for one that was killed).
-        summary: what it said at its end.
+        summary: counts that it recorded at its end.
     """
 
     began: str
@@ -83,7 +83,7 @@ class RecordedRun:
     def planned(self) -> dict[SampleId, str]:
         """Every sample that is asked for, by task, document and repeat, and its prompt.
 
-        The prompt is told by its digest (`hashing.prompt_hash`): what makes two questions the same,
+        The prompt is given by its digest (`hashing.prompt_hash`): equal for the same question,
         whatever their numbers.
         """
         return {SampleId(*row[:3]): row[3] for row in self._rows.rows("planned")}
@@ -206,7 +206,7 @@ def _place(call: CallRecord) -> tuple[int, str, int]:
 def nominal_rate(record: RunRecord, task: str) -> float | None:
     """The takeover rate that a run aimed at on a task; None if its strategy aims at none.
 
-    Runs of earlier releases did not note it; theirs is what their options say.
+    Runs of earlier releases did not record it; theirs is read from their options.
     """
     entry = record.tasks.get(task, {})
     if "nominal_rate" in entry:
@@ -223,7 +223,7 @@ def open_run(path: str | Path) -> RecordedRun:
     """Open a run directory for reading; a run in progress can be read, too.
 
     Raises:
-        RunDirError: there is no run, or it is another version's, or it cannot be read.
+        RunDirError: there is no run, it is of another version, or it cannot be read.
     """
     folder = Path(path)
     database = folder / schema.JOURNAL

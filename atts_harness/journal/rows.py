@@ -105,7 +105,7 @@ class Rows:
 
         Args:
             table: which records.
-            decode: from what is stored to what is wanted; fields that it does not want cost little.
+            decode: makes a record from the stored bytes; fields that it leaves out cost little.
             sample: of this sample only.
             task: of this task only.
 
@@ -123,10 +123,10 @@ class Rows:
             yield self.decoded(table, row, decode)
 
     def decoded(self, table: Table, row: tuple[Any, ...], decode: Callable[[bytes], T]) -> T:
-        """What the last column of a row says.
+        """The record in the last column of a row, decoded.
 
         Raises:
-            DamagedJournalError: it says nothing.
+            DamagedJournalError: it cannot be decoded.
         """
         try:
             return decode(row[-1])

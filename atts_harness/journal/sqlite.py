@@ -43,7 +43,7 @@ class SqliteJournal:
     Args:
         path: of an existing database, of this release's layout.
         record: what is being run, as it stands in the database.
-        mirror: commits elsewhere, too; nothing is committed before it says so.
+        mirror: a copy elsewhere; a transaction counts as committed once the mirror confirms it.
     """
 
     def __init__(self, path: Path, record: RunRecord, mirror: Mirror | None = None) -> None:

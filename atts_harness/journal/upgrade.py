@@ -44,14 +44,14 @@ def upgrade_tables(connection: sqlite3.Connection, path: Path) -> bool:
 def take_out_damaged(connection: sqlite3.Connection, path: Path) -> list[str]:
     """Remove damaged records, inside the transaction that is open.
 
-    A sample that has a damaged call or decision goes, too: resuming makes it again from what is
-    left, and asks for what is not.
+    A sample with a damaged call or decision is removed, too: resuming makes it again from the calls
+    that are left, and repeats the others.
 
     Returns:
-        What was taken out, in words.
+        What was removed, in words.
 
     Raises:
-        RunDirError: the record of the run itself is damaged, without which nothing is known.
+        RunDirError: the record of the run itself is damaged, and nothing can be done without it.
     """
     rows = Rows(connection, path, schema.version_of(connection, path))
     removed = []

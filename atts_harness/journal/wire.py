@@ -63,7 +63,7 @@ class Transaction(msgspec.Struct):
     """Changes that belong together.
 
     Attributes:
-        number: counts up from 1; the same one again is the same transaction.
+        number: counts up from 1; a number that is sent again is the same transaction.
         changes: in their order.
     """
 
@@ -91,7 +91,7 @@ def receive(link: socket.socket, kind: type[T]) -> T:
     """The next message.
 
     Raises:
-        OSError: the link is broken, or the other side does not speak this way.
+        OSError: the link is broken, or the message is not of this protocol.
     """
     try:
         return msgspec.msgpack.decode(receive_bytes(link), type=kind)
