@@ -66,7 +66,7 @@ def read(folder: Path, task: str) -> ForeignRun:
     """The run in a folder.
 
     Raises:
-        SettingError: a damaged file, or a run that throws drafts away (`reject`, `fork`): that is
+        SettingError: a damaged file, or a run that throws drafts away (`reject`, `fork`), which is
             another strategy, whose decisions are no takeovers.
     """
     files = {
@@ -155,7 +155,7 @@ def _questions(
 ) -> Iterator[ForeignQuestion]:
     """Samples by question, in the order of their numbers.
 
-    The published numbers run question by question, with as many samples each. Where they fit, a
+    The published numbers go question by question, each with as many samples. If so, a
     missing file leaves its repeat free; else repeats are counted in the order of numbers.
     """
     groups: dict[str, list[int]] = {}

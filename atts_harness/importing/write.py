@@ -50,11 +50,11 @@ def write_run(
         run: the run.
         out: where.
         task: what its task is called.
-        program: whose run it is; the directory is marked by it.
-        golds: right answers by the text of the question (`question_words`), for runs without.
+        program: that wrote the run; it is recorded in the directory.
+        golds: right answers by the words of the question (`question_words`), for runs without any.
 
     Raises:
-        SettingError: there is something at `out`; a question has no gold among those given.
+        SettingError: `out` exists already, or `golds` lacks a question.
         RunDirError: the directory cannot be written.
     """
     if out.exists():

@@ -37,7 +37,7 @@ def parse_price(name: str, text: str) -> Price:
     """A price from IN/OUT or IN/CACHED/OUT.
 
     Raises:
-        SettingError: it is neither.
+        SettingError: it has neither form.
     """
     numbers = text.split("/")
     parts = [float(part) for part in numbers if NUMBER.fullmatch(part)]

@@ -1,6 +1,6 @@
 """The ledger: what a run's calls cost, in tokens, seconds and dollars.
 
-It is a sum over the journal's records, made while the run goes or from a run directory later; the
+It is a sum over the journal's records, made during the run or later from a run directory; the
 two agree. Seconds are the run's own clock; tokens are the engines' own counts.
 """
 
@@ -26,8 +26,8 @@ class Distribution:
     """Values and their percentiles; 8 bytes a value.
 
     Args:
-        most: of more values than that a random choice of so many is kept, which what it says is
-            then of; 0: all are kept.
+        most: values that are kept; of more, a random choice of this size is kept, and figures are
+            of that choice. 0: all are kept.
     """
 
     def __init__(self, most: int = 0) -> None:
@@ -65,7 +65,7 @@ class Account:
         discarded: generated tokens that were thrown away by the strategy.
         queued: seconds between asking and the last try, failed tries left out.
         engine: seconds of the last try.
-        first_token: seconds to the first token, where the engine tells.
+        first_token: seconds to the first token, if the engine reports them.
     """
 
     totals: CallTotals = field(default_factory=CallTotals)
@@ -93,9 +93,9 @@ class Ledger:
     """Sums of a run; feed it every call and every finished sample.
 
     Args:
-        slots: bound of calls in flight, by lane, for the idle share.
+        slots: most calls in flight, by lane, for the idle share.
         prices: dollars per million tokens, by role.
-        most: values that percentiles are taken of, for a session without an end; 0: all of them.
+        most: values that percentiles are computed from, for a session without an end; 0: all.
     """
 
     def __init__(

@@ -49,8 +49,8 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
         takeovers: of these.
         questions: from which they come.
         rate: takeovers / scored: every turn counts the same.
-        by_question: mean of the questions' rates: every question counts the same. The hierarchical
-            bound (`pvalue=hierarchical`) speaks of this one.
+        by_question: mean of the questions' rates: every question counts the same. This is the rate
+            that the hierarchical bound (`pvalue=hierarchical`) is about.
     """
 
     name: str
@@ -67,10 +67,10 @@ class Uniformity(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         name: which turns.
         count: p-values.
-        ks: Kolmogorov-Smirnov distance to the uniform distribution, with the interval of drawing
-            questions anew (which can only grow it: read the low end).
-        independent: what 5 % of samples of so many independent uniform p-values exceed. Repeats
-            are not independent, so this is a yardstick, not a test.
+        ks: Kolmogorov-Smirnov distance to the uniform distribution, with its interval from drawing
+            questions again. Drawing can only increase the distance: read the low end.
+        independent: distance that 5 % of samples of as many independent uniform p-values exceed.
+            Repeats are not independent, so this is a yardstick, not a test.
         bins: share of p-values in each tenth of [0, 1]; 0.1 each if uniform.
     """
 
@@ -96,12 +96,12 @@ class Dependence(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Effects(msgspec.Struct, frozen=True, kw_only=True):
-    """What takeovers did to the answer. Counts, all takeovers of the scored turns.
+    """What takeovers did to the answer. Counts, over all takeovers of scored turns.
 
     Attributes:
         takeovers: with text; those of records without text are left out.
         empty: the target wrote nothing.
-        empty_after_answer: of these, behind a draft that holds an answer.
+        empty_after_answer: of these, after a draft that holds an answer.
         supplied: there was no answer before, now there is.
         changed: another answer than the draft's.
         kept: the draft's answer stands.
@@ -159,8 +159,8 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
         thresholds: smallest, mean and largest threshold used.
         apart: takeovers that no p-value decided, by reason.
         signal: AUC of the score for wrong answers; empty without grades.
-        unfinished: what is missing of the run, in words; "" for a finished one.
-        caveats: what a reader of the rates has to know of this run.
+        unfinished: which part of the run is missing, in words; "" for a finished run.
+        caveats: notes on the run that a reader of its rates needs.
     """
 
     task: str
@@ -196,12 +196,12 @@ def audit(
     """Audit the decided turns of one task.
 
     Args:
-        turns: from `audit_turns`; those of other tasks are left out.
+        turns: from `turns_of`; those of other tasks are left out.
         task: which task.
         nominal: the rate that was asked for.
         right: whether a sample's answer is right; samples without a grade are left out of the
             signal's quality.
-        unfinished: what is missing of the run, in words.
+        unfinished: which part of the run is missing, in words.
         caveats: from `caveats_of`.
         seed: of the bootstrap.
 

@@ -31,8 +31,8 @@ def audit_path(
         path: a run directory, or a published trace (`.jsonl`, `.jsonl.gz`).
         task: only this one.
         samples: lm-eval's sample logs, for the grades of a run; traces bring their own.
-        force: audit an unfinished run as far as it went, marked: rates and uniformity of all its
-            decisions, what needs texts of its finished samples.
+        force: audit an unfinished run, and mark it as such: rates and uniformity come from all its
+            decisions, what needs texts from its finished samples.
         seed: of the bootstrap.
 
     Raises:

@@ -22,9 +22,9 @@ class Reranking(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         task: which task.
         bank: the bank's file.
-        scored: decisions that a score was the reason of.
-        same: of these, decisions that come out as recorded.
-        same_p_values: of these, p-values that are the recorded ones, to the last bit.
+        scored: decisions that were made by a score.
+        same: of these, decisions that are reproduced.
+        same_p_values: of these, p-values that equal the recorded ones, to the last bit.
         first: the first decision that differs, as "doc/repeat turn"; None if none does.
         size: scores of the bank.
     """
@@ -46,7 +46,7 @@ def rerank(
     Args:
         decisions: of one task, in the order in which they were made.
         options: the strategy's, as recorded.
-        bank: in any format that `bank=` takes, published arrays of perplexities among them.
+        bank: in any format that `bank=` takes, also a published array of perplexities.
         task: which task.
 
     Raises:
@@ -119,7 +119,7 @@ def _recorded(record: RunRecord, task: str) -> Mapping[str, Any]:
 def _options(recorded: Mapping[str, Any], own_questions: bool) -> CalibrationOptions:
     """Options of the policy: the recorded rule and rate, with scores from the bank.
 
-    A run that was imported does not say what its bank was kept for; a published one is for the
+    An imported run does not record the coverage of its bank; a published bank is for the
     whole task, or for each problem.
     """
     names = {field.name for field in msgspec.structs.fields(CalibrationOptions)}

@@ -1,6 +1,6 @@
 """How well the score predicts wrong answers: its AUC, pooled and within questions.
 
-Pooled, a score can be good merely by telling hard questions from easy ones; within question it has
+Pooled, a score can look good by telling hard questions from easy ones; within a question it has
 to tell a question's wrong samples from its right ones, which is what a takeover could act on.
 """
 

@@ -24,12 +24,12 @@ class AuditedTurn:
         sample: whose.
         turn: counted from 0.
         takeover: the decision.
-        reason: what decided; only `p-value` counts towards the realised rate.
+        reason: what the decision was made by; only `p-value` counts towards the realised rate.
         score: s, None without one.
         p_value: None where none was computed.
         threshold: what the p-value was compared with.
-        thinking: the text before the draft has not ended its thoughts; None if there is no text.
-        answering: the draft holds a boxed answer; None if there is no text.
+        thinking: whether the draft is part of the thoughts; None if there is no text.
+        answering: whether the draft holds a boxed answer; None if there is no text.
         effect: what a takeover did to the answer; None without a takeover or text.
     """
 

@@ -40,11 +40,11 @@ class Report:
 def report(paths: Iterable[Path], options: Options | None = None) -> Report:
     """The leaderboard of everything at or below some paths.
 
-    What cannot be used stands in `refused` with its reason; nothing is raised for it.
+    An input that cannot be used is listed in `refused` with its reason; no error is raised.
 
     Args:
         paths: run directories, results files, or folders with any number of both.
-        options: how it is made.
+        options: of the report.
     """
     options = options or Options()
     inputs, refused = find(paths)
@@ -113,7 +113,7 @@ def grouped(rows: Sequence[LoadedRow]) -> list[tuple[list[LoadedRow], tuple[str,
     """Rows of one task in groups that may stand side by side, the largest first.
 
     Returns:
-        Each group with what tells it from the first.
+        The groups, each with its differences from the first.
     """
     groups: list[list[LoadedRow]] = []
     # Rows that recorded most come first: a row that recorded little agrees with many, and must

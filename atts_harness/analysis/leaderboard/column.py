@@ -21,17 +21,17 @@ class Column:
     """One column.
 
     Attributes:
-        key: what the figure is called in `leaderboard.json`, dotted.
-        csv: its name in CSV; "" where it is in no line of its own there.
+        key: the figure's dotted name in `leaderboard.json`.
+        csv: its name in CSV; "" if it has no column there.
         title: heading.
-        group: of which table it is part.
+        group: the part of the table that it belongs to.
         value: the figure; None is an empty cell and sorts last.
-        write: how it is shown.
-        cell: what the whole cell says, where that is more than the figure.
-        interval: of the figure, shown behind it.
+        write: formats the figure.
+        cell: formats the whole cell, if that is more than the figure.
+        interval: of the figure, shown after it.
         about: what it is, for a tooltip and the documentation.
-        text: where it stands in the terminal and in Markdown.
-        page: where it stands on the page.
+        text: when it is shown in the terminal and in Markdown.
+        page: when it is shown on the page.
         words: whether it holds words, not figures.
     """
 

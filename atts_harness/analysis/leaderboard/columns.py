@@ -48,7 +48,7 @@ def columns_of(rows: Sequence[Row]) -> list[Column]:
 
 
 def shown_columns(rows: Sequence[Row], output: Literal["text", "page"]) -> list[Column]:
-    """The columns that a table shows. Groups of which no row has a figure are left out.
+    """The columns that a table shows. Groups for which no row has a figure are left out.
 
     Args:
         rows: of the table.

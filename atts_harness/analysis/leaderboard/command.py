@@ -34,7 +34,7 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
 
     Args:
         app: the `atts` command.
-        documents: from a task's name to its documents; without it a run directory that has no
+        documents: gives a task's documents by its name; without it a run directory that has no
             sample logs cannot be graded, for it does not hold the golds.
     """
 
@@ -154,7 +154,7 @@ def write(
         report: the report.
         out: their folder; made if it is not there.
         html: write `report.html` too.
-        figures: names of figures of the page that are written as files, too; none.
+        figures: names of figures of the page to write as files, too; by default none.
         samples: samples whose texts are in the page, at most.
         title: of the page; "": a general one.
 
@@ -163,7 +163,7 @@ def write(
 
     Raises:
         SettingError: the folder cannot be written, or a package for the page is not installed;
-            then the other files are there.
+            the other files are then written.
     """
     from atts_harness.analysis.leaderboard.outputs.csv_file import csv_text
     from atts_harness.analysis.leaderboard.outputs.json_file import write_json
@@ -221,7 +221,7 @@ def check_figures(names: Sequence[str]) -> None:
     """Refuse names of figures that do not exist, and an empty list.
 
     Raises:
-        SettingError: names what there is.
+        SettingError: names the figures that exist.
     """
     from atts_harness.analysis.html.figures import ALL, NAMES, check_names
 

@@ -28,14 +28,14 @@ def comparisons(
 ) -> tuple[Comparison, ...]:
     """Paired comparisons of a table's rows; oracles and rows without samples are left out.
 
-    Without a reference every row is held against target-only, random takeover and ATTS. Two rows
+    Without a reference every row is compared with target-only, random takeover and ATTS. Two rows
     are compared once: target-only against ATTS is ATTS against target-only.
 
     Args:
         rows: of one table.
         level: chance, at least, that all intervals of the table hold.
         margin: for "no worse by more than".
-        reference: id, label or strategy of the row that all others are held against instead.
+        reference: id, label or strategy of the row that all others are compared with instead.
     """
     able = [entry for entry in rows if entry.samples is not None and not entry.row.oracle]
     pairs: list[tuple[LoadedRow, LoadedRow, Reference, Paired]] = []

@@ -19,11 +19,11 @@ def complete(
     """Compare a row's samples with those that were asked for.
 
     Returns:
-        How many samples are missing, which then count as wrong; and the row's samples, None where
+        How many samples are missing, which then count as wrong; and the row's samples, None if they
         they are not known one by one.
 
     Raises:
-        SettingError: some are missing and nobody forces it.
+        SettingError: some are missing, without `force`.
     """
     lost: list[SampleId] = []
     results = source.task_results

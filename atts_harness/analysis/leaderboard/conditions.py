@@ -80,11 +80,11 @@ def differences(
 ) -> tuple[str, ...]:
     """Why a row may not stand beside another, in words; empty if it may.
 
-    What one of them did not record is not compared.
+    A condition that one of them did not record is not compared.
 
     Args:
         ours: of the row.
-        theirs: of what it would stand beside.
+        theirs: of the row that it would stand beside.
         our_samples: the row's samples, to say how its questions differ.
         their_samples: the other's.
     """

@@ -1,8 +1,8 @@
 """Estimates the FLOPs of a row: 2 x parameters a token, and attention over the context.
 
-Parameters are counted in the model's own weight files where they are on this machine, else they are
-a setting; always so for a mixture of experts, which computes with a part of its weights, and for
-packed quantised weights. Nothing is guessed from a model's name.
+Parameters are counted in the model's weight files if they are on this machine, else they are a
+setting. They always are for a mixture of experts, which computes with a part of its weights, and
+for packed quantised weights. Nothing is inferred from a model's name.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def size_of(model: str | None, parameters: float | None = None) -> ModelSize | N
         parameters: how many it has, from a setting; preferred to what its files say.
 
     Returns:
-        None if it cannot be known here.
+        None if it is not known on this machine.
     """
     files = _files(model) if model else {}
     config = _json(files.get("config.json"))
@@ -76,7 +76,7 @@ def estimate(
 
     Args:
         computed: tokens computed in all, by role.
-        samples: of which they are.
+        samples: number of samples that these are of.
         sizes: by role; roles without one are left out.
         pairs: by role the (token, token before it) pairs of all its calls, from `attended`; None
             where the calls are not known, and the estimate is without attention.
@@ -112,7 +112,7 @@ def attended(calls: Iterable[CountedCall]) -> dict[str, float]:
 
 
 def attend(pairs: dict[str, float], call: CountedCall) -> None:
-    """Add a call's pairs to its role's.
+    """Add a call's pairs to the sum of its role.
 
     A call that computes positions c to n of its context adds n(n+1)/2 - c(c+1)/2.
     """
@@ -126,7 +126,7 @@ def attend(pairs: dict[str, float], call: CountedCall) -> None:
 
 
 def parse_parameters(texts: Iterable[str]) -> dict[str, float]:
-    """`draft=1.5B` and `target=32e9` as numbers by role.
+    """Numbers by role, from texts such as `draft=1.5B` and `target=32e9`.
 
     Raises:
         SettingError: not of this form, or not positive.

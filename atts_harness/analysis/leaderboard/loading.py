@@ -36,8 +36,8 @@ class LoadedRow:
 
     Attributes:
         row: the row.
-        samples: None where nobody logged them.
-        forced: what only `--force` let through, in words.
+        samples: None if they were not logged.
+        forced: reasons for which the row is shown only with `--force`, in words.
         times_of: run directory of the row that this one ran again for its times.
     """
 
@@ -298,7 +298,7 @@ def _scores(
     """Fields of a row that count right answers.
 
     Args:
-        source: where the row comes from; what a reader has to know is added to its notes.
+        source: where the row comes from; notes for the reader are added to it.
         samples: its samples, if there is a log.
         missing: samples that are not there.
         level: of the intervals.

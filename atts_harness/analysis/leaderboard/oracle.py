@@ -1,7 +1,7 @@
 """Oracle rows: what a perfect choice between draft and target would reach, from paired runs.
 
-They are made with the gold answers in hand, after the fact. No strategy can do it; they bound what
-choosing can gain, and every output marks them.
+They are made afterwards, with the gold answers. No strategy can do that; they bound what
+a choice between the models can gain, and every output marks them.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def nearest(row: Row, others: Sequence[Row]) -> Row | None:
         others: rows of the strategy to measure against, whatever their models.
 
     Returns:
-        Of those with the row's models the one nearest in what a takeover does, in realised takeover
+        Of the rows with its models, the one nearest in what a takeover does, in realised takeover
         rate and in target tokens, the first of equals. None if there is none, or if the row has
         one model only and the others with it do not agree on the other model.
     """

@@ -1,8 +1,8 @@
 """The leaderboard as data: the published, versioned schema of `leaderboard.json`.
 
-Tables, Markdown, CSV and the page are made from it; `leaderboard_json` reads and writes it. What is
-not known is None, never 0. Seconds are of the run's clock; tokens are the engines' own counts;
-shares lie in [0, 1]. `VERSION` grows when a field changes its meaning or goes.
+Tables, Markdown, CSV and the page are made from it; `outputs.json_file` reads and writes it. What
+is not known is None, never 0. Seconds are of the run's clock; tokens are the engines' own counts;
+shares lie in [0, 1]. `VERSION` grows when a field changes its meaning or is removed.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Takeover(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         nominal: the rate that was asked for; None for a strategy without one.
-        realised: takeovers among judged turns, with its interval; without one where it comes from
+        realised: takeovers among judged turns, with its interval; without one if it comes from
             results of an earlier version.
         judged: turns that were judged.
         takeovers: of these.
@@ -129,7 +129,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         vote: accuracy of the vote, where the samples of a question vote; tokens, calls and seconds
             of the row are then a problem's and not a sample's.
         drawn: samples that the vote drew, a question.
-        not_drawn: samples that it had no need of; `stopped`: that it gave up. Neither is graded.
+        not_drawn: samples that the vote did not need; `stopped`: that it gave up. Neither has a
+            grade.
         pass_at: by k ("1", "16"): pass@k. "1" is there unless nothing was graded.
         maj_at: by k: maj@k.
         invalid: samples that ended and gave no answer.
@@ -149,8 +150,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
             the engine while the run went on. Empty without such decoding.
         peak_kv: by engine, the largest share of its KV cache in use that was seen.
         dollars: by role, all samples; empty without prices.
-        source: where it comes from.
-        notes: what a reader has to know of this row.
+        source: files that it was made from.
+        notes: notes on this row for its reader.
     """
 
     id: str
@@ -204,8 +205,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 class McNemar(msgspec.Struct, frozen=True, kw_only=True):
     """McNemar's exact test on samples paired by question and repeat.
 
-    It takes samples as independent, which repeats of one question are not: what others would
-    report, never the verdict.
+    It takes samples as independent, which repeats of one question are not. It is given because
+    others report it, and decides nothing.
 
     Attributes:
         first: right in the row only.
@@ -289,9 +290,9 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
         id: unique in the leaderboard.
         task: of all its rows.
         title: for people.
-        differs: what tells this table from the first one of its task, in words; empty for that.
+        differs: differences from the first table of its task, in words; empty for the first.
         rows: ids, best first, oracles last.
-        marks: by row id what is different about it; only under `--force`.
+        marks: by row id its differences from the others; only with `--force`.
         comparisons: paired.
     """
 
@@ -323,7 +324,7 @@ class Leaderboard(msgspec.Struct, frozen=True, kw_only=True):
         forced: whether rows that differ were put together.
         tables: in the order in which they are shown.
         rows: of all tables.
-        refused: what was given and is not in it.
+        refused: inputs that are not in it.
         warnings: about the whole.
     """
 

@@ -37,9 +37,9 @@ class RowSamples:
             A sample that only the task's own metric could grade, and did not, is not in it.
         repeats: by document how many samples it should have.
         majority: by document the question's maj@k, by k.
-        votes: by document the chance that the question's vote is right; empty where none is taken.
-        absent: samples that a vote did not draw or gave up, and which of the two.
-        shares: by document its value of the task's own metric; empty where grades count.
+        votes: by document the chance that the question's vote is right; empty without votes.
+        absent: samples without an answer, and why: the vote did not draw them, or gave them up.
+        shares: by document the value of the task's own metric; empty if grades count.
         run_dir: where records, calls, decisions and engine figures are; None for a row that was
             made without a run directory.
         saved: where the texts are.
@@ -89,8 +89,8 @@ def graded(
 ) -> tuple[RowSamples, list[str]]:
     """Read and grade the samples of a task, one question at a time.
 
-    Grades that one of our tasks recorded are taken. Of another task its own metric counts. What is
-    left, samples of our tasks that nobody graded, is graded here.
+    Grades that a task of this project recorded are taken. Of another task its own metric counts.
+    Samples of this project's tasks that were not graded are graded here.
 
     Args:
         saved: the samples.
@@ -98,10 +98,10 @@ def graded(
         leave_out: documents that are not part of the row.
 
     Returns:
-        The samples, without a run; and what a reader has to know.
+        The samples, without a run; and notes for the reader.
 
     Raises:
-        SettingError: a sample log that is none or was damaged, or a question without a gold.
+        SettingError: a damaged file or one that is no sample log, or a question without a gold.
     """
     metric = None if results is None or results.graded_here else results.accuracy
     row_samples = RowSamples(
@@ -167,7 +167,7 @@ def grade_any(
 def add_missing(row_samples: RowSamples, missing: Sequence[SampleId]) -> None:
     """Add missing samples of the plan, as failed and wrong.
 
-    A question of which nothing is there has no text and no gold, and counts all the same.
+    A question without any sample has no text and no gold, but counts.
     """
     for sample in missing:
         if sample.doc not in row_samples.questions:

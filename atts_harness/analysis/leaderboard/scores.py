@@ -23,7 +23,7 @@ def by_question(samples: RowSamples) -> dict[int, list[Grade]]:
 def counts(samples: RowSamples) -> dict[str, Any]:
     """The fields of a row that count samples.
 
-    `invalid`, `truncated` and `failed` are None where nobody recorded what they need.
+    `invalid`, `truncated` and `failed` are None if what they count was not recorded.
     """
     grades = list(samples.grades.values())
     marks: dict[str, int | None] = {}
@@ -46,7 +46,7 @@ def counts(samples: RowSamples) -> dict[str, Any]:
 def pass_at(samples: RowSamples, level: float) -> dict[str, Interval]:
     """pass@k for every k that all questions have samples for.
 
-    Where the task's own metric counts, "1" is its mean, and there is no other k.
+    If the task's own metric counts, "1" is its mean, and there is no other k.
     """
     if samples.shares:
         return {"1": _mean(list(samples.shares.values()), level)}

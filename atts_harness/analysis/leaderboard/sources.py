@@ -22,8 +22,8 @@ class Options:
     Attributes:
         level: nominal coverage of intervals.
         force: put rows together that differ, and read runs that are not finished; both marked.
-        prices: by role; a run's own count where there are none.
-        parameters: by role, in place of what weight files say.
+        prices: by role; by default those recorded in the run.
+        parameters: by role, in place of those counted in weight files.
         documents: a task's documents, for run directories without sample logs.
         margin: what a row may lose against its reference and count as no worse.
         reference: id, label or strategy of the row that all others are compared with.
@@ -47,8 +47,8 @@ class TaskSource:
         task: which task.
         run: its run directory, opened.
         results: the results that the row is of.
-        notes: what a reader has to know; grows.
-        forced: what only `--force` let through; grows.
+        notes: notes for the reader; grows.
+        forced: reasons for which its row is shown only with `--force`; grows.
     """
 
     path: Path
@@ -95,11 +95,11 @@ def sources_of(item: RunSource, run: RecordedRun | None) -> Iterator[TaskSource]
 def _chosen(
     having: Sequence[Results], task: str, one_run: bool
 ) -> Iterator[tuple[Results, list[str]]]:
-    """Of equal results the newest; of a run that went on with more documents the largest.
+    """The newest of equal results, and the largest of a run that was continued with more documents.
 
     Results under other settings are a row of their own, never left out. The results of one run
-    directory are of one run, whose journal has refused other settings: there only what was asked
-    can differ, and not the concurrency or another try of what had failed.
+    directory are of one run, whose journal refuses other settings: there only the documents and
+    repeats that were asked for make a difference.
     """
     newest: dict[object, list[Results]] = {}
     for results in having:

@@ -39,7 +39,7 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
         latency_p50: seconds of a sample, median (nearest rank).
         latency_p95: likewise, 95 %.
         computing_over_waiting: time in engines over time waiting for slots and siblings.
-        concurrency: the settings that bound calls in flight, by name.
+        concurrency: the settings that limit calls in flight, by name.
         shared_with: other tasks that ran at the same time and shared the engines.
         speedup_target_only: makespan of the target-only row of the same pair and concurrency over
             this one's; None where there is no such row.
@@ -47,8 +47,8 @@ class Speed(msgspec.Struct, frozen=True, kw_only=True):
         target_only: id of the row that was compared with; `synchronous` likewise.
         measured: how often the makespan was taken; it is the median of so many.
         makespan_range: of these; None for a single measurement.
-        speedup_range: of `speedup_target_only`: the slowest over the other's fastest, and the
-            fastest over the other's slowest; None where either was taken once.
+        speedup_range: of `speedup_target_only`: from target-only's fastest run over this row's
+            slowest, to its slowest over this row's fastest; None if either was measured once.
     """
 
     makespan: float | None = None
@@ -73,8 +73,8 @@ class CalibrationCost(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         source: `file`, `online` or `presample`; the latter two make no calls of their own.
         bank: the bank's file.
-        run_dir: the run that the bank was made from, where it is still there.
-        draft_tokens: computed by the draft, in all; None where that run is not there.
+        run_dir: the run that the bank was made from, if it still exists.
+        draft_tokens: computed by the draft, in all; None without that run.
         target_tokens: likewise by the target.
         seconds: of that run.
     """

@@ -20,7 +20,7 @@ def with_timings(loaded: Sequence[LoadedRow]) -> list[LoadedRow]:
     A repeat whose row is not there stays a row.
 
     Args:
-        loaded: rows with `times_of` where a comparison says so.
+        loaded: rows, with `times_of` set for repeats.
     """
     bases = {
         key: entry

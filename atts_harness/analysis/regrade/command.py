@@ -31,7 +31,7 @@ def regrade_command(
 
     Args:
         app: the `atts` command.
-        documents: from a task's name, the run's `system_instruction` and its `metadata` to the
+        documents: gives, for a task's name, the run's `system_instruction` and its `metadata`, the
             task's documents (`atts_harness.results.golds.Documents`); without it a run directory
             that has no sample logs cannot be graded, for it does not hold the golds.
     """

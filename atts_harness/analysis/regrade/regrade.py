@@ -50,12 +50,12 @@ class TaskGrades:
         questions: the questions, in order.
         grades: for each question its repeats' grades; empty where there is no gold to grade by.
         figures: by metric.
-        extractors: pass@1 of every extractor under the one grader, and under `samples` of how many
-            samples; unknown where nothing was ever extracted by it.
-        missing: (question, repeat) of samples that are not there.
+        extractors: pass@1 by every extractor with the same grader; `samples` is of how many
+            samples. Unknown if an extractor never ran.
+        missing: (question, repeat) of missing samples.
         judged: the judge's share of right samples and of samples on which it and the grader
             differ, or None.
-        failed_calls: calls to models that gave no answer or opinion, by why.
+        failed_calls: calls to models that gave no answer or opinion, by reason.
         ungraded: why there are no grades; "" if there are.
     """
 
@@ -95,14 +95,14 @@ def regrade(tasks: Iterable[SavedTask], means: Means | None = None) -> list[Task
 
     Args:
         tasks: of one run or of several.
-        means: what it is done with.
+        means: extractor, grader and models to use.
 
     Returns:
         One result for each; two runs of one task are never put together.
 
     Raises:
         UnknownSettingError: no such extractor.
-        SettingError: something saved cannot be read.
+        SettingError: a saved sample cannot be read.
     """
     means = means or Means()
     if means.extractor not in (PUBLISHED, PUBLISHED_REGEX):
@@ -324,7 +324,7 @@ def summary(results: Sequence[TaskGrades]) -> dict[str, Any]:
 def rows(results: Sequence[TaskGrades]) -> Iterator[Mapping[str, Any]]:
     """One flat row a sample: what was extracted, what had been, and the grade.
 
-    A task whose golds nobody can read has no grades, and no rows.
+    A task without readable golds has no grades, and no rows.
     """
     for result in results:
         if result.ungraded:
@@ -347,7 +347,7 @@ def write(results: Sequence[TaskGrades], folder: Path) -> tuple[Path, Path]:
 
     Args:
         results: from `regrade`.
-        folder: where to; made if it is not there.
+        folder: for both files; created if it does not exist.
 
     Returns:
         The summary's path and the rows' path.
