@@ -127,7 +127,7 @@ async def take_turns(
         options: how turns are cut.
         policy: who decides on takeovers.
         drafts: who writes the drafts; default: each when its turn comes.
-        signal: what says how bad a draft is.
+        signal: the measure of how bad a draft is.
     """
     drafts = drafts or Drafts(ctx, options)
     transcript = sample.transcript
@@ -173,7 +173,7 @@ def nothing_left(
 ) -> Finish | None:
     """The reason why an empty draft ends a sample; None if the next turn may continue.
 
-    A draft is empty without closing its turn where all that was written is the beginning of a
+    A draft can be empty without closing its turn if all that was written is the beginning of a
     character: it is held back until the rest of the character is there.
     """
     if draft.ending == "eos":

@@ -1,6 +1,6 @@
 """The core's own plugin: its commands, and subprocesses as a launcher.
 
-The core comes in by the same entry points as every plugin. The modules of the commands are imported
+The core is registered by entry points, as every plugin is. The modules of commands are imported
 when `atts` runs, not when a plugin is looked up.
 """
 

@@ -19,7 +19,7 @@ class Difference:
     """One field in which two things differ.
 
     Attributes:
-        name: where it stands, dotted.
+        name: its dotted place.
         before: the value in the first.
         after: the value in the second.
     """

@@ -1,6 +1,6 @@
 """Finds installed plugins, and leaves out those that fail.
 
-A plugin that cannot be imported, ends the process when it is, has the wrong shape or raises when it
+A plugin that cannot be imported, ends the process on import, has the wrong shape or raises when it
 is asked is left out: a warning names it and its package, and `atts plugins` shows why.
 """
 
@@ -72,11 +72,11 @@ class Discovery:
     """The plugins that are installed.
 
     Args:
-        installed: look for those that are installed.
+        installed: whether to look for installed plugins.
 
     Attributes:
         manager: pluggy's, with every plugin that could be loaded.
-        left_out: what is not used, by plugin and what.
+        left_out: what is not used, by plugin, package and part.
     """
 
     def __init__(self, *, installed: bool = True) -> None:
@@ -102,7 +102,7 @@ class Discovery:
 
         Args:
             hook: its name.
-            arguments: makes what one plugin is given.
+            arguments: makes the arguments for one plugin.
         """
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             name = str(implementation.plugin_name)

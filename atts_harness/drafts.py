@@ -1,9 +1,9 @@
 """Drafts of a sample. On request the next draft is written before the last one is judged.
 
-While the target scores a turn, the draft has nothing to do. Ahead, it writes the next turn behind
-the text that would stand if the turn is kept. If it is, that text is the next draft: it was drawn
-by the seed and behind the context that it would have had anyway, so texts and decisions are those
-of the plain order. If the target takes over, the call is cancelled and its text thrown away.
+While the target scores a turn, the draft is idle. So it can write the next turn ahead, after
+the text as it will be if the turn is kept. If it is kept, this is the next draft: it was drawn
+with the same seed and after the same context as otherwise, so texts and decisions are those
+without writing ahead. If the target takes over, the call is cancelled and its text thrown away.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Drafts:
         ctx: the sample's.
         options: how turns are cut.
         ahead: whether to write ahead at all.
-        top_logprobs: alternatives to each token that are asked for.
+        top_logprobs: how many alternatives to each token to ask for.
     """
 
     ctx: Context
@@ -60,7 +60,7 @@ class Drafts:
         """The draft's chunk of a turn, possibly empty; it may have been written ahead.
 
         Args:
-            transcript: what it is written behind.
+            transcript: the text that it continues.
             turn: its number.
             extra: tokens that it may take beyond `draft_tokens`.
         """

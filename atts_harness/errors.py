@@ -2,11 +2,11 @@
 
     AttsError                       what this project raises on purpose
         SettingError                a setting that cannot be used; names the remedy
-            UnknownSettingError     nobody knows it; names the nearest
+            UnknownSettingError     there is no such setting; names the nearest
             MissingExtraError       a package is not installed; names the extra
             ContextLengthError      does not fit a model's context window
         JournalError                the journal cannot be opened, written or replayed
-            JournalMismatchError    the resumed run asks something else
+            JournalMismatchError    the resumed run makes another request
             RunDirError             the run directory cannot be used
                 JournalLostError    it was lost under a run
                 DamagedJournalError it is damaged; can be repaired
@@ -164,9 +164,9 @@ class BackendUnavailableError(BackendError):
 
     Attributes:
         retry_after: seconds the server asked to wait, or None.
-        restarted: whether it may be another process that answers next. An engine that answered
+        restarted: whether the engine may have been restarted. An engine that answered
             with an error of its own is still there.
-        absent: whether nobody listens at its address any more: no other sign is needed.
+        absent: whether nothing listens at its address any more, so that it is certainly gone.
     """
 
     retryable = True
@@ -208,8 +208,8 @@ class BadRequestError(BackendError):
 class RefusedError(BadRequestError):
     """A server refused the request (status 400 to 499).
 
-    The words of a refusal decide nothing. The role client checks requests before they go out, so
-    it tries again, and sees by the engine's other calls whether the request or the engine is at
+    The text of a refusal decides nothing. The role client checks requests before they are sent, so
+    it tries again, and other calls to the engine show whether the request or the engine is at
     fault.
 
     Attributes:

@@ -1,7 +1,7 @@
 """Reads files from outside: bounded in size, plain files only, and every error in one line.
 
-A file may be cut, damaged, of another program, or made to do harm. Whoever reads one asks here, so
-that it becomes a value of the type wanted or a `SettingError` that names the file.
+A file may be cut, damaged, of another program, or made to do harm. All such files are read here, so
+that each becomes a value of the expected type or a `SettingError` that names the file.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def read_file(path: Path, label: str | None = None, most: int = MOST_BYTES) -> b
     Args:
         path: which.
         label: how messages begin; default: its path.
-        most: bytes it may have.
+        most: bytes that it may have.
 
     Raises:
         SettingError: missing, no plain file, too large, not readable.
@@ -149,7 +149,7 @@ def load_yaml(
 def _check_size(tree: Any, label: str) -> None:
     """Refuse anchors that would unfold into too many values, before anything unfolds them.
 
-    Every node is looked at once; what an alias stands for counts each time that it is used.
+    Every node is visited once; the content of an alias counts each time that it is used.
     """
     sizes: dict[int, int] = {}
     open_nodes: set[int] = set()

@@ -94,7 +94,7 @@ class EvaluationOutcome:
 
     Attributes:
         results: the framework's results file.
-        metric: name of the figure that stands for the task; None: there is no such figure.
+        metric: name of the task's headline figure; None: there is none.
         value: the figure; the mean over tasks where the results are of several.
     """
 
@@ -135,7 +135,7 @@ class CalibrationRun:
         system_instruction: of every prompt.
         chat_template: whether prompts are chat messages.
         include_path: a folder with further tasks.
-        framework: which one has the task, where several are installed.
+        framework: which one has the task, if several are installed.
     """
 
     task: str
@@ -170,7 +170,7 @@ class EvalFramework(Protocol):
         """Names of the tasks that exist.
 
         Args:
-            wanted: what is asked for. Once all of them are found the rest may be left out, since
+            wanted: tasks that are looked for. Once all are found the others may be left out, since
                 reading an index of thousands of files takes seconds.
             include_path: a folder with further tasks.
         """

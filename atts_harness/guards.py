@@ -1,8 +1,8 @@
 """Checks of every call: a request before it is sent, and its reply before it is used.
 
 The role client checks the replies of all backends here; backends check requests here, because an
-engine answers a bad one wrongly, silently, or by crashing. A reply that contradicts its request is
-malformed, whatever the engine meant by it.
+engine may answer a bad one wrongly, or crash. A reply that contradicts its request is
+malformed, whatever the reason.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def check_score(
         request: what to score.
         vocab_size: ids are below it.
         max_length: tokens.
-        reserve: tokens the engine must be able to generate behind the context.
+        reserve: tokens that the engine must be able to generate after the context.
 
     Raises:
         BadRequestError: empty, outside the vocabulary, nothing to score, or `start` is 0.
@@ -121,7 +121,7 @@ async def ask(
     """A backend's reply to a request, checked.
 
     Raises:
-        BackendError: as the backend does, and for a reply that cannot be.
+        BackendError: as the backend does, and for a reply that contradicts the request.
     """
     reply: GenerateReply | ScoreReply
     if isinstance(request, GenerateRequest):
@@ -228,7 +228,7 @@ def _check_usage(
 ) -> None:
     """Refuse token counts that are impossible, or that belong to another request.
 
-    An engine that had to be asked twice for one score counts its context twice.
+    An engine that needs two requests for one score counts its context twice.
     """
     prompt, cached, written = usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens
     length = len(request.ids)

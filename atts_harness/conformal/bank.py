@@ -21,8 +21,8 @@ class Bank(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         turns: the turn of each score; all 0 for a first-turn bank.
         questions: the document id of each score.
         provenance: what the scores depend on.
-        rate: the rate of takeovers that the scored turns went through; None if unknown. Later
-            turns depend on it.
+        rate: the takeover rate of the run that the scores are from; None if unknown. Later
+            turns' scores depend on it.
         split: where the questions are from (`train`, `evaluation`, ...); None if unknown.
         evaluation_questions: True if the document ids are those of the evaluation; only then can
             a problem find its own scores (coverage `conditional`).

@@ -39,7 +39,7 @@ class _About(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """Everything but the scores.
 
     Attributes:
-        digest: of the bank; banks of early releases have none.
+        digest: of the bank; None in banks of early releases.
     """
 
     format: Literal["atts-bank"]
@@ -60,7 +60,7 @@ def write_bank(bank: Bank, path: Path | str) -> Path:
     """Write a bank; `.npz` by that suffix, else JSON.
 
     Raises:
-        SettingError: a bank that could not be read back.
+        SettingError: the bank could not be read back.
     """
     path = Path(path)
     validated(bank, str(path))

@@ -1,6 +1,6 @@
 """Banks in memory: sorted scores that answer `how many are above s` in O(log n).
 
-A bank is asked for a rank and given new scores; it knows neither tasks nor turns. Two kinds:
+A bank gives ranks and takes new scores; it knows neither tasks nor turns. There are two kinds:
 `PooledBank` counts scores, `QuestionBank` counts questions by the share of their scores.
 """
 
@@ -42,7 +42,7 @@ class RankingBank(Protocol):
         """Rank a score of `question`. O(log n).
 
         Args:
-            score: s; infinite scores are ordinary ones, equal to each other.
+            score: s; infinite scores are allowed, and equal to each other.
             question: whose score it is.
             own_score: the score of the same draft if the bank holds it; it is not counted.
         """

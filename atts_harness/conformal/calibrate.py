@@ -55,7 +55,7 @@ def bank_from_decisions(
         task: only its decisions are taken.
         provenance: what the scores depend on.
         turns: take the first so many turns; None: all.
-        about: what else the bank says of itself, see `Bank`.
+        about: further fields of the bank, see `Bank`.
 
     Raises:
         SettingError: there are no scores of the task.
@@ -91,7 +91,7 @@ def bank_from_run(
         turns: take the first so many turns; None: all.
         evaluation_questions: the run's documents are those of the evaluation.
         split: where they are from, in words.
-        partial: take an unfinished run; its bank leans to samples that end early.
+        partial: take an unfinished run, though samples that end early are more frequent in it.
 
     Raises:
         SettingError: no such task, or no scores.

@@ -1,6 +1,6 @@
 """`atts calibrate`: a bank from a task, or from an existing run.
 
-The command line is here; what runs a task comes from the evaluation framework that has it, and is
+The command line is here; the function that runs a task comes from its evaluation framework, and is
 handed to `calibrate_command`.
 """
 

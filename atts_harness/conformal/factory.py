@@ -43,13 +43,13 @@ def make_policy(
 ) -> ConformalPolicy:
     """The takeover policy that the options describe.
 
-    A bank file is read and checked here where the run names its task, else when a task is first
+    A bank file is read and checked here if the run names its task, else when a task is first
     seen.
 
     Args:
         options: the settings.
-        run: whose provenance a bank must agree with; None: not checked.
-        bank: instead of a file.
+        run: the run that a bank's provenance must agree with; None: it is not checked.
+        bank: used instead of a file.
 
     Raises:
         SettingError: settings that exclude each other, a bank that cannot be used.

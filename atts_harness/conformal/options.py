@@ -111,8 +111,8 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
     def controller(self) -> Literal["fixed", "adaptive"]:
         """The control, `auto` resolved.
 
-        Short drafts arrive first, and short is not bad: ranked online against a fixed threshold
-        the realised rate of an asynchronous run drifts away from the nominal one.
+        Short drafts arrive first, and short is not bad. If scores rank online and the threshold is
+        fixed, the realised rate of an asynchronous run drifts from the nominal one.
         """
         if self.control == "auto":
             adapts = self.source == "online" and self.rule == "pvalue"

@@ -65,8 +65,8 @@ def reference(
 class ConformalPolicy:
     """Decides takeovers by conformal p-values; see `atts_harness.strategy.TakeoverPolicy`.
 
-    Its state is the fold of the recorded decisions: banks the fold of their scores, controllers
-    the fold of their takeovers.
+    Its state follows from the recorded decisions alone: the banks from their scores, the
+    controllers from their takeovers.
     """
 
     needs_scores = True

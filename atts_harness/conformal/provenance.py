@@ -42,7 +42,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         target_temperature: what takeovers are drawn with; matters from turn 1 on.
         target_tokens: most tokens of a takeover; likewise.
         on_reject: what a takeover does with the draft; likewise.
-        signal: what the scores are, where they are no perplexities of the target (`signals`).
+        signal: what the scores are, if they are not the target's perplexities (`signals`).
     """
 
     task: str | None = None
@@ -117,7 +117,7 @@ def check(bank: Provenance, run: Provenance, source: str, *, first_turns_only: b
         bank: the bank's.
         run: the run's.
         source: the bank's file, for the message.
-        first_turns_only: the bank judges by first drafts: what takeovers do does not matter.
+        first_turns_only: whether the bank has first drafts only, which takeovers cannot change.
 
     Raises:
         SettingError: names the first differences.

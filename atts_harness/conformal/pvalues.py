@@ -1,4 +1,4 @@
-"""Conformal p-values from ranks. The paper's symbols stand here and nowhere else.
+"""Conformal p-values from ranks. The paper's symbols are explained here and nowhere else.
 
 | here | the paper and its code |
 |---|---|
@@ -57,12 +57,12 @@ def hierarchical(above: float, equal: float, questions: int, tie: float = CONSER
     """The p-value of a score of a new question, among questions with several scores each.
 
     Scores of one question share its difficulty, so they are not exchangeable with those of
-    others; the questions are. Each question counts once, by the share of its scores that are at
+    others; the questions are exchangeable. Each counts once, by the share of its scores that are at
     least as bad, and the new question, of which only this score may be used, counts in full.
     P(p <= r) <= r for questions drawn alike (Lee, Barber and Willett 2023, arXiv 2306.06342,
-    "hierarchical conformal prediction"; the p-value is their set turned round). Random ties settle
-    ties with the bank only, so the slack of up to 1 / (Q + 1) stays: it is what is not known of
-    the new question.
+    "hierarchical conformal prediction"; the p-value inverts their set). Random ties settle
+    ties with the bank only, so a slack of up to 1 / (Q + 1) stays, for the other scores of
+    the new question are unknown.
 
     Args:
         above: sum over questions of the share of their scores that are greater.

@@ -1,7 +1,7 @@
 """Where the scores to rank against come from: a file, the run itself, or first drafts.
 
-A source hands out the bank for a turn of a sample and learns what is decided. It knows tasks,
-turns and problems; how a rank becomes a decision is the policy's business.
+A source gives the bank for a turn of a sample, and takes in what is decided. It knows tasks,
+turns and problems; the policy turns ranks into decisions.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ class FrozenBanks:
             coverage: how strata are named.
             banks: by the stratum's name.
             turns: for coverage by turn, the turns that have a bank of their own, ascending, by
-                problem (None: for all problems). A turn without one asks the last before it.
+                problem (None: for all problems). A turn without one uses the last one before it.
         """
         self._coverage = coverage
         self._banks = banks

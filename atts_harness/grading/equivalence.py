@@ -1,12 +1,13 @@
 r"""Whether an answer equals the gold: one deterministic grader for every task and strategy.
 
-Both are read by a grammar into typed trees (`answers.read`) and compared node by node
-(`comparing.Comparison`): equality is by meaning, what is forgiven is spelling. What the grammar
-does not cover is wrong, and said to be undecided. `docs/grading.md` has the rules with examples.
+Both are read by a grammar into typed trees (`reading.answers.read`) and compared node by node
+(`equality.comparison`): they are equal if their meaning is, whatever the spelling. An answer that
+the grammar does not cover is graded wrong and counted as undecided. `docs/grading.md` has the
+rules with examples.
 
-`fast` decides nearly all pairs in bounded time. `decide` goes on to computer algebra for what has
-no value in reach (integrals, long sums, inequalities to solve), which may run for ever: call it in
-a worker (`atts_harness.grading.workers`), not in a process that must live.
+`fast` decides nearly all pairs in bounded time. `decide` also uses computer algebra, for formulas
+without a computable value (integrals, long sums, inequalities to solve). That may run for ever:
+call it in a worker (`atts_harness.grading.workers`), not in a process that must survive.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from atts_harness.grading.units import parse_unit
 
 
 class Gold(msgspec.Struct, frozen=True):
-    """A right answer and what the task's row says about it.
+    """A right answer and what the task's row states about it.
 
     Attributes:
         text: LaTeX or plain; for `choice` the letter.
@@ -42,7 +43,7 @@ class Gold(msgspec.Struct, frozen=True):
 
 
 class GradingVerdict(msgspec.Struct, frozen=True):
-    """What grading found.
+    """The result of grading an answer.
 
     Attributes:
         right: the answer equals the gold.

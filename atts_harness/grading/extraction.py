@@ -1,7 +1,7 @@
 r"""Extractors: the answer of a generated text, by a rule called `boxed`, `regex`, ...
 
-Every extractor is a function of the generated text alone (never of the prompt, whose own example
-box would be found otherwise) and of the kind of answer that is asked for. All of them run in
+Every extractor is a function of the generated text alone (never of the prompt, for the box in its
+example would be found) and of the kind of answer that is asked for. All of them run in
 linear time, so a text of any length is safe.
 
 Reasoning models write `</think>` before their final words: `boxed` and `last_expression` look
@@ -186,7 +186,7 @@ def _last_number(text: str) -> str | None:
 def last_expression(text: str, kind: Kind = "maths") -> str | None:
     """The last box or "the answer is ...", else the last maths in delimiters, else a number.
 
-    What `boxed` finds and a guess for texts without a box.
+    As `boxed`, with a guess for texts without a box.
 
     Args:
         text: generated text.
@@ -292,8 +292,8 @@ def check_extractor(name: str) -> str:
 def extractors_of(setting: str) -> tuple[str, ...]:
     """The extractors that a setting names: `boxed`, or several joined by `+`.
 
-    The first one grades. Rules are applied to every text anyhow, so what a further name changes is
-    whether `llm` is asked: `boxed+llm` grades by the box and stores the model's answer beside it.
+    The first one grades. Rules are always applied to every text, so a further name only decides
+    whether `llm` is called: `boxed+llm` grades by the box and stores the model's answer, too.
 
     Raises:
         UnknownSettingError: there is no such extractor; names the nearest.
@@ -304,6 +304,6 @@ def extractors_of(setting: str) -> tuple[str, ...]:
 def has_answer(text: str) -> bool:
     """Whether a text holds a final answer: a closed box that is not empty.
 
-    What ends a sample early; the same test that `boxed` grades by.
+    It ends a sample early, and is the test that `boxed` grades by.
     """
     return bool(_last_boxes(text))

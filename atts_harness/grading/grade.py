@@ -1,7 +1,7 @@
-"""From the texts of one question's repeats to grades, and from grades to the question's figures.
+"""Grades the repeats of a question, and computes the question's figures from the grades.
 
-What lm-eval's tasks and `atts regrade` share: the same text, gold and extractor give the same
-figures wherever they come from.
+lm-eval's tasks and `atts regrade` both use it: the same text, gold and extractor give the same
+figures in both.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ VOTES = {VOTE: True, DRAWN: False, STOPPED: False}
 
 
 class Sampled(msgspec.Struct, frozen=True):
-    """One repeat as the grader gets it.
+    """One repeat to be graded.
 
     Attributes:
         text: generated text.
-        answers: answers that a run or a log holds already, by extractor (`llm` can only come so).
-        truncated: ended for want of tokens; None where nobody recorded it.
-        failed: the error that ended it; "" if none; None where nobody recorded it.
-        weight: what its answer counts in the question's vote; None: there is no vote.
-        absent: `not-drawn` or `stopped` for a sample that a vote has no answer of.
+        answers: answers that are recorded already, by extractor (those of `llm` always are).
+        truncated: whether it ended for want of tokens; None if not recorded.
+        failed: the error that ended it; "" if none; None if not recorded.
+        weight: the weight of its answer in the question's vote; None: there is no vote.
+        absent: `not-drawn` or `stopped` for a sample without an answer to vote for.
     """
 
     text: str
@@ -60,7 +60,7 @@ class Grade(msgspec.Struct, frozen=True, kw_only=True):
         right: the chosen extractor's answer equals the gold.
         answer: that answer, None if the text gives none.
         answers: every extractor's answer.
-        error: why grading could not tell; then `right` is False.
+        error: why grading failed; then `right` is False.
         undecided: why no rule of the grader covers the answer; then `right` is False.
         truncated: see `Sampled`.
         failed: see `Sampled`.
@@ -154,13 +154,13 @@ def question_metrics(
     """The figures of one question; their means over questions are the task's.
 
     `invalid` is the share of samples that ended and gave no answer, `failed` of those that never
-    ended well; `truncated` and `failed` are left out where nobody recorded them. `undecided` is the
+    ended well; `truncated` and `failed` are left out if they were not recorded. `undecided` is the
     share of answers that are graded wrong because no rule of the grader covers them. `disagree_X`
     is the share of samples for which extractor X gives another answer than the chosen one, of those
-    from which both extracted (a model's call can fail), and left out where there are none.
+    for which both have one (a model's call can fail); it is left out if there are none.
 
-    Where the samples vote, `vote` is the figure that counts, `pass@1` is of the samples that were
-    drawn and not given up, and there is no other k: who votes decided how many there are.
+    If the samples vote, `vote` is the figure that counts, `pass@1` is of the samples that were
+    drawn and not given up, and there is no other k: the vote decides how many samples there are.
 
     Args:
         grades: the repeats', at least one.

@@ -19,7 +19,7 @@ def unit_asked(question: str, gold: str) -> str | None:
 
     Args:
         question: its text; the last sentences ask.
-        gold: its right answer; one that is a percentage itself needs no word.
+        gold: its right answer; one that is a percentage itself needs no unit.
     """
     if "%" in gold or not re.fullmatch(r"[\s$]*-?[\d.,/\\{}a-z]+[\s$]*", gold):
         return None

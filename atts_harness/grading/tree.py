@@ -82,7 +82,7 @@ class Many:
 
 @dataclass(frozen=True, slots=True)
 class Bracketed:
-    """A tuple, vector or interval; which of them only the other side can tell.
+    """A tuple, vector or interval; which of them, only the other side shows.
 
     Attributes:
         opening: `(`, `[` or `<`.

@@ -1,7 +1,7 @@
 r"""Grading in worker processes that can be killed.
 
 Computer algebra fed by a model may never return and may take all memory, inside C code that no
-signal handler interrupts. So each comparison that text cannot decide goes to one of a few
+signal handler interrupts. So each comparison that needs it goes to one of a few
 processes of our own; one that works for too long is killed and replaced, and the answer is graded
 wrong with the reason counted. lm-eval grades document by document in its main thread: the
 processes live on between documents, and verdicts are remembered.
@@ -114,7 +114,7 @@ class Grader:
     """
 
     def __init__(self, workers: int | None = None, seconds: float = SECONDS) -> None:
-        """Nothing is started before the first comparison that needs it.
+        """Prepare a pool; a process is started by the first comparison that needs one.
 
         Args:
             workers: most processes at a time; default: the processors, at most four.

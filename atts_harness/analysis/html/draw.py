@@ -1,10 +1,10 @@
 """Figures in two renderings from one definition: themed SVG for the page, SVG and PNG for papers.
 
 Matplotlib draws both. Three ways were weighed: plotly.js inside the page costs 4.5 MB, has tooltips
-that a keyboard does not reach and knows one theme at a time; own SVG code would be a second
+that a keyboard does not reach and has one theme at a time; SVG code of our own would be a second
 definition beside what papers need; Matplotlib's SVG is 5-30 kB a figure, with its colours replaced
 by CSS variables it follows light and dark, and its groups can be hidden when rows are filtered.
-What a figure says stands in a table beside it, for people who do not see it.
+Beside each figure is a table with its numbers, for people who do not see it.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class FigureDrawing:
 
     Attributes:
         canvas: Matplotlib's figure.
-        colours: by name (`ink`, `s0`, ...), as the renderer wants them.
+        colours: by name (`ink`, `s0`, ...), as the renderer needs them.
         marks: what the artists with a `gid` show.
     """
 
@@ -155,7 +155,7 @@ def themed_svg(
 
     Args:
         paint: draws the figure.
-        label: what it shows, for those who do not see it.
+        label: what it shows, for people who do not see it.
         width: CSS pixels.
         height: CSS pixels.
         prefix: of the ids in it; unique in a page.

@@ -23,7 +23,7 @@ class Figure:
         paint: draws it; None if there is nothing to draw.
         head: columns of its table.
         body: rows of its table; the first cell names the row.
-        missing: what is not in it and why.
+        missing: what is not in it, and the reason.
         width: CSS pixels.
         height: CSS pixels.
     """

@@ -44,7 +44,7 @@ def comparing(points: Sequence[Point], views: Mapping[str, View]) -> list[Figure
 
     Args:
         points: its rows.
-        views: what lies behind each.
+        views: by row id, what its run gives.
     """
     return [*_ours(points, views), *_of_plugins(points, views)]
 

@@ -48,7 +48,7 @@ def spread(heights: Sequence[float], low: float, high: float, gap: float = LINE)
     """Heights moved apart to at least `gap`, as little as possible in one sweep.
 
     Args:
-        heights: wanted, in pixels.
+        heights: preferred ones, in pixels.
         low: least.
         high: most.
         gap: between neighbours; smaller if there is no room.

@@ -1,9 +1,9 @@
 """`write_page`: a leaderboard and its runs as one HTML file that loads nothing else.
 
 Everything is in the file: styles, scripts, figures as SVG, samples in compressed blocks. A content
-security policy forbids every load and every script but its own, by hash, so that even a text that
-escaped its place could do nothing. Jinja escapes what it inserts; texts of models reach the page
-in the blocks only, and from there as text nodes.
+security policy forbids all loading, and all scripts but the page's own, by hash, so that even a
+text that escaped its place could do nothing. Jinja escapes what it inserts; texts of models reach
+the page in the blocks only, and from there as text nodes.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PageOptions:
 
     Attributes:
         title: its heading.
-        most_samples: samples whose texts are in the page; it names how many are left out.
+        most_samples: samples whose texts are in the page at most; it says how many are left out.
     """
 
     title: str = "ATTS report"

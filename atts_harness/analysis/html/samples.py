@@ -1,8 +1,8 @@
 """The page's samples: an index that it shows at once, and texts in compressed blocks.
 
 A block is the JSON of all samples of one row and problem, deflated and in base64; the page inflates
-it when one of them is opened. 2,000 samples of 10 kB are a few megabytes then, and the page parses
-them as one string each.
+it when one of them is opened. So 2,000 samples of 10 kB are a few megabytes, which the page parses
+as one string a block.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Browser(msgspec.Struct, kw_only=True):
     Attributes:
         lines: a list of `FIELDS` for each sample.
         blocks: compressed texts.
-        shown: samples in it.
+        count: samples in it.
         left_out: by row id how many samples are not in it, and where they are.
     """
 
@@ -90,7 +90,7 @@ def add_row(
         row: its id.
         samples: the row's.
         docs: the problems to put in; samples of others are counted as left out.
-        with_run: take turns and decisions from the run directory, where there is one.
+        with_run: take turns and decisions from the run directory, if there is one.
     """
     by_doc: dict[int, list[SampleId]] = {}
     out = 0

@@ -1,7 +1,7 @@
 """What the page shows of one row from its run directory and sample log.
 
-Plain data, read in one pass. A part that a row does not have is None or empty, and `lacks` says
-in words why.
+Plain data, read in one pass. A part that a row does not have is None or empty, and `lacks` has
+the reason in words.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         calls: in all.
         memory: by engine.
         disagree: by extractor, share of samples with another answer than the graded one.
-        lacks: by part (`audit`, `ledger`, `grades`), why it is not there.
+        lacks: by missing part (`audit`, `ledger`, `grades`), the reason.
     """
 
     row: str
@@ -266,8 +266,8 @@ def _flights(calls: Sequence[CountedCall], role: str) -> list[tuple[float, int, 
 def disagreements(samples: RowSamples) -> dict[str, float]:
     """By extractor, the share of samples for which its answer differs from the graded one.
 
-    Answers that are equal in other spellings do not count where lm-eval's results tell; of a bare
-    run directory spellings are all there is to compare. Samples without one of the two answers are
+    Other spellings of an equal answer do not count, if lm-eval's results are there. Of a bare
+    run directory only spellings can be compared. Samples without one of the two answers are
     left out.
     """
     if samples.disagree:

@@ -28,8 +28,8 @@ def clustered_auc(
     The standard error is Obuchowski's (1997, Biometrics 53) for clustered data: DeLong's components
     summed within problems. The interval is Wilson's with the variance shrunk towards the largest
     that an AUC can have, A (1 - A) / m with m the smaller effective number of problems that
-    positives and negatives come from: a sample whose scores separate perfectly has no variance, and
-    that is not knowledge.
+    positives and negatives come from: scores that separate a small sample perfectly have no
+    variance, which does not mean that the AUC is certain.
 
     Args:
         scores: shape (samples,).

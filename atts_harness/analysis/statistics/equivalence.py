@@ -1,7 +1,7 @@
-"""No worse than the reference by more than a margin, worse, or not known yet.
+"""Whether a method is no worse than its reference by more than a margin, worse, or undecided.
 
-The bounds are those of `bounds`. What they would be with other problems like these says the power,
-and how many more would tell.
+The bounds are those of `bounds`. How they vary over problems drawn like these gives the power, and
+the number of further problems that would decide.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Equivalence:
         problems: shared problems.
         power: chance of `no worse` with so many problems if the methods are equally good, from the
             clustered variance and what may be unseen.
-        more: problems to add until the outcome would be known with a chance of .8, if the
-            difference is what it seems (at best 0); 0 where it is known.
+        more: problems to add until the outcome is decided with a chance of .8, if the
+            difference is what it seems (at best 0); 0 if it is decided.
     """
 
     outcome: Outcome

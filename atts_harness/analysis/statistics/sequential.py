@@ -1,4 +1,4 @@
-r"""Sample until known: rounds of repeats until a mean is known well enough.
+r"""Sampling to a precision: rounds of repeats until a mean is precise enough.
 
 Two questions that are easily mixed up. *Over these problems*: the mean chance of being right on
 exactly the problems that were run; repeats make it as exact as wanted, and a stopping rule can ask
@@ -27,7 +27,7 @@ COIN = 0.25
 
 @dataclass(frozen=True)
 class Precision:
-    """How well a mean is known.
+    """How precise a mean is.
 
     Attributes:
         value: mean over problems of their shares of right samples.
@@ -36,7 +36,7 @@ class Precision:
             (Student's t on the spread of the problems without the noise of their repeats); infinite
             with one problem.
         repeats: samples of each problem; the smallest number.
-        needed: repeats for the half-width that was asked for, as it looks now.
+        needed: repeats for the half-width that was asked for, by the present estimate.
         level: of the intervals.
     """
 

@@ -2,7 +2,7 @@
 
 Bonferroni's: each of m comparisons gets the level 1 - (1 - level) / m, and a verdict is whether its
 interval leaves 0 out. Step-down procedures (Holm) and the max-t bootstrap decide a little more, but
-their verdicts have no simple intervals beside them, or ones that hang on how other rows are
+their verdicts have no simple intervals, or intervals that depend on how other rows are
 correlated; a table whose words and intervals cannot contradict each other is worth more.
 """
 

@@ -1,6 +1,6 @@
-"""Values of formulas: exact rationals as long as that goes, else many digits.
+"""Values of formulas: exact rationals where possible, else many digits.
 
-Every operation is bounded: what is too large or has no value raises.
+Every operation is bounded: one that is too large or has no value raises an error.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Only integrals, limits, long and infinite sums, very large numbers, and inequali
 solved come here. Everything else is compared by value in `values`, and all of it is read by our own
 grammar. math-verify's reader (0.9.0) drops letters that are also units (`6m` is 6), makes small
 letters of capitals, reads `1 1/2` as 11/2, takes the last number of a text that it cannot read and
-rounds before it compares (huggingface/Math-Verify issues 14 and 60); what explodes while it is read
+rounds before it compares (huggingface/Math-Verify issues 14 and 60). A text that is hard to read
 does not stop at its time limit (issue 65).
 
 Nothing here bounds time or memory: only worker processes, which can be killed, call it.
@@ -95,7 +95,7 @@ _NAMES = {
 
 
 class Sympy:
-    """The `comparing.Algebra` of this module."""
+    """The `equality.comparison.Algebra` of this module."""
 
     def same(self, a: Expression, b: Expression) -> bool | None:
         """Whether two formulas are equal, by math-verify's rules for sympy's objects."""

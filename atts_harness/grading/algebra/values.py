@@ -1,9 +1,9 @@
-r"""Values of formulas: exact rationals as long as that goes, then 60 digits and more.
+r"""Values of formulas: exact rationals where possible, else 60 digits and more.
 
 Two formulas are equal if their values are: constants at two precisions, formulas at fixed points.
 Letters stand for positive reals, unless an absolute value, a sign condition or a sum's bound says
-otherwise. Every operation is bounded, so this runs in the caller's process: what is too large or
-has no value raises, and the comparison is undecided.
+otherwise. Every operation is bounded, so this runs in the caller's process: one that is too large
+or has no value raises an error, and the comparison is undecided.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ def same(
         integers: variables that are whole numbers.
 
     Returns:
-        None if their values cannot tell.
+        None if their values do not decide it.
 
     Raises:
-        HardError: only computer algebra can tell.
-        TooLargeError: nothing can.
+        HardError: only computer algebra can decide it.
+        TooLargeError: nothing can decide it.
     """
     if a == b:
         return True

@@ -37,11 +37,11 @@ def same_quantity(
         gold: the right one.
         same: compares two formulas exactly.
         tolerance: absolute error that the row allows.
-        unit: the row's unit, where the gold itself has none.
-        percent: the row says that the gold counts per cent.
+        unit: the row's unit, if the gold itself has none.
+        percent: whether the row states that the gold is in per cent.
 
     Returns:
-        None if nothing can tell.
+        None if no rule decides it.
     """
     if answer.noun and gold.noun and not phrases.same_noun(answer.noun, gold.noun):
         return None

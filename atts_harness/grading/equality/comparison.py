@@ -67,10 +67,10 @@ class AnswerComparison:
     Attributes:
         tolerance: absolute error that the row allows for numbers.
         unit: the row's unit.
-        percent: the row says that the gold counts per cent.
-        signed: letters may be negative, as the gold shows.
-        algebra: computer algebra, None where it must not run.
-        hard: something was left to computer algebra, and it did not run.
+        percent: whether the row states that the gold is in per cent.
+        signed: whether letters may be negative, as the gold shows.
+        algebra: computer algebra, None if it must not run.
+        hard: whether something needed computer algebra, which did not run.
         doubts: why parts were undecided.
     """
 

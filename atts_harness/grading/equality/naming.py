@@ -42,7 +42,7 @@ class Stated:
         label: the side that has the value, None if the chain has numbers only.
         name: the label's canonical text.
         exact: all members that are equal, without the label.
-        rounded: members behind a sign for "about".
+        rounded: members after a sign for "about".
     """
 
     value: Node

@@ -52,7 +52,8 @@ def shared_name(items: list[Node]) -> list[Node]:
 def conjoined(kind: str, items: list[Node]) -> Node:
     """Several inequalities as one set of numbers, everything else as a list.
 
-    "or" joins, "and" meets; a comma does what leaves something to say.
+    "or" gives their union and "and" their intersection. A comma gives the union if they do not
+    meet, the intersection if their union has no gap, and else it can be read in two ways.
     """
     regions = [item for item in items if isinstance(item, Region)]
     if len(regions) < len(items) or len(items) < 2 or not all(r.name for r in regions):

@@ -1,6 +1,6 @@
 r"""An answer's characters as tokens: LaTeX, plain text and Unicode in one alphabet.
 
-Decoration goes here (`\left`, fonts, colours, dollar signs); meaning does not: what stands between
+Decoration is removed here (`\left`, fonts, colours, dollar signs), meaning is not: what is between
 two tokens (nothing, a space, a wide space) is kept, because "2^6 3" is no "2^63" and "1 2" is no
 "12".
 """
