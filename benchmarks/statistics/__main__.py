@@ -44,18 +44,18 @@ def of_differences(
     """Coverage and width by size."""
     yield "## Paired differences"
     yield ""
-    yield f"`python -m benchmarks.statistics.differences`: {len(found)} cells of {cases:,} cases"
-    yield f"(Monte-Carlo error of a coverage of .95: {(0.05 * 0.95 / cases) ** 0.5:.4f})."
-    yield "Difficulty easy, hard, bimodal (logistic-normal) and all right; gains none, small"
-    yield "everywhere, on easy problems only, on hard ones only. Where all are right it is the"
-    yield "reference that falls short. The method was chosen on two other grids. One part of it,"
-    yield "half of the correction for skewness, came in after a first run of this grid, where one"
-    yield "cell covered .923; nothing was changed since, and these figures are of new seeds."
-    yield "*Width* is mean width over that of an oracle that knows the variance"
-    yield "(1.96 standard errors); cells whose true variance is zero have none. *Before*"
-    yield "is Student's t over problems, as it was used up to commit 5a0ccb0. Coverage is the least"
-    yield "over the cells of a line."
-    yield ""
+    yield from prose(f"""`python -m benchmarks.statistics.differences`: {len(found)} combinations
+        (*cells*) of difficulty, gain and size, with {cases:,} simulated cases each (Monte-Carlo
+        error of a coverage of .95: {(0.05 * 0.95 / cases) ** 0.5:.4f}). Problems are easy, hard,
+        bimodal (logistic-normal) or all right. One method gains nothing, a little everywhere, only
+        on easy problems, or only on hard ones; if all are right, the reference falls short instead.
+        The method was chosen on two other grids. One part of it, half of the correction for
+        skewness, was added after a first run of this grid, in which one cell covered .923. Nothing
+        was changed since then, and these figures are of new seeds.""")
+    yield from prose("""*Coverage* is how often the interval contains the truth; a line shows the
+        least over its cells. *Width* is the mean width, divided by that of an oracle that knows the
+        variance (1.96 standard errors); cells whose true variance is zero have none. *Before* is
+        Student's t over problems, which was used up to commit 5a0ccb0.""")
     rows = []
     for problems in PROBLEMS:
         for repeats in REPEATS:
@@ -80,9 +80,8 @@ def of_differences(
     yield ""
     yield from of_limits(limits)
     still = [c for c in found if not np.isfinite(c.width)]
-    yield "**Where the variance is zero** (all right on both sides) the width says what is"
-    yield "not known:"
-    yield ""
+    yield from prose("""**If the variance is zero** (all answers right on both sides), the width
+        shows what so few problems leave unknown:""")
     rows = []
     for problems in PROBLEMS:
         widths = [c.mean_width for c in still if c.problems == problems]
@@ -94,13 +93,13 @@ def of_limits(limits: list[dict[str, Any]]) -> Iterator[str]:
     """Cells that cover or are wider than they should, and what any interval can reach there."""
     yield from prose(f"""**Too wide or too safe.** {len(limits)} cells with 30 problems or more
         cover more than .985 or are wider than 1.3 times the oracle's. In all of them few problems
-        differ, and many samples show none of these. *Least width* is what an interval needs that
-        covers .93 (.95) whatever the differences are, at the least: the integral of the chance that
-        the best test of a value does not reject it (Pratt 1961; `limits.py`). No one method reaches
-        it at all truths; ours lies below it with four repeats, for it makes no promise where a very
-        rare kind of problem is lost altogether. *Exact* is Clopper and Pearson's interval (scipy's
-        `binomtest`), which is told that all differences have one sign. It covers more than .985,
-        too, and is wider than 1.3 where ours is widest.""")
+        differ, and many samples show none of these. *Least width* is the smallest width of an
+        interval that covers .93 (.95) whatever the differences are: the integral of the chance that
+        the best test of a value does not reject it (Pratt 1961; `limits.py`). No single method
+        reaches it for every truth. Ours is below it with four repeats, because it promises nothing
+        if a very rare kind of problem is lost altogether. *Exact* is Clopper and Pearson's interval
+        (scipy's `binomtest`), which knows that all differences have one sign. It also covers more
+        than .985, and is wider than 1.3 where ours is widest.""")
     yield from table(
         (
             "cell",
@@ -158,10 +157,9 @@ def of_families(rows_: list[Any], cases: int) -> Iterator[str]:
     """Nine at once."""
     yield "## Nine comparisons at once"
     yield ""
-    yield f"`python -m benchmarks.statistics.families`, {cases:,} tables a line: in how"
-    yield "many all nine"
-    yield "intervals hold, and in how many a claim is made where no method gains."
-    yield ""
+    yield from prose(f"""`python -m benchmarks.statistics.families`, {cases:,} tables a line: the
+        share of tables in which all nine intervals hold, and the share in which a difference is
+        claimed although no method gains.""")
     rows = [
         (f"{d}, {n} x {k}", f"{held:.3f}", f"{claims:.3f}" if reach else "none can be made")
         for d, n, k, held, claims, reach in rows_
@@ -176,15 +174,16 @@ def of_gate(found: list[gate.Cell], anew: list[dict[str, Any]], cases: int) -> I
     yield "## No worse than: false GOs and power"
     yield ""
     yield from prose(f"""`python -m benchmarks.statistics.gate`: {shares_.size} cells of {cases:,}
-        cases at a true difference of exactly minus the margin; losses everywhere, on easy problems,
-        on hard ones, or on one problem in twelve. Monte-Carlo error {error:.4f}: the mean over
-        cells is {shares_.mean():.3f}, {np.mean(shares_ > 0.05):.0%} lie above .05,
+        cases at a true difference of exactly minus the margin, where a GO is false. The losses are
+        everywhere, on easy problems, on hard ones, or on one problem in twelve. Monte-Carlo error
+        {error:.4f}: the mean over cells is {shares_.mean():.3f}, {np.mean(shares_ > 0.05):.0%} lie
+        above .05,
         {np.mean(shares_ > 0.05 + 2 * error):.1%} above .05 by two errors,
         {np.mean(shares_ > 0.05 + 3 * error):.1%} by three, and the most is {shares_.max():.3f}
         (z-test: {max(s for c in found for s in c.false_go_z.values()):.3f}). The method was chosen
-        on another grid (`choice.py`). A first run of this one then showed .055 to .061 where 12
-        problems, or losses alone, were seen with one repeat; the parts for fewer than 30 problems
-        and for one sign came in, and these figures are of new seeds.""")
+        on another grid (`choice.py`). A first run of this grid then showed .055 to .061 with one
+        repeat, for 12 problems and for samples with losses alone. So the parts for fewer than 30
+        problems and for one sign were added, and these figures are of new seeds.""")
     rows = []
     for n, k in gate.SIZES:
         own = [c for c in found if (c.problems, c.repeats) == (n, k)]
@@ -215,12 +214,13 @@ def of_gate(found: list[gate.Cell], anew: list[dict[str, Any]], cases: int) -> I
         "ratio to it, median",
     )
     yield from table(head, rows)
-    yield from prose("""*Power* is that at zero, in cells where the z-test has a power of .2 or
-        more. The z-test breaks the level .05 in most of them, so its power is no fair bar: where no
-        difference is seen it passes at once, having no variance. *Where possible* counts the cells
-        in which a test of level .05 could reach .9 of its power at all: the best test of zero
-        against one of the losses, told both distributions (Neyman and Pearson). *Adjusted* is the
-        z-test with its critical value raised until it holds .05 over the losses of the cell.""")
+    yield from prose("""*Power* is the chance of a GO at a true difference of zero, in cells where
+        the z-test has a power of .2 or more. The z-test breaks the level .05 in most of them, so
+        its power is not a fair goal: if no difference occurs, its variance is zero and it passes at
+        once. *Where possible* counts only cells in which some test of level .05 could reach .9 of
+        that power. This is computed with the best test of zero against one of the losses, which
+        knows both distributions (Neyman and Pearson). *Adjusted* is the z-test with its critical
+        value raised until it keeps .05 over the losses of the cell.""")
     short = [c for c in found if c.bound and c.possible and c.power < 0.9 * c.power_z]
     if short:
         yield "Cells where .9 of the z-test's power is possible and not reached:"
@@ -240,8 +240,8 @@ def of_gate(found: list[gate.Cell], anew: list[dict[str, Any]], cases: int) -> I
             ],
         )
     if anew:
-        yield from prose(f"""Cells above .05 by two errors, measured anew in {gate.AGAIN:,} fresh
-            cases (the largest of many noisy shares is too large; error
+        yield from prose(f"""The largest of many noisy shares is too large. So the cells that are
+            above .05 by two errors were measured again in {gate.AGAIN:,} new cases (error
             {(0.05 * 0.95 / gate.AGAIN) ** 0.5:.4f}):""")
         yield from table(
             ("cell", "false GO", "anew", "of the z-test"),
@@ -289,14 +289,10 @@ def of_shares(found: list[shares.Cell], aucs: list[Any], cases: int) -> Iterator
     """Takeover rates and AUC."""
     yield "## Takeover rates"
     yield ""
-    yield f"`python -m benchmarks.statistics.shares`, {cases:,} cases a cell: rates .05, .1"
-    yield "and .3, 20,"
-    yield "45 and 70 % of the latent score's variance between problems, turns alike or"
-    yield "more for hard"
-    yield f"problems. Upper bounds hold where {shares.ENOUGH:g} problems or more are"
-    yield "expected to hold"
-    yield "takeovers."
-    yield ""
+    yield from prose(f"""`python -m benchmarks.statistics.shares`, {cases:,} cases a cell: rates of
+        .05, .1 and .3; 20, 45 and 70 % of the variance of the latent score between problems; as
+        many turns for all problems, or more for hard ones. Upper bounds hold if at least
+        {shares.ENOUGH:g} problems are expected to have takeovers.""")
     rows = []
     for n in shares.PROBLEMS:
         for k in shares.REPEATS:
@@ -325,9 +321,8 @@ def of_shares(found: list[shares.Cell], aucs: list[Any], cases: int) -> Iterator
         axes.axhline(0.95, color=GREY, lw=1, ls="--")
         axes.set(title="coverage (red: Student's t)", xlabel="problems", ylim=(0, 1.02))
         axes.set_xticks(range(len(shares.PROBLEMS)), [str(n) for n in shares.PROBLEMS])
-    yield "AUC, four repeats, 600 cases a line; before, it was the percentile bootstrap over"
-    yield "problems:"
-    yield ""
+    yield from prose("""AUC with four repeats, 600 cases a line; *before* is the percentile
+        bootstrap over problems:""")
     yield from table(
         ("score", "problems", "coverage", "before", "mean width", "before"),
         [
@@ -341,10 +336,9 @@ def of_stopping(rows_: list[Any], cases: int) -> Iterator[str]:
     """Sampling until known."""
     yield "## Sample until known"
     yield ""
-    yield f"`python -m benchmarks.statistics.stopping`, {cases:,} cases a line: coverage of"
-    yield "the mean over"
-    yield "these problems at the moment the rule stops, from two repeats on, at most 256."
-    yield ""
+    yield from prose(f"""`python -m benchmarks.statistics.stopping`, {cases:,} cases a line: how
+        often the interval of the mean over these problems contains the truth when the rule stops.
+        It begins with two repeats and ends at 256.""")
     yield from table(
         ("problems", "half-width", "coverage", "repeats, mean", "at the cap"),
         [
@@ -365,8 +359,9 @@ def main() -> None:
     lines = [
         "# What the intervals are worth",
         "",
-        "Made by `python -m benchmarks.statistics`; the methods are in",
-        "[statistics](statistics.md).",
+        "How often do the intervals of a report contain the truth, and how wide are they? This is",
+        "simulated by `python -m benchmarks.statistics`. The page [statistics](statistics.md)",
+        "explains the methods.",
         "",
         *of_differences(pairs, of_d["limits"], differences.CASES),
         *of_families(made("families"), families.CASES),
