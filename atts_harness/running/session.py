@@ -70,6 +70,7 @@ class Session:
         strategy_of: makes a task's strategy when its first sample is asked for; a sample may bring
             one of its own.
         engines: by role, where other sessions use them, too: somebody else watches and closes them.
+        keep: whether a batch's records are kept until it is over; else only observers get them.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Session:
         extractor: Backend | None = None,
         strategy_of: Callable[[str], Strategy] | None = None,
         engines: Mapping[Role, Engine] | None = None,
+        keep: bool = True,
     ) -> None:
         self.control = control or Control()
         self.finished: dict[SampleId, SampleRecord] = {}
@@ -92,7 +94,7 @@ class Session:
         self._watchers = observers or Observers()
         self._extractor = extractor
         self._strategy_of = strategy_of
-        self._shared = engines
+        self._shared, self._keeps = engines, keep
         self._strategies: dict[str, Strategy] = {}
         self._folded: WeakKeyDictionary[Strategy, set[str]] = WeakKeyDictionary()
         self._repeats: Counter[tuple[str, int]] = Counter()
@@ -218,7 +220,7 @@ class Session:
             async with asyncio.TaskGroup() as tasks:
                 for group in groups:
                     await self._begin(group, tasks)
-        ids = [sample.id for group in groups for sample in group.samples]
+        ids = [s.id for group in groups for s in group.samples] if self._keeps else []
         return self._take_records(ids)
 
     async def wind_down(self, reason: str) -> None:
@@ -357,7 +359,8 @@ class Session:
         task.add_done_callback(self._tasks.discard)
 
     def _keep(self, record: SampleRecord, fresh: bool = False) -> None:
-        self.finished[record.id] = record
+        if self._keeps:
+            self.finished[record.id] = record
         self.control.done += 1
         if record.failed is not None:
             self.control.failed += 1

@@ -71,16 +71,16 @@ class TraceBehaviour:
     def _takeovers(self) -> dict[int, list[TurnTrace]]:
         """Turns that were taken over, by question."""
         return {
-            doc: [turn for sample in own for turn in sample.turns if turn.takeover is not None]
-            for doc, own in self.trace.samples.items()
+            doc: [turn for sample in samples for turn in sample.turns if turn.takeover is not None]
+            for doc, samples in self.trace.samples.items()
         }
 
     def sample_of(self, doc: int, repeat: int) -> SampleTrace:
         """The recorded sample that a simulated one follows."""
-        own = self.trace.samples[self._docs[doc % len(self._docs)]]
-        if doc < len(self._docs) and repeat < len(own):
-            return own[repeat]
-        return own[self._rng("sample", doc, repeat).randrange(len(own))]
+        samples = self.trace.samples[self._docs[doc % len(self._docs)]]
+        if doc < len(self._docs) and repeat < len(samples):
+            return samples[repeat]
+        return samples[self._rng("sample", doc, repeat).randrange(len(samples))]
 
     def write(self, call: CallKey, request: GenerateRequest) -> WrittenText:
         """A turn's text; for a call with room for more than a turn, all that is left."""
@@ -110,17 +110,17 @@ class TraceBehaviour:
         sample = self.sample_of(call.sample.doc, call.sample.repeat)
         if call.turn < len(sample.turns):
             return sample.turns[call.turn]
-        own = self.trace.samples[sample.doc]
-        there = [other.turns[call.turn] for other in own if call.turn < len(other.turns)]
+        siblings = self.trace.samples[sample.doc]
+        turns = [other.turns[call.turn] for other in siblings if call.turn < len(other.turns)]
         rng = self._rng("turn", call.sample.doc, call.sample.repeat, call.turn)
-        return rng.choice(there or [other.turns[-1] for other in own])
+        return rng.choice(turns or [other.turns[-1] for other in siblings])
 
     def _takeover(self, call: CallKey, rng: random.Random) -> tuple[int, bool]:
         turn = self._turn(call)
         if turn.takeover is not None:
             return turn.takeover, turn.takeover_ends
         doc = self.sample_of(call.sample.doc, call.sample.repeat).doc
-        pool = self._takeovers[doc] or [t for own in self._takeovers.values() for t in own]
+        pool = self._takeovers[doc] or [t for turns in self._takeovers.values() for t in turns]
         if not pool:
             return self.trace.chunk, False
         drawn = rng.choice(pool)

@@ -66,19 +66,19 @@ class Course:
         return 1.0 - self.rate if self.replaces else 1.0
 
     @property
-    def kept(self) -> float:
+    def turn_length(self) -> float:
         """Tokens that a turn leaves in the answer."""
         return self.acceptance * self.draft + self.rate * self.takeover
 
     @property
     def written(self) -> float:
         """Tokens of the answer."""
-        return self.turns * self.kept
+        return self.turns * self.turn_length
 
     @property
     def context(self) -> float:
         """Tokens before a draft, over all turns."""
-        return self.prompt + (self.turns - 1) / 2 * self.kept
+        return self.prompt + (self.turns - 1) / 2 * self.turn_length
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ def relative_cost(
         acceptance: a, the share of drafted tokens that stay.
         longer: L.
     """
-    kept = acceptance + rate * takeover
-    return longer * (1 / speed + score + rate * takeover) / kept if kept > 0 else math.inf
+    length = acceptance + rate * takeover  # of a turn, by that of a draft
+    return longer * (1 / speed + score + rate * takeover) / length if length > 0 else math.inf
 
 
 def break_even_speed(
@@ -168,8 +168,8 @@ def break_even_speed(
         acceptance: a.
         longer: L.
     """
-    left = (acceptance + rate * takeover) / longer - score - rate * takeover
-    return 1 / left if left > 0 else math.inf
+    budget = (acceptance + rate * takeover) / longer - score - rate * takeover
+    return 1 / budget if budget > 0 else math.inf
 
 
 def break_even_rate(
@@ -216,7 +216,7 @@ def prices(
     """
     full = batch if isinstance(batch, Mapping) else dict.fromkeys(_ROLES, batch)
     draft, target = (_Meter(costs[role], full[role], (devices or {}).get(role)) for role in _ROLES)
-    own, rate, tail = course.draft, course.rate, (BLOCK + 1) / 2
+    draft_tokens, rate, tail = course.draft, course.rate, (BLOCK + 1) / 2
     first, later = 1 / course.turns, 1 - 1 / course.turns
     # The draft model knows its own drafts; what the target wrote it has to read. A rejected draft
     # that was replaced is left out of what it knows.
@@ -224,21 +224,21 @@ def prices(
     seconds = (
         first * draft.prompt(course.prompt, 0)
         + later * (rate * read + (1 - rate) * draft.prompt(tail, course.context))
-        + draft.writing(own - 1, course.context)
+        + draft.writing(draft_tokens - 1, course.context)
     )
     score = 0.0
-    known = course.context + own  # where a takeover begins
+    context = course.context + draft_tokens  # where a takeover begins
     if course.scored:
         before = tail if course.cached else course.context
-        score = later * target.prompt(own + before, course.context - before, scored=True)
-        score += first * target.prompt(own + course.prompt, 0, scored=True)
+        score = later * target.prompt(draft_tokens + before, course.context - before, scored=True)
+        score += first * target.prompt(draft_tokens + course.prompt, 0, scored=True)
         unread = tail
     else:  # all drafts since its last takeover
-        unread = min(known, course.acceptance * own / rate if rate else 0.0)
+        unread = min(context, course.acceptance * draft_tokens / rate if rate else 0.0)
     if course.replaces:
-        known -= own
-    takeover = target.prompt(unread + tail, known - unread)
-    takeover += target.writing(course.takeover - 1, known)
+        context -= draft_tokens
+    takeover = target.prompt(unread + tail, context - unread)
+    takeover += target.writing(course.takeover - 1, context)
     hidden = 0.0
     if course.ahead and course.scored:
         hidden = later * (1 - rate) * min(score, seconds)

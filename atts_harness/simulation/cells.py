@@ -114,11 +114,11 @@ def cell_rows(
             problems = max(1, min(problems, ground.most_samples // repeats))
         try:
             plan = _plan(cell, cells, size, ground, trace_of(cell, problems), problems)
-            asked = (plan, cell.strategy, repeats)
-            row = next((row for *earlier, row in simulated if tuple(earlier) == asked), None)
+            request = (plan, cell.strategy, repeats)
+            row = next((row for *earlier, row in simulated if tuple(earlier) == request), None)
             if row is None:
                 row = plan_row(plan, cell.strategy, {REPEATS: str(repeats)})
-                simulated.append((*asked, row))
+                simulated.append((*request, row))
         except SettingError as error:
             raise SettingError(f"{cell.name}: {error}") from error
         rows[cell.name] = msgspec.structs.replace(row, strategy=cell.name, point={})
@@ -157,10 +157,10 @@ def cell_notes(
         )
     fewer = [name for name, row in rows.items() if row.samples < sizes[name].samples]
     if fewer:
-        told = ", ".join(
+        counts = ", ".join(
             f"{name} {rows[name].samples:,} of {sizes[name].samples:,}" for name in fewer
         )
-        lines.append(f"Samples simulated, of all that the cell has: {told}.")
+        lines.append(f"Samples simulated, of all that the cell has: {counts}.")
     again = sum(cell.timing > 1 for cell in cells)
     if again:
         lines.append(f"{again} cells that are run again for their times are not shown.")
@@ -185,8 +185,8 @@ def planned(
     trace_of = functools.cache(published_trace)
     rows = cell_rows(cells, sizes, ground, lambda cell, problems: trace_of(problems))
     whole = [_extrapolated(row, sizes[name].samples) for name, row in rows.items()]
-    shown = shown_cells(name, ground, [trace_of(1)])
-    lines = [*notes(shown, whole), *cell_notes(cells, sizes, ground, rows)]
+    remarks = shown_cells(name, ground, [trace_of(1)])
+    lines = [*notes(remarks, whole), *cell_notes(cells, sizes, ground, rows)]
     if any(row.samples < sizes[name].samples for name, row in rows.items()):
         lines.append(
             "Their makespans are in proportion, which may be a fifth off: a run ends once only, "
@@ -200,7 +200,7 @@ def planned(
     lines.append(
         f"all cells one after the other: {least}{clock(total)}, and the start of each process"
     )
-    return [*tables(shown, whole), *lines]
+    return [*tables(remarks, whole), *lines]
 
 
 def _extrapolated(row: PlanRow, samples: int) -> PlanRow:
@@ -228,8 +228,8 @@ def _with_flips(rows: Mapping[str, PlanRow], cells: Sequence[Cell]) -> dict[str,
 def _plan(
     cell: Cell, cells: Sequence[Cell], size: Size, ground: Ground, trace: RunTrace, problems: int
 ) -> SimulationPlan:
-    given = with_presets(cell.settings)
-    models = {role: given.get(role) for role in ROLES}
+    cell_settings = with_presets(cell.settings)
+    models = {role: cell_settings.get(role) for role in ROLES}
     for role in cell.kind.roles:
         if models[role] is None:
             raise SettingError(f"{role}: the pair {cell.pair} does not name its {role} model")
@@ -239,8 +239,8 @@ def _plan(
         gpu=ground.gpu,
         devices=ground.devices,
         trace=trace,
-        split=ground.split or _split(given, cell.kind.roles, ground.devices),
-        settings=_settings(cell, cells, size, given),
+        split=ground.split or _split(cell_settings, cell.kind.roles, ground.devices),
+        settings=_settings(cell, cells, size, cell_settings),
         price=ground.price,
         problems=problems,
         measured=ground.measured,
@@ -251,25 +251,27 @@ def _plan(
 
 
 def _settings(
-    cell: Cell, cells: Sequence[Cell], size: Size, given: Mapping[str, Any]
+    cell: Cell, cells: Sequence[Cell], size: Size, cell_settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    own = set(cell.kind.Options.__struct_fields__)
-    kept = ({*RunOptions.__struct_fields__} | own) - NOT_SIMULATED
-    settings = {name: value for name, value in given.items() if name in kept}
+    options = set(cell.kind.Options.__struct_fields__)
+    names = ({*RunOptions.__struct_fields__} | options) - NOT_SIMULATED
+    settings = {name: value for name, value in cell_settings.items() if name in names}
     settings.setdefault("max_gen_toks", max(1, size.most_tokens // max(1, size.samples)))
     if ranked_online(cell):
-        settings |= {name: value for name, value in WITHOUT_BANK.items() if name in own}
+        settings |= {name: value for name, value in WITHOUT_BANK.items() if name in options}
     if cell.needs is not None:
-        other = next(one for one in cells if one.name == cell.needs)
+        other = next(source for source in cells if source.name == cell.needs)
         rate = with_presets(other.settings).get("rate")
         if rate is not None:
             settings["rate"] = rate
     return settings
 
 
-def _split(given: Mapping[str, Any], roles: Sequence[Role], devices: int) -> tuple[int, int] | None:
+def _split(
+    cell_settings: Mapping[str, Any], roles: Sequence[Role], devices: int
+) -> tuple[int, int] | None:
     """How many GPUs the pair gives to each model, where it says so of all and shares none."""
-    named = {role: str(given.get(f"{role}_devices", "")).split("+") for role in roles}
+    named = {role: str(cell_settings.get(f"{role}_devices", "")).split("+") for role in roles}
     if "" in itertools.chain(*named.values()):
         return None
     if len(roles) > 1 and set(named["draft"]) & set(named["target"]):

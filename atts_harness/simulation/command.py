@@ -93,7 +93,7 @@ def show_plan(
         ground = Ground(
             gpu, count, at, price, measured, search=search, problems=problems, kernels=kernels
         )
-        shown, rows, further = _of_file(plan_file, ground, trace, task)
+        remarks, rows, further = _of_file(plan_file, ground, trace, task)
     else:
         models = _models(pair, draft, target)
         plan = SimulationPlan(
@@ -111,7 +111,7 @@ def show_plan(
             kernels=kernels,
         )
         rows = plan_rows(plan, strategy or ["atts"], _sweep(sweep or ()))
-        shown, further = shown_plan(plan), []
+        remarks, further = shown_plan(plan), []
         if out is not None:
             from atts_harness.simulation.timeline import timeline
 
@@ -119,16 +119,16 @@ def show_plan(
     if out is not None:
         from atts_harness.simulation.page import write_plan
 
-        write_plan(shown, rows, further, out, figures)
+        write_plan(remarks, rows, further, out, figures)
         typer.echo(f"written: {out}", err=True)
     if json:
         data = msgspec.json.format(msgspec.json.encode(rows), indent=2)
         sys.stdout.write(data.decode() + "\n")
         return
     console = terminal.console()
-    for table in tables(shown, rows):
+    for table in tables(remarks, rows):
         console.print(table)
-    for line in [*notes(shown, rows), *further]:
+    for line in [*notes(remarks, rows), *further]:
         console.print(line, highlight=False, markup=False)
 
 
@@ -142,11 +142,11 @@ def _check_page(out: Path) -> None:
         raise SettingError(f"--out {out}: give a file in a folder that is there")
 
 
-def _only_a_file(*given: object) -> None:
+def _only_a_file(*options: object) -> None:
     from atts_harness.errors import SettingError
 
     names = ("pair", "draft", "target", "strategy", "sweep", "set")
-    for name, value in zip(names, given, strict=True):
+    for name, value in zip(names, options, strict=True):
         if value:
             raise SettingError(f"--{name}: the plan file says it; change the file, or leave it out")
 
@@ -178,8 +178,8 @@ def _of_file(
         return traces[key]
 
     rows = cell_rows(cells, sizes, ground, trace_of)
-    shown = shown_cells(read.plan.name, ground, list(traces.values()))
-    return shown, list(rows.values()), cell_notes(cells, sizes, ground, rows)
+    remarks = shown_cells(read.plan.name, ground, list(traces.values()))
+    return remarks, list(rows.values()), cell_notes(cells, sizes, ground, rows)
 
 
 def _models(pair: str | None, draft: str | None, target: str | None) -> tuple[str, str]:
@@ -210,14 +210,14 @@ def _split(text: str | None, count: int) -> tuple[int, int] | None:
 def _settings(texts: Sequence[str]) -> dict[str, str]:
     from atts_harness.errors import SettingError
 
-    found = {}
+    settings = {}
     for text in texts:
         for part in text.split(","):
             name, equals, value = part.partition("=")
             if not equals or not name:
                 raise SettingError(f"--set {text}: expected NAME=VALUE")
-            found[name.strip()] = _value(value)
-    return found
+            settings[name.strip()] = _value(value)
+    return settings
 
 
 def _value(text: str) -> str:
@@ -229,13 +229,13 @@ def _value(text: str) -> str:
 def _sweep(texts: Sequence[str]) -> dict[str, list[str]]:
     from atts_harness.errors import SettingError
 
-    found: dict[str, list[str]] = {}
+    sweep: dict[str, list[str]] = {}
     for text in texts:
         name, equals, values = text.partition("=")
         if not equals or not name:
             raise SettingError(f"--sweep {text}: expected NAME=VALUE,VALUE")
-        found[name.strip()] = [_value(value) for value in values.split(",") if value.strip()]
-    return found
+        sweep[name.strip()] = [_value(value) for value in values.split(",") if value.strip()]
+    return sweep
 
 
 def _trace(path: Path | None, task: str | None, problems: int | None) -> RunTrace:
@@ -244,6 +244,6 @@ def _trace(path: Path | None, task: str | None, problems: int | None) -> RunTrac
 
     if path is None:
         return published_trace(problems or 30)
-    found = read_trace(path, task)
-    found.require_decisions(path)
-    return found
+    recorded = read_trace(path, task)
+    recorded.require_decisions(path)
+    return recorded

@@ -214,8 +214,8 @@ def fit(steps: Sequence[Step], seconds: Sequence[float]) -> Measured:
     scale = np.maximum(np.abs(matrix * weights[:, None]).max(axis=0), 1e-30)
     if np.linalg.matrix_rank(matrix / np.maximum(np.abs(matrix).max(axis=0), 1e-30)) < 2:
         raise SettingError("the measured steps are all of one kind; vary sequences and contexts")
-    found, _ = nnls(matrix * weights[:, None] / scale, times * weights)
-    step, sequence, prompt_token, context_token = (float(v) for v in found / scale)
+    scaled, _ = nnls(matrix * weights[:, None] / scale, times * weights)
+    step, sequence, prompt_token, context_token = (float(v) for v in scaled / scale)
     return Measured(step, sequence, prompt_token, context_token)
 
 
@@ -260,8 +260,10 @@ def _gpus(file: Path) -> Mapping[str, GPU]:
     loaded = load_yaml(file)
     try:
         return {
-            str(name).lower(): GPU(name=str(name).lower(), **{k: float(v) for k, v in told.items()})
-            for name, told in loaded.items()
+            str(name).lower(): GPU(
+                name=str(name).lower(), **{k: float(v) for k, v in figures.items()}
+            )
+            for name, figures in loaded.items()
         }
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingError(

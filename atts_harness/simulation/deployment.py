@@ -64,7 +64,7 @@ class Deployment:
     @property
     def devices(self) -> int:
         """GPUs in all."""
-        counts = [one.devices for one in self.placements.values()]
+        counts = [placement.devices for placement in self.placements.values()]
         return max(counts) if self.shared else sum(counts)
 
     @property
@@ -72,7 +72,7 @@ class Deployment:
         """Such as `1 + 2`, or `2 shared`."""
         if self.shared:
             return f"{self.devices} shared"
-        return " + ".join(str(one.devices) for one in self.placements.values())
+        return " + ".join(str(placement.devices) for placement in self.placements.values())
 
     def engines(
         self, limits: EngineLimits | Mapping[Role, EngineLimits], pricing: Pricing
@@ -84,12 +84,16 @@ class Deployment:
             pricing: the cost model of a placement.
         """
         device = asyncio.Lock() if self.shared else None
-        given = limits if isinstance(limits, Mapping) else dict.fromkeys(self.placements, limits)
+        limits_by_role = (
+            limits if isinstance(limits, Mapping) else dict.fromkeys(self.placements, limits)
+        )
         return {
             role: SimulatedEngine(
-                pricing(one), replace(given[role], kv_tokens=one.kv_tokens), device
+                pricing(placement),
+                replace(limits_by_role[role], kv_tokens=placement.kv_tokens),
+                device,
             )
-            for role, one in self.placements.items()
+            for role, placement in self.placements.items()
         }
 
 
@@ -126,9 +130,9 @@ def place(
                 f"{count} GPUs; use {math.gcd(shape.kv_heads, count)}"
             )
     if shared:
-        left = _room(gpu, max(devices.values())) - sum(s.weight_bytes for s in models.values())
+        room = _room(gpu, max(devices.values())) - sum(s.weight_bytes for s in models.values())
         # The same number of tokens for all.
-        tokens = left / sum(shape.kv_bytes for shape in models.values())
+        tokens = room / sum(shape.kv_bytes for shape in models.values())
         rooms = dict.fromkeys(models, tokens)
     else:
         rooms = {
@@ -166,31 +170,31 @@ def deployments(
         for counts in itertools.product(powers, repeat=len(models))
         if sum(counts) <= devices
     ]
-    wanted = [(split, False) for split in splits]
+    layouts = [(split, False) for split in splits]
     if len(models) > 1:
-        wanted += [(dict.fromkeys(models, count), True) for count in powers]
-    found: list[Deployment] = []
-    for split, shared in wanted:
+        layouts += [(dict.fromkeys(models, count), True) for count in powers]
+    fitting: list[Deployment] = []
+    for split, shared in layouts:
         with contextlib.suppress(SettingError):
-            found.append(place(models, gpu, split, shared=shared, least_tokens=least_tokens))
-    if not found:
-        told = needs(models, gpu, least_tokens)
-        raise SettingError(f"--gpus {gpu.name}:{devices}: the models do not fit: {told}")
-    return found
+            fitting.append(place(models, gpu, split, shared=shared, least_tokens=least_tokens))
+    if not fitting:
+        needed = needs(models, gpu, least_tokens)
+        raise SettingError(f"--gpus {gpu.name}:{devices}: the models do not fit: {needed}")
+    return fitting
 
 
 def needs(models: Mapping[Role, ModelShape], gpu: GPU, least_tokens: int) -> str:
     """How many GPUs each model needs, in words."""
-    told = []
+    lines = []
     for role, shape in models.items():
         context = shape.kv_bytes * least_tokens
         alone = math.ceil((shape.weight_bytes + context) / _room(gpu, 1))
-        told.append(
+        lines.append(
             f"the {role} needs {1 << (alone - 1).bit_length()} of them "
             f"({shape.weight_bytes / GIB:.0f} GiB of weights, {context / GIB:.1f} GiB for a "
             f"context of {least_tokens} tokens)"
         )
-    return ", ".join(told)
+    return ", ".join(lines)
 
 
 def _room(gpu: GPU, devices: int) -> float:

@@ -102,8 +102,8 @@ class SimulatedEngine:
                 f"a request of {most} tokens exceeds the KV cache of {self.limits.kv_tokens}"
             )
         loop = asyncio.get_running_loop()
-        done = loop.create_future()
-        job = SimulatedJob(ids, writes, start, priority, loop.time(), next(self._order), done)
+        finished = loop.create_future()
+        job = SimulatedJob(ids, writes, start, priority, loop.time(), next(self._order), finished)
         self.figures.prompt_tokens += len(ids)
         self._enqueue(job)
         if self._task is None or self._task.done():
@@ -111,7 +111,7 @@ class SimulatedEngine:
         elif len(self._running) < self.limits.max_num_seqs:
             self._tell(True)
         try:
-            await done
+            await finished
         except asyncio.CancelledError:
             self._abort(job)
             raise
@@ -139,13 +139,13 @@ class SimulatedEngine:
         stride = 1 if chunks else self._stride(decodes)
         step = self._step(decodes, chunks, stride)
         cost = self.cost.seconds(step)
-        taken = await self._pass(cost.total, stride)
-        self._count(cost, taken)
+        steps = await self._pass(cost.total, stride)
+        self._count(cost, steps)
         now = asyncio.get_running_loop().time()
         for job, size in chunks.items():
             if job.node is not None:  # else it was aborted meanwhile
                 self._computed(job, size, now)
-        self._decoded([job for job in decodes if job.node is not None], taken)
+        self._decoded([job for job in decodes if job.node is not None], steps)
 
     async def _pass(self, seconds: float, stride: int) -> int:
         """Let the time of `stride` steps pass; returns how many were taken.
@@ -165,23 +165,23 @@ class SimulatedEngine:
         finally:
             timer.cancel()
             self._news = None
-        taken = min(stride, max(1, math.ceil((loop.time() - began) / seconds)))
-        await asyncio.sleep(max(0.0, began + taken * seconds - loop.time()))
-        return taken
+        steps = min(stride, max(1, math.ceil((loop.time() - began) / seconds)))
+        await asyncio.sleep(max(0.0, began + steps * seconds - loop.time()))
+        return steps
 
     def _tell(self, came: bool) -> None:
         """End a wait of several steps: something came, or their time is over."""
         if self._news is not None and not self._news.done():
             self._news.set_result(came)
 
-    def _count(self, cost: StepSeconds, taken: int) -> None:
-        figures, seconds = self.figures, cost.total * taken
-        figures.steps += taken
+    def _count(self, cost: StepSeconds, steps: int) -> None:
+        figures, seconds = self.figures, cost.total * steps
+        figures.steps += steps
         figures.busy += seconds
-        figures.compute += cost.compute * taken
-        figures.memory += cost.memory * taken
-        figures.links += cost.links * taken
-        figures.overhead += cost.overhead * taken
+        figures.compute += cost.compute * steps
+        figures.memory += cost.memory * steps
+        figures.links += cost.links * steps
+        figures.overhead += cost.overhead * steps
         figures.kv_peak = max(figures.kv_peak, self.kv_in_use)
         figures.kv_seconds += self.kv_in_use * seconds
         figures.sequence_seconds += len(self._running) * seconds
@@ -206,7 +206,7 @@ class SimulatedEngine:
                 self._tree.unpin(node)
                 return
             heapq.heappop(self._queue)
-            job.node, job.shared, job.computed, job.held = node, cached, cached, needed
+            job.node, job.shared, job.computed, job.reserved = node, cached, cached, needed
             job.decoding = job.written > 0 and cached == job.size - 1
             self._held += needed
             if job.cached is None:
@@ -222,7 +222,7 @@ class SimulatedEngine:
             return self._tree.root, 0
         # The last token's logits are needed, and for a score those before its first token.
         most = job.size - 1 if job.start is None else job.start - 1
-        context = job.known(job.size)
+        context = job.prefix(job.size)
         _, length = self._tree.match(context, most)
         return self._tree.match(context, length - length % limits.block)
 
@@ -265,12 +265,14 @@ class SimulatedEngine:
 
     def _growth(self, jobs: Sequence[SimulatedJob], tokens: int) -> int:
         """Further tokens of KV cache, in whole blocks, that `tokens` more of each need."""
-        block, found = self.limits.block, 0
+        block, growth = self.limits.block, 0
         for job in jobs:
-            lacking = job.computed + tokens - job.shared - job.held  # what it has are whole blocks
+            lacking = (
+                job.computed + tokens - job.shared - job.reserved
+            )  # what it has are whole blocks
             if lacking > 0:
-                found += -(-lacking // block) * block
-        return found
+                growth += -(-lacking // block) * block
+        return growth
 
     def _reserve(self, tokens: int) -> bool:
         """Whether so much is free, after dropping what is cached and not in use."""
@@ -303,11 +305,11 @@ class SimulatedEngine:
         for job in jobs:
             job.computed += tokens
             job.written += tokens
-            lacking = job.computed - job.shared - job.held
+            lacking = job.computed - job.shared - job.reserved
             if lacking > 0:
-                more = -(-lacking // block) * block
-                job.held += more
-                self._held += more
+                room = -(-lacking // block) * block
+                job.reserved += room
+                self._held += room
         self.figures.written_tokens += tokens * len(jobs)
         for job in [job for job in jobs if job.written >= len(job.writes)]:
             self._finish(job)
@@ -319,8 +321,8 @@ class SimulatedEngine:
         if not self.limits.prefix_cache or whole <= job.shared:
             return
         self._held -= whole - job.shared
-        job.held -= whole - job.shared
-        node = self._tree.insert(job.node, job.known(whole)[job.shared :])
+        job.reserved -= whole - job.shared
+        node = self._tree.insert(job.node, job.prefix(whole)[job.shared :])
         self._tree.pin(node)
         self._tree.unpin(job.node)
         job.node, job.shared = node, whole
@@ -328,16 +330,16 @@ class SimulatedEngine:
     def _finish(self, job: SimulatedJob) -> None:
         self._running.remove(job)
         self._release(job)
-        if not job.done.done():
-            job.done.set_result(None)
+        if not job.finished.done():
+            job.finished.set_result(None)
 
     def _release(self, job: SimulatedJob) -> None:
         """Give the KV cache back; what was computed stays cached while there is room."""
         assert job.node is not None
         self._publish(job)
-        self._held -= job.held
+        self._held -= job.reserved
         self._tree.unpin(job.node)
-        job.node, job.shared, job.held = None, 0, 0
+        job.node, job.shared, job.reserved = None, 0, 0
 
     def _abort(self, job: SimulatedJob) -> None:
         if job.node is not None:

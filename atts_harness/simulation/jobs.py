@@ -82,14 +82,14 @@ class SimulatedJob:
         priority: smaller is more urgent.
         arrived: when it came, in simulated seconds.
         order: of coming, among those of the same moment.
-        done: set when it is finished.
+        finished: set when it has ended.
         cached: tokens that it read from the prefix cache when it was first let in.
         first_token: seconds from its coming to its first token.
         computed: tokens whose keys and values are there, cached ones included.
         written: tokens generated so far.
         node: where its shared part ends in the prefix cache; None while it waits.
         shared: tokens of that part.
-        held: tokens of KV cache of its own.
+        reserved: tokens of KV cache of its own.
         decoding: whether it computes one token a step and writes the next.
     """
 
@@ -99,14 +99,14 @@ class SimulatedJob:
     priority: int
     arrived: float
     order: int
-    done: asyncio.Future[None]
+    finished: asyncio.Future[None]
     cached: int | None = None
     first_token: float | None = None
     computed: int = 0
     written: int = 0
     node: RadixNode | None = None
     shared: int = 0
-    held: int = 0
+    reserved: int = 0
     decoding: bool = False
 
     @property
@@ -121,7 +121,9 @@ class SimulatedJob:
             return self.written >= len(self.writes)
         return self.computed >= len(self.ids)
 
-    def known(self, end: int) -> tuple[int, ...]:
+    def prefix(self, end: int) -> tuple[int, ...]:
         """The ids of its first `end` positions."""
-        own = len(self.ids)
-        return tuple(self.ids[:end]) if end <= own else (*self.ids, *self.writes[: end - own])
+        context = len(self.ids)
+        return (
+            tuple(self.ids[:end]) if end <= context else (*self.ids, *self.writes[: end - context])
+        )

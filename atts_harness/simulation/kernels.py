@@ -65,13 +65,13 @@ class Kernels:
 
     def seconds(self, step: Step) -> StepSeconds:
         """Seconds of a step: its kernels by the tables, the rest by the roofline."""
-        told = self.usual.seconds(step)
+        roofline = self.usual.seconds(step)
         kernels = max(self._kernels(step), self.usual.least_seconds(step))
-        share = kernels / (max(told.compute, told.memory) + told.links)
+        share = kernels / (max(roofline.compute, roofline.memory) + roofline.links)
         return StepSeconds(
-            compute=told.compute * share,
-            memory=told.memory * share,
-            links=told.links * share,
+            compute=roofline.compute * share,
+            memory=roofline.memory * share,
+            links=roofline.links * share,
             overhead=self.usual.step_seconds + self.usual.sequence_seconds * step.sequences,
         )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from atts_harness.backend import Role
-from atts_harness.errors import SettingError
+from atts_harness.errors import SettingError, UnknownSettingError
 from atts_harness.records import CallRecord
 from atts_harness.settings import Settings, parse_settings
 from atts_harness.shapes import shape_of
@@ -91,6 +91,7 @@ def plan_rows(
     Raises:
         SettingError: a pair that does not fit, a setting that cannot be, a sweep without values.
     """
+    _check_sweep(sweep, strategies, plan.settings)
     rows: list[PlanRow] = []
     for name in strategies:
         for point in _points(name, sweep, plan.settings):
@@ -101,22 +102,29 @@ def plan_rows(
 def _points(
     strategy: str, sweep: Mapping[str, Sequence[str]], settings: Mapping[str, Any]
 ) -> Iterator[dict[str, str]]:
-    from atts_harness.settings import kind_of
-
-    known = set(kind_of(strategy, settings).Options.__struct_fields__)
-    known |= {REPEATS, *_run_fields()}
-    names = [name for name in sweep if name in known]
-    for name, values in sweep.items():
-        if not values:
-            raise SettingError(f"--sweep {name}=: give values, such as {name}=1,4,16")
+    names = [name for name in sweep if name in _swept(strategy, settings)]
     for values in itertools.product(*(sweep[name] for name in names)):
         yield dict(zip(names, values, strict=True))
 
 
-def _run_fields() -> tuple[str, ...]:
-    from atts_harness.settings import RunOptions
+def _check_sweep(
+    sweep: Mapping[str, Sequence[str]], strategies: Sequence[str], settings: Mapping[str, Any]
+) -> None:
+    """Refuse a sweep that would be of nothing: without values, or of what no strategy has."""
+    names = [name for strategy in strategies for name in _swept(strategy, settings)]
+    for name, values in sweep.items():
+        if name not in names:
+            raise UnknownSettingError(name, names, "--sweep")
+        if not values:
+            raise SettingError(f"--sweep {name}=: give values, such as {name}=1,4,16")
 
-    return RunOptions.__struct_fields__
+
+def _swept(strategy: str, settings: Mapping[str, Any]) -> list[str]:
+    """What can be swept: a strategy's options, those of every run, and the repeats."""
+    from atts_harness.settings import RunOptions, kind_of
+
+    options = kind_of(strategy, settings).Options
+    return [REPEATS, *options.__struct_fields__, *RunOptions.__struct_fields__]
 
 
 def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> PlanRow:
@@ -137,10 +145,10 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
         (deployment, _simulated(part, settings, deployment, repeats, 1.0))
         for deployment in _deployments(plan, settings)
     ]
-    deployment, made = min(runs, key=lambda run: run[1].makespan)
-    splits = {one.name: run.makespan for one, run in runs}
+    deployment, run = min(runs, key=lambda run: run[1].makespan)
+    splits = {placed.name: run.makespan for placed, run in runs}
     if part is not plan:
-        made = _simulated(plan, settings, deployment, repeats, 1.0)
+        run = _simulated(plan, settings, deployment, repeats, 1.0)
     limits: dict[str, int] = {}
     usual = None
     if plan.search:
@@ -149,8 +157,8 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
             options = _settings(plan, strategy, {**point, **_texts(limits)})
             return _simulated(plan, options, deployment, repeats, 1.0)
 
-        usual = made.makespan
-        limits, made = best_limits(_limits_of(settings, point), made, tried)
+        usual = run.makespan
+        limits, run = best_limits(_limits_of(settings, point), run, tried)
         settings = _settings(plan, strategy, {**point, **_texts(limits)})
     ends = [
         _simulated(part, settings, deployment, repeats, factor).makespan
@@ -161,33 +169,32 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
         ends.append(_simulated(other, settings, deployment, repeats, 1.0).makespan)
     if part is not plan:
         # In proportion: what is compared is the split and the overheads, not the number of samples.
-        factor = made.makespan / splits[deployment.name]
+        factor = run.makespan / splits[deployment.name]
         splits = {name: seconds * factor for name, seconds in splits.items()}
         ends = [seconds * factor for seconds in ends]
-    judged, taken = made.judged
-    failures = [record.failed for record in made.records if record.failed is not None]
-    hours = deployment.devices * made.makespan / 3600
+    tally = run.tally
+    hours = deployment.devices * run.makespan / 3600
     return PlanRow(
         strategy=strategy,
         point=dict(point),
         split=deployment.name,
-        problems=len(made.records) // repeats,
+        problems=run.samples // repeats,
         repeats=repeats,
-        samples=len(made.records),
-        makespan=made.makespan,
-        low=min(made.makespan, *ends),
-        high=max(made.makespan, *ends),
-        samples_a_second=made.samples_a_second,
-        p50=made.latency(0.5),
-        p95=made.latency(0.95),
+        samples=run.samples,
+        makespan=run.makespan,
+        low=min(run.makespan, *ends),
+        high=max(run.makespan, *ends),
+        samples_a_second=run.samples_a_second,
+        p50=run.latency(0.5),
+        p95=run.latency(0.95),
         gpu_hours=hours,
         dollars=None if plan.price is None else hours * plan.price,
-        takeover_rate=taken / judged if judged else None,
-        intensity=made.intensity,
-        engines=_engines(made, deployment),
-        bound=_bound(made),
-        failed=len(failures),
-        failure=failures[0] if failures else "",
+        takeover_rate=tally.takeovers / tally.judged if tally.judged else None,
+        intensity=run.intensity,
+        engines=_engines(run, deployment),
+        bound=_bound(run),
+        failed=tally.failed,
+        failure=tally.failure,
         lower_bound=_drawn(plan, repeats) > plan.trace.repeats,
         splits=splits,
         limits=limits,
@@ -204,7 +211,7 @@ def calls_of(plan: SimulationPlan, row: PlanRow, samples: int) -> list[CallRecor
         samples: at most so many.
     """
     settings = _settings(plan, row.strategy, row.point)
-    (deployment,) = [one for one in _deployments(plan, settings) if one.name == row.split]
+    (deployment,) = [placed for placed in _deployments(plan, settings) if placed.name == row.split]
     docs = min(plan.problems or len(plan.trace.samples), len(plan.trace.samples))
     middle = list(plan.trace.samples)[docs // 2]
     trace = replace(plan.trace, samples={middle: plan.trace.samples[middle]})
@@ -262,10 +269,10 @@ def _settings(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> 
 
 
 def _repeats(plan: SimulationPlan, point: Mapping[str, str]) -> int:
-    given = point.get(REPEATS, str(plan.trace.repeats))
-    if not given.isdecimal() or int(given) < 1:
-        raise SettingError(f"--sweep {REPEATS}={given}: expected whole numbers from 1 on")
-    return int(given)
+    text = point.get(REPEATS, str(plan.trace.repeats))
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingError(f"--sweep {REPEATS}={text}: expected whole numbers from 1 on")
+    return int(text)
 
 
 def _deployments(plan: SimulationPlan, settings: Settings) -> list[Deployment]:
@@ -288,11 +295,11 @@ def _simulated(
 ) -> Simulated:
     """A run; a roofline's overheads are taken times `factor`, what was measured is as it is."""
 
-    def pricing(one: Placement) -> CostModel:
-        known = plan.measured.get(one.role)
-        if known is not None:
-            return known.cost
-        usual = _scaled(roofline(one), factor)
+    def pricing(placement: Placement) -> CostModel:
+        costs = plan.measured.get(placement.role)
+        if costs is not None:
+            return costs.cost
+        usual = _scaled(roofline(placement), factor)
         return kernels(usual) if plan.kernels else usual
 
     return simulate(
@@ -303,16 +310,17 @@ def _simulated(
         problems=plan.problems,
         limits={role: _limits(plan.measured.get(role)) for role in deployment.placements},
         pricing=pricing,
-        latency={role: known.latency for role, known in plan.measured.items()},
+        latency={role: costs.latency for role, costs in plan.measured.items()},
         observe=observe,
+        keep=False,
     )
 
 
-def _limits(known: EngineCosts | None) -> EngineLimits:
+def _limits(costs: EngineCosts | None) -> EngineLimits:
     usual = EngineLimits(kv_tokens=0)
-    if known is None:
+    if costs is None:
         return usual
-    return replace(usual, scores_read_cache=known.scores_read_cache)
+    return replace(usual, scores_read_cache=costs.scores_read_cache)
 
 
 def _scaled(usual: Roofline, factor: float) -> Roofline:
@@ -325,27 +333,27 @@ def _scaled(usual: Roofline, factor: float) -> Roofline:
     )
 
 
-def _engines(made: Simulated, deployment: Deployment) -> dict[str, EngineShare]:
-    shapes = {role: one.shape for role, one in deployment.placements.items()}
+def _engines(run: Simulated, deployment: Deployment) -> dict[str, EngineShare]:
+    shapes = {role: placement.shape for role, placement in deployment.placements.items()}
     return {
         role: EngineShare(
-            busy=made.busy(role),
-            kv_tokens=made.kv_tokens[role],
-            kv_peak=figures.kv_peak / made.kv_tokens[role],
+            busy=run.busy(role),
+            kv_tokens=run.kv_tokens[role],
+            kv_peak=figures.kv_peak / run.kv_tokens[role],
             computed=figures.computed_tokens,
             cached=figures.cached_tokens,
             written=figures.written_tokens,
             preemptions=figures.preemptions,
             memory=(shapes[role].weight_bytes + shapes[role].kv_bytes * figures.kv_peak) / GIB,
         )
-        for role, figures in made.figures.items()
+        for role, figures in run.figures.items()
     }
 
 
-def _bound(made: Simulated) -> str:
+def _bound(run: Simulated) -> str:
     roles: list[Role] = [
         role
-        for role, figures in made.figures.items()
-        if figures.preemptions or figures.kv_peak > FULL * made.kv_tokens[role]
+        for role, figures in run.figures.items()
+        if figures.preemptions or figures.kv_peak > FULL * run.kv_tokens[role]
     ]
     return " and ".join(f"KV cache of the {role}" for role in roles)

@@ -54,12 +54,12 @@ def _turns(rng: random.Random, ending: float, level: float) -> tuple[TurnTrace, 
         last = rng.random() < ending
         draft_ends = last and rng.random() < DRAFT_ENDS
         full = rng.random() < (LAST_DRAFT_FULL if last else DRAFT_FULL)
-        taken = rng.random() < RATE or (last and not draft_ends)
+        takes_over = rng.random() < RATE or (last and not draft_ends)
         turns.append(
             TurnTrace(
                 draft=CHUNK if full else rng.randint(*SHORT_DRAFT),
                 score=max(0.02, rng.gauss(level, SCORE_WITHIN)),
-                takeover=_takeover(rng) if taken else None,
+                takeover=_takeover(rng) if takes_over else None,
                 draft_ends=draft_ends,
                 takeover_ends=last and not draft_ends,
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from atts_harness.errors import SettingError
@@ -25,9 +27,10 @@ def read_trace(path: Path, task: str | None = None) -> RunTrace:
         from atts_harness.analysis.audit.published import records_of
         from atts_harness.results.published import RATE
 
-        return trace_of_samples(
-            records_of(path, task or "published"), task=task or "published", rate=RATE
-        )
+        with _named(path):
+            return trace_of_samples(
+                records_of(path, task or "published"), task=task or "published", rate=RATE
+            )
     from atts_harness.journal.reader import open_run
 
     with open_run(path) as run:
@@ -35,14 +38,24 @@ def read_trace(path: Path, task: str | None = None) -> RunTrace:
         tasks = list(run.record.tasks)
         name = task or (tasks[0] if len(tasks) == 1 else None)
         if name is None or name not in tasks:
-            asked = "name one of its tasks" if task is None else f"it has no task {task!r}"
-            raise SettingError(f"--trace {path}: {asked}, by --task: {', '.join(tasks)}")
+            remedy = "name one of its tasks" if task is None else f"it has no task {task!r}"
+            raise SettingError(f"--trace {path}: {remedy}, by --task: {', '.join(tasks)}")
         entry = run.record.tasks[name]
         options = entry.get("options") or run.record.options
         chunks = (int(options.get(f"{role}_tokens", 500)) for role in ("draft", "target"))
-        return trace_of_samples(
-            run.samples(),
-            task=name,
-            chunk=max(chunks),
-            rate=options.get("rate"),
-        )
+        with _named(path):
+            return trace_of_samples(
+                run.samples(),
+                task=name,
+                chunk=max(chunks),
+                rate=options.get("rate"),
+            )
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Let an error name the option."""
+    try:
+        yield
+    except SettingError as error:
+        raise SettingError(f"--trace {path}: {error}") from error

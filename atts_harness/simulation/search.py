@@ -14,7 +14,7 @@ GAIN = 0.005
 
 
 def best_limits(
-    given: Mapping[str, int], made: Simulated, tried: Callable[[Mapping[str, int]], Simulated]
+    initial: Mapping[str, int], run: Simulated, tried: Callable[[Mapping[str, int]], Simulated]
 ) -> tuple[dict[str, int], Simulated]:
     """Double and halve limits, all together and one by one, as long as it helps.
 
@@ -22,18 +22,18 @@ def best_limits(
     would promise more than a cost model knows.
 
     Args:
-        given: the limits to begin with.
-        made: the run with them.
+        initial: the limits to begin with.
+        run: the run with them.
         tried: runs with other ones.
 
     Returns:
         The limits, and the run with them. No more of its samples failed than of the first run's.
     """
-    best, least = dict(given), made
-    most_failed = _failed(made)
-    one_by_one: list[Sequence[str]] = [[name] for name in given]
-    ways = [list(given), *one_by_one] if len(given) > 1 else one_by_one
-    known = {tuple(best.values()): least}
+    best, least = dict(initial), run
+    most_failed = _failed(run)
+    one_by_one: list[Sequence[str]] = [[name] for name in initial]
+    ways = [list(initial), *one_by_one] if len(initial) > 1 else one_by_one
+    runs = {tuple(best.values()): least}
     improved = True
     while improved:
         improved = False
@@ -44,16 +44,16 @@ def best_limits(
                     if any(not LEAST <= value <= MOST for value in moved.values()):
                         break
                     key = tuple(moved.values())
-                    if key not in known:
-                        known[key] = tried(moved)
-                    made = known[key]
-                    if _failed(made) > most_failed:
+                    if key not in runs:
+                        runs[key] = tried(moved)
+                    run = runs[key]
+                    if _failed(run) > most_failed:
                         break
-                    if made.makespan > least.makespan * (1 - GAIN):
+                    if run.makespan > least.makespan * (1 - GAIN):
                         break
-                    best, least, improved = moved, made, True
+                    best, least, improved = moved, run, True
     return best, least
 
 
-def _failed(made: Simulated) -> int:
-    return sum(record.failed is not None for record in made.records)
+def _failed(run: Simulated) -> int:
+    return run.tally.failed

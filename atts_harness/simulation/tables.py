@@ -58,7 +58,7 @@ def tables(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[Table]:
     """How long, and what it takes: two tables, so that each fits a terminal of 80 columns."""
     long = _headed(headline(plan), ("GPUs", "makespan", "range", "samples/s", "p50", "p95"))
     money = ("$",) if any(row.dollars is not None for row in rows) else ()
-    taken = _headed("what it takes", ("GPU h", *money, "takeover", "busy", "KV", "r"))
+    resources = _headed("what it takes", ("GPU h", *money, "takeover", "busy", "KV", "r"))
     for row in rows:
         long.add_row(
             *(row.label, row.split, row.at_least(clock(row.makespan))),
@@ -66,16 +66,16 @@ def tables(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[Table]:
             row.at_most(f"{row.samples_a_second:.2f}"),
             *(clock(row.p50), row.at_least(clock(row.p95))),
         )
-        taken.add_row(
+        resources.add_row(
             row.label,
             row.at_least(f"{row.gpu_hours:.2f}"),
             *(() if row.dollars is None else (row.at_least(f"{row.dollars:.2f}"),)),
             "" if row.takeover_rate is None else f"{row.takeover_rate:.3f}",
-            " / ".join(f"{one.busy:.0%}" for one in row.engines.values()),
-            " / ".join(f"{one.kv_peak:.0%}" for one in row.engines.values()),
+            " / ".join(f"{engine.busy:.0%}" for engine in row.engines.values()),
+            " / ".join(f"{engine.kv_peak:.0%}" for engine in row.engines.values()),
             f"{row.intensity:.2f}",
         )
-    return [long, taken]
+    return [long, resources]
 
 
 def headline(plan: TableRemarks) -> str:
@@ -95,16 +95,16 @@ def clock(seconds: float) -> str:
     """Seconds as people read them: `12.3 s`, `4:05`, `1:02:03`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, remainder = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{hours}:{minutes:02d}:{remainder:02d}" if hours else f"{minutes}:{remainder:02d}"
 
 
 def notes(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[str]:
     """What to say below the tables, a line each."""
     lines = [
-        f"{role}: costs measured on {known.engine or 'an engine'}, {known.model or 'its model'}."
-        for role, known in plan.measured.items()
+        f"{role}: costs measured on {costs.engine or 'an engine'}, {costs.model or 'its model'}."
+        for role, costs in plan.measured.items()
     ]
     if len(lines) < 2 and plan.kernels:
         lines.append(
@@ -140,7 +140,7 @@ def notes(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[str]:
         if len(row.splits) > 1:
             others = ", ".join(
                 f"{name} {row.at_least(clock(seconds))}"
-                for name, seconds in sorted(row.splits.items(), key=lambda one: one[1])
+                for name, seconds in sorted(row.splits.items(), key=lambda split: split[1])
             )
             lines.append(f"{row.label}: splits tried: {others}.")
         if row.usual is not None:

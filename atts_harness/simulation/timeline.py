@@ -43,7 +43,7 @@ def timeline_rows(rows: Sequence[PlanRow]) -> list[PlanRow]:
     free = [row for row in rows if row.strategy == ASYNCHRONOUS]
     # Where samples were swept, the most of them: with one sample nobody waits.
     most = max((row.repeats for row in [*barrier, *free]), default=0)
-    drawn = [next((row for row in own if row.repeats == most), None) for own in (barrier, free)]
+    drawn = [next((row for row in rows if row.repeats == most), None) for rows in (barrier, free)]
     return [row for row in drawn if row is not None] or list(rows[:1])
 
 
@@ -53,9 +53,9 @@ def timeline_figure(calls: Mapping[str, Sequence[CallRecord]]) -> Figure:
     Args:
         calls: of each run, by its label.
     """
-    lines = {label: sorted({call.key.sample for call in own}) for label, own in calls.items()}
-    last = max(call.done for own in calls.values() for call in own)
-    kinds = sorted({call.key.kind for own in calls.values() for call in own}, key=_rank)
+    lines = {label: sorted({call.key.sample for call in run}) for label, run in calls.items()}
+    last = max(call.done for run in calls.values() for call in run)
+    kinds = sorted({call.key.kind for run in calls.values() for call in run}, key=_rank)
     inner = sum(HEADING + LINE * len(samples) for samples in lines.values())
     height = TOP + inner + AXIS
 
@@ -69,7 +69,7 @@ def timeline_figure(calls: Mapping[str, Sequence[CallRecord]]) -> Figure:
                 fontsize=10,
                 color=drawing.series(KINDS.get(kind, OTHER)),
             )
-        for label, own in calls.items():
+        for label, run in calls.items():
             top += HEADING
             size = LINE * len(lines[label])
             axes = drawing.axes(left=LEFT, right=RIGHT, top=top, bottom=height - top - size)
@@ -80,7 +80,7 @@ def timeline_figure(calls: Mapping[str, Sequence[CallRecord]]) -> Figure:
             axes.set_ylim(len(lines[label]) - 0.5, -0.5)
             place = {sample: n for n, sample in enumerate(lines[label])}
             for kind in kinds:
-                _strokes(drawing, axes, kind, [c for c in own if c.key.kind == kind], place)
+                _strokes(drawing, axes, kind, [c for c in run if c.key.kind == kind], place)
             axes.set_yticks([0, len(place) - 1], ["sample 1", f"sample {len(place)}"])
             axes.tick_params(axis="y", length=0)
             if label == list(calls)[-1]:
@@ -99,10 +99,10 @@ def timeline_figure(calls: Mapping[str, Sequence[CallRecord]]) -> Figure:
             (
                 label,
                 str(len(lines[label])),
-                f"{max(call.done for call in own):.1f}",
-                f"{waiting(own):.1f}",
+                f"{max(call.done for call in run):.1f}",
+                f"{waiting(run):.1f}",
             )
-            for label, own in calls.items()
+            for label, run in calls.items()
         ),
         width=WIDTH,
         height=height,

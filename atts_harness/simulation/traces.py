@@ -78,7 +78,7 @@ class RunTrace:
     @property
     def repeats(self) -> int:
         """Samples of the question that has fewest."""
-        return min(len(own) for own in self.samples.values())
+        return min(len(samples) for samples in self.samples.values())
 
     def spread(self, count: int, docs: int) -> RunTrace:
         """Some of the trace's questions, at even distances.
@@ -89,16 +89,16 @@ class RunTrace:
         """
         names = list(self.samples)
         last = min(docs, len(names))
-        chosen = dict.fromkeys(names[n * last // count] for n in range(count))
-        return replace(self, samples={doc: self.samples[doc] for doc in chosen})
+        docs_kept = dict.fromkeys(names[n * last // count] for n in range(count))
+        return replace(self, samples={doc: self.samples[doc] for doc in docs_kept})
 
     def turns(self) -> Iterable[TurnTrace]:
         """Every turn."""
-        for own in self.samples.values():
-            for sample in own:
+        for samples in self.samples.values():
+            for sample in samples:
                 yield from sample.turns
 
-    def require_decisions(self, where: Path | str) -> None:
+    def require_decisions(self, place: Path | str) -> None:
         """Refuse a trace that cannot say how turns were scored.
 
         Raises:
@@ -106,7 +106,7 @@ class RunTrace:
         """
         if not any(turn.score is not None for turn in self.turns()):
             raise SettingError(
-                f"--trace {where}: no turn of it was scored; give a run of a strategy that scores "
+                f"--trace {place}: no turn of it was scored; give a run of a strategy that scores "
                 "turns, such as atts"
             )
 
@@ -137,16 +137,21 @@ def trace_of_samples(
     own_task = [r for r in records if r.id.task == task and r.failed is None]
     estimated = not any(segment.tokens for record in own_task for segment in record.segments)
     characters = _characters(own_task, chunk) if estimated else None
-    found: dict[int, list[SampleTrace]] = {}
+    samples: dict[int, list[SampleTrace]] = {}
     for record in own_task:
         turns = _turns(record, characters, chunk)
         if turns:
-            own = SampleTrace(record.id.doc, record.id.repeat, turns, record.ended - record.started)
-            found.setdefault(record.id.doc, []).append(own)
-    if not found:
-        raise SettingError(f"the run has no finished sample of task {task!r} with turns")
+            seconds = record.ended - record.started
+            sample = SampleTrace(record.id.doc, record.id.repeat, turns, seconds)
+            samples.setdefault(record.id.doc, []).append(sample)
+    if not samples:
+        raise SettingError(
+            f"it has no finished sample of task {task!r} with turns; give a run of a strategy "
+            "that takes turns, such as atts"
+        )
     ordered = {
-        doc: tuple(sorted(own, key=lambda one: one.repeat)) for doc, own in sorted(found.items())
+        doc: tuple(sorted(repeats, key=lambda sample: sample.repeat))
+        for doc, repeats in sorted(samples.items())
     }
     return RunTrace(task, ordered, dict(prompts or {}), chunk, rate, estimated)
 
@@ -164,17 +169,17 @@ def _characters(records: Sequence[SampleRecord], chunk: int) -> float:
 
 def _turns(record: SampleRecord, characters: float | None, chunk: int) -> tuple[TurnTrace, ...]:
     scores = {decision.turn: decision.nonconformity for decision in record.decisions}
-    taken = {decision.turn for decision in record.decisions if decision.takeover}
+    takeovers = {decision.turn for decision in record.decisions if decision.takeover}
     written: dict[tuple[int, str], tuple[int, bool]] = {}
     for segment in record.segments:
         if segment.kind not in ("draft", "takeover"):
             continue
         tokens, ends = written.get((segment.turn, segment.kind), (0, False))
         closed = segment.ending == "eos" or "\\boxed" in segment.text
-        own = segment.tokens
+        length = segment.tokens
         if characters is not None:
-            own = min(chunk, math.ceil(len(segment.text) / characters))
-        written[segment.turn, segment.kind] = (tokens + own, ends or closed)
+            length = min(chunk, math.ceil(len(segment.text) / characters))
+        written[segment.turn, segment.kind] = (tokens + length, ends or closed)
     turns = []
     for turn in sorted({turn for turn, _ in written} | set(scores)):
         draft, draft_ends = written.get((turn, "draft"), (0, False))
@@ -183,9 +188,9 @@ def _turns(record: SampleRecord, characters: float | None, chunk: int) -> tuple[
             TurnTrace(
                 draft=draft,
                 score=scores.get(turn),
-                takeover=takeover if turn in taken else None,
+                takeover=takeover if turn in takeovers else None,
                 draft_ends=draft_ends,
-                takeover_ends=turn in taken and takeover_ends,
+                takeover_ends=turn in takeovers and takeover_ends,
             )
         )
     return tuple(turns)

@@ -1,11 +1,12 @@
 """How quick the simulator is, and how its time and memory grow with the number of calls.
 
-    python -m benchmarks.simulation.speed [--largest CALLS]
+    python -m benchmarks.simulation.speed [--largest CALLS] [--live SAMPLES]
 
 AIME24 x 64 (30 questions, 64 samples each) by ATTS at rate 0.4, on one H100 for R1-Distill-
 Llama-8B and two for QwQ-32B, with the built-in summary of published behaviour; then the same run
 with more or fewer samples. Each size runs in a process of its own, so that its peak of memory is
-its own.
+its own. At most `--live` samples are begun and not finished (`live_samples`; 0: no bound, as a run
+has it by default). The context of each live sample is in memory.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import time
 DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"
 
 
-def one(problems: int, repeats: int) -> dict[str, float]:
+def one(problems: int, repeats: int, live: int) -> dict[str, float]:
     """Simulate once."""
     from atts_harness.settings import parse_settings
     from atts_harness.shapes import shape_of
@@ -36,44 +37,62 @@ def one(problems: int, repeats: int) -> dict[str, float]:
         calls += 1
 
     models = {"backend": "simulated", "draft": DRAFT, "target": TARGET, "metrics_interval": 0}
-    settings = parse_settings({"strategy": "atts", "rate": 0.4, **models})
+    settings = parse_settings({"strategy": "atts", "rate": 0.4, "live_samples": live, **models})
     pair = {"draft": shape_of(DRAFT), "target": shape_of(TARGET)}
     deployment = place(pair, gpu_of("h100"), {"draft": 1, "target": 2})
     trace = published_trace(questions=30, repeats=16)
     # Once in small, so that no imports are in the time.
     simulate(settings, trace, deployment, repeats=1, problems=1)
+    imported = _peak()
     before = time.process_time()
-    made = simulate(settings, trace, deployment, repeats=repeats, problems=problems, observe=count)
+    run = simulate(
+        settings,
+        trace,
+        deployment,
+        repeats=repeats,
+        problems=problems,
+        observe=count,
+        keep=False,
+    )
     return {
-        "samples": len(made.records),
+        "samples": run.samples,
         "calls": calls,
-        "simulated": made.makespan,
+        "simulated": run.makespan,
         "cpu": time.process_time() - before,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "imported_mib": imported,
+        "peak_mib": _peak(),
     }
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
     """Print a line for each size."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--largest", type=int, default=100_000, help="about so many calls at most")
+    parser.add_argument("--live", type=int, default=256, help="live samples at most; 0: no bound")
     parser.add_argument("--one", nargs=2, type=int, metavar=("PROBLEMS", "REPEATS"))
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(one(*args.one)))
+        print(json.dumps(one(*args.one, args.live)))
         return
-    sizes = [(30, 4), (30, 64), (300, 64), (3000, 64)]
-    print("samples    calls   simulated s     CPU s   simulated/CPU   us a call   peak MiB")
+    sizes = [(30, 4), (30, 64), (220, 64), (2200, 64)]
+    print(
+        "samples    calls   simulated s     CPU s   simulated/CPU   us a call   MiB: peak, before"
+    )
     for problems, repeats in sizes:
-        if problems * repeats * 9 > args.largest * 2:
+        if problems * repeats * 5 > args.largest:
             break
-        command = [sys.executable, "-m", "benchmarks.simulation.speed", "--one"]
-        command += [str(problems), str(repeats)]
+        command = [sys.executable, "-m", "benchmarks.simulation.speed", "--live", str(args.live)]
+        command += ["--one", str(problems), str(repeats)]
         told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         print(
             f"{told['samples']:7.0f} {told['calls']:8.0f} {told['simulated']:13.1f} "
             f"{told['cpu']:9.1f} {told['simulated'] / told['cpu']:15.0f} "
-            f"{1e6 * told['cpu'] / told['calls']:11.0f} {told['peak_mib']:10.0f}",
+            f"{1e6 * told['cpu'] / told['calls']:11.0f} {told['peak_mib']:10.0f} "
+            f"{told['imported_mib']:6.0f}",
             flush=True,
         )
 

@@ -135,7 +135,7 @@ def test_the_target_alone_costs_what_the_simulator_says():
             "metrics_interval": 0,
         }
     )
-    turns = tuple(TurnTrace(500, 0.1, round(course.kept - 500)) for _ in range(TURNS))
+    turns = tuple(TurnTrace(500, 0.1, round(course.turn_length - 500)) for _ in range(TURNS))
     trace = RunTrace("even", {0: (SampleTrace(0, 0, turns),)})
     deployment = place({"target": shape_of(LARGE)}, gpu_of("h100"), {"target": 2})
     made = simulate(settings, trace, deployment, repeats=1)

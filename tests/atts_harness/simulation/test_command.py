@@ -42,6 +42,12 @@ def test_json_holds_every_row():
         (("--gpus", "h100:3", "--split", "2+2"), "needs 4 GPUs"),
         (("--gpus", "h100:3", "--sweep", "rate="), "give values"),
         (("--gpus", "h100:3", "--sweep", "rate"), "expected NAME=VALUE"),
+        (("--gpus", "h100:3", "--sweep", "=1,2"), "expected NAME=VALUE"),
+        (("--gpus", "h100:3", "--sweep", "ratee=.2"), "--sweep: unknown .* did you mean rate"),
+        (
+            ("--gpus", "h100:3", "--sweep", "rate=.2", "--strategy", "target-only"),
+            "--sweep: unknown setting 'rate'",
+        ),
         (("--gpus", "h100:3", "--sweep", "repeats=0"), "whole numbers"),
         (("--gpus", "h100:3", "--sweep", "repeats=x"), "whole numbers"),
         (("--gpus", "h100:3", "--set", "ratee=.2"), "did you mean rate"),

@@ -1,21 +1,18 @@
 """The best limits by search."""
 
-from types import SimpleNamespace
-
 import pytest
 
 from atts_harness.simulation.costs import gpu_of
 from atts_harness.simulation.plans import SimulationPlan, plan_rows
 from atts_harness.simulation.published import published_trace
-from atts_harness.simulation.running import Simulated
+from atts_harness.simulation.running import SampleTally, Simulated
 from atts_harness.simulation.search import best_limits
 
 PAIR = ("deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B")
 
 
 def made(makespan, failed=0):
-    records = [SimpleNamespace(failed="gone" if n < failed else None) for n in range(2)]
-    return Simulated(makespan, records, {}, {})
+    return Simulated(makespan, [], SampleTally(failed=failed), {}, {})
 
 
 def test_the_optimum_of_a_known_function_is_found():

@@ -9,8 +9,9 @@ from atts_harness.simulation.costs import Measured, Roofline, Step, fit, gpu_of
 from atts_harness.simulation.deployment import deployments, place, roofline
 from atts_harness.simulation.plans import SimulationPlan, plan_rows
 from atts_harness.simulation.published import published_trace
-from atts_harness.simulation.running import simulate
+from atts_harness.simulation.running import groups_of, simulate
 from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
+from atts_harness.simulation.words import WordTokenizer
 
 DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"
 PAIR = {"draft": shape_of(DRAFT), "target": shape_of(TARGET)}
@@ -79,9 +80,9 @@ def test_equal_seeds_give_equal_runs_and_a_control_writes_the_same_drafts(deploy
 
     first, again = run("atts", rate=0.4), run("atts", rate=0.4)
     assert first.makespan == again.makespan
-    assert first.judged == again.judged
+    assert first.tally == again.tally
     alone = run("draft-only")
-    assert alone.judged[1] == 0
+    assert alone.tally.takeovers == 0
 
 
 def test_the_barrier_of_the_synchronous_control_costs_time(deployment):
@@ -214,3 +215,35 @@ def test_a_roofline_is_bound_by_memory_alone_and_by_arithmetic_in_large_prompts(
     prompt = cost.seconds(Step(prefills=1, prompt_tokens=8192, context=8192, pairs=4e7, rows=1))
     assert alone.memory > alone.compute
     assert prompt.compute > prompt.memory
+
+
+def test_without_records_the_same_is_counted(deployment):
+    trace = published_trace(questions=3, repeats=4)
+
+    def run(keep):
+        options = settings(rate=0.4, live_samples=6)
+        return simulate(options, trace, deployment, repeats=4, keep=keep)
+
+    kept, counted = run(keep=True), run(keep=False)
+    assert counted.records == []
+    assert len(kept.records) == kept.samples == counted.samples == 12
+    assert counted.tally == kept.tally
+    assert counted.makespan == kept.makespan
+    seconds = [record.ended - record.started for record in kept.records]
+    assert sorted(kept.tally.seconds) == sorted(seconds)
+    decisions = [d for record in kept.records for d in record.decisions if d.judged]
+    assert kept.tally.judged == len(decisions)
+    assert kept.tally.takeovers == sum(d.takeover for d in decisions)
+
+
+def test_groups_are_made_when_they_are_asked_for():
+    trace = published_trace(questions=2, repeats=4)
+    groups = groups_of(settings(rate=0.4), trace, WordTokenizer(), repeats=3, problems=5)
+    assert len(groups) == 5
+    assert [group.problem.doc for group in groups] == [0, 1, 2, 3, 4]
+    assert [sample.id.repeat for sample in groups[-1].samples] == [0, 1, 2]
+    assert [group.problem.doc for group in groups[1:3]] == [1, 2]
+    texts = {group.problem.prompt.messages[0].content for group in groups}
+    assert len(texts) == 5
+    with pytest.raises(IndexError):
+        groups[5]
