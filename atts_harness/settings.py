@@ -150,7 +150,7 @@ DEFAULT_MAX_GEN_TOKS = 8192
 
 @dataclass(frozen=True)
 class Settings:
-    """A checked plan.
+    """The checked settings of a run.
 
     Attributes:
         run: the run's options.

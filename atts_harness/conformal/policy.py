@@ -106,7 +106,7 @@ class ConformalPolicy:
         self._source.offer(task, doc, nonconformities)
 
     def fold(self, record: DecisionRecord) -> None:
-        """Replay a recorded decision. One that no policy made changes nothing."""
+        """Update bank and threshold by a recorded decision that has a p-value."""
         if record.p_value is None or record.nonconformity is None:
             return
         self._controller(record.sample.task, record.bank).update(record.takeover)

@@ -1,4 +1,4 @@
-"""The contents of published result folders, as values: for the hook `atts_published`."""
+"""Types for readers of published result folders, which the hook `atts_published` announces."""
 
 from __future__ import annotations
 

@@ -205,15 +205,15 @@ class Session:
         return await self._produce(problem, repeats, strategy)
 
     async def run(self, groups: Sequence[Group]) -> list[SampleRecord]:
-        """Produce all samples of a batch; `finished` has those that are done already.
+        """Produce all samples of a batch, except those that `finished` already has.
 
         Args:
-            groups: problems with their samples and strategy, noted in the journal already.
+            groups: problems with their samples and strategy; the journal must have them already.
 
         Raises:
             RunIncompleteError: stopped, given up for too many failures, or an engine is gone for
                 good.
-            JournalError: the journal cannot be written, or holds something else.
+            JournalError: the journal cannot be written, or its records contradict this run.
         """
         self._fold(groups)
         with _first_error():

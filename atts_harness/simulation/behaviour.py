@@ -83,7 +83,7 @@ class TraceBehaviour:
         return samples[self._rng("sample", doc, repeat).randrange(len(samples))]
 
     def write(self, call: CallKey, request: GenerateRequest) -> WrittenText:
-        """A turn's text; for a call with room for more than a turn, all that is left."""
+        """The text of a turn, or of the whole sample if the call has room for more than a turn."""
         kind = "draft" if call.kind == "ahead" else call.kind
         rng = self._rng(kind, call.sample.doc, call.sample.repeat, call.turn, call.attempt)
         if request.max_tokens > self.trace.chunk:

@@ -1,1 +1,1 @@
-"""Controls: what every claim about a takeover strategy is held against."""
+"""Controls: the strategies that every claim about takeovers is compared with."""

@@ -1,7 +1,8 @@
-"""Controls that take turns as ATTS does and toss a coin where ATTS ranks a score.
+"""Controls that take turns as ATTS does and toss a coin instead of ranking a score.
 
 Draft-only, random takeover and always-takeover are one strategy at rate 0, r and 1. They share
-ATTS's turn loop, its options and, because seeds know no strategy, the first draft of every sample.
+ATTS's turn loop and options. Seeds do not depend on the strategy, so the first draft of every
+sample is the same, too.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Coin:
 
     Attributes:
         rate: share of turns, in [0, 1].
-        by_task: rates by task; where there are any, a task without one is an error.
+        by_task: rates by task; if it is not empty, a task without a rate is an error.
     """
 
     rate: float = 0.0
@@ -59,7 +60,7 @@ class Coin:
 
 
 class DraftOnlyOptions(TurnOptions, frozen=True, kw_only=True):
-    """Turns without a target: no limit on their number but the budget, and no one to ask."""
+    """Options of turns without a target; only the budget limits their number."""
 
     turns: Annotated[
         int, msgspec.Meta(ge=0, description="most turns of a sample; 0: as the budget allows")
@@ -70,7 +71,7 @@ class DraftOnlyOptions(TurnOptions, frozen=True, kw_only=True):
 
 
 class RandomTakeoverOptions(TurnOptions, frozen=True, kw_only=True):
-    """ATTS's turns, and how often the coin falls on the target."""
+    """Options of ATTS's turns, and the probability of a takeover."""
 
     alternatives: ClassVar[tuple[tuple[str, ...], ...]] = (("rate", "rate_of"),)
 
@@ -90,7 +91,7 @@ class RandomTakeoverOptions(TurnOptions, frozen=True, kw_only=True):
     ] = None
 
     def __post_init__(self) -> None:
-        """Refuse two rates, and what is no rate."""
+        """Refuse two rates, and a rate outside of [0, 1]."""
         if self.rate is not None and self.rate_of is not None:
             raise SettingError("rate_of: takes the place of `rate`; give one of them")
         if self.rate is not None and not 0.0 <= self.rate <= 1.0:
@@ -98,7 +99,7 @@ class RandomTakeoverOptions(TurnOptions, frozen=True, kw_only=True):
 
     @property
     def nominal(self) -> float | None:
-        """The rate, where it is one for all tasks."""
+        """The rate; None if it differs by task."""
         if self.rate_of is not None:
             return None
         return NOMINAL if self.rate is None else self.rate
@@ -145,7 +146,7 @@ class AlwaysTakeover(Strategy):
 
 
 class RandomTakeover(Strategy):
-    """The target takes over as often as ATTS lets it, at turns drawn by lot."""
+    """The target takes over as often as in ATTS, at random turns."""
 
     name: ClassVar[str] = "random-takeover"
     Options: ClassVar[type[StrategyOptions]] = RandomTakeoverOptions
@@ -166,7 +167,7 @@ class RandomTakeover(Strategy):
 
     @property
     def nominal_rate(self) -> float | None:
-        """The coin's rate, where it is one for all tasks."""
+        """The coin's rate; None if it differs by task."""
         return self.options.nominal
 
     async def run(self, sample: Sample, ctx: Context) -> Outcome:

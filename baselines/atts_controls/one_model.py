@@ -1,4 +1,4 @@
-"""ATTS with one model in both roles: it drafts, scores itself and writes on where it was unsure."""
+"""ATTS with one model in both roles: it drafts, scores itself and takes over unlikely turns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from atts_harness.strategy import Context, Outcome, RoleClient, Sample
 
 
 class OneModel(ATTS):
-    """The target in both roles; what ATTS gains by a second model is seen against it."""
+    """The target in both roles: the control that shows what a second model adds to ATTS."""
 
     name: ClassVar[str] = "self"
     roles: ClassVar[tuple[Role, ...]] = ("target",)

@@ -25,5 +25,5 @@ def atts_strategies() -> Iterable[type[Strategy]]:
 
 @hookimpl
 def atts_references() -> Iterable[Path]:
-    """The paper whose controls these are."""
+    """The paper that these controls come from."""
     return [Path(__file__).with_name("references.yml")]

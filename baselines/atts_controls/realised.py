@@ -1,9 +1,8 @@
 """The share of written drafts that another run's target really took over, task by task.
 
-A turn whose score failed was judged by nobody and taken over all the same, so it counts: a control
-that is to take over as often has to. An empty draft does not count, for the control hands empty
-drafts to the target by itself. Reports show the share among judged turns as `takeover_rate`; the
-two differ where scores failed.
+A turn whose score failed counts, because it was taken over too, and a control has to take over as
+often. An empty draft does not count, because the control itself gives empty drafts to the target.
+Reports show the share among judged turns as `takeover_rate`; the two differ if scores failed.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def realised_rates(path: str) -> dict[str, float]:
         path: a run directory, or the results JSON that lm-eval wrote of a run.
 
     Raises:
-        SettingError: nothing of the kind stands there, the run is not finished, or it decided no
+        SettingError: there is neither at this path, the run is not finished, or it decided no
             turn.
     """
     place = Path(path)

@@ -30,7 +30,7 @@ from atts_harness.turns import TurnOptions
 
 
 class SynchronousOptions(TurnOptions, frozen=True, kw_only=True):
-    """ATTS's turns, and how many of them are taken over."""
+    """Options of ATTS's turns, and the share of a turn's samples that is taken over."""
 
     rate: Annotated[
         float,
@@ -93,7 +93,7 @@ class Synchronous(Strategy):
     async def _decide(
         self, sample: Sample, transcript: Transcript, draft: Segment, ctx: Context, turn: int
     ) -> bool:
-        """Wait for the siblings' scores, then rank; everyone comes, also without a score."""
+        """Wait for the other samples' scores, then rank; a sample without a score waits, too."""
         score: Score | None = None
         if draft:
             raw = self.options.score_template == "raw"
@@ -115,8 +115,9 @@ def judge(repeat: int, by_repeat: Mapping[int, tuple[float | None, float]], rate
     Args:
         repeat: whose verdict; it must have a score.
         by_repeat: nonconformity (None: no score) and a draw in [0, 1), by repeat.
-        rate: share to take over. Where rate * n is no integer the draw of the first sample rounds
-            it, for all alike, so that the share holds on average even when one sample is left.
+        rate: share to take over. If rate * n is not an integer, the draw of the first sample rounds
+            it, in the same way for all, so that the share is right on average even when one sample
+            is left.
     """
     scored = {r: (s, draw) for r, (s, draw) in by_repeat.items() if s is not None}
     takeovers = math.floor(rate * len(scored) + scored[min(scored)][1])

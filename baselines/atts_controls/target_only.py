@@ -11,7 +11,7 @@ from atts_harness.strategy import Context, Outcome, RunInfo, Sample, Strategy, S
 
 
 class TargetOnlyOptions(StrategyOptions, frozen=True, kw_only=True):
-    """One call a sample, or chunks with a look for an answer after each."""
+    """Options: one call a sample, or chunks with a search for an answer after each."""
 
     chunk_tokens: Annotated[
         int,
@@ -27,9 +27,9 @@ class TargetOnlyOptions(StrategyOptions, frozen=True, kw_only=True):
 class TargetOnly(Strategy):
     """The target writes the whole sample.
 
-    In one call, as anybody would serve it: chunks would charge the baseline for scheduling and
-    prefills that nobody has to pay. What ATTS gains by stopping at an answer is seen against
-    `chunk_tokens` equal to its own chunk.
+    It does so in one call, as a target is normally served; chunks would make the baseline pay for
+    scheduling and prefills that nobody needs. To see what ATTS gains by stopping at an answer,
+    compare with `chunk_tokens` equal to ATTS's own chunk.
     """
 
     name: ClassVar[str] = "target-only"

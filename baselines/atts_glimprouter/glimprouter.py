@@ -2,7 +2,7 @@
 
 Step by step, while the models think:
 
-    1. the draft makes one token; H is the entropy of its likeliest candidates; the token goes;
+    1. the draft makes one token; H is the entropy of its likeliest candidates; no token is kept;
     2. at `threshold` or above the target writes the step, else the draft does, up to a blank line;
     3. `</think>`, two equal steps or a spent budget end the thinking;
     4. the target writes the answer.
@@ -43,7 +43,7 @@ def _is(description: str, **bounds: Any) -> msgspec.Meta:
 
 
 class GlimpRouterOptions(StrategyOptions, frozen=True, kw_only=True):
-    """Where steps go and how they are cut; the defaults are the run script's."""
+    """Options: who writes a step and how steps are cut; defaults are those of the run script."""
 
     threshold: Annotated[
         float, _is("entropy in nats from which on the target writes the step", ge=0)
@@ -159,7 +159,7 @@ def atts_strategies() -> Iterable[type[Strategy]]:
 
 @hookimpl
 def atts_presets() -> Iterable[Preset]:
-    """The published sampling and budget; the strategy's own defaults are published already."""
+    """The published sampling and budget; the strategy's defaults are the other published values."""
     return [
         Preset(
             name="glimprouter-paper",

@@ -191,8 +191,9 @@ class SpecReason(Strategy):
     def _joined(self, transcript: Transcript, step: Segment) -> Transcript:
         """The transcript with a step added, and a blank line where the step has none.
 
-        Behind a step that closed its turn it is put (`on_eos=continue`), for else the next call
-        would begin where this one chose to end; behind a step that was cut only as published.
+        It is added after a step that closed its turn (`on_eos=continue`), because otherwise the
+        next call would begin where this one decided to end. After a step that was cut it is added
+        only as published (`paper_join`).
         """
         options = self.options
         longer = transcript + step
@@ -227,7 +228,7 @@ class SpecReason(Strategy):
 
 @dataclass(frozen=True)
 class StepTally:
-    """Facts for the sample's record; what the published artefacts lack."""
+    """Counts for the sample's record, which the published files do not have."""
 
     judged: list[dict[str, Any]]
     counts: Counter[str]
@@ -238,7 +239,7 @@ class Judgement:
     """What the target says of a step.
 
     Attributes:
-        score: usually 0 to 9. A vocabulary in which several digits are one token can say more, as
+        score: usually 0 to 9. It is larger if the vocabulary has several digits as one token, as
             in the published code: `85` is 85.
         token: the judge's token.
         digits: probability of each number among its likeliest tokens, not renormalised.
@@ -261,7 +262,7 @@ def greedy(reply: Generation) -> Judgement:
 
 
 def average(reply: Generation) -> Judgement:
-    """The mean of the numbers among the likeliest tokens, weighted by probability; none: 0."""
+    """The mean of the numbers among the likeliest tokens, weighted by probability; 0 if none."""
     digits = _digits(reply)
     mass = math.fsum(digits.values())
     score = 0.0
@@ -311,7 +312,7 @@ def atts_strategies() -> Iterable[type[Strategy]]:
 
 @hookimpl
 def atts_presets() -> Iterable[Preset]:
-    """The published sampling; the strategy's own defaults are published already."""
+    """The published sampling; the strategy's defaults are the other published values."""
     return [
         Preset(
             name="specreason-paper",

@@ -1,1 +1,1 @@
-"""Speculative thinking: at a paragraph's end, reflecting words bring in the target."""
+"""Speculative thinking: words of doubt at a paragraph's end call the target."""

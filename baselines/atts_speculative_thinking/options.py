@@ -1,7 +1,7 @@
-"""Options: every rule, and a published YAML file in their place.
+"""Options: every rule, or a published YAML file with the rules.
 
-An option that is given wins over the file, and the file over the published values; so an option's
-own default is "not given".
+An option that is given wins over the file, and the file over the published values. So the default
+of an option here is "not given".
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _optional(rule: msgspec.structs.FieldInfo) -> tuple[str, Any, None]:
 
 
 class FileOptions(StrategyOptions, frozen=True, kw_only=True):
-    """Where the rules may come from."""
+    """Options for every rule, and for a file with rules."""
 
     config: Annotated[
         str | None, msgspec.Meta(description="YAML file with the published field names")
@@ -67,7 +67,7 @@ SpeculativeThinkingOptions: type[FileOptions] = cast(
 
 
 def resolve(options: FileOptions) -> Rules:
-    """The rules that hold.
+    """Combine options, file and published values into the rules of a run.
 
     Raises:
         SettingError: the file cannot be read, or a field of it is wrong.

@@ -23,7 +23,7 @@ def atts_strategies() -> Iterable[type[Strategy]]:
 
 @hookimpl
 def atts_presets() -> Iterable[Preset]:
-    """The published sampling; the strategy's own defaults are published already."""
+    """The published sampling; the strategy's defaults are the other published values."""
     return [
         Preset(
             name="speculative-thinking-paper",

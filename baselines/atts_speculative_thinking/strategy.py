@@ -1,14 +1,14 @@
 """Speculative thinking (arXiv 2504.12329).
 
-The draft runs freely to the end of a paragraph (a trigger). There, the first of these that holds:
+The draft writes freely to the end of a paragraph (a trigger). There, the first of these is done:
 
     A. at the very beginning, once, if `begin`: the target writes `begin_token_num` tokens;
-    B. after many negations: a cue is put in and the target recapitulates, longer each time;
-    C. else the draft probes 20 tokens. Neutral ones are thrown away and nothing happens. If they
+    B. after many negations: a cue is inserted and the target recapitulates, longer each time;
+    C. else the draft probes 20 tokens. Neutral ones are thrown away, and that is all. If they
        affirm or reflect, the target probes the same place and its tokens stay; if these announce
        a verification, the target goes on for another 125.
 
-Two vocabularies work: text is the state, and each model reads it in ids of its own.
+The models may have different vocabularies: they share the text, and each reads it in its own ids.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from atts_speculative_thinking.rules import Rules, sentiment, verifies
 
 
 class SpeculativeThinking(Strategy):
-    """The draft's reflecting and affirming words bring in the target."""
+    """Words of doubt or agreement in the draft's text call the target."""
 
     name: ClassVar[str] = "speculative-thinking"
     Options: ClassVar[type[StrategyOptions]] = SpeculativeThinkingOptions
@@ -86,13 +86,13 @@ class Thought:
     branches: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """The published start."""
+        """Start with the published counts."""
         self.begin = self.rules.begin
         self.recap_after = self.rules.recap_after_negative_num
         self.recap_tokens = self.rules.original_recap_token_num
 
     async def go_on(self) -> Finish | None:
-        """One round; why the sample is over, if it is."""
+        """Run one round; return why the sample is over, or None."""
         if not self.begin:
             run = await self._write("draft", "draft", self.rules.free_tokens)
             self._keep(run)
@@ -113,7 +113,7 @@ class Thought:
         return "eos" if ended_lately else None
 
     async def _branch(self) -> int:
-        """Take the branch that holds; how many tokens the target is to write then."""
+        """Take the branch that applies; return how many tokens the target writes next."""
         rules = self.rules
         if self.begin:
             self.begin = False

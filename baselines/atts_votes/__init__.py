@@ -1,1 +1,1 @@
-"""Votes: what self-consistency and its kin draw, give up and count, over any strategy."""
+"""Votes over any strategy: self-consistency, and methods that draw or count fewer samples."""

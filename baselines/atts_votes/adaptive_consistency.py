@@ -43,7 +43,7 @@ class AdaptiveConsistency(Vote):
         return [[repeat] for repeat in repeats]
 
     def enough(self, problem: Problem, cast: Ballots, latest: Ballots) -> bool:
-        """Whether the leading answer is sure enough; never while there is none."""
+        """Whether the leading answer is sure enough; False while there is no answer."""
         votes = counted([ballot.answer for ballot in cast.values()], problem.kind)
         return bool(votes) and leads(*[*votes, 0][:2]) >= Fraction(self.options.sure)
 

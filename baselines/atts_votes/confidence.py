@@ -1,8 +1,8 @@
 """Confidence of a trace, from the candidates of its tokens (DeepConf, arXiv 2508.15260).
 
 A token's confidence is minus the mean log-probability of the candidates that came with it, and a
-group's the mean over a window of tokens. As published, both are rounded to thousandths; here they
-are whole numbers of them, so that a sum over any window is exact.
+group's is the mean over a window of tokens. As published, both are rounded to thousandths; here
+they are integers that count thousandths, so that a sum over any window is exact.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BOTTOM = 0.1
 
 
 def token_confidences(reply: Generation) -> list[int]:
-    """Of each generated token, in thousandths of a nat.
+    """The confidence of each generated token, in thousandths of a nat.
 
     Raises:
         SampleFailedError: a token came without candidates.
@@ -39,7 +39,7 @@ def token_confidences(reply: Generation) -> list[int]:
 
 
 def groups(confidences: Sequence[int], size: int) -> list[int]:
-    """Means of all windows of `size` tokens; of a shorter trace that of the whole, of none 0."""
+    """Means of all windows of `size` tokens; of a shorter trace its mean, or 0 if it is empty."""
     if len(confidences) < size:
         return [round(sum(confidences) / len(confidences))] if confidences else [0]
     sums = [0, *accumulate(confidences)]
@@ -67,7 +67,7 @@ class Stopped(Exception):
     """A full group of the trace fell below the bar.
 
     Attributes:
-        transcript: what stands.
+        transcript: the trace up to there.
     """
 
     def __init__(self, transcript: Transcript) -> None:
@@ -99,7 +99,7 @@ class ConfidenceWatch:
         return getattr(self._ctx, name)
 
     def of(self, transcript: Transcript) -> list[int]:
-        """Confidences of the tokens that stand."""
+        """Confidences of the tokens that are kept."""
         confidences: list[int] = []
         for segment in transcript.segments:
             _, of_segment = self._known.get(id(segment), (segment, None))
@@ -109,7 +109,7 @@ class ConfidenceWatch:
         return confidences
 
     def check(self, transcript: Transcript) -> None:
-        """Stop the trace where a full group is below the bar.
+        """Stop the trace if a full group is below the bar.
 
         Raises:
             Stopped: there is one.
@@ -128,7 +128,7 @@ class ConfidenceWatch:
 
 
 class _Watched:
-    """A role whose generations bring their candidates."""
+    """A role that asks for the candidates of every token."""
 
     def __init__(self, role: RoleClient, watch: ConfidenceWatch) -> None:
         self._role = role

@@ -23,7 +23,7 @@ def _is(description: str, **bounds: Any) -> msgspec.Meta:
 
 
 class DeepConfOptions(VoteOptions, frozen=True, kw_only=True):
-    """How confident a trace has to be; the defaults are the published ones of the online method."""
+    """Options: how confident a trace has to be; defaults are the published online ones."""
 
     mode: Annotated[
         Literal["online", "offline"], _is("stop traces below the bar, or draw all and filter them")
@@ -44,7 +44,7 @@ class DeepConfOptions(VoteOptions, frozen=True, kw_only=True):
     ] = "weighted"
 
     def checked(self) -> Self:
-        """Online, what stops a trace is its lowest group."""
+        """Refuse another `trace_score` online, where the lowest group stops a trace."""
         if self.mode == "online" and self.trace_score != "lowest":
             raise SettingError(
                 f"trace_score={self.trace_score}: a trace is stopped by its lowest group; leave "
@@ -86,7 +86,7 @@ class DeepConf(Vote):
         return outcome, Ballot(self.answer(sample, outcome), confidence)
 
     def bar(self, cast: Ballots) -> float | None:
-        """What a score has to reach; None while there are none. Offline, of traces that answer."""
+        """The score that a trace needs; None if no trace has one. Offline only answers count."""
         offline = self.options.mode == "offline"
         scores = [b.score for b in cast.values() if b.answer is not None or not offline]
         if not scores:
@@ -96,7 +96,7 @@ class DeepConf(Vote):
         return float(percentile(scores, 100 - self.options.keep))
 
     def weight(self, problem: Problem, ballot: Ballot, before: Ballots, latest: Ballots) -> float:
-        """The score, or one, of a trace that reaches the bar; else it does not vote."""
+        """The score (or 1) of a trace that reaches the bar; 0 for others, which do not vote."""
         bar = self.bar(before or latest)
         if bar is not None and ballot.score < bar:
             return 0.0

@@ -45,5 +45,5 @@ class ESC(Vote):
         return counted(answers, problem.kind) == [self.options.window]
 
     def weight(self, problem: Problem, ballot: Ballot, before: Ballots, latest: Ballots) -> float:
-        """One vote; a unanimous window outweighs all before it, for its answer is the problem's."""
+        """1; more in a unanimous window, so that it outweighs all earlier windows."""
         return 1.0 + len(before) * self.enough(problem, {}, latest)

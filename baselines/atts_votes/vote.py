@@ -1,8 +1,8 @@
 """A vote over any strategy: which samples of a problem are drawn, and what their answers count.
 
-The inner strategy stays as it is: it produces a sample, and knows of no vote. The samples of a
+The inner strategy is not changed: it produces a sample and knows of no vote. The samples of a
 problem are drawn in batches; after each the answers so far decide whether the next one is drawn.
-What is decided follows from the samples alone, so a run that is resumed decides it again.
+Decisions follow from the samples alone, so a resumed run makes the same decisions again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from atts_harness.strategy import (
 
 
 class VoteOptions(StrategyOptions, frozen=True, kw_only=True):
-    """What every vote has beside the options of its inner strategy, which are its own as well."""
+    """Options of every vote; a vote also has the options of its inner strategy."""
 
     inner: Annotated[
         str, msgspec.Meta(description="the strategy that produces each sample; any but a vote")
@@ -94,7 +94,7 @@ class Vote(Strategy):
         """This vote over the strategy that `inner` names.
 
         Raises:
-            SettingError: it is no strategy, or a vote itself.
+            SettingError: it is not a strategy, or is a vote itself.
         """
         inner = str(settings.get("inner") or VoteOptions().inner)
         strategies = {n: e.value for n, e in plugins.strategies().items() if not e.value.votes}
@@ -180,7 +180,7 @@ class Vote(Strategy):
         return 1, ""
 
     def batches(self, repeats: Sequence[int]) -> Iterable[Sequence[int]]:
-        """Repeats that are drawn together, batch by batch; what is in none is never drawn."""
+        """Repeats that are drawn together, batch by batch; a repeat in no batch is never drawn."""
         return [repeats]
 
     def enough(self, problem: Problem, cast: Ballots, latest: Ballots) -> bool:
@@ -207,7 +207,7 @@ class Vote(Strategy):
 
 @functools.cache
 def _over(vote: type[Vote], inner: type[Strategy]) -> type[Vote]:
-    """A class of the vote whose options are its own and the inner strategy's."""
+    """Make a class of the vote that also has the inner strategy's options."""
     shared = StrategyOptions.__struct_fields__
     outer = [f for f in msgspec.structs.fields(vote.Options) if f.name not in shared]
     clashes = sorted({f.name for f in outer} & set(inner.Options.__struct_fields__))

@@ -1,7 +1,7 @@
-"""Which problem and which repeat a call of the model is.
+"""Finds the problem and the repeat that a call of the model belongs to.
 
-Names decide seeds, and what a run directory has recorded is found by them. inspect_ai hands a
-provider messages alone, so the name comes from the sample that is being run:
+Seeds depend on these names, and recorded results are found by them. inspect_ai gives a provider
+only messages, so the name comes from the sample that is being run:
 
 - task: `metadata["atts"]["task"]` of the sample, else the name of the inspect_ai task;
 - document: `metadata["atts"]["doc"]`, else the sample's id where it is an integer of 0 or more,
@@ -36,7 +36,7 @@ FIELDS = ("task", "doc", "kind", "wording", "generation")
 
 @dataclass(frozen=True)
 class SampleRequest:
-    """Whose call it is.
+    """The sample that a call belongs to.
 
     Attributes:
         task: name of the problem's task.
@@ -56,7 +56,7 @@ class SampleRequest:
 
 
 class Names:
-    """Names calls; remembers what a running sample has asked already."""
+    """Names calls; remembers which samples have made their first call."""
 
     def __init__(self) -> None:
         self._asked: WeakKeyDictionary[Any, Counter[str]] = WeakKeyDictionary()
@@ -95,10 +95,10 @@ class Names:
 
 
 def read_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a sample's metadata say to this provider.
+    """Read the fields for this provider from a sample's metadata.
 
     Raises:
-        SettingError: something else than it can know.
+        SettingError: they are not a mapping, or have an unknown field.
     """
     fields = metadata.get(KEY) or {}
     place = f"metadata[{KEY!r}] of the sample"

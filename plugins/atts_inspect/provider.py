@@ -155,7 +155,7 @@ class AttsAPI(ModelAPI):  # type: ignore[misc]
 
 
 class CloseSessions(Hooks):  # type: ignore[misc]
-    """inspect_ai leaves models open; what they started would outlive the run."""
+    """Closes sessions when a run ends; inspect_ai would leave models and their servers open."""
 
     async def on_run_end(self, data: RunEnd) -> None:
         """Close every session."""

@@ -57,7 +57,7 @@ def messages_of(chat: Sequence[ChatMessage]) -> tuple[Message, ...]:
 
 
 def terms(config: GenerateConfig, task: Mapping[str, Any]) -> Terms:
-    """Checked generation settings: what inspect_ai was given, over what the sample's task sets.
+    """Check generation settings; those given to inspect_ai win over those of the sample's task.
 
     Raises:
         SettingError: a setting that cannot be used.

@@ -57,9 +57,9 @@ def make_task(
 
     Args:
         name: the framework's name of the task.
-        framework: which one has it, where several are installed.
+        framework: the framework that has it, if several are installed.
         num_fewshot: examples in the prompt; None: the task's own number.
-        system_instruction: of every prompt.
+        system_instruction: system message of every prompt.
         extractor: whose answer counts.
         **metadata: for the task, as lm-eval's `--metadata`: `repeats`, `num_problems`, ...
     """

@@ -1,4 +1,4 @@
-"""`atts lm-eval`, and the part of `atts plugins` that tells how lm-eval is reached."""
+"""`atts lm-eval`, and the part of `atts plugins` that shows how lm-eval finds models."""
 
 from __future__ import annotations
 

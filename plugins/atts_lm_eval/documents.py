@@ -1,4 +1,4 @@
-"""The documents of a task by its name, as a run directory without sample logs is graded by them."""
+"""Loads a task's documents by its name, to grade run directories without sample logs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def of_task(
     system_instruction: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Sequence[Mapping[str, Any]]:
-    """A task's documents, in lm-eval's order; a target is put beside foreign documents.
+    """A task's documents, in lm-eval's order; those of other packages' tasks get an `answer`.
 
     Args:
         name: of one of the installed plugins' tasks, or of lm-eval's own.

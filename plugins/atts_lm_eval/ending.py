@@ -2,10 +2,10 @@
 
 It says so last, and by its status.
 
-A sample that failed for good is graded wrong and counted apart, so lm-eval has results, writes
-them and ends well. Whoever starts runs by the dozen has to hear of it all the same. Nothing of
-ours is called after lm-eval has printed its tables but what Python calls when it ends, and there
-only leaving at once sets a status.
+A sample that failed for good is graded as wrong and counted separately, so lm-eval has results,
+writes them and ends with success. A user with many runs has to notice the failure all the same.
+After lm-eval has printed its tables, only what Python calls at its end can run our code, and there
+only leaving at once sets an exit status.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def add_unjudged(task: str, takeover: TakeoverStatistics, most: float) -> None:
     """Warn of turns that were not judged, and remember if they are too many.
 
     Args:
-        task: whose.
-        takeover: its statistics.
-        most: the share that is let through (setting `max_unjudged`).
+        task: the task of these turns.
+        takeover: the task's takeover statistics.
+        most: the largest accepted share (setting `max_unjudged`).
     """
     words = unjudged_in_words(takeover.counted_apart, takeover.decided_turns)
     if not words:

@@ -35,7 +35,7 @@ class LmEval:
     packages = ("lm-eval",)
 
     def tasks(self, wanted: Sequence[str], include_path: str | None) -> Collection[str]:
-        """Names of tasks; lm-eval's own are among them where one of the wanted is none of ours."""
+        """Names of tasks; lm-eval's own are included only if a wanted task is not ours."""
         from atts_lm_eval import upstream
 
         of_plugins = upstream.tasks_of_plugins(include_path)

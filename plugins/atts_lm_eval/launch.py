@@ -1,4 +1,4 @@
-"""What lm-eval says about the process and its flags, checked before any model is opened."""
+"""Checks lm-eval's flags and the process before any model is opened."""
 
 from __future__ import annotations
 

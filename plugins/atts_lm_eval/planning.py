@@ -44,9 +44,9 @@ def make_plan(
 
     Args:
         requests: lm-eval instances; `args` are (context, generation settings).
-        settings: the run's.
-        make_strategy: from a task's generation settings and provenance to a strategy; called
-            once a task.
+        settings: the settings of the run.
+        make_strategy: makes a strategy from a task's generation settings and provenance; called
+            once for each task.
 
     Raises:
         SettingError: settings of a task that cannot be used, or an empty prompt.
@@ -87,11 +87,11 @@ def make_plan(
 
 
 def document_ids(requests: Sequence[Any]) -> dict[tuple[str, int], int]:
-    """By task and lm-eval's number of a document, the number that names it in records and seeds.
+    """Map each task and lm-eval document number to the number used in records and seeds.
 
-    lm-eval numbers documents by their position among those that run, so under `--samples` the
-    same document has another number. Documents that carry an integer `doc_id`, each its own,
-    keep it, and with it their seeds.
+    lm-eval numbers documents by their position among those that run, so with `--samples` a
+    document gets another number. If every document of a task has an integer `doc_id`, and all of
+    these differ, they are used, so that a document keeps its seeds.
     """
     doc_ids: dict[str, dict[int, Any]] = {}
     for request in requests:
@@ -107,7 +107,7 @@ def document_ids(requests: Sequence[Any]) -> dict[tuple[str, int], int]:
 
 
 def _kind(request: Any, *, votes: bool) -> Kind | None:
-    """What a document asks for: our tasks' say so, other tasks' count as maths.
+    """The kind of answer a document asks for; only our tasks say it, others count as maths.
 
     None where answers have to be told apart and only the task's own grader could: that grader would
     take a sample that was not drawn for a wrong answer, too.

@@ -80,7 +80,7 @@ def read(path: Path) -> Results:
     """Read a results file.
 
     Raises:
-        SettingError: it is none, or one of our runs of another version.
+        SettingError: it is not a results file, or is from another version of this package.
     """
     kind = "a results file of lm-eval"
     data = plain_json.read(path, kind)

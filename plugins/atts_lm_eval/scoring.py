@@ -180,7 +180,7 @@ def _encode(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[Ids,
 
 
 def _fit(context: Ids, continuation: Ids, max_length: int) -> Window:
-    """Both in the context window: the context loses its beginning, the continuation nothing."""
+    """Cut the beginning of the context so that both fit into the context window."""
     room = max_length - len(continuation)
     if room < 1 or not continuation:
         raise SettingError(

@@ -82,7 +82,7 @@ def load_tasks_first() -> None:
     """Load what `simple_evaluate` will load after the model that it is making, if it is making one.
 
     lm-eval makes the model first and loads tasks and their data afterwards, so a data set that
-    cannot be had would be said only once the engines are up. Only tasks of installed plugins are
+    cannot be had would be reported only after the engines have started. Only plugins' tasks are
     loaded here; lm-eval's own keep their order.
 
     Raises:

@@ -46,7 +46,7 @@ def wording_of(task: str) -> str | None:
         task: the name of a task that has built its requests.
 
     Returns:
-        A digest; None for a task that nobody saw, so that there is nothing to compare.
+        A digest; None if the task has built no requests in this process.
     """
     loaded = _tasks.get(task)
     return None if loaded is None else wording(loaded)

@@ -33,16 +33,16 @@ class Dialect:
     """What a server does.
 
     Attributes:
-        takes_ids: prompts may be ids; else they are sent as text.
-        adds_first: texts get a beginning-of-text token put before them.
-        drawing: what shapes a draw.
-        asks_ids: fields that make it tell ids; empty if it refuses them.
-        tells_ids: generated ids are told; else they are encoded anew from the text.
-        tells_stop: which stop string ended a text is told; else texts are cut here.
-        score: fields of a score; None if it cannot score.
-        score_way: their name.
-        seeds: equal seed, equal tokens.
-        alternatives: log-probabilities of generated tokens are told by id.
+        takes_ids: whether prompts may be ids; otherwise they are sent as text.
+        adds_first: whether the server adds a beginning-of-text token before a text.
+        drawing: how the server samples.
+        asks_ids: request fields that make it return ids; empty if it refuses them.
+        tells_ids: whether it returns generated ids; otherwise the text is encoded here.
+        tells_stop: whether it names the stop text that ended; otherwise texts are cut here.
+        score: request fields of a score; None if it cannot score.
+        score_way: name of this way to score.
+        seeds: whether equal seeds give equal tokens.
+        alternatives: whether it returns log-probabilities of generated tokens by id.
     """
 
     takes_ids: bool = True
@@ -196,7 +196,7 @@ async def _find_score(
 
 
 async def _tells_stop(tries: Tries, prompt: Any, asks: dict[str, Any]) -> bool:
-    """Whether a text that was ended by a stop string says which one."""
+    """Whether a reply names the stop text that ended it."""
     fields = {"prompt": prompt, "max_tokens": TRIED_TOKENS, "temperature": 0.0, **asks}
     text = (await tries.send(fields)).choice.text.strip()
     if not text:
@@ -217,7 +217,7 @@ def need_ids(choice: wire.Choice) -> list[int]:
     """Generated ids.
 
     Raises:
-        MalformedReplyError: the server told them before and does not now.
+        MalformedReplyError: the server returned them before and does not now.
     """
     ids = wire.returned_ids(choice)
     if not ids:

@@ -88,7 +88,8 @@ NOTHING_KNOWN = ServerSampling()
 async def find_drawing(draw: Draw) -> ServerSampling:
     """Try out what a server takes, with draws of a few tokens.
 
-    A filter is taken if it leaves a single token: then hot draws of different seeds are alike.
+    Each filter is tried with a value that leaves a single token. If the server obeys it, draws at a
+    high temperature are the same for different seeds.
 
     Args:
         draw: writes a few tokens with these fields; raises `BadRequestError` for one it refuses.

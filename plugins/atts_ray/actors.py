@@ -1,4 +1,4 @@
-"""The driver's side of a host: what it is asked, without ever waiting for it."""
+"""The driver's side of a host on a node: requests that never wait for an answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOOK_SECONDS = 0.2
 class RemoteHost:
     """A `host.Host` in an actor.
 
-    A call that is lost with its node makes `gone` say why; nothing here raises for it.
+    If a call is lost with its node, `gone` says why; nothing here raises an error for it.
 
     Args:
         ray: the module.
@@ -60,21 +60,21 @@ class RemoteHost:
             return True, None
 
     def lose(self, reason: str) -> None:
-        """It is gone for good."""
+        """Note that the host is gone for good."""
         if self.gone is None:
             self.gone = f"{self._label} is gone ({_first_line(reason)})"
 
     def watch(self, number: int, job: RemoteJob) -> None:
-        """Look after a command from now on."""
+        """Poll a command from now on."""
         self._jobs[number] = job
 
     def forget(self, number: int) -> None:
-        """Look after it no longer; what it left on the node is removed."""
+        """Poll it no longer, and remove its files from the node."""
         if self._jobs.pop(number, None) is not None and self.gone is None:
             self.call("forget", number)
 
     def look(self) -> None:
-        """See how the commands stand: one question at a time, some times a second."""
+        """Ask how the commands stand: one request at a time, a few times a second."""
         if self.gone is not None:
             return
         if self._looking is not None:
@@ -98,7 +98,7 @@ class RemoteJob:
         host: where it runs.
         number: of the command there.
         log: takes what it prints.
-        here: the driver's path of a file of it; None: it is not for the driver.
+        here: maps a file of the command to the driver's path; None: the driver does not need it.
         ended: called once, when everything is here.
     """
 
@@ -124,7 +124,7 @@ class RemoteJob:
         host.watch(number, self)
 
     def take_in(self, look: Look) -> None:
-        """Note what a look has brought."""
+        """Store the news of a look: status and pieces of logs."""
         for name, piece in look.logs.items():
             path = self._log if name == OUTPUT else self._here(name)
             if name == OUTPUT:
@@ -250,7 +250,7 @@ class RemoteServers:
 
 @contextlib.contextmanager
 def _written(path: Path) -> Iterator[None]:
-    """A file of the comparison is written inside; its folder is there.
+    """Make the folder of a file, and turn errors of writing it inside into one line.
 
     Raises:
         RunDirError: it cannot be written.

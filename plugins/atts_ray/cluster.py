@@ -103,7 +103,7 @@ def _hooked() -> None:
 
 @contextlib.contextmanager
 def _apart() -> Iterator[None]:
-    """What Ray starts inside is in no group of ours: a signal to the group does not reach it.
+    """Processes that Ray starts inside leave our process group, so its signals do not reach them.
 
     Ray holds off SIGINT alone. A cluster that ends before its driver leaves nobody to wind down.
     """
@@ -118,7 +118,7 @@ def _apart() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _overheard(output: list[str]) -> Iterator[None]:
-    """Take in what is written to standard error inside: Ray's C++ part gives its reasons there."""
+    """Collect standard error inside: Ray's C++ part gives its reasons only there."""
     stderr = os.dup(2)
     try:
         with tempfile.TemporaryFile() as file:
@@ -182,7 +182,7 @@ def check_versions(ray: Any, nodes: Sequence[ClusterNode]) -> None:
 
 
 def _versions() -> Any:
-    """A function that needs nothing of ours where it runs."""
+    """A function that reports versions, and needs nothing of this package on its node."""
 
     def versions() -> dict[str, str]:
         import importlib.metadata as metadata

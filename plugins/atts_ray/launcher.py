@@ -80,7 +80,7 @@ class RayLauncher:
         return place
 
     def lost(self) -> str | None:
-        """That the cluster's head is gone; places are lost once cells had time to wind down."""
+        """Why the cluster's head is gone, or None; places are lost after cells had time to end."""
         reason = None if self._head is None else self._head.gone()
         if reason is None:
             self._gone = None

@@ -159,7 +159,7 @@ class RayPlace:
         self._given_back(self)
 
     def lose(self, reason: str) -> None:
-        """It is gone."""
+        """Note that the place is gone."""
         for host in self._hosts.values():
             host.lose(reason)
 

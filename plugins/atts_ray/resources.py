@@ -1,4 +1,4 @@
-"""What an engine set asks of Ray: a bundle for its cells, and one for each server."""
+"""The resources of an engine set in Ray: a bundle for its cells, and one for each server."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Shape:
 def shape_of(needs: Needs, nodes: Sequence[Resources]) -> Shape:
     """The bundles of an engine set of a pair.
 
-    Settings that name devices say how many a server gets; which ones, Ray says. Without a name a
-    server gets one GPU where the cluster has any.
+    Settings that name devices decide how many GPUs a server gets; Ray chooses which. Without such a
+    setting a server gets one GPU if the cluster has any.
 
     Args:
-        needs: of the pair.
+        needs: what the pair needs.
         nodes: what each node has in all.
 
     Raises:
-        SettingError: no node is large enough, ever.
+        SettingError: no node can ever be large enough.
     """
     usual = 1 if any(node.get("GPU", 0) for node in nodes) else 0
     roles = {role: _bundle(_count(named, usual)) for role, named in needs.served.items()}

@@ -41,14 +41,14 @@ class Service:
     """What the handlers share.
 
     Attributes:
-        catalogue: what is served.
-        door: what a request has to bring.
+        catalogue: the served models.
+        door: the checks that a request must pass.
         house: the engines.
         rooms: the sessions.
         works: the samples in progress.
         claims: the ids of requests.
         problems: for the page to pick from.
-        thoughts: `apart`: in `reasoning_content`; `within`: in the text. A request may say.
+        thoughts: `apart`: in `reasoning_content`; `within`: in the text. A request may choose.
         metrics: counters.
     """
 
@@ -169,7 +169,7 @@ class Service:
 
 
 def _check_bank(room: Room, task: str) -> None:
-    """See whether a model's bank is for what requests count to that name no task.
+    """Check that a model's bank is for the task of requests that name no task.
 
     Raises:
         SettingError: it is not, and the command line named that task.
@@ -200,8 +200,8 @@ async def service(
     """A service with its models open.
 
     Args:
-        catalogue: what is served.
-        door: what a request has to bring.
+        catalogue: the served models.
+        door: the checks that a request must pass.
         most: samples in progress; more are refused.
         live: of these, samples that are begun and not finished; 0: no further bound.
         problems: see `Service`.

@@ -1,4 +1,4 @@
-"""Which models are served: a strategy or a preset each, and what requests may set of them."""
+"""The served models, each a strategy or a preset, and the settings that requests may change."""
 
 from __future__ import annotations
 
@@ -60,20 +60,20 @@ class ServedModel:
     settings: Settings
 
     def options(self) -> dict[str, Any]:
-        """By name the values that requests may set, as they are."""
+        """Settings that requests may change, with their present values."""
         values = msgspec.to_builtins(self.settings.options())
         return {name: value for name, value in values.items() if name in ALLOWED}
 
 
 @dataclass(frozen=True)
 class Variation:
-    """A model as a request wants it: those of one variation share a session.
+    """A model with the settings of a request; requests of one variation share a session.
 
     Attributes:
         served: the model.
-        settings: with the request's values worked in.
-        task: the generation settings that say so.
-        key: the same for equal variations; of characters that a folder's name may have.
+        settings: the settings, changed by the request's values.
+        task: the request's sampling, as generation settings.
+        key: the same for equal variations; a valid name of a folder.
     """
 
     served: ServedModel
@@ -84,7 +84,7 @@ class Variation:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The served models, by name, and the task that requests count to which name none."""
+    """The served models by name, and the task of requests that name none."""
 
     models: Mapping[str, ServedModel]
     task: str = CHAT
@@ -172,9 +172,9 @@ def catalogue(
 
     Args:
         names: each NAME of a strategy or a preset, or NAME:SETTINGS; none: `DEFAULT`.
-        model_args: settings of all of them. What is an option of some strategies is used for
-            those that have it.
-        task: what requests count to which name none.
+        model_args: settings of all of them. A strategy's option is used only for models that have
+            it.
+        task: the task of requests that name none.
         allow: further options that requests may set.
 
     Raises:
@@ -243,7 +243,7 @@ def _options_of_strategies() -> set[str]:
 def _fitting(
     args: Mapping[str, Any], strategy: type[Strategy], overrides: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Settings without the options that other strategies have and this one has not."""
+    """Settings without the options that only other strategies have."""
     foreign = _options_of_strategies() - set(strategy.Options.__struct_fields__) - set(overrides)
     return {name: value for name, value in args.items() if name not in foreign}
 
@@ -254,7 +254,7 @@ def _checked(
     """A request's values, typed.
 
     Raises:
-        Refusal: one is not to be set, is not of this strategy, or out of its bounds.
+        Refusal: a value may not be set, is not an option of this strategy, or is out of bounds.
     """
     options = served.settings.strategy.Options
     hints = {**hints_of(options), **{n: hints_of(RunOptions)[n] for n in RUN_VALUES}}

@@ -1,4 +1,4 @@
-"""A request's body: what is asked for, checked."""
+"""Reads and checks the body of a request."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Turn(msgspec.Struct):
 
 
 class RequestSampling(msgspec.Struct):
-    """How tokens are drawn, where the request says so."""
+    """How tokens are drawn, as far as the request says it."""
 
     temperature: Temperature | None = None
     top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
@@ -114,15 +114,15 @@ class ChatRequest:
         model: a served name.
         messages: unrendered; a last one of the assistant is continued.
         n: how many samples.
-        seed: None: a fresh one.
-        until: strings that end a sample, and are cut off.
+        seed: None: a new one for each request.
+        until: texts that end a sample, and are cut off.
         max_tokens: budget of kept tokens; None: what there is room for.
-        sampling: of temperature, top_p, top_k and min_p those that are given.
-        stream: whether the answer is told as it is written.
+        sampling: temperature, top_p, top_k and min_p, as far as they are given.
+        stream: whether the answer is sent as it is written.
         include_usage: whether a stream ends with what it cost.
         values: settings of the strategy, unchecked.
         place: the sample's name in an evaluation.
-        events: whether a stream tells every call and decision, too.
+        events: whether a stream also has every call and decision.
         thoughts: `apart`: in `reasoning_content`; `within`: in the text; None: as the server does.
     """
 

@@ -31,7 +31,7 @@ class Claim(NamedTuple):
     """A request by its id.
 
     Attributes:
-        name: digest of the id and of whose it is.
+        name: digest of the id and of the client's key.
         created: when it came first, in seconds since 1970.
     """
 
@@ -78,7 +78,7 @@ class Claims:
             body: digest of what is asked.
 
         Raises:
-            Refusal: it is another request's, or no id.
+            Refusal: the id belongs to another request, or is not valid.
             RunDirError: the file cannot be written.
         """
         if not id_.isascii() or not id_.isprintable() or len(id_) > LONGEST_ID:

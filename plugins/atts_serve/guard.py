@@ -28,11 +28,11 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True)
 class Door:
-    """What a request has to bring.
+    """The checks that a request must pass before its body is read.
 
     Attributes:
-        keys: of which it has to have one; empty: none is needed.
-        hosts: names that this server goes by, beside numbers.
+        keys: the valid keys, of which a request needs one; empty: none is needed.
+        hosts: names of this server, beside IP addresses.
         loopback: whether only this machine can reach it.
         body_bytes: most bytes of a body.
         body_seconds: most seconds until a body is there.
@@ -121,7 +121,7 @@ def door_of(
     Args:
         host: the address.
         environment: holds the keys, separated by commas.
-        names: further names that the server goes by.
+        names: further names of the server.
         body_mib: most MiB of a body.
 
     Raises:
@@ -167,7 +167,7 @@ def middleware(door: Door) -> Middleware:
 
 
 def refused(refusal: Refusal) -> web.Response:
-    """The reply that says so. What is left of the request's body is not read."""
+    """The reply to a refused request; the rest of the request's body is not read."""
     reply = web.json_response(refusal.body(), status=refusal.status, headers=refusal.headers())
     if refusal.status in (408, 413):
         reply.force_close()

@@ -30,7 +30,8 @@ class Metrics:
         """Count a request, by the status of its reply, and how long it took.
 
         Yields:
-            To be told the status; one that is not told ended with an error.
+            A function that takes the status of the reply. If it is not called, the request ended
+            with an error.
         """
         began, status = time.monotonic(), "error"
 

@@ -1,4 +1,4 @@
-"""Which samples a request asks for: their names in records, and with them their seeds."""
+"""The samples that a request asks for: their names in records, from which seeds are made."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Named:
     """The samples of a request.
 
     Attributes:
-        problem: what they answer.
-        repeats: which.
+        problem: the problem that they answer.
+        repeats: numbers of the samples.
     """
 
     problem: Problem
@@ -34,17 +34,17 @@ class Named:
 
 
 def named(chat: ChatRequest, room: Room, task: str, request: str | None = None) -> Named:
-    """The problem that a request poses, and the repeats that it wants.
+    """The problem of a request, and the repeats that it asks for.
 
     A request that names a task, a document and a repeat has the seeds that `lm_eval` gives to that
-    sample. One with a `seed` always has the same number, made of the seed, the messages, the budget
-    and the stops; so has one with an id. All others are numbered by chance.
+    sample. A request with a `seed` always gets the same number, made of the seed, the messages, the
+    budget and the stop texts; one with an id gets a number made of the id. Others are random.
 
     Args:
         chat: the request.
-        room: of its model.
-        task: what a request counts to that names none.
-        request: digest of the request's id and of whose it is; None: it has none.
+        room: the session of its model.
+        task: the task of requests that name none.
+        request: digest of the request's id and of its key; None: it has no id.
     """
     prompt, hashed = Prompt(chat.messages), prompt_hash(chat.messages)
     budget = _budget(chat, room, prompt)
@@ -75,13 +75,13 @@ def named(chat: ChatRequest, room: Room, task: str, request: str | None = None) 
 
 
 def number(*parts: object) -> int:
-    """A document's number, in [0, 2^53), made of what is to be the same."""
+    """A document's number in [0, 2^53), the same for equal parts."""
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> (64 - BITS)
 
 
 def fingerprint(request: ChatRequest) -> str:
-    """Digest of everything that decides a request's answer; its form is not part of it."""
+    """Digest of everything that decides a request's answer, except the form of the answer."""
     identity = (
         request.model,
         [(message.role, message.content) for message in request.messages],
@@ -96,7 +96,7 @@ def fingerprint(request: ChatRequest) -> str:
 
 
 def _budget(request: ChatRequest, room: Room, prompt: Prompt) -> int:
-    """Most kept tokens of a sample: what is asked for, else what there is room for.
+    """Most kept tokens of a sample: as many as asked for, else as many as there is room for.
 
     Raises:
         ContextLengthError: there is no room for a single token.

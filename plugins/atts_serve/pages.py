@@ -29,8 +29,8 @@ def add_page(
     """Serve the page at `/`.
 
     Args:
-        app: whose.
-        live: whether problems can be asked; else recorded samples are shown.
+        app: the application.
+        live: whether problems can be asked; otherwise the page shows recorded samples.
         key: whether a key is needed to ask.
         problems: to pick from.
     """

@@ -61,12 +61,12 @@ class Refusal(Exception):
 
 
 def bad(message: str, param: str | None = None, code: str | None = None) -> Refusal:
-    """A request that asks for what is not there, or not in this form."""
+    """The error for a request that asks for something not offered, or is malformed."""
     return Refusal(400, message, code=code, param=param)
 
 
 def busy(message: str, retry_after: int) -> Refusal:
-    """A full queue."""
+    """The error for a full queue."""
     return Refusal(
         429,
         message,
@@ -82,7 +82,7 @@ def conflict(message: str) -> Refusal:
 
 
 def internal() -> Refusal:
-    """A fault of the server's; its log says which."""
+    """The error for an internal fault; the server's log says which."""
     return Refusal(500, "the server failed; its log says how", kind="server_error", code="internal")
 
 
@@ -109,7 +109,7 @@ def refusal_of(error: AttsError) -> Refusal:
 
 
 def failed() -> Refusal:
-    """A sample that failed for good."""
+    """The error for a sample that failed for good."""
     return Refusal(
         502,
         "an engine did not give what was asked for; the server's log says what it gave",

@@ -33,12 +33,12 @@ FINISH = {
 
 @dataclass(frozen=True)
 class Heading:
-    """What every part of an answer says.
+    """The fields that every part of an answer has.
 
     Attributes:
-        id: the answer's.
-        model: as it was asked for.
-        created: when, in seconds since 1970.
+        id: the id of the answer.
+        model: the model's name, as in the request.
+        created: time of the request, in seconds since 1970.
     """
 
     id: str
@@ -63,8 +63,8 @@ class RecordReader:
     """Reads the records of a request's samples.
 
     Attributes:
-        problem: what was asked.
-        models: that answered.
+        problem: the problem of the request.
+        models: the models that answered.
         thinks: whether the text begins within thoughts, which the prompt opens; None: thoughts are
             not told apart.
     """
@@ -103,9 +103,9 @@ class RecordReader:
     def usage(self, records: Sequence[SampleRecord]) -> dict[str, Any]:
         """Tokens of the answer; the cost of making it is among the facts.
 
-        The prompt counts once, as the target has it (a strategy without one: as the draft has it).
-        Of its tokens so many count as cached as is the share of all calls' contexts that engines
-        found in their prefix caches.
+        The prompt counts once, in the target's tokens (in the draft's, if there is no target).
+        Its cached tokens are its length times the share of all calls' contexts that engines found
+        in their prefix caches.
         """
         role: Role = "target" if "target" in self.models.backends else "draft"
         tokenizer = self.models.backends[role].tokenizer
@@ -129,8 +129,8 @@ def facts(record: SampleRecord, *, whole: bool) -> dict[str, Any]:
     """How a sample came about: its name, its turns with their authors, and what it cost.
 
     Args:
-        record: the sample's.
-        whole: whether its text is told, too, because the message does not hold all of it.
+        record: the record of the sample.
+        whole: whether to add the whole text, because the message does not have all of it.
     """
     fields: dict[str, Any] = {
         "task": record.id.task,
@@ -184,12 +184,12 @@ def decided(decision: DecisionRecord) -> dict[str, Any]:
 
 
 def finite(value: float | None) -> float | str | None:
-    """A number as JSON has it, which knows no infinity: a token had a probability of zero."""
+    """A number for JSON: "infinity" in place of infinity, which a token of probability 0 gives."""
     return "infinity" if value == float("inf") else value
 
 
 def tokens(record: SampleRecord) -> dict[str, dict[str, int]]:
-    """By role what its calls took, and how many of its tokens were kept."""
+    """By role the tokens of its calls, and how many of its tokens were kept."""
     by_role: dict[str, dict[str, int]] = {}
     for name, totals in record.calls.items():
         role = by_role.setdefault(name.partition("/")[0], dict.fromkeys(TOTALS, 0))

@@ -38,15 +38,15 @@ class Room:
     """A session, and what its requests share.
 
     Attributes:
-        variation: of which model.
-        session: where samples are asked for.
-        models: who answers.
-        base: what all problems of the variation have in common.
+        variation: the model with its settings.
+        session: produces the samples.
+        models: the models that answer.
+        base: a problem with the fields that all problems of the variation share.
         opens: whether the template opens thoughts where the assistant is to write.
         from_file: whether its scores rank in a bank from a file.
-        listeners: who is told of a sample's calls, decisions and text, by sample.
+        listeners: by sample, functions that get its calls, decisions and text.
         users: requests that are using it.
-        broken: its run directory cannot be written any more, so it is opened anew.
+        broken: its run directory cannot be written any more, so a new room is needed.
     """
 
     variation: Variation
@@ -95,7 +95,7 @@ class Rooms:
     """Opens a session for its first request, and closes sessions that are no longer used.
 
     Args:
-        house: whose engines they share.
+        house: the engines that they share.
     """
 
     def __init__(self, house: House) -> None:

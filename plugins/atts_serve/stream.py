@@ -33,10 +33,10 @@ class StreamedChoice:
     answer: str = ""
 
     def delta(self, reader: RecordReader, text: str) -> dict[str, str]:
-        """What a longer beginning adds.
+        """The text that a longer beginning of the answer adds.
 
         Raises:
-            Refusal: it is no longer beginning: the strategy took back what it had settled.
+            Refusal: it does not begin with the text sent before: the strategy took back a turn.
         """
         parts = reader.parts(text)
         thoughts = parts.thoughts or ""
@@ -56,11 +56,11 @@ class Stream:
     """The events of one request's samples.
 
     Attributes:
-        heading: of every part.
-        reader: of the samples.
-        include_usage: whether what it cost comes last.
-        events: whether calls and decisions are told, too.
-        records: those of its samples that are finished.
+        heading: fields of every part.
+        reader: reads the records of the samples.
+        include_usage: whether the token counts come last.
+        events: whether calls and decisions are sent, too.
+        records: records of the finished samples.
     """
 
     heading: Heading
@@ -71,7 +71,7 @@ class Stream:
     _queue: asyncio.Queue[tuple[int, Any]] = field(default_factory=asyncio.Queue)
 
     def listener(self, index: int) -> Any:
-        """Told of what happens to the sample of a choice."""
+        """A function that gets the events of the sample of a choice."""
 
         def listen(sample: SampleId, event: Event) -> None:
             self._queue.put_nowait((index, event))
@@ -82,7 +82,7 @@ class Stream:
         """Every event, as it is sent; an error ends it, as OpenAI's do.
 
         Args:
-            works: the samples, begun.
+            works: the samples, already begun.
         """
         choices = [StreamedChoice(index) for index in range(sum(len(work.ids) for work in works))]
         waiting = [
@@ -123,7 +123,7 @@ class Stream:
                 task.cancel()
 
     async def _wait(self, work: SampleWork, first: int) -> None:
-        """Queue a work's records behind what was told of them."""
+        """Queue the records of a work after the events of its samples."""
         try:
             for at, record in enumerate(await asyncio.shield(work.task)):
                 self._queue.put_nowait((first + at, record))

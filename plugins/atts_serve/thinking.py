@@ -18,7 +18,7 @@ class Parts(NamedTuple):
     """What a text consists of.
 
     Attributes:
-        thoughts: what stands before the end of thinking; None where nothing is thought.
+        thoughts: the text before the end of thinking; None if there is no thinking.
         answer: the rest.
     """
 
@@ -27,7 +27,7 @@ class Parts(NamedTuple):
 
 
 def opens_thinking(models: RunModels, prompt: Prompt) -> bool:
-    """Whether a prompt, as the template of who writes first renders it, ends within thoughts."""
+    """Whether the prompt, rendered for the role that writes first, ends inside of thoughts."""
     role: Role = "draft" if "draft" in models.backends else "target"
     tokenizer = models.backends[role].tokenizer
     ids = tuple(prompt.ids_in(tokenizer))[-LAST_IDS:]
@@ -41,7 +41,7 @@ Opened = bool | None
 def parts_of(text: str, *, opened: Opened) -> Parts:
     """Split a text, or the beginning of one.
 
-    What is said of a beginning stays true of all that begins so, but for a mark that is cut in two
+    The parts of a beginning stay the same when the text grows, except for a mark that is cut in two
     at its end (see `settled`).
 
     Args:
@@ -65,7 +65,7 @@ def settled(text: str, stops: tuple[str, ...], *, opened: Opened) -> str:
 
     Args:
         text: the beginning.
-        stops: what cuts the text; it, and all behind it, is never told.
+        stops: texts that end the sample; they, and all text after them, are never sent.
         opened: whether the prompt opened the thoughts.
     """
     cuts = [at for stop in stops if (at := text.find(stop)) >= 0]

@@ -1,4 +1,4 @@
-"""Samples in progress: who waits for them, how many may be, and that none is made twice at once."""
+"""Samples in progress: their bound, who waits for them, and that none is made twice at once."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Key = tuple[str, SampleId]
 
 @dataclass
 class SampleWork:
-    """One sample that is being produced, or the samples of a problem that share what they find.
+    """A sample in progress, or all samples of a problem that share their scores.
 
     Attributes:
-        ids: which.
-        question: digest of what is asked, so that two questions under one name are told apart.
+        ids: the samples.
+        question: digest of the problem, so that two problems under one name are told apart.
         task: produces them.
         waiting: requests that want them; the last one to leave cancels them.
     """
@@ -58,7 +58,7 @@ class Works:
 
     @contextlib.contextmanager
     def promise(self, samples: int) -> Iterator[None]:
-        """Keep room for a request's samples while it is made ready and answered.
+        """Reserve room for a request's samples while it is prepared and answered.
 
         Raises:
             Refusal: there is none.
@@ -78,12 +78,12 @@ class Works:
     async def samples(
         self, room: Room, named_samples: Named, listeners: Sequence[Listener] = ()
     ) -> AsyncIterator[list[SampleWork]]:
-        """A request's samples, begun or joined; on leaving, unwanted ones are cancelled.
+        """Begin or join a request's samples; on leaving, those that nobody wants are cancelled.
 
         Args:
-            room: whose.
+            room: the session that produces them.
             named_samples: the problem and its repeats.
-            listeners: who is told of each, from before it begins; none, or one for each.
+            listeners: get the events of each sample, from its beginning; none, or one for each.
 
         Raises:
             Refusal: one of them is in progress with another question.

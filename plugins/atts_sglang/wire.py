@@ -172,7 +172,7 @@ def read_generate(reply: Reply, request: GenerateRequest, *, tempered: bool) -> 
 def read_score(reply: Reply, request: ScoreRequest, vocab_size: int) -> ScoreReply:
     """A score from its reply.
 
-    SGLang tells the last id of a vocabulary as 0 (it takes it for an image's stand-in); the
+    SGLang returns the last id of a vocabulary as 0 (it uses it as a placeholder of images); the
     log-probability is the right one.
 
     Args:

@@ -144,8 +144,8 @@ def launch(spec: BackendSpec[VLLMOptions]) -> Launch:
 def _whole_prompts(spec: BackendSpec[VLLMOptions]) -> int:
     """Tokens of a step that hold every prompt of a batch whole, so that none takes several steps.
 
-    On the processor a seeded request whose prompt does ends the whole engine: the runner moves the
-    generator's offset back, which a CPU generator does not have (vLLM 0.31 to 0.33).
+    On the processor, a seeded request whose prompt takes several steps ends the engine: the runner
+    moves the generator's offset back, which a CPU generator does not have (vLLM 0.31 to 0.33).
 
     Raises:
         SettingError: fewer were asked for.

@@ -1,7 +1,7 @@
-r"""What a problem is asked with: one wording for maths, one for multiple choice.
+r"""The prompts: one wording for maths, one for multiple choice.
 
-Each is a user message; a chat template is the model's own business. A step is a paragraph, so
-that methods which judge steps can find them, and the answer stands in a box.
+Each is a user message; every model applies its own chat template. A step is a paragraph, so that
+methods that judge steps can find them, and the answer is in a box.
 """
 
 from __future__ import annotations

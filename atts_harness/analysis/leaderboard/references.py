@@ -35,16 +35,16 @@ def with_speedups(rows: Sequence[Row]) -> list[Row]:
 
 
 def nearest(row: Row, others: Sequence[Row]) -> Row | None:
-    """The row to measure another against.
+    """Choose the reference that a row is compared with.
 
     Args:
-        row: which.
-        others: rows of the strategy to measure against, whatever their models.
+        row: the row to compare.
+        others: rows of the reference strategy, with any models.
 
     Returns:
-        Of the rows with its models, the one nearest in what a takeover does, in realised takeover
-        rate and in target tokens, the first of equals. None if there is none, or if the row has
-        one model only and the others with it do not agree on the other model.
+        A reference with the row's models: the one with the same `on_reject` if there is one, then
+        the nearest in realised takeover rate, then in target tokens, then the first. None if no
+        reference has these models, or if the row has one model and several other models fit.
     """
     fitting = [other for other in others if _fits(row, other)]
     if len({(other.pair.draft, other.pair.target) for other in fitting}) != 1:

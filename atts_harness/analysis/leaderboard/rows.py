@@ -70,15 +70,15 @@ class Takeover(msgspec.Struct, frozen=True, kw_only=True):
     """How often the target took over.
 
     Attributes:
-        nominal: the rate that was asked for; None for a strategy without one.
-        realised: takeovers among judged turns, with its interval; without one if it comes from
-            results of an earlier version.
-        judged: turns that were judged.
-        takeovers: of these.
-        apart: takeovers that nobody judged, by reason; not in the realised rate.
-        taken_over: takeovers of either sort among all decided turns.
-        unjudged: share of all decided turns that nobody judged.
-        shares: the same by reason, `score-failed` and `empty-draft` always among them.
+        nominal: the rate in the settings; None for a strategy without a rate.
+        realised: share of judged turns that were taken over, with its interval. Results of an
+            earlier version have no interval.
+        judged: number of turns with a judgement, such as a p-value.
+        takeovers: number of judged turns that were taken over.
+        apart: number of takeovers without a judgement, by reason; not in the realised rate.
+        taken_over: takeovers, judged or not, as a share of all turns with a decision.
+        unjudged: turns without a judgement, as a share of all turns with a decision.
+        shares: the same by reason; it always has `score-failed` and `empty-draft`.
     """
 
     nominal: float | None = None

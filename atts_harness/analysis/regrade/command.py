@@ -31,9 +31,10 @@ def regrade_command(
 
     Args:
         app: the `atts` command.
-        documents: gives, for a task's name, the run's `system_instruction` and its `metadata`, the
-            task's documents (`atts_harness.results.golds.Documents`); without it a run directory
-            that has no sample logs cannot be graded, for it does not hold the golds.
+        documents: a function that returns a task's documents
+            (`atts_harness.results.golds.Documents`). Its arguments are the task's name, and the
+            run's `system_instruction` and `metadata`. Without it a run directory without sample
+            logs cannot be graded, because only the documents have the golds.
     """
 
     @app.command(

@@ -279,7 +279,7 @@ class Parser(Grammar):
     # Parts that signs do not divide
 
     def primary(self) -> Expression:
-        """A number, a name, a bracket or what a command opens."""
+        """Read a number, a name, an expression in brackets, or a command with its arguments."""
         token = self.take()
         if token.kind == "num":
             return number(token.text)

@@ -72,7 +72,7 @@ def install() -> None:
 
 
 def _install() -> str:
-    """Change the classes, all or none of them; what is missing, if anything is."""
+    """Change all of the classes or none; return what is missing, or an empty text."""
     classes: dict[str, Any] = {}
     for module, name, method, parameters in METHODS:
         classes[name] = owner = getattr(import_module(module), name)
@@ -104,7 +104,7 @@ def _replace(
 def tail_start(request: Any) -> int | None:
     """Index of the first token whose log-probability is asked for; None for all other requests.
 
-    A value that cannot be is as if it were not there.
+    An impossible value is ignored.
     """
     sampling = getattr(request, "sampling_params", None)
     if sampling is None or sampling.prompt_logprobs is None:
