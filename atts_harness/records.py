@@ -218,7 +218,12 @@ class SegmentRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CallTotals(msgspec.Struct, kw_only=True):
-    """Sums over the calls of one role and kind."""
+    """Sums over the calls of one role and kind.
+
+    Attributes:
+        unreported_tokens: `completion_tokens` of calls whose reply does not say what the engine's
+            own speculative decoding proposed for them.
+    """
 
     calls: int = 0
     failed: int = 0
@@ -230,6 +235,7 @@ class CallTotals(msgspec.Struct, kw_only=True):
     computed_tokens: int = 0
     proposed_tokens: int = 0
     accepted_tokens: int = 0
+    unreported_tokens: int = 0
     queued_seconds: float = 0.0
     engine_seconds: float = 0.0
 
@@ -250,6 +256,8 @@ class CallTotals(msgspec.Struct, kw_only=True):
         self.computed_tokens += usage.computed_tokens
         self.proposed_tokens += usage.proposed_tokens or 0
         self.accepted_tokens += usage.accepted_tokens or 0
+        if usage.proposed_tokens is None:
+            self.unreported_tokens += usage.completion_tokens
 
     def merge(self, other: CallTotals) -> None:
         """Add another sum to this one."""

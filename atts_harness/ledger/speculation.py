@@ -11,18 +11,28 @@ PROPOSED, ACCEPTED = "proposed_tokens", "accepted_tokens"
 
 
 def accepted_of(calls: Mapping[str, CallTotals]) -> dict[str, float]:
-    """The share of proposed tokens that was accepted, by role; without roles that proposed none.
+    """The share of proposed tokens that was accepted, by role.
+
+    A role is left out if nothing was proposed for it, or if some of its replies do not say what
+    was: those that do are no fair sample. vLLM says nothing of a reply that ends at a stop string,
+    because it forgets the request before the engine's last word on it (0.32, `OutputProcessor`).
 
     Args:
         calls: sums by "role/kind".
     """
     proposed: dict[str, int] = {}
     accepted: dict[str, int] = {}
+    unreported: dict[str, int] = {}
     for name, totals in calls.items():
         role = name.partition("/")[0]
         proposed[role] = proposed.get(role, 0) + totals.proposed_tokens
         accepted[role] = accepted.get(role, 0) + totals.accepted_tokens
-    return {role: accepted[role] / count for role, count in proposed.items() if count}
+        unreported[role] = unreported.get(role, 0) + totals.unreported_tokens
+    return {
+        role: accepted[role] / count
+        for role, count in proposed.items()
+        if count and not unreported[role]
+    }
 
 
 def accepted_by_engines(

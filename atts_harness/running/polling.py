@@ -14,27 +14,50 @@ from atts_harness.running.observers import Observers
 logger = neutral.logger("atts_harness.running")
 
 
-async def poll_metrics(
-    control: Control, journal: Journal, watchers: Observers, interval: float
-) -> None:
-    """Record the engines' own figures every `interval` seconds, where they tell any; 0: never."""
-    if not interval or control.clock is None:
-        return
-    warned: set[str] = set()
-    with contextlib.suppress(asyncio.CancelledError):
-        while True:
-            for engine in control.engines:
-                try:
-                    figures = await engine.backend.metrics()
-                except MalformedReplyError as error:
-                    if engine.name not in warned:
-                        logger.warning("%s: its figures are left out: %s", engine.name, error)
-                    warned.add(engine.name)
-                except BackendError as error:
-                    logger.debug("%s: no figures: %s", engine.name, error)
-                else:
-                    if figures:
-                        now = control.clock.now()
-                        journal.record_metrics(now, engine.name, dict(figures))
-                        watchers.figures(now, engine.name, figures)
-            await asyncio.sleep(interval)
+LAST_LOOK_SECONDS = 5.0
+"""Most seconds that the engines have for their figures when a run ends."""
+
+
+class Polling:
+    """Records the engines' own figures every `interval` seconds, where they tell any; 0: never."""
+
+    def __init__(
+        self, control: Control, journal: Journal, watchers: Observers, interval: float
+    ) -> None:
+        self._control, self._journal, self._watchers = control, journal, watchers
+        self._interval = interval
+        self._warned: set[str] = set()
+
+    async def run(self) -> None:
+        """Look at once, and again after every interval, until this is cancelled."""
+        if not self._interval:
+            return
+        with contextlib.suppress(asyncio.CancelledError):
+            while True:
+                await self._look()
+                await asyncio.sleep(self._interval)
+
+    async def finish(self) -> None:
+        """Look a last time: counters of an engine say what a run did by their growth."""
+        if not self._interval:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_LOOK_SECONDS):
+                await self._look()
+
+    async def _look(self) -> None:
+        assert self._control.clock is not None
+        for engine in self._control.engines:
+            try:
+                figures = await engine.backend.metrics()
+            except MalformedReplyError as error:
+                if engine.name not in self._warned:
+                    logger.warning("%s: its figures are left out: %s", engine.name, error)
+                self._warned.add(engine.name)
+            except BackendError as error:
+                logger.debug("%s: no figures: %s", engine.name, error)
+            else:
+                if figures:
+                    now = self._control.clock.now()
+                    self._journal.record_metrics(now, engine.name, dict(figures))
+                    self._watchers.figures(now, engine.name, figures)

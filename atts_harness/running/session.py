@@ -41,7 +41,7 @@ from atts_harness.running.gate import Gate
 from atts_harness.running.interrupts import GRACE_SECONDS
 from atts_harness.running.observers import Observers
 from atts_harness.running.opening import check_contexts, engine_of, engines_of
-from atts_harness.running.polling import poll_metrics
+from atts_harness.running.polling import Polling
 from atts_harness.running.producing import Producer
 from atts_harness.running.slots import Slots
 from atts_harness.settings import RunOptions
@@ -130,9 +130,10 @@ class Session:
         )
         for engine in self._own_engines:
             engine.watch()
-        self._polling = asyncio.create_task(
-            poll_metrics(self.control, self._journal, self._watchers, options.metrics_interval)
+        self._figures = Polling(
+            self.control, self._journal, self._watchers, options.metrics_interval
         )
+        self._polling = asyncio.create_task(self._figures.run())
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
@@ -140,6 +141,8 @@ class Session:
         try:
             if kind is None and self._in_progress:
                 await self.wind_down("the session was closed")
+            if kind is None:
+                await self._figures.finish()
         finally:
             self._end("the session was closed")
             for task in self._tasks:

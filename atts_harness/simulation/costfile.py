@@ -15,7 +15,8 @@ from atts_harness.simulation.costs import Measured
 
 __all__ = ["EngineCosts", "read_costs", "role_costs", "write_costs"]
 
-VERSION = 1
+VERSION = 2
+"""2: seconds of attention pairs and of rows of logits, in place of context read."""
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -46,7 +47,8 @@ class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     step: _Seconds
     sequence: _Seconds
     prompt_token: _Seconds
-    context_token: _Seconds
+    pair: _Seconds = 0.0
+    row: _Seconds = 0.0
     latency: _Seconds = 0.0
     engine: str = ""
     model: str = ""
@@ -65,7 +67,8 @@ def write_costs(costs: EngineCosts, path: Path) -> None:
         step=cost.step,
         sequence=cost.sequence,
         prompt_token=cost.prompt_token,
-        context_token=cost.context_token,
+        pair=cost.pair,
+        row=cost.row,
         latency=costs.latency,
         engine=costs.engine,
         model=costs.model,
@@ -84,21 +87,17 @@ def read_costs(path: Path) -> EngineCosts:
     Raises:
         SettingError: it is none, or of a newer release.
     """
-    place = f"--cost {path}"
-    content: _File = decode(read_file(path, place), _File, f"{place}: not a file of costs")
-    if content.version > VERSION:
-        raise SettingError(f"{place}: version {content.version}; this release reads {VERSION}")
-    cost = Measured(content.step, content.sequence, content.prompt_token, content.context_token)
+    what = f"--cost {path}"
+    found: _File = decode(read_file(path, what), _File, f"{what}: not a file of costs")
+    if found.version != VERSION:
+        raise SettingError(
+            f"{what}: version {found.version}; this release reads {VERSION}: measure it again"
+        )
+    cost = Measured(found.step, found.sequence, found.prompt_token, found.pair, found.row)
     if cost.step + cost.sequence <= 0:
-        raise SettingError(f"{place}: a step costs nothing, so a run would never take any time")
-    source = (
-        content.latency,
-        content.engine,
-        content.model,
-        content.error,
-        content.scores_read_cache,
-    )
-    return EngineCosts(cost, *source)
+        raise SettingError(f"{what}: a step costs nothing, so a run would never take any time")
+    told = (found.latency, found.engine, found.model, found.error, found.scores_read_cache)
+    return EngineCosts(cost, *told)
 
 
 def role_costs(texts: list[str]) -> dict[Role, EngineCosts]:
@@ -107,10 +106,10 @@ def role_costs(texts: list[str]) -> dict[Role, EngineCosts]:
     Raises:
         SettingError: of another form, or a file that cannot be read.
     """
-    costs: dict[Role, EngineCosts] = {}
+    found: dict[Role, EngineCosts] = {}
     for text in texts:
         role, equals, path = text.partition("=")
         if not equals or role not in ("draft", "target"):
             raise SettingError(f"--cost {text}: expected draft=FILE or target=FILE")
-        costs["draft" if role == "draft" else "target"] = read_costs(Path(path))
-    return costs
+        found["draft" if role == "draft" else "target"] = read_costs(Path(path))
+    return found

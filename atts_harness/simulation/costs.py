@@ -7,7 +7,7 @@ model; `Measured` is fitted to a running engine.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -168,55 +168,32 @@ class Roofline:
 
 @dataclass(frozen=True)
 class Measured:
-    """Four numbers fitted to a running engine.
+    """Five numbers fitted to a running engine.
 
     Attributes:
         step: seconds a step.
-        sequence: seconds a sequence in the step.
+        sequence: seconds a sequence in the step, its sampling among them.
         prompt_token: seconds a prompt token computed.
-        context_token: seconds a token of context read.
+        pair: seconds a pair of a token and one before it, in attention.
+        row: seconds a token whose logits are computed: every token of a prompt that is scored, and
+            one of each other sequence. With a large vocabulary it is most of what a score costs.
     """
 
     step: float
     sequence: float
     prompt_token: float
-    context_token: float
+    pair: float
+    row: float = 0.0
 
     def seconds(self, step: Step) -> StepSeconds:
         """A sum; what of it is arithmetic and what memory is not known."""
         work = (
             self.sequence * step.sequences
             + self.prompt_token * step.prompt_tokens
-            + self.context_token * step.context
+            + self.pair * step.pairs
+            + self.row * step.rows
         )
         return StepSeconds(compute=work, memory=0.0, links=0.0, overhead=self.step)
-
-
-def fit(steps: Sequence[Step], seconds: Sequence[float]) -> Measured:
-    """The four numbers that fit measured steps best, none of them negative.
-
-    Args:
-        steps: what was computed.
-        seconds: how long each took; the same number of values.
-
-    Raises:
-        SettingError: fewer than eight steps, or all of one kind.
-    """
-    import numpy as np
-    from scipy.optimize import nnls
-
-    if len(steps) < 8:
-        raise SettingError(f"{len(steps)} measured steps are too few to fit a cost; 8 at least")
-    matrix = np.array([[1.0, s.sequences, s.prompt_tokens, s.context] for s in steps])
-    times = np.asarray(seconds, dtype=float)
-    # Relative errors: a step of a millisecond counts as much as one of a second.
-    weights = 1.0 / np.maximum(times, 1e-6)
-    scale = np.maximum(np.abs(matrix * weights[:, None]).max(axis=0), 1e-30)
-    if np.linalg.matrix_rank(matrix / np.maximum(np.abs(matrix).max(axis=0), 1e-30)) < 2:
-        raise SettingError("the measured steps are all of one kind; vary sequences and contexts")
-    scaled, _ = nnls(matrix * weights[:, None] / scale, times * weights)
-    step, sequence, prompt_token, context_token = (float(v) for v in scaled / scale)
-    return Measured(step, sequence, prompt_token, context_token)
 
 
 def gpus_of(text: str, file: Path | None = None) -> tuple[GPU, int]:
@@ -260,10 +237,8 @@ def _gpus(file: Path) -> Mapping[str, GPU]:
     loaded = load_yaml(file)
     try:
         return {
-            str(name).lower(): GPU(
-                name=str(name).lower(), **{k: float(v) for k, v in figures.items()}
-            )
-            for name, figures in loaded.items()
+            str(name).lower(): GPU(name=str(name).lower(), **{k: float(v) for k, v in told.items()})
+            for name, told in loaded.items()
         }
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingError(

@@ -118,10 +118,15 @@ class SimulatedEngine:
         return job
 
     async def _run(self) -> None:
-        """Take steps while there is work."""
-        await asyncio.sleep(0)  # what comes in the same moment is served together
+        """Take steps while there is work.
+
+        An idle engine begins at once with the first request that its server hands it; others of the
+        same moment are still on their way, and come in at the next step.
+        """
+        most = 1
         while self._queue or self._running:
-            self._admit()
+            self._admit(most)
+            most = self.limits.max_num_seqs
             if self.device is None:
                 await self._advance()
             else:
@@ -187,15 +192,19 @@ class SimulatedEngine:
         figures.sequence_seconds += len(self._running) * seconds
         figures.waiting_seconds += len(self._queue) * seconds
 
-    def _admit(self) -> None:
-        """Let waiting requests into the batch, the most urgent first, while there is room."""
+    def _admit(self, most: int) -> None:
+        """Let waiting requests into the batch, the most urgent first, while there is room.
+
+        Args:
+            most: sequences of the batch.
+        """
         limits = self.limits
-        if not self._queue or len(self._running) >= limits.max_num_seqs:
+        if not self._queue or len(self._running) >= most:
             return
         decoding = sum(1 for job in self._running if job.decoding)
         budget = limits.max_num_batched_tokens - decoding
         budget -= sum(job.size - job.computed for job in self._running if not job.decoding)
-        while self._queue and len(self._running) < limits.max_num_seqs:
+        while self._queue and len(self._running) < most:
             if budget <= 0 and self._running:
                 return
             job = self._queue[0][3]
@@ -213,6 +222,9 @@ class SimulatedEngine:
                 job.cached = cached
                 self.figures.cached_tokens += cached
             self._running.append(job)
+            # Engines share a prompt's blocks as soon as it is scheduled: a request with the same
+            # prefix in the same step reads them (vLLM), or waits for the next step (SGLang).
+            self._publish(job, cached + max(0, min(budget, job.size - cached)))
             budget -= job.size - cached
 
     def _cached(self, job: SimulatedJob) -> tuple[RadixNode, int]:
@@ -289,7 +301,7 @@ class SimulatedEngine:
         self.figures.computed_tokens += size
         if job.computed < job.size:
             return
-        self._publish(job)
+        self._publish(job, job.computed)
         if job.writes:
             job.written += 1
             job.decoding = True
@@ -314,10 +326,10 @@ class SimulatedEngine:
         for job in [job for job in jobs if job.written >= len(job.writes)]:
             self._finish(job)
 
-    def _publish(self, job: SimulatedJob) -> None:
-        """Share what is computed, in whole blocks, with requests that come later."""
+    def _publish(self, job: SimulatedJob, tokens: int) -> None:
+        """Share so many tokens of its context, in whole blocks, with requests that come later."""
         assert job.node is not None
-        whole = job.computed - job.computed % self.limits.block
+        whole = tokens - tokens % self.limits.block
         if not self.limits.prefix_cache or whole <= job.shared:
             return
         self._held -= whole - job.shared
@@ -336,7 +348,7 @@ class SimulatedEngine:
     def _release(self, job: SimulatedJob) -> None:
         """Give the KV cache back; what was computed stays cached while there is room."""
         assert job.node is not None
-        self._publish(job)
+        self._publish(job, job.computed)
         self._held -= job.reserved
         self._tree.unpin(job.node)
         job.node, job.shared, job.reserved = None, 0, 0

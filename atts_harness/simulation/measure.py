@@ -2,7 +2,8 @@
 
 Rounds of requests of different sizes are sent, each at once, and timed. The same rounds on a
 simulated engine tell how many steps they take, and what these compute; the cost of a step, a
-sequence, a prompt token, a context token and a call is what explains the seconds best.
+sequence, a prompt token, a pair of attention, a row of logits and a call is what explains the
+seconds best.
 """
 
 from __future__ import annotations
@@ -28,8 +29,12 @@ LONGEST = 60.0
 LEAST_ROUNDS = 8
 AT_ONCE = (1, 2, 4, 8, 16)
 CONTEXTS = (32, 256, 1024, 4096)
-WRITTEN = 24
-SCORED = 128
+WRITTEN = 32
+STEP = 16
+"""Prompt tokens that take about as long as a step of one sequence: an order of magnitude, by which
+rounds are put in order."""
+TEMPERATURE = 0.8
+"""Of the tokens that are written. Not 0: drawing a token is part of what a sequence costs."""
 ENOUGH_ROOM = 1 << 40
 
 
@@ -40,14 +45,17 @@ class Round:
     Attributes:
         requests: how many.
         context: tokens of each; no two share any.
-        writes: tokens that each generates; 0: a score.
-        scored: tokens scored, the last of the context.
+        writes: tokens that each generates; 0: its whole context is scored.
     """
 
     requests: int
     context: int
     writes: int = 0
-    scored: int = 0
+
+    @property
+    def size(self) -> int:
+        """About how long it takes, as a number of prompt tokens."""
+        return self.requests * self.context + self.writes * (STEP + self.requests)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class _Clock(Protocol):
 
 
 def rounds_for(max_length: int, largest: int = AT_ONCE[-1], *, scores: bool = True) -> list[Round]:
-    """Rounds for an engine, in an order in which the first few already tell sizes apart.
+    """Rounds for an engine, the quickest first, so that a short measurement has all kinds.
 
     Args:
         max_length: its context window.
@@ -98,11 +106,8 @@ def rounds_for(max_length: int, largest: int = AT_ONCE[-1], *, scores: bool = Tr
         )
     counts = [n for n in AT_ONCE if n <= largest]
     written = [Round(n, c, writes=WRITTEN) for c in contexts for n in counts]
-    scored = [Round(n, c, scored=min(SCORED, c // 2)) for c in contexts for n in counts]
-    rounds = [*written, *(scored if scores else ())]
-    return sorted(
-        rounds, key=lambda sent: (sent.requests * sent.context * (1 + sent.writes), sent.scored)
-    )
+    scored = [Round(n, c) for c in contexts for n in counts]
+    return sorted([*written, *(scored if scores else ())], key=lambda one: one.size)
 
 
 async def time_rounds(
@@ -117,8 +122,8 @@ async def time_rounds(
 
     Args:
         backend: of the engine.
-        rounds: what to send. The first of a kind is sent once before it is timed, because engines
-            compile and allocate then. Texts are new each time.
+        rounds: what to send. The first that writes and the first that scores are sent once before
+            they are timed, because engines compile and allocate then. Texts are new each time.
         longest: seconds after which no further round is begun.
         again: asked when all are done: whether to go through them once more, because another
             engine is still being measured and this one would be as busy in a run.
@@ -133,49 +138,53 @@ async def time_rounds(
     rng = random.Random(seed)
     loop: _Clock = asyncio.get_running_loop()
     began = loop.time()
-    sent: list[Round] = []
+    done: list[Round] = []
     seconds: list[float] = []
-    warm: set[Round] = set()
+    warm: set[bool] = set()
     while True:
-        for round_ in rounds:
+        for one in rounds:
             if loop.time() - began > longest:
-                return sent, seconds
-            if round_ not in warm:
-                await _send(backend, round_, rng)
-                warm.add(round_)
+                return done, seconds
+            if bool(one.writes) not in warm:
+                await _send(backend, one, rng)
+                warm.add(bool(one.writes))
             start = loop.time()
-            await _send(backend, round_, rng)
-            sent.append(round_)
+            await _send(backend, one, rng)
+            done.append(one)
             seconds.append(loop.time() - start)
         if not again():
-            return sent, seconds
+            return done, seconds
 
 
-async def _send(backend: Backend, round_: Round, rng: random.Random) -> None:
+async def _send(backend: Backend, one: Round, rng: random.Random) -> None:
     calls: list[Awaitable[object]] = []
-    for _ in range(round_.requests):
-        ids = _text(backend, round_.context, rng)
-        if round_.writes:
+    for _ in range(one.requests):
+        ids = _text(backend, one.context, rng)
+        if one.writes:
+            # With a seed, as runs ask: engines draw such tokens one sequence after the other.
             request = GenerateRequest(
-                ids=ids, max_tokens=round_.writes, sampling=Sampling(temperature=1.0)
+                ids=ids,
+                max_tokens=one.writes,
+                sampling=Sampling(temperature=TEMPERATURE),
+                seed=rng.getrandbits(31),
             )
             calls.append(_in_full(backend, request, rng))
         else:
-            score = ScoreRequest(ids=ids, start=round_.context - round_.scored)
-            calls.append(guards.score(backend, score))
+            asked = ScoreRequest(ids=ids, start=1)
+            calls.append(guards.score(backend, asked))
     await asyncio.gather(*calls)
 
 
 async def _in_full(backend: Backend, request: GenerateRequest, rng: random.Random) -> None:
     """A generation of exactly so many tokens: one that closed its turn early is gone on with."""
-    remaining = request.max_tokens
+    left = request.max_tokens
     ids = request.ids
-    while remaining > 0:
+    while left > 0:
         reply = await guards.generate(
             backend,
-            GenerateRequest(ids=ids, max_tokens=remaining, sampling=request.sampling),
+            GenerateRequest(ids=ids, max_tokens=left, sampling=request.sampling, seed=request.seed),
         )
-        remaining -= max(1, len(reply.ids))
+        left -= max(1, len(reply.ids))
         ids = (*ids, *reply.ids) if reply.ending != "eos" else _text(backend, len(ids), rng)
 
 
@@ -183,38 +192,39 @@ def _text(backend: Backend, length: int, rng: random.Random) -> tuple[int, ...]:
     """Plain tokens at random, so that no cache knows them."""
     tokenizer = backend.tokenizer
     special = {*tokenizer.named.values(), *tokenizer.eos_ids}
-    ids: list[int] = []
-    while len(ids) < length:
+    found: list[int] = []
+    while len(found) < length:
         id_ = rng.randrange(tokenizer.vocab_size)
         if id_ not in special:
-            ids.append(id_)
-    return tuple(ids)
+            found.append(id_)
+    return tuple(found)
 
 
 class _Counts:
-    """A cost model whose seconds are counts: of sequences, of context read, of steps."""
+    """A cost model whose seconds are counts: of sequences, rows, attention pairs and steps."""
 
     def seconds(self, step: Step) -> StepSeconds:
-        return StepSeconds(compute=step.sequences, memory=0.0, links=step.context, overhead=1.0)
+        return StepSeconds(compute=step.sequences, memory=step.rows, links=step.pairs, overhead=1.0)
 
 
-def features(round_: Round, limits: EngineLimits) -> tuple[float, float, float, float]:
-    """Steps, sequences, prompt tokens and context tokens, summed over a round's steps."""
+def features(one: Round, limits: EngineLimits) -> tuple[float, float, float, float, float]:
+    """Steps, sequences, prompt tokens, attention pairs and rows, summed over a round's steps."""
 
     async def work() -> EngineFigures:
         engine = SimulatedEngine(_Counts(), limits)
         calls: list[Awaitable[object]] = []
-        for n in range(round_.requests):
-            ids = tuple(range(n * round_.context, (n + 1) * round_.context))
-            if round_.writes:
-                calls.append(engine.generate(ids, tuple(range(round_.writes))))
+        for n in range(one.requests):
+            ids = tuple(range(n * one.context, (n + 1) * one.context))
+            if one.writes:
+                calls.append(engine.generate(ids, tuple(range(one.writes))))
             else:
-                calls.append(engine.score(ids, round_.context - round_.scored))
+                calls.append(engine.score(ids, 1))
         await asyncio.gather(*calls)
         return engine.figures
 
     figures, _ = run_simulated(work())
-    return figures.overhead, figures.compute, float(figures.computed_tokens), figures.links
+    computed = float(figures.computed_tokens)
+    return figures.overhead, figures.compute, computed, figures.links, figures.memory
 
 
 def fit_rounds(
@@ -241,16 +251,16 @@ def fit_rounds(
             "needed: give it longer, or a smaller batch"
         )
     limits = EngineLimits(kv_tokens=ENOUGH_ROOM, scores_read_cache=scores_read_cache)
-    matrix = np.array([[*features(round_, limits), 1.0] for round_ in rounds])
+    matrix = np.array([[*features(one, limits), 1.0] for one in rounds])
     times = np.asarray(seconds, dtype=float)
     # Relative errors: a round of a tenth of a second counts as much as one of ten.
     weighted = matrix / times[:, None]
     scale = np.maximum(weighted.max(axis=0), 1e-30)
-    scaled, _ = nnls(weighted / scale, np.ones(len(times)))
-    costs = scaled / scale
-    step, sequence, prompt_token, context_token, latency = (float(value) for value in costs)
+    found, _ = nnls(weighted / scale, np.ones(len(times)))
+    costs = found / scale
+    *fitted, latency = (float(value) for value in costs)
     return FittedCosts(
-        cost=Measured(step, sequence, prompt_token, context_token),
+        cost=Measured(*fitted),
         latency=latency,
         rounds=list(rounds),
         seconds=list(seconds),

@@ -70,10 +70,11 @@ def measure(
 
     named = _named(servers)
     _prepare(out)
-    options: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length, "model": model}
-    options |= {"headers_env": headers_env, "timeout": timeout}
+    given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length, "model": model}
+    given |= {"headers_env": headers_env, "timeout": timeout}
     arguments = []
-    for role, costs in measured_engines(named, backend, options, seconds, batch).items():
+    for role, timed in measured_engines(named, backend, given, seconds, batch).items():
+        costs = timed.costs()
         path = out / f"{role}.json"
         write_costs(costs, path)
         typer.echo(_told(role, costs))
@@ -84,33 +85,32 @@ def measure(
 def measured_engines(
     servers: Mapping[str, str],
     backend: str | None,
-    options: Mapping[str, Any],
+    given: Mapping[str, Any],
     seconds: float,
     batch: int,
-) -> dict[str, EngineCosts]:
+) -> dict[str, TimedRounds]:
     """Measure engines at once, for in a run they are busy at once, too.
 
     Args:
         servers: addresses by role.
         backend: as in `backend=NAME`; None: recognised.
-        options: options of the backends by name, `model`, `headers_env` and `timeout` among them.
+        given: options of the backends by name, `model`, `headers_env` and `timeout` among them.
         seconds: after so long no further request is sent.
         batch: most requests at once.
 
     Returns:
-        Costs by role.
+        By role what was sent and how long it took; `costs` fits it.
 
     Raises:
-        SettingError: a server cannot be used, or too little fitted into the time.
+        SettingError: a server cannot be used.
         BackendError: a call failed.
     """
-    timed = asyncio.run(_measured(servers, backend, options, seconds, batch))
-    return {role: rounds.costs() for role, rounds in timed.items()}
+    return asyncio.run(_measured(servers, backend, given, seconds, batch))
 
 
 @dataclass(frozen=True)
-class _Timed:
-    """Rounds of one engine and the seconds of each."""
+class TimedRounds:
+    """Rounds of one engine, and the seconds of each."""
 
     rounds: Sequence[Round]
     seconds: Sequence[float]
@@ -119,34 +119,38 @@ class _Timed:
     scores_read_cache: bool
 
     def costs(self) -> EngineCosts:
+        """The costs that explain the seconds best.
+
+        Raises:
+            SettingError: too little fitted into the time.
+        """
         from atts_harness.simulation.costfile import EngineCosts
         from atts_harness.simulation.measure import fit_rounds
 
         fitted = fit_rounds(self.rounds, self.seconds, scores_read_cache=self.scores_read_cache)
-        source = (fitted.latency, self.engine, self.model, fitted.error, self.scores_read_cache)
-        return EngineCosts(fitted.cost, *source)
+        told = (fitted.latency, self.engine, self.model, fitted.error, self.scores_read_cache)
+        return EngineCosts(fitted.cost, *told)
 
 
 def _named(servers: Sequence[str]) -> dict[str, str]:
     from atts_harness.errors import SettingError
 
-    addresses: dict[str, str] = {}
+    found: dict[str, str] = {}
     for text in servers:
         role, equals, url = text.partition("=")
         if role not in ("draft", "target") or not equals:
             role, url = ALONE, text
-        if role in addresses:
+        if role in found:
             raise SettingError(
                 f"{text}: the second address of one {role}; to measure two engines at once name "
                 "them: draft=URL target=URL"
             )
-        addresses[role] = url
-    if ALONE in addresses and len(addresses) > 1:
+        found[role] = url
+    if ALONE in found and len(found) > 1:
         raise SettingError(
-            f"{addresses[ALONE]}: an address without a role beside one with; write draft=URL "
-            "target=URL"
+            f"{found[ALONE]}: an address without a role beside one with; write draft=URL target=URL"
         )
-    return addresses
+    return found
 
 
 def _prepare(out: Path) -> None:
@@ -163,27 +167,23 @@ def _prepare(out: Path) -> None:
 
 
 async def _measured(
-    named: Mapping[str, str],
-    kind: str | None,
-    options: Mapping[str, Any],
-    longest: float,
-    batch: int,
-) -> dict[str, _Timed]:
+    named: Mapping[str, str], kind: str | None, given: Mapping[str, Any], longest: float, batch: int
+) -> dict[str, TimedRounds]:
     """All engines at once: in a run they are busy at once, too."""
     from atts_harness.engines.doctor.reach import open_running_backend
 
     async with contextlib.AsyncExitStack() as stack:
         backends: dict[str, tuple[EngineBackend, str]] = {}
         for role, url in named.items():
-            server = contextlib.asynccontextmanager(open_running_backend)(url, kind, options)
+            server = contextlib.asynccontextmanager(open_running_backend)(url, kind, given)
             backends[role] = await stack.enter_async_context(server)
-        unfinished = set(backends)
+        left = set(backends)
 
-        async def measured_role(role: str) -> _Timed:
+        async def one(role: str) -> TimedRounds:
             backend, model = backends[role]
-            return await _timed(backend, model, role, unfinished, longest, batch)
+            return await _timed(backend, model, role, left, longest, batch)
 
-        tasks = [asyncio.create_task(measured_role(role)) for role in backends]
+        tasks = [asyncio.create_task(one(role)) for role in backends]
         try:
             timed = await asyncio.gather(*tasks)
         finally:
@@ -194,20 +194,20 @@ async def _measured(
 
 
 async def _timed(
-    backend: EngineBackend, model: str, role: str, unfinished: set[str], longest: float, batch: int
-) -> _Timed:
+    backend: EngineBackend, model: str, role: str, left: set[str], longest: float, batch: int
+) -> TimedRounds:
     from atts_harness.simulation.measure import rounds_for, time_rounds
 
     able = backend.capabilities
     rounds = rounds_for(backend.max_length, batch, scores=able.scores)
 
     def others() -> bool:
-        unfinished.discard(role)
-        return bool(unfinished)
+        left.discard(role)
+        return bool(left)
 
-    sent, seconds = await time_rounds(backend, rounds, longest=longest, again=others)
+    done, seconds = await time_rounds(backend, rounds, longest=longest, again=others)
     engine = " ".join(filter(None, (backend.identity.engine, backend.identity.version)))
-    return _Timed(sent, seconds, engine, model, able.scores_read_cache)
+    return TimedRounds(done, seconds, engine, model, able.scores_read_cache)
 
 
 def _told(role: str, costs: EngineCosts) -> str:
@@ -222,6 +222,7 @@ def _told(role: str, costs: EngineCosts) -> str:
     return plain(
         f"{role}: {costs.engine}, {costs.model}: a step {1e3 * cost.step:.3g} ms, a sequence "
         f"{1e3 * cost.sequence:.3g} ms, 1000 prompt tokens {1e6 * cost.prompt_token:.3g} ms, 1000 "
-        f"tokens of context {1e6 * cost.context_token:.3g} ms, a call {1e3 * costs.latency:.3g} ms "
+        f"tokens read by a token {1e6 * cost.pair:.3g} ms, 1000 rows of logits "
+        f"{1e6 * cost.row:.3g} ms, a call {1e3 * costs.latency:.3g} ms "
         f"(mean error of the fit {costs.error:.0%}{poor})"
     )

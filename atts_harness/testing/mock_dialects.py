@@ -227,7 +227,7 @@ def _render_vllm(request: Request, reply: Reply, engine: MockEngine) -> dict[str
                 "num_accepted_draft_tokens": usage.accepted_tokens,
             }
         }
-        if usage.proposed_tokens is not None
+        if usage.proposed_tokens is not None and choice["stop_reason"] is None
         else None,
     }
 

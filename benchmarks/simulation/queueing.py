@@ -21,7 +21,7 @@ from atts_harness.simulation.costs import Measured
 from atts_harness.simulation.engine import SimulatedEngine
 from atts_harness.simulation.jobs import EngineLimits
 
-STEP = Measured(step=1.0, sequence=0.0, prompt_token=0.0, context_token=0.0)
+STEP = Measured(step=1.0, sequence=0.0, prompt_token=0.0, pair=0.0)
 SERVICES: dict[str, Sequence[int]] = {"M/D/1": (1,), "M/G/1": (1, 1, 1, 5)}
 """Service times in steps, equally likely."""
 LOADS = (0.2, 0.35, 0.5)

@@ -7,8 +7,9 @@ runs, strategies at different rates and limits, are made three times, interleave
 on simulated engines with exactly the lengths, scores and decisions that it had, and the two
 makespans are compared. Every repetition has prompts of its own, so no cache knows them.
 
-What is there is written to FILE after every run; the same command again goes on with what is
-missing. No run is begun that would not end within the budget, as long as earlier ones took.
+What is there is written to FILE after every run, the probe's rounds among it, and every call beside
+it; the same command again goes on with what is missing, and predicts all runs anew. No run is begun
+that would not end within the budget, as long as earlier ones took.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from atts_harness.backend import Backend, GenerateReply, GenerateRequest, Role, ScoreRequest
 from atts_harness.conformal.bank import bank_of
 from atts_harness.conformal.bankfile import write_bank
-from atts_harness.engines.doctor.reach import opened
+from atts_harness.engines.doctor.reach import open_running_backend
 from atts_harness.identity import ModelIdentity
 from atts_harness.journal.contract import MemoryJournal
 from atts_harness.records import CallKey, CallRecord, SampleId
@@ -38,15 +41,17 @@ from atts_harness.settings import Settings, kind_of, parse_settings
 from atts_harness.simulation.backend import SimulatedBackend
 from atts_harness.simulation.behaviour import WrittenText
 from atts_harness.simulation.clock import run_simulated
-from atts_harness.simulation.costfile import EngineCosts, read_costs, write_costs
+from atts_harness.simulation.costfile import EngineCosts
 from atts_harness.simulation.engine import SimulatedEngine
 from atts_harness.simulation.jobs import EngineLimits
-from atts_harness.simulation.measuring import measured_engines
+from atts_harness.simulation.measure import Round
+from atts_harness.simulation.measuring import TimedRounds, measured_engines
 from atts_harness.strategy import Group, Problem, RunInfo, Sample
 from atts_harness.tokenizer import Tokenizer
 from atts_harness.transcript import Message, Prompt
 
 TIMES = 3
+ROLES: tuple[Role, ...] = ("draft", "target")
 TURNS, CHUNK = 4, 48
 LONGEST = 60.0
 RUNS: Mapping[str, Mapping[str, Any]] = {
@@ -59,7 +64,9 @@ RUNS: Mapping[str, Mapping[str, Any]] = {
     "random-takeover rate .4": {"strategy": "random-takeover", "rate": 0.4},
     "target-only, 2 at a time": {"strategy": "target-only", "takeover_concurrency": 2},
 }
-"""What is predicted. `atts` ranks against a bank of evenly spaced scores, 0.1 to 8 nats a token."""
+"""What is predicted. `atts` ranks against a bank of scores from 0.01 to 4 nats a token, the same
+factor apart."""
+LEAST_SCORE, SCORES_SPAN = 0.01, 400.0
 RANKED = {"coverage": "marginal", "ties": "conservative"}
 
 
@@ -163,6 +170,7 @@ def predicted_run(
     calls: Sequence[CallRecord],
     costs: Mapping[Role, EngineCosts],
     most: int,
+    block: int,
 ) -> float:
     """Seconds of the same run on simulated engines."""
     replay = Replay(calls)
@@ -172,7 +180,10 @@ def predicted_run(
         for role in settings.roles:
             cost = costs[role]
             limits = EngineLimits(
-                kv_tokens=1 << 30, max_num_seqs=most, scores_read_cache=cost.scores_read_cache
+                kv_tokens=1 << 30,
+                max_num_seqs=most,
+                block=block,
+                scores_read_cache=cost.scores_read_cache,
             )
             engine = SimulatedEngine(cost.cost, limits)
             own[role] = Replayed(engine, replay, backends[role], cost.latency)
@@ -230,6 +241,7 @@ def main() -> None:
     parser.add_argument("--probe", type=float, default=LONGEST, help="seconds of the probe")
     parser.add_argument("--batch", type=int, default=16, help="most requests of a probe at once")
     parser.add_argument("--max-num-seqs", type=int, default=256, help="as the engines were started")
+    parser.add_argument("--block", type=int, default=16, help="tokens of a KV block, likewise")
     args = parser.parse_args()
     began = time.monotonic()
     found = json.loads(args.out.read_text()) if args.out.exists() else {"runs": [], "load": []}
@@ -238,27 +250,31 @@ def main() -> None:
         return
     given = {"timeout": 60.0, "headers_env": None, "model": None}
     urls = dict(text.split("=", 1) for text in args.servers)
-    costs = _costs(args, urls, given, found)
 
     def keep() -> None:
         found["load"].append(os.getloadavg()[0])
         args.out.write_text(json.dumps(found, indent=1))
 
+    costs = _costs(args, urls, given, found)
     keep()
     with tempfile.TemporaryDirectory() as folder:
-        # Evenly spaced: which turns are taken over does not matter, that they are the same does.
-        bank = write_bank(bank_of((0, 0, n / 10) for n in range(1, 81)), Path(folder) / "bank.json")
+        # Which turns are taken over does not matter; that rates differ does, for any model.
+        scores = ((0, 0, LEAST_SCORE * SCORES_SPAN ** (n / 80)) for n in range(1, 81))
+        bank = write_bank(bank_of(scores), Path(folder) / "bank.json")
         for number in range(TIMES):
-            for name, chosen in RUNS.items():
+            for name in RUNS:
                 if any(run["name"] == name and run["number"] == number for run in found["runs"]):
                     continue
                 took = [run["measured"] for run in found["runs"] if run["name"] == name]
                 if time.monotonic() - began + 1.3 * max(took, default=0.0) > args.budget:
                     print(f"{name}, {number + 1}: no time left")
                     continue
-                found["runs"].append(_one(name, number, chosen, bank, urls, given, costs, args))
+                found["runs"].append(_measure(name, number, bank, urls, given, args))
                 keep()
                 print(found["runs"][-1], flush=True)
+        for run in found["runs"]:
+            run["predicted"] = _predict(run, bank, urls, given, costs, args)
+        keep()
     print(report(found))
 
 
@@ -266,60 +282,102 @@ def _costs(
     args: argparse.Namespace,
     urls: Mapping[str, str],
     given: Mapping[str, Any],
-    found: Mapping[str, Any],
+    found: dict[str, Any],
 ) -> dict[Role, EngineCosts]:
-    """Measured now, or by the earlier call that this one continues."""
+    """Fitted to the probe, which is made now or was by the earlier call that this one continues."""
+    if "probe" not in found:
+        found["probe"] = {
+            role: msgspec.to_builtins(timed)
+            for role, timed in measured_engines(urls, None, given, args.probe, args.batch).items()
+        }
     costs: dict[Role, EngineCosts] = {}
-    roles: tuple[Role, ...] = ("draft", "target")
-    files: dict[Role, Path] = {role: args.out.with_suffix(f".{role}.json") for role in roles}
-    if not (found["runs"] and all(file.exists() for file in files.values())):
-        timed = measured_engines(urls, None, given, args.probe, args.batch)
-        for role in roles:
-            write_costs(timed[role], files[role])
-    for role in roles:
-        costs[role] = read_costs(files[role])
+    for role in ROLES:
+        kept = found["probe"][role]
+        rounds = [Round(**one) for one in kept["rounds"]]
+        costs[role] = TimedRounds(**{**kept, "rounds": rounds}).costs()
         print(f"{role}: {costs[role]}", flush=True)
     return costs
 
 
-def _one(
+def _calls_file(args: argparse.Namespace, name: str, number: int) -> Path:
+    folder: Path = args.out.with_suffix(".calls")
+    folder.mkdir(exist_ok=True)
+    return folder / f"{name} {number}.json"
+
+
+@contextlib.asynccontextmanager
+async def _opened(
+    settings: Settings, urls: Mapping[str, str], given: Mapping[str, Any]
+) -> AsyncIterator[dict[Role, Backend]]:
+    async with contextlib.AsyncExitStack() as stack:
+        backends: dict[Role, Backend] = {}
+        for role in settings.roles:
+            server = contextlib.asynccontextmanager(open_running_backend)(urls[role], None, given)
+            backends[role], _ = await stack.enter_async_context(server)
+        yield backends
+
+
+def _groups(
+    args: argparse.Namespace,
+    settings: Settings,
+    backends: Mapping[Role, Backend],
     name: str,
     number: int,
-    chosen: Mapping[str, Any],
+) -> list[Group]:
+    tokenizers = {role: backend.tokenizer for role, backend in backends.items()}
+    return groups_of(settings, tokenizers, args.problems, args.repeats, f"{name} {number}")
+
+
+def _measure(
+    name: str,
+    number: int,
     bank: Path,
     urls: Mapping[str, str],
     given: Mapping[str, Any],
-    costs: Mapping[Role, EngineCosts],
     args: argparse.Namespace,
 ) -> dict[str, Any]:
-    """One run, measured and predicted."""
-    settings = settings_of(chosen, bank)
-    mark = f"{name} {number}"
+    """One run on the real engines; its calls are kept in a file."""
+    settings = settings_of(RUNS[name], bank)
 
-    async def real() -> tuple[float, list[CallRecord], int, dict[Role, Backend]]:
-        async with contextlib.AsyncExitStack() as stack:
-            backends: dict[Role, Backend] = {}
-            for role in settings.roles:
-                server = contextlib.asynccontextmanager(opened)(urls[role], None, given)
-                backends[role], _ = await stack.enter_async_context(server)
-            tokenizers = {role: backend.tokenizer for role, backend in backends.items()}
-            groups = groups_of(settings, tokenizers, args.problems, args.repeats, mark)
-            return *await measured_run(settings, backends, groups), backends
+    async def real() -> tuple[float, list[CallRecord], int]:
+        async with _opened(settings, urls, given) as backends:
+            groups = _groups(args, settings, backends, name, number)
+            return await measured_run(settings, backends, groups)
 
-    seconds, calls, failed, backends = asyncio.run(real())
-    tokenizers = {role: backend.tokenizer for role, backend in backends.items()}
-    groups = groups_of(settings, tokenizers, args.problems, args.repeats, mark)
-    predicted = predicted_run(settings, backends, groups, calls, costs, args.max_num_seqs)
+    seconds, calls, failed = asyncio.run(real())
+    _calls_file(args, name, number).write_bytes(msgspec.json.encode(calls))
     written = sum(call.usage.completion_tokens for call in calls if call.usage is not None)
     return {
         "name": name,
         "number": number,
         "measured": seconds,
-        "predicted": predicted,
         "calls": len(calls),
         "written": written,
         "failed": failed,
     }
+
+
+def _predict(
+    run: Mapping[str, Any],
+    bank: Path,
+    urls: Mapping[str, str],
+    given: Mapping[str, Any],
+    costs: Mapping[Role, EngineCosts],
+    args: argparse.Namespace,
+) -> float:
+    """Seconds of the same run on simulated engines."""
+    name, number = run["name"], run["number"]
+    settings = settings_of(RUNS[name], bank)
+    file = _calls_file(args, name, number)
+    calls = msgspec.json.decode(file.read_bytes(), type=list[CallRecord])
+
+    async def seen() -> dict[Role, Backend]:
+        async with _opened(settings, urls, given) as backends:
+            return backends
+
+    backends = asyncio.run(seen())
+    groups = _groups(args, settings, backends, name, number)
+    return predicted_run(settings, backends, groups, calls, costs, args.max_num_seqs, args.block)
 
 
 if __name__ == "__main__":

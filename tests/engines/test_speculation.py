@@ -120,20 +120,32 @@ def reported(run_dir, folder):
     return row
 
 
-def accepted_is_told(guessing, strategy, tmp_path, **options):
-    told = evaluate(guessing, strategy, tmp_path / "run", **options)
-    assert (told["samples"], told["failed"]) == (4, 0)
-    calls = {kind: totals for kind, totals in told["calls"].items() if totals["calls"]}
-    proposed, accepted = (
-        sum(totals[f"{name}_tokens"] for kind, totals in calls.items() if kind[:6] == "target")
-        for name in ("proposed", "accepted")
-    )
-    assert 0 <= accepted <= proposed
-    assert proposed > 0
+def calls_of(guessing, strategy, tmp_path, **options):
+    """Sums of a run's calls, by role and kind."""
+    statistics = evaluate(guessing, strategy, tmp_path / "run", **options)
+    assert (statistics["samples"], statistics["failed"]) == (4, 0)
+    return {kind: totals for kind, totals in statistics["calls"].items() if totals["calls"]}
+
+
+def replies_say_what_was_accepted(guessing, tmp_path):
+    """A target alone writes to the end of its text, and each reply says what was proposed."""
+    totals = calls_of(guessing, "target-only", tmp_path)["target/takeover"]
+    assert 0 < totals["accepted_tokens"] <= totals["proposed_tokens"]
+    assert totals["unreported_tokens"] == 0
     assert reported(tmp_path / "run", tmp_path)["accepted"] == {
-        "target": pytest.approx(accepted / proposed)
+        "target": pytest.approx(totals["accepted_tokens"] / totals["proposed_tokens"])
     }
-    return calls
+
+
+def figures_say_what_was_accepted(guessing, tmp_path):
+    """Turns end at a stop string: such replies say nothing, and the engine's figures are taken."""
+    calls = calls_of(guessing, "atts", tmp_path, rate=0.9)
+    takeover = calls["target/takeover"]
+    assert 0 < takeover["unreported_tokens"] <= takeover["completion_tokens"]
+    assert calls["target/score"]["proposed_tokens"] == 0
+    accepted = reported(tmp_path / "run", tmp_path)["accepted"]
+    assert accepted.keys() == {"target"}
+    assert 0 < accepted["target"] <= 1
 
 
 DRAWS = """
@@ -183,11 +195,10 @@ if ENGINE == "vllm":
         a_draw_is_refused(loop, guessing)
 
     def test_target_only_tells_what_was_accepted(guessing, tmp_path):
-        accepted_is_told(guessing, "target-only", tmp_path)
+        replies_say_what_was_accepted(guessing, tmp_path)
 
     def test_atts_tells_what_was_accepted_of_takeovers(guessing, tmp_path):
-        calls = accepted_is_told(guessing, "atts", tmp_path, rate=0.4)
-        assert calls["target/score"]["proposed_tokens"] == 0
+        figures_say_what_was_accepted(guessing, tmp_path)
 
     def test_vllm_does_not_copy_a_temperature_on_the_processor():
         the_reason_stands()

@@ -153,7 +153,7 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Row
             computing_over_waiting=computing / waiting if waiting > 0 else None,
         ),
         peak_kv=_peak_kv((engine, figures) for _, engine, figures in run.metrics()),
-        accepted=accepted_of(statistics.calls) or accepted_by_engines(run.metrics()),
+        accepted=accepted_by_engines(run.metrics()) | accepted_of(statistics.calls),
         pairs=pairs,
     )
 

@@ -26,6 +26,7 @@ class CallSums(msgspec.Struct, frozen=True, kw_only=True):
     computed_tokens: int = 0
     proposed_tokens: int = 0
     accepted_tokens: int = 0
+    unreported_tokens: int = 0
     queued_seconds: float = 0.0
     engine_seconds: float = 0.0
 

@@ -13,11 +13,11 @@ from atts_vllm.speculation import METHODS as OF_VLLM
 from atts_vllm.speculation import speculation_flags as vllm_flags
 
 from atts_harness import plugins
-from atts_harness.backend import BackendSpec, Usage
+from atts_harness.backend import BackendSpec, GenerateReply, Usage
 from atts_harness.engines.managed import speculative
 from atts_harness.errors import SettingError
 from atts_harness.ledger.speculation import accepted_by_engines, accepted_of
-from atts_harness.records import CallTotals
+from atts_harness.records import CallKey, CallRecord, CallTotals, SampleId
 from atts_harness.settings import parse_settings
 
 
@@ -119,6 +119,27 @@ def test_acceptance_is_of_a_roles_calls_together():
         "draft/draft": totals(0, 0),
     }  # fmt: skip
     assert accepted_of(calls) == {"target": 0.4}
+
+
+def answered(usage):
+    """A call whose reply ended at a stop string."""
+    key = CallKey(SampleId("t", 0, 0), "takeover", "target", 0)
+    reply = GenerateReply(ids=(5,) * usage.completion_tokens, ending="stop", usage=usage)
+    return CallRecord(key=key, request_hash="", reply=reply)
+
+
+def test_a_role_whose_replies_do_not_all_say_it_is_left_to_the_engines_figures():
+    # Turns that end at a stop string say nothing on vLLM; what the others say is no fair sample.
+    silent = CallTotals()
+    usage = Usage(prompt_tokens=9, completion_tokens=12)
+    silent.add(answered(usage))
+    assert silent.unreported_tokens == 12
+    assert accepted_of({"target/takeover": totals(80, 20), "target/answer": silent}) == {}
+    scored = CallTotals()
+    scored.add(answered(Usage(prompt_tokens=9, scored_tokens=5)))
+    assert accepted_of({"target/takeover": totals(80, 20), "target/score": scored}) == {
+        "target": 0.25
+    }
 
 
 def look(at, proposed, accepted, engine="target"):

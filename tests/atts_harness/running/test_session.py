@@ -222,6 +222,15 @@ def test_engines_figures_are_recorded(tmp_path):
     assert max(told["kv_usage"] for _, _, told in figures) > 0
 
 
+def test_the_last_look_at_the_engines_is_when_the_run_has_ended(tmp_path):
+    _, summary = produce(run_dir=str(tmp_path), metrics_interval=1000)
+    with open_run(tmp_path) as run:
+        looks = [f["generation_tokens"] for _, engine, f in run.metrics() if engine == "draft"]
+    first, last = looks
+    written = summary.ledger["calls"]["draft/draft"]["completion_tokens"]
+    assert last - first == written > 0
+
+
 SCRIPT = """
 import sys
 from atts_harness import plugins

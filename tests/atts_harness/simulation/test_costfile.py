@@ -29,6 +29,7 @@ def test_what_is_written_is_read(tmp_path):
         ({"step": "fast"}, "not a file of costs"),
         ({"step": 0.0, "sequence": 0.0}, "costs nothing"),
         ({"version": 9}, "version 9"),
+        ({"version": 1}, "measure it again"),
         ({"format": "atts-bank"}, "not a file of costs"),
         ({"speed": 1}, "not a file of costs"),
     ],

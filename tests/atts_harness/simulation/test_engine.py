@@ -11,7 +11,7 @@ from atts_harness.simulation.costs import Measured, Step, StepSeconds
 from atts_harness.simulation.engine import SimulatedEngine
 from atts_harness.simulation.jobs import EngineLimits
 
-SECOND_A_STEP = Measured(step=1.0, sequence=0.0, prompt_token=0.0, context_token=0.0)
+SECOND_A_STEP = Measured(step=1.0, sequence=0.0, prompt_token=0.0, pair=0.0)
 
 
 def engine(cost=SECOND_A_STEP, **limits):
@@ -52,14 +52,30 @@ def test_a_generation_takes_its_prefill_and_a_step_a_further_token():
     assert one.figures.steps == 5
 
 
-def test_requests_of_the_same_moment_share_steps():
-    one = engine()
+def test_an_idle_engine_begins_with_the_first_request_and_the_others_share_steps():
+    recorder = Recorder()
+    one = engine(recorder)
 
     async def work():
         await asyncio.gather(*(one.generate(ids(10, 1000 * n), ids(5)) for n in range(8)))
 
     _, seconds = simulate(work())
-    assert seconds == 5
+    assert seconds == 6
+    assert [s.sequences for s in recorder.steps[:2]] == [1, 8]
+
+
+def test_a_prompt_is_shared_as_soon_as_it_is_scheduled():
+    one = engine(block=4, max_num_batched_tokens=64)
+
+    async def work():
+        busy = asyncio.create_task(one.generate(ids(2, 5000), ids(6)))
+        await asyncio.sleep(0.5)  # the four come in one step
+        jobs = await asyncio.gather(*(one.generate(ids(9), ids(2)) for _ in range(4)))
+        await busy
+        return jobs
+
+    jobs, _ = simulate(work())
+    assert sorted(job.cached for job in jobs) == [0, 8, 8, 8]
 
 
 def test_a_long_prompt_is_computed_in_chunks_beside_those_that_decode():
@@ -285,7 +301,7 @@ def test_alone_it_is_a_queue_of_deterministic_service():
 
 
 def test_more_work_never_costs_less():
-    cost = Measured(step=1e-3, sequence=1e-4, prompt_token=1e-5, context_token=1e-8)
+    cost = Measured(step=1e-3, sequence=1e-4, prompt_token=1e-5, pair=1e-8)
     small = cost.seconds(Step(decodes=1, context=10)).total
     large = cost.seconds(Step(decodes=2, prompt_tokens=5, context=20)).total
     assert 0 < small < large

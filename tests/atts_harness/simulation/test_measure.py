@@ -21,7 +21,7 @@ from atts_harness.simulation.measure import (
 from atts_harness.simulation.words import WordTokenizer
 
 LIMITS = EngineLimits(kv_tokens=1 << 30)
-REAL = Measured(step=8e-3, sequence=4e-4, prompt_token=6e-5, context_token=2e-8)
+REAL = Measured(step=8e-3, sequence=4e-4, prompt_token=6e-5, pair=2e-8, row=3e-5)
 
 
 class Fills:
@@ -59,8 +59,9 @@ def measured(rounds, *, latency=0.003, longest=1e9, cost=REAL):
 
 def test_a_round_of_one_request_by_hand():
     # Its prompt is one step and writes the first token; four more read 11, 12, 13 and 14 tokens.
-    assert features(Round(1, 10, writes=5), LIMITS) == (5, 5, 10, 10 + 11 + 12 + 13 + 14)
-    assert features(Round(3, 10, scored=4), LIMITS) == (1, 3, 30, 30)
+    assert features(Round(1, 10, writes=5), LIMITS) == (5, 5, 10, 55 + 11 + 12 + 13 + 14, 5)
+    # A score needs the logits of every token. The first is computed while the others come.
+    assert features(Round(3, 10), LIMITS) == (2, 3, 30, 3 * 55, 30)
 
 
 def test_a_known_cost_is_found_again():
@@ -68,7 +69,8 @@ def test_a_known_cost_is_found_again():
     assert found.cost.step == pytest.approx(REAL.step, rel=0.02)
     assert found.cost.sequence == pytest.approx(REAL.sequence, rel=0.02)
     assert found.cost.prompt_token == pytest.approx(REAL.prompt_token, rel=0.02)
-    assert found.cost.context_token == pytest.approx(REAL.context_token, rel=0.05)
+    assert found.cost.pair == pytest.approx(REAL.pair, rel=0.05)
+    assert found.cost.row == pytest.approx(REAL.row, rel=0.02)
     assert found.error < 0.02
 
 

@@ -5,7 +5,7 @@ import pytest
 from atts_harness.errors import SettingError
 from atts_harness.settings import parse_settings
 from atts_harness.shapes import shape_of
-from atts_harness.simulation.costs import Measured, Roofline, Step, fit, gpu_of
+from atts_harness.simulation.costs import Measured, Roofline, Step, gpu_of
 from atts_harness.simulation.deployment import deployments, place, roofline
 from atts_harness.simulation.plans import SimulationPlan, plan_rows
 from atts_harness.simulation.published import published_trace
@@ -16,7 +16,7 @@ from atts_harness.simulation.words import WordTokenizer
 DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"
 PAIR = {"draft": shape_of(DRAFT), "target": shape_of(TARGET)}
 H100 = gpu_of("h100")
-SECOND_A_STEP = Measured(step=1.0, sequence=0.0, prompt_token=0.0, context_token=0.0)
+SECOND_A_STEP = Measured(step=1.0, sequence=0.0, prompt_token=0.0, pair=0.0)
 
 
 def settings(strategy="atts", **given):
@@ -183,30 +183,6 @@ def test_the_embedded_model_is_read_from_its_folder():
     from atts_tiny.paths import draft_path
 
     assert 1e4 < shape_of(str(draft_path()), "float32").parameters < 1e7
-
-
-def test_four_numbers_are_found_again_from_steps():
-    import random
-
-    true = Measured(step=2e-2, sequence=1e-3, prompt_token=3e-5, context_token=2e-7)
-    rng = random.Random(1)
-    steps = [
-        Step(decodes=n, prompt_tokens=p, context=c, prefills=1 if p else 0)
-        for n in (1, 4, 16)
-        for p in (0, 128, 512)
-        for c in (100, 5000, 20_000)
-    ]
-    seconds = [true.seconds(s).total * rng.uniform(0.99, 1.01) for s in steps]
-    found = fit(steps, seconds)
-    for name in ("step", "sequence", "prompt_token", "context_token"):
-        assert getattr(found, name) == pytest.approx(getattr(true, name), rel=0.1)
-
-
-def test_too_little_to_fit_is_refused():
-    with pytest.raises(SettingError, match="too few"):
-        fit([Step(decodes=1)] * 3, [1.0] * 3)
-    with pytest.raises(SettingError, match="all of one kind"):
-        fit([Step(decodes=1, context=10)] * 9, [1.0] * 9)
 
 
 def test_a_roofline_is_bound_by_memory_alone_and_by_arithmetic_in_large_prompts():
