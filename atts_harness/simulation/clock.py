@@ -55,7 +55,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     @_clock_resolution.setter
     def _clock_resolution(self, seconds: float) -> None:
-        """asyncio sets that of the machine's clock, which is not read here."""
+        """What asyncio sets, that of the machine's clock, is not read here."""
 
 
 def run_simulated(work: Coroutine[Any, Any, T]) -> tuple[T, float]:
