@@ -92,7 +92,9 @@ def _documents(
     from atts_harness import plugins
     from atts_harness.errors import SettingError
 
-    failure = SettingError(f"{task}: no evaluation framework is installed, so nobody has its golds")
+    failure = SettingError(
+        f"{task}: no evaluation framework is installed, so its golds cannot be read"
+    )
     for entry in plugins.frameworks().values():
         try:
             return entry.value.documents(task, system_instruction, metadata)

@@ -201,7 +201,7 @@ def _announced(distribution: importlib.metadata.Distribution) -> str | None:
 
 def _call(implementation: pluggy.HookImpl, arguments: Mapping[str, Any]) -> Any:
     if implementation.hookwrapper or implementation.wrapper:
-        raise TypeError("it wraps what other plugins say, which no hook of ours allows")
+        raise TypeError("it is a hook wrapper, which this project does not allow")
     keywords = {key: arguments[key] for key in implementation.argnames}
     return implementation.function(**keywords)
 

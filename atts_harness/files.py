@@ -46,7 +46,9 @@ def read_file(path: Path, label: str | None = None, most: int = MOST_BYTES) -> b
     try:
         with _open(path, named) as file:
             if os.fstat(file.fileno()).st_size > most:
-                raise SettingError(f"{named}: larger than {most >> 20} MiB, so it is none of ours")
+                raise SettingError(
+                    f"{named}: larger than {most >> 20} MiB, so it is no file of this project"
+                )
             return file.read()
     except OSError as error:
         raise SettingError(f"{named}: cannot be read: {_why(error)}") from error
@@ -101,9 +103,7 @@ def read_lines(path: Path, label: str | None = None) -> Iterator[tuple[int, byte
                 if line.strip():
                     yield number, line
     except (OSError, EOFError, zlib.error) as error:
-        raise SettingError(
-            f"{named}: cannot be read behind line {number}: {_why(error)}"
-        ) from error
+        raise SettingError(f"{named}: cannot be read after line {number}: {_why(error)}") from error
 
 
 def load_yaml(
@@ -133,7 +133,7 @@ def load_yaml(
             look(tree)
         return loader.construct_document(tree)
     except UnicodeDecodeError as error:
-        raise SettingError(f"{named}: is no UTF-8 text ({error.reason})") from error
+        raise SettingError(f"{named}: is not UTF-8 text ({error.reason})") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
@@ -143,7 +143,7 @@ def load_yaml(
         raise SettingError(f"{named}: is nested too deeply") from error
     except (ValueError, OverflowError, TypeError, KeyError) as error:
         # An impossible date, a number with thousands of digits, a key that is a list.
-        raise SettingError(f"{named}: holds a value that is none: {error}") from error
+        raise SettingError(f"{named}: holds an invalid value: {error}") from error
 
 
 def _check_size(tree: Any, label: str) -> None:
@@ -181,7 +181,7 @@ def _open(path: Path, named: str) -> IO[bytes]:
     try:
         mode = path.stat().st_mode
     except ValueError as error:  # a null byte in its name
-        raise SettingError(f"{named}: not a name of a file") from error
+        raise SettingError(f"{named}: not a file name") from error
     except FileNotFoundError as error:
         raise SettingError(f"{named}: no such file") from error
     if not stat.S_ISREG(mode):

@@ -161,7 +161,7 @@ def _run(
         status.order = [cell.name for cell in cells]
         show = Show(len(cells), sum(cell.state == "done" for cell in status.cells))
         if again:
-            show.say(f"afresh, the old ones kept in {aside(folder)}: {', '.join(again)}")
+            show.say(f"started afresh, old files kept in {aside(folder)}: {', '.join(again)}")
         locked.write(status)
         runner = PlanRunner(file.plan, cells, locked, status, show, framework, launcher)
         runner.run()

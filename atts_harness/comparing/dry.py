@@ -59,7 +59,7 @@ def dry_run(
             show.say(state)
         launcher.end()
         if probe:
-            show.say("no probe: two samples would run on this machine, and the cells do not")
+            show.say("no probe: its samples would run on this machine, and the cells run elsewhere")
     elif probe:
         probes = probe_all(cells, plan, folder, framework, launcher, show.say)
     table = _table(plan, cells, sizes, probes, states or {})

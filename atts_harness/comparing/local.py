@@ -40,7 +40,9 @@ class LocalLauncher:
             SettingError: an address was given.
         """
         if address:
-            raise SettingError(f"launcher: local is this machine and no address (got {address!r})")
+            raise SettingError(
+                f"launcher: local is this machine and takes no address (got {address!r})"
+            )
         self._taken = False
 
     def place(self, needs: Needs) -> LocalPlace | None:

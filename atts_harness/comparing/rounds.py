@@ -69,7 +69,7 @@ def precision_in(log: Path, until: Until) -> Precision:
                 )
             if any(grade.weight is not None for grade in question.grades.values()):
                 raise SettingError(
-                    f"{log}: `until` adds samples until pass@1 is known, and a vote decides itself "
+                    f"{log}: `until` adds samples until pass@1 is known, and a vote itself decides "
                     "how many it draws; leave `until` out, and give more questions"
                 )
             right.append(sum(grade.right for grade in question.grades.values()))

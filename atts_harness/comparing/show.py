@@ -151,7 +151,9 @@ def remarks(status: Status) -> list[str]:
     lines += [f"prefix caches were not cleared between cells: {state}" for state in uncleared]
     parallel = max((cell.parallel for cell in status.cells), default=1)
     if parallel > 1:
-        lines.append(f"{parallel} cells ran at a time: seconds and latencies are not theirs alone")
+        lines.append(
+            f"{parallel} cells ran at a time: seconds and latencies show the load of all of them"
+        )
     if status.dropped:
         names = ", ".join(cell.name for cell in status.dropped)
         lines.append(f"no longer in the plan, their folders kept: {names}")

@@ -230,7 +230,9 @@ def read_status(folder: Path) -> Status | None:
             "another `out`"
         )
     if status.digest is None:
-        logger.warning("%s has no digest (early releases wrote none): damage goes unseen", path)
+        logger.warning(
+            "%s has no digest (early releases wrote none), so damage is not noticed", path
+        )
     elif status.digest != status.sealed().digest:
         raise RunDirError(
             f"out: {path} is damaged, or was edited: choose another `out` (or take its `digest` "

@@ -96,7 +96,7 @@ def _load(
     first_only = not any(bank.turns)
     provenances.check(bank.provenance, expected, source, first_turns_only=first_only)
     if run and not provenances.says_more_than_task(bank.provenance):
-        logger.warning("bank=%s says nothing of its making: it cannot be checked", source)
+        logger.warning("bank=%s has no provenance, so it cannot be checked", source)
     elif expected.wording is not None and bank.provenance.wording is None:
         logger.warning(
             "bank=%s does not say how its task worded its prompts (earlier releases did not note "

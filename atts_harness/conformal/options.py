@@ -161,8 +161,8 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
             )
         if self.pvalue == "hierarchical" and self.coverage.by_problem:
             raise SettingError(
-                f"pvalue=hierarchical compares questions, coverage={self.coverage} keeps to one: "
-                "use coverage=turn or marginal, or pvalue=pooled"
+                f"pvalue=hierarchical compares questions, and coverage={self.coverage} "
+                "ranks within one: use coverage=turn or marginal, or pvalue=pooled"
             )
         if self.rule == "reference":
             self._check_reference(source)

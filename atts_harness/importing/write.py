@@ -58,7 +58,7 @@ def write_run(
         RunDirError: the directory cannot be written.
     """
     if out.exists():
-        raise SettingError(f"--out {out}: is there already; give a new folder, or remove it")
+        raise SettingError(f"--out {out}: exists already; give a new folder, or remove it")
     questions = list(run.questions)
     if not any(question.samples for question in questions):
         raise SettingError("the folder holds no samples")

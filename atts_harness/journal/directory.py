@@ -65,7 +65,9 @@ class RunDirectory:
             self._mirror = mirror_of(path) if mirrored else None
             if self._mirror is not None:
                 if not resume:
-                    raise SettingError("resume: false is not for a run whose journal is mirrored")
+                    raise SettingError(
+                        "resume: false cannot be used with a mirrored journal; leave it out"
+                    )
                 self._mirror.fetch(self.database)
             if resume:
                 self._check_version()

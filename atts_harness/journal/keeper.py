@@ -77,7 +77,7 @@ class Keeper:
         try:
             self._server = _Server((host, 0), self)
         except OSError as error:
-            raise RunDirError(f"nobody can listen on {host}: {error.strerror}") from error
+            raise RunDirError(f"cannot listen on {host}: {error.strerror}") from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="atts-keeper", daemon=True
         )

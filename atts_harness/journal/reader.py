@@ -239,11 +239,15 @@ def open_run(path: str | Path) -> RecordedRun:
         try:
             _check(connection, database)
             if schema.is_empty(connection):
-                raise RunDirError(f"{folder}: the run was ended before it began; nothing is there")
+                raise RunDirError(
+                    f"{folder}: the run ended before it began, so the directory is empty"
+                )
             rows = Rows(connection, database, schema.version_of(connection, database))
             row = next(rows.rows("run"), None)
             if row is None:
-                raise RunDirError(f"{folder}: the run was ended before it began; nothing is there")
+                raise RunDirError(
+                    f"{folder}: the run ended before it began, so the directory is empty"
+                )
             record = rows.decoded("run", row, schema.decode_run)
             return RecordedRun(folder, connection, record, rows)
         except BaseException:

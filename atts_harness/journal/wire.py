@@ -96,7 +96,7 @@ def receive(link: socket.socket, kind: type[T]) -> T:
     try:
         return msgspec.msgpack.decode(receive_bytes(link), type=kind)
     except msgspec.MsgspecError as error:
-        raise ConnectionError(f"another protocol is spoken there: {error}") from error
+        raise ConnectionError(f"the other side uses another protocol: {error}") from error
 
 
 def receive_bytes(link: socket.socket) -> bytes:
@@ -107,7 +107,7 @@ def receive_bytes(link: socket.socket) -> bytes:
     """
     length = int.from_bytes(_exactly(link, _LENGTH), "big")
     if length > MOST_BYTES:
-        raise ConnectionError("another protocol is spoken there: a message is too long")
+        raise ConnectionError("the other side uses another protocol: a message is too long")
     return _exactly(link, length)
 
 

@@ -68,7 +68,7 @@ def test_sizes_are_bounded(tmp_path, monkeypatch):
 def test_a_packed_file_that_is_cut_or_damaged_is_told(tmp_path, change):
     path = tmp_path / "a.gz"
     path.write_bytes(change(gzip.compress(b"line\n" * 1000)))
-    with pytest.raises(SettingError, match="cannot be read behind line"):
+    with pytest.raises(SettingError, match="cannot be read after line"):
         list(read_lines(path))
 
 

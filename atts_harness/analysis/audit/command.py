@@ -72,8 +72,8 @@ def _show_reranking(run: Path, bank: Path, task: str | None, json: bool) -> None
         for reranking in rerankings:
             first = f"; the first that differs: {reranking.first}" if reranking.first else ""
             console.print(
-                f"{reranking.task}: {reranking.same} of {reranking.scored} decisions come out "
-                f"again, ranked against {reranking.size} scores of {reranking.bank}; "
+                f"{reranking.task}: {reranking.same} of {reranking.scored} decisions are "
+                f"reproduced, ranked against {reranking.size} scores of {reranking.bank}; "
                 f"{reranking.same_p_values} p-values are equal to the last bit{first}",
                 highlight=False,
                 markup=False,

@@ -86,7 +86,7 @@ def grades_of_logs(paths: Sequence[Path]) -> Iterator[tuple[SampleId, bool]]:
             for question in saved:
                 if not question.grades:
                     raise SettingError(
-                        f"{path}: no 'graded' grades in it: only tasks of this project have them"
+                        f"{path}: has no `graded` field: only tasks of this project record it"
                     )
                 for repeat, grade in question.grades.items():
                     if grade.absent:  # a vote has no answer of it

@@ -125,7 +125,7 @@ def _options(recorded: Mapping[str, Any], own_questions: bool) -> CalibrationOpt
     names = {field.name for field in msgspec.structs.fields(CalibrationOptions)}
     settings = {name: value for name, value in recorded.items() if name in names}
     if settings.get("rate", 0.0) is None:
-        raise SettingError("--bank: the run says no rate, so its decisions cannot be made again")
+        raise SettingError("--bank: the run records no rate, so its decisions cannot be repeated")
     coverage = Coverage.CONDITIONAL if own_questions else Coverage.MARGINAL
     settings = {"coverage": str(coverage), **settings, "bank": None, "calibration": "file"}
     try:

@@ -193,7 +193,7 @@ def _counted(files: Mapping[str, Path]) -> int | None:
         # Parts lie in the index's folder: a name that leads elsewhere is refused.
         if not all(isinstance(name, str) and PART.fullmatch(name) for name in names):
             raise SettingError(
-                f"{index}: names a part that is no file beside it; give --parameters"
+                f"{index}: names a part that is not in its folder; give --parameters"
             )
         parts = [index.parent / name for name in sorted(set(names))]
     else:

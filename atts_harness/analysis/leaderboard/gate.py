@@ -116,9 +116,7 @@ def compared(leaderboard: Leaderboard, against: str) -> list[Comparison]:
     if alone := next(
         (comparison for comparison in comparisons if comparison.no_worse is None), None
     ):
-        raise GateError(
-            f"{leaderboard.row(alone.row).label}: one problem in common decides nothing"
-        )
+        raise GateError(f"{leaderboard.row(alone.row).label}: one problem in common is too few")
     return comparisons
 
 
@@ -126,7 +124,7 @@ def decided(leaderboard: Leaderboard, comparison: Comparison) -> tuple[Word, str
     """A decision and the line that says it, with the interval that it used."""
     no_worse = comparison.no_worse
     if no_worse is None:
-        raise GateError("one problem in common decides nothing")
+        raise GateError("one problem in common is too few")
     word = WORDS[no_worse.outcome]
     side = 100 * no_worse.confidence
     row, reference = leaderboard.row(comparison.row), leaderboard.row(comparison.reference)

@@ -202,7 +202,7 @@ def _power(base: Value, exponent: Value, context: Any) -> Value:
     if is_real(base) and base < 0 and isinstance(exponent, Fraction):
         if exponent.denominator == 2:
             return _float(base, context) ** _float(exponent, context)
-        raise NoValueError("a broken power of a negative number")
+        raise NoValueError("a fractional power of a negative number")
     x, y = _float(base, context), _float(exponent, context)
     _bounded(context.log(x) * y, context)
     return context.power(x, y)

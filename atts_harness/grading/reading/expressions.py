@@ -131,7 +131,7 @@ class Parser(Grammar):
         simple = isinstance(top, Num) and isinstance(divisor, Num) and token is not None
         if simple and token is not None and (token.kind in ("name", "func", "cmd") or token.gap):
             return Op("*", (quotient, self._juxtaposed()))
-        raise UnreadableError("what is divided by can be read in two ways")
+        raise UnreadableError("a divisor that can be read in two ways")
 
     def _juxtaposed(self) -> Expression:
         """Factors side by side."""

@@ -328,7 +328,7 @@ def based(piece: Piece) -> Node | None:
     if base is None or not 2 <= base <= 36:
         raise UnreadableError("a base")
     if any(int(digit, 36) >= base for digit in digits):
-        raise UnreadableError("a digit that its base has not")
+        raise UnreadableError("a digit that its base does not have")
     return Quantity(Num(Fraction(digits))) if base == 10 else Based(digits.lstrip("0") or "0", base)
 
 

@@ -271,7 +271,7 @@ def test_a_changed_plan_is_refused_and_redone_when_asked(compare, cells, place):
     # ... with the cell that takes its rate from one of them.
     assert cells()["random-takeover"]["starts"] == 1
     assert {cell["identity"]["task"]["repeats"] for cell in cells().values()} == {3}
-    assert "afresh, the old ones kept in out.aside: sums/pair/atts-rate=0.1" in result.output
+    assert "started afresh, old files kept in out.aside: sums/pair/atts-rate=0.1" in result.output
     assert (place / "out.aside/sums/pair/random-takeover.1/results_2026.json").exists()
 
 
@@ -596,7 +596,9 @@ def test_cells_beside_each_other_are_said_to_be(compare, cells, place, fake):
     assert set(cells()["atts-rate=0.1"]["caches"].values()) == {
         "nothing to clear: the model is loaded by the cell itself"
     }
-    assert "3 cells ran at a time: seconds and latencies are not theirs alone" in result.output
+    assert (
+        "3 cells ran at a time: seconds and latencies show the load of all of them" in result.output
+    )
 
 
 def test_cells_beside_each_other_share_a_calibration(compare, banks, place):

@@ -201,7 +201,7 @@ def test_what_cannot_be_imported_leaves_nothing(tmp_path):
         ((tmp_path / "nowhere", "--out", tmp_path / "run"), "there is no such folder"),
         ((tmp_path, "--out", tmp_path / "run"), "no published result folder that can be read"),
         ((folder, "--out", tmp_path / "run", "--golds", few), "has no question 'What is 2"),
-        ((folder, "--out", folder), "is there already"),
+        ((folder, "--out", folder), "exists already"),
         ((folder, "--out", tmp_path / "run", "--golds", "no_such_task"), "no_such_task"),
     ]
     for arguments, words in cases:
@@ -242,5 +242,5 @@ def test_decisions_of_another_bank_do_not_come_out(tmp_path):
     assert made.same < made.scored
     told = CliRunner().invoke(cli.build_app(), ["audit", str(out), "--bank", str(other)])
     assert told.exit_code == 1
-    assert f"{made.same} of {made.scored} decisions come out again" in told.output
+    assert f"{made.same} of {made.scored} decisions are reproduced" in told.output
     assert made.first in told.output

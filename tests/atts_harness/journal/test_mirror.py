@@ -245,7 +245,7 @@ def test_a_run_changes_rows_and_nothing_else(keeper, place, statement):
 
 def test_a_mirrored_run_is_not_started_afresh(keeper, place):
     place.attempt(keeper)
-    with pytest.raises(SettingError, match="resume: false is not for"):
+    with pytest.raises(SettingError, match="resume: false cannot be used"):
         run_in(place.node, resume=False)
 
 

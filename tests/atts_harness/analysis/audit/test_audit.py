@@ -381,7 +381,7 @@ def test_grades_come_from_sample_logs(tmp_path):
         (
             "samples_t_1.jsonl",
             '{"doc_id": 0, "doc": {"q": "?"}, "target": "1", "resps": [["1"]]}',
-            "no 'graded' grades",
+            "has no `graded` field",
         ),
     ],
 )

@@ -95,7 +95,7 @@ def test_a_part_of_a_model_lies_beside_its_index(tmp_path, part):
     (tmp_path / "config.json").write_text("{}")
     index = {"weight_map": {"w": part}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(SettingError, match="no file beside it"):
+    with pytest.raises(SettingError, match="not in its folder"):
         size_of(str(tmp_path))
 
 
