@@ -29,7 +29,7 @@ class Needs:
             None: they name none.
         own: whether cells load models into their own process, and the device that settings name.
         shared: whether its engines are others' (`draft_url`), so that a second set is the same.
-        beside: how many of its cells run at a time on a set.
+        beside: number of its cells that run at a time on a set.
     """
 
     pair: str
@@ -47,7 +47,7 @@ class Command:
         arguments: of the `atts` command, without the program itself.
         pair: whose servers it uses, or starts.
         log: takes what it prints, behind what is there and a line `$ COMMAND`.
-        folder: what it writes; it resumes from what is there.
+        folder: where it writes; it resumes from the files there.
         run_dir: the run directory in it, whose journal is to outlive the machine; None: it has
             none.
         reads: files and folders that it reads.
@@ -149,7 +149,7 @@ class Launcher(Protocol):
             folder: the comparison's.
             needs: of its pairs.
             say: called with a message for the user.
-            address: what a plan's `launcher` has behind the name (`NAME=ADDRESS`).
+            address: the part of a plan's `launcher` after the name (`NAME=ADDRESS`).
 
         Raises:
             SettingError: a pair will never find a place.

@@ -80,8 +80,9 @@ def _one_default(entries: dict[str, Registered[Preset]]) -> dict[str, Registered
     if any(entry.distribution == OURS for entry in defaults):
         for entry in defaults:
             if entry.distribution not in (OURS, NOT_INSTALLED):
-                description = f"the default that preset {entry.name!r} would be"
-                discovery().leave_out(entry.plugin, description, "there is one; name it by preset=")
+                description = f"the default preset {entry.name!r}"
+                reason = f"there is a default already; ask for it with preset={entry.name}"
+                discovery().leave_out(entry.plugin, description, reason)
                 entries[entry.name] = replace(entry, value=replace(entry.value, default=False))
     return entries
 

@@ -100,10 +100,10 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One request to a backend, with everything needed to replay it and to account for it.
 
     Attributes:
-        key: which call.
+        key: identifies the call.
         request_hash: digest of everything that determines the reply.
         seed: the request's.
-        reply: what came back; None if it failed for good.
+        reply: None if the call failed for good.
         error: type and message, if it failed for good.
         retries: tries before this outcome.
         queued: when the sample asked.
@@ -165,16 +165,16 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One takeover decision.
 
     Attributes:
-        sample: which sample.
-        turn: which turn.
+        sample: the sample.
+        turn: number of the turn, from 0.
         takeover: whether the target takes the turn over.
-        reason: what decided.
+        reason: kind of the decision.
         nonconformity: s, in nats per token; None if the score failed or none was taken.
         uniform: the sample's seeded draw in [0, 1) for ties and coin flips.
         p_value: rank of s in the bank; None where none was computed.
         threshold: take over iff p <= threshold.
         bank_size: n at the time of the decision.
-        bank: which bank.
+        bank: name of the bank.
         sequence: position in the run's order of decisions; banks and controllers are restored by
             applying the decisions in this order.
     """

@@ -366,10 +366,11 @@ def _refuse_unknown(
     for other in plugins.strategies().values():
         if name in other.value.Options.__struct_fields__:
             raise SettingError(
-                f"{name}: an option of strategy {other.name}, which {strategy.name} does not have"
+                f"{name}: an option of strategy {other.name}, which {strategy.name} does not have; "
+                "leave it out"
             )
     if role is not None and role not in kinds:
-        raise SettingError(f"{name}: strategy {strategy.name} uses no {role}")
+        raise SettingError(f"{name}: strategy {strategy.name} uses no {role}; leave it out")
     names = {*RunOptions.__struct_fields__, *strategy.Options.__struct_fields__}
     for r, kind in kinds.items():
         names |= {n for f in kind.options.__struct_fields__ for n in (f, f"{r}_{f}")}

@@ -66,7 +66,7 @@ class Problem:
         answered: tells whether generated text holds a final answer; None: never.
         max_tokens: budget of kept tokens for each sample.
         prompt_hash: digest of the messages; what makes two runs' problems the same.
-        sampling: how each role draws tokens.
+        sampling: settings by role.
         kind: kind of the answer, for extraction by a model when a sample ends; None: there is none
             to extract.
     """
@@ -318,7 +318,7 @@ class RunInfo:
         seed: the run's.
         provenance: what a bank must agree with: models, template, sampling, limits.
         tokenizers: by role.
-        extractor: whose answers are graded.
+        extractor: its answers are graded.
         one_at_a_time: whether all roles share one engine that takes one call at a time.
     """
 
@@ -337,7 +337,7 @@ class Strategy(Protocol):
     Class attributes:
         name: its lm-eval model name.
         Options: its options.
-        roles: which roles it uses.
+        roles: the roles that it uses.
         scores: whether the target must be able to score.
         votes: whether a problem's samples vote for one answer, which is then what is graded.
         top_logprobs: alternatives to each generated token that it needs from every role.

@@ -69,7 +69,7 @@ class TakeoverPolicy(Protocol):
 
         Args:
             nonconformity: s; NaN for a policy that needs no scores.
-            sample: whose turn.
+            sample: of the turn.
             turn: counted from 0.
             uniform: the sample's seeded draw in [0, 1), for ties and coins.
         """

@@ -82,7 +82,7 @@ def explain(error: Exception, roles: Sequence[str]) -> SettingError:
     """A template's own error as one line.
 
     Args:
-        error: what rendering raised.
+        error: raised by rendering.
         roles: of the messages that were rendered.
     """
     reason = " ".join(str(error).split())[:200] or type(error).__name__

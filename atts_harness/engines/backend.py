@@ -97,7 +97,7 @@ class EngineBackend:
         """Check a request before it is sent; see `guards`.
 
         Args:
-            request: what is asked.
+            request: the request to check.
             reserve: tokens the engine must be able to generate behind a scored context.
         """
         vocab_size = max(self.tokenizer.vocab_size, self.capabilities.output_ids)
@@ -281,10 +281,10 @@ async def open_engine(
     """Open a backend on a running server, or on one that is started for it.
 
     Args:
-        spec: what to open.
+        spec: of the backend to open.
         connect: makes the backend from connections; raises `SettingError` if the server does not
             fit the specification.
-        launch: how to start a server; None if this kind cannot.
+        launch: describes how to start a server; None if this kind cannot.
         answers: sends a one-token request, to see whether a started server is ready.
 
     Raises:

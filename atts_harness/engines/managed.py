@@ -268,7 +268,7 @@ def check_managed(
     """Check what can be checked before anything starts: the URL, or package, model and devices.
 
     Args:
-        spec: what is asked for.
+        spec: of the role.
         package: the engine's package.
         variable: environment variable that names the Python which has the package.
         extra: the extra of this project that installs it.
@@ -319,8 +319,8 @@ def _refuse_for_started(spec: BackendSpec[ManagedOptions]) -> None:
         if name == option and option in used:
             continue  # given for both roles, and the other one's is started
         raise SettingError(
-            f"{name}: {spec.role}_url names a server that runs already, which this does not "
-            "change; leave it out, or start the server with it"
+            f"{name}: {spec.role}_url names a server that runs already, so this has no effect; "
+            "leave it out, or start the server with it"
         )
 
 

@@ -48,13 +48,13 @@ class Share:
 
     Attributes:
         role: of the server.
-        devices: over how many it is spread.
+        devices: number of devices that it is spread over.
         total: memory of a device.
         weights: a device's part of the weights.
         working: activations, CUDA graphs, logits of scored prompts.
         kv: KV cache.
         before: memory that a server started earlier takes of the same device.
-        tokens: how many the KV cache holds.
+        tokens: capacity of the KV cache in tokens.
         max_length: context window that it is started with.
         shared: whether another server is on the same devices.
     """
@@ -159,7 +159,7 @@ def shares(
     Args:
         models: shapes by role, in the order in which the servers are started.
         total: bytes of a device.
-        devices: how many.
+        devices: number of devices.
         windows: context windows by role.
 
     Raises:

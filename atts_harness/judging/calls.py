@@ -70,7 +70,7 @@ class JudgeCalls:
         """The value that a reader gets from the reply to a request.
 
         Args:
-            request: what to ask.
+            request: text of the request.
             reader: turns the reply into a value; raises a `BackendError` if it cannot.
 
         Raises:

@@ -258,7 +258,7 @@ def ask(client: openai.OpenAI, model: str, request: str) -> ChatReply:
 
     Args:
         client: of the `openai` package.
-        model: which model.
+        model: its name.
         request: the user's message.
 
     Returns:

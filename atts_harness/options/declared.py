@@ -32,7 +32,7 @@ class Declared:
         name: as in `model_args`.
         kind: its type and bounds, in words.
         default: as it would be written in `model_args`; None where a value has to be given.
-        meaning: what it does; empty where its author does not say.
+        meaning: what it does; empty if its author does not say.
         owner: the class that declares it.
         package: the installed package of that class.
     """

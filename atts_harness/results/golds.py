@@ -32,7 +32,7 @@ def gold_of(doc: Mapping[str, Any], target: Any = None) -> Gold:
 
     Args:
         doc: one of our tasks' documents, or any other task's.
-        target: what the task names as its target; for documents without `gold`.
+        target: the task's target for it; used for documents without `gold`.
 
     Raises:
         SettingError: there is none, or none that the grader can read.
@@ -59,7 +59,7 @@ def golds_of(doc: Mapping[str, Any], target: Any = None) -> tuple[Gold, ...]:
 
     Args:
         doc: one of our tasks' documents, or any other task's.
-        target: what the task names as its target; for documents without `gold`.
+        target: the task's target for it; used for documents without `gold`.
 
     Returns:
         Empty where there is no gold that the grader can read: a program, a list of instructions.

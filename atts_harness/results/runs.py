@@ -80,7 +80,7 @@ def question_of(doc: Mapping[str, Any], number: int, target: Any = None) -> Aske
     Args:
         doc: the document.
         number: its number in records.
-        target: what its task names as its target.
+        target: the task's target for it.
 
     Raises:
         SettingError: the field `gold` holds no answer.

@@ -63,11 +63,11 @@ class Books:
     """Opens a run's journal and ledger, and closes them in every case. Use with `with`.
 
     Attributes:
-        record: what is being run.
+        record: describes the run.
         options: the run's.
         directory: where to record it; None: in memory.
         observers: called with every record; by default the plugins' hooks.
-        summary: how it ended.
+        summary: filled in when it ends.
         log: whether its directory gets a log.
         most: how many values its percentiles are computed from; 0: all.
         control: how the run is watched and stopped.

@@ -69,7 +69,7 @@ class RunCalls:
         Args:
             engine: the engine that serves the call.
             key: identifies the call.
-            request: what to send.
+            request: the request to send.
             begun: called when the request is really sent.
             confidences: record each token's confidence in place of its alternatives.
 

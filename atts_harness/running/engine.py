@@ -56,7 +56,7 @@ class Engine:
 
     Attributes:
         name: the roles it serves, for messages: `draft`, `target` or `draft and target`.
-        backend: what serves it.
+        backend: through which it is called.
         slots: its slots.
         clock: the run's.
         timeout: seconds a call may take.

@@ -59,7 +59,7 @@ class Extraction:
 
         Args:
             record: the sample; has not failed.
-            kind: what its task asks for.
+            kind: kind of the answer.
 
         Raises:
             JournalError: the journal cannot be written, or holds another request.

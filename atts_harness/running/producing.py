@@ -20,7 +20,7 @@ class Producer:
     """Produces samples from beginning to end.
 
     Attributes:
-        state: what the contexts share.
+        state: shared by all contexts.
         sample_timeout: seconds a sample may take from its first call; 0: no limit.
         extraction: the model that extracts answers; None: none does.
         release: called when a sample gives its place back.

@@ -146,8 +146,8 @@ def show_progress(
     """Show a tally until the block ends, and once more at its end.
 
     Args:
-        tally: what to show.
-        mode: how.
+        tally: the counts to show.
+        mode: live display, lines or nothing; see `resolve_mode`.
         stream: where; standard error by default, at the time of the call.
     """
     out = stream or sys.stderr

@@ -35,15 +35,15 @@ class Run:
     """The run of one call of `Harness.run`.
 
     Attributes:
-        groups: what to produce.
-        record: what is being run.
+        groups: problems with their samples and strategy.
+        record: describes the run.
         backends: by role.
         options: the run's.
         directory: where to record it; None: in memory.
         observers: called with every record; by default the plugins' hooks.
         show: whether to show progress, as `options.progress` has it.
         extractor: the model that extracts answers when samples end, if one does.
-        summary: how it ended.
+        summary: filled in when it ends.
         hurried: whether it was ended at once, by a second signal.
     """
 

@@ -163,7 +163,7 @@ class Session:
             problem: the question. `task` and `doc` name it in records and seeds.
             repeat: which sample of the problem; by default the next one. With a run directory a
                 sample that is recorded is returned as it is, and one that was cut short goes on.
-            strategy: how; by default the session's for this task.
+            strategy: produces it; by default the session's for this task.
 
         Raises:
             SettingError: the problem does not fit a model's context, the strategy gathers siblings
@@ -192,8 +192,8 @@ class Session:
 
         Args:
             problem: the question.
-            samples: how many, or which repeats.
-            strategy: how; by default the session's for this task.
+            samples: their number, or the repeats themselves.
+            strategy: produces it; by default the session's for this task.
 
         Returns:
             Their records, in order of `samples`.

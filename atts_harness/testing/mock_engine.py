@@ -101,7 +101,7 @@ class MockEngine:
         latency: seconds once a request has a slot.
         writer: draws generations.
         scorer: draws scores.
-        faults: what goes wrong on purpose.
+        faults: made on purpose.
         tokenizer: for stop strings, which are looked for in the text.
         seed: of all draws; two engines with different seeds are different models.
         max_length: context window in tokens.

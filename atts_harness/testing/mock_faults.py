@@ -81,7 +81,7 @@ class FaultPlan:
 
         Args:
             key: names the request.
-            tried: how often it came before.
+            tried: number of earlier tries.
         """
         if not self.rates or tried >= self.most:
             return None
@@ -101,7 +101,7 @@ class ServedTry:
 
     Attributes:
         key: names the request (`request_key`).
-        fault: what was done to it; None if it was served.
+        fault: the fault that was made; None if it was served.
         at: the engine's clock.
         prompt: length of the context in tokens.
     """

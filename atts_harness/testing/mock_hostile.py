@@ -26,7 +26,7 @@ def answer(fault: Hostile, http: web.Request, body: Body, vocab_size: int) -> we
     """The spoilt reply to a request.
 
     Args:
-        fault: which.
+        fault: the fault to make.
         http: the request, whose headers some servers echo.
         body: of a good reply; is changed.
         vocab_size: ids are below it.

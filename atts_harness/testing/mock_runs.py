@@ -96,7 +96,7 @@ def make_groups(
     """Numbered problems with their samples.
 
     Args:
-        problems: how many.
+        problems: number of problems.
         repeats: samples a problem.
         strategy: an instance; by default `MockTurns`.
         task: the task's name.
@@ -136,7 +136,7 @@ def simulate(
     """Run groups on mock engines in simulated time.
 
     Args:
-        groups: what to produce.
+        groups: problems with their samples and strategy.
         draft: its engine.
         target: its engine; by default the draft's, shared.
         observers: called with every record.

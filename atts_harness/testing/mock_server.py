@@ -30,8 +30,8 @@ class MockServer:
     """Serves a mock engine, by default on 127.0.0.1. Use as an async context manager.
 
     Args:
-        engine: what answers.
-        dialect: how.
+        engine: answers the requests.
+        dialect: format of requests and replies.
         model: its served name, and the folder of its tokenizer where there is one.
         port: 0: a free one.
         host: the address to listen on.

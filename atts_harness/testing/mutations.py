@@ -38,7 +38,7 @@ def mutate(content: bytes, seed: int) -> bytes:
 
     Args:
         content: of a sound file, of any format.
-        seed: which mutations.
+        seed: selects the mutations.
     """
     dice = Dice(seed)
     for _ in range(dice.choice((1, 1, 2, 3))):
@@ -52,7 +52,7 @@ def mutate_database(path: Path, seed: int) -> None:
 
     Args:
         path: the file; changed in place.
-        seed: which value.
+        seed: selects the value.
     """
     dice = Dice(seed)
     connection = sqlite3.connect(path, isolation_level=None)

@@ -95,9 +95,9 @@ def play(
     Args:
         strategy: its class.
         options: its options, as in `model_args`.
-        draft: what the draft writes.
-        target: what the target writes.
-        scores: how the target scores.
+        draft: replies of the draft.
+        target: replies of the target.
+        scores: scores of the target.
         draft_tokenizer: byte-level unless given.
         target_tokenizer: the same.
         repeats: samples of the problem. Scripts are one list for all; functions tell them apart.
@@ -109,7 +109,7 @@ def play(
         seed: the run's.
         retries: tries after the first.
         provenance: the run's provenance, for the strategy.
-        extractor: whose answers are graded.
+        extractor: its answers are graded.
         journal: where to record, and to replay from.
 
     Raises:

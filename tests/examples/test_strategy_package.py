@@ -123,4 +123,6 @@ def test_its_options_are_checked_like_any_others(python):
     near, negative, foreign = done.stdout.splitlines()
     assert "did you mean draft_tokens" in near
     assert negative.startswith("limit: expected `float` >= 0")
-    assert foreign == "judge_top: an option of strategy specreason, which handover does not have"
+    assert foreign == (
+        "judge_top: an option of strategy specreason, which handover does not have; leave it out"
+    )

@@ -14,9 +14,9 @@ class Finding:
 
     Attributes:
         level: `ok`, `note` (nothing to do), `warning` (results or speed suffer), `error`.
-        subject: what was examined, in a word or two.
-        text: what was found.
-        remedy: what to do; empty where nothing is.
+        subject: the thing that was examined, in a word or two.
+        text: the result.
+        remedy: what to do; empty if there is nothing to do.
     """
 
     level: Level
