@@ -130,7 +130,9 @@ def show_plugins() -> None:
 def _print(
     console: Console, title: str, columns: Iterable[str], rows: Iterable[tuple[str, str, str]]
 ) -> None:
-    table = Table(*columns, title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table)

@@ -24,48 +24,53 @@ def console(**options: Any) -> Console:
 
 
 class FittedTable:
-    """A table that a narrow terminal shows in pieces, each with the column that names the rows.
+    """A table that a narrow terminal shows in pieces, each with the columns that name the rows.
 
     Args:
-        table: its first column names the rows.
+        table: its first columns name the rows.
         held: numbers of columns that are read with the one before them, such as its interval, and
             stand in the same piece.
+        names: how many columns name the rows.
     """
 
-    def __init__(self, table: Table, held: Collection[int] = ()) -> None:
+    def __init__(self, table: Table, held: Collection[int] = (), *, names: int = 1) -> None:
         self._table = table
         self._held = held
+        self._names = names
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        names, *_ = self._table.columns
+        names = self._table.columns[: self._names]
         left = self._together()
         while left:
             shown = left.pop(0)
-            while left and self._fits([names, *shown, *left[0]], console):
+            while left and self._fits([*names, *shown, *left[0]], console):
                 shown = [*shown, *left.pop(0)]
-            yield _piece(self._table, [names, *shown], options.max_width // 2)
+            yield self._piece([*names, *shown], options.max_width)
 
     def _together(self) -> list[list[Column]]:
-        """Columns that stand in one piece, in order; the first column is in all of them."""
-        found: list[list[Column]] = []
-        for number, column in enumerate(self._table.columns[1:], start=1):
-            if number in self._held and found:
-                found[-1].append(column)
+        """Columns that stand in one piece, in order; the names are in all of them."""
+        groups: list[list[Column]] = []
+        for number, column in enumerate(self._table.columns[self._names :], start=self._names):
+            if number in self._held and groups:
+                groups[-1].append(column)
             else:
-                found.append([column])
-        return found
+                groups.append([column])
+        return groups
 
     def _fits(self, columns: Sequence[Column], console: Console) -> bool:
-        piece = _piece(self._table, columns, console.width // 2)
+        piece = self._piece(columns, console.width)
         endless = console.options.update(max_width=_ENDLESS)
         return console.measure(piece, options=endless).maximum <= console.width
+
+    def _piece(self, columns: Sequence[Column], width: int) -> Table:
+        return _piece(self._table, columns, self._names, width // 2 // self._names)
 
 
 _ENDLESS = 10_000
 
 
-def _piece(table: Table, columns: Sequence[Column], most: int) -> Table:
-    """Some columns of a table; the first is at most `most` cells wide, and wraps."""
+def _piece(table: Table, columns: Sequence[Column], names: int, most: int) -> Table:
+    """Some columns of a table; the first `names` are at most `most` cells wide each, and wrap."""
     piece = Table(
         title=table.title,
         title_justify=table.title_justify,
@@ -78,9 +83,9 @@ def _piece(table: Table, columns: Sequence[Column], most: int) -> Table:
         piece.add_column(
             column.header,
             justify=column.justify,
-            no_wrap=column.no_wrap and number > 0,
+            no_wrap=column.no_wrap and number >= names,
             overflow="fold",
-            max_width=None if number else most,
+            max_width=most if number < names else None,
         )
     for row, *cells in zip(table.rows, *(column.cells for column in columns), strict=True):
         piece.add_row(*cells, style=row.style, end_section=row.end_section)

@@ -126,7 +126,16 @@ def elsewhere(out: Path) -> list[str]:
     row = next(row for row in ROWS if row.recorded)
     settings = {**row.args, "turns": 40, "draft_tokens": 96, "target_tokens": 96}
     command = [
-        *("atts", "plan", "--pair", "r1-qwen-1.5b-qwq-32b", "--gpus", "h100:2", "--split", "1+1"),
+        *(
+            "atts",
+            "plan",
+            "--pair",
+            "r1-qwen-1.5b-qwq-32b",
+            "--gpus",
+            "h100:2",
+            "--gpu-split",
+            "1+1",
+        ),
         *("--trace", str(out / row.folder / "run"), "--strategy", row.model),
         *("--strategy", "target-only", "--price", str(PRICE)),
     ]

@@ -185,6 +185,22 @@ def test_importing_a_run_pulls_in_no_terminal_and_no_numbers():
     assert shown.stdout.strip() == "[]"
 
 
+def test_the_commands_of_all_plugins_pull_in_neither_numbers_nor_a_server():
+    heavy = ["aiohttp", "numpy", "scipy", "torch", "lm_eval", "transformers", "ray"]
+    code = (
+        "import sys; from atts_harness.cli import build_app; build_app(); "
+        f"print([m for m in {heavy} if m in sys.modules])"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    assert shown.stdout.strip() == "[]"
+
+
 def test_importing_the_core_pulls_in_nothing_heavy():
     heavy = ["numpy", "asyncio", "importlib.metadata", "torch", "lm_eval", "pluggy"]
     code = (

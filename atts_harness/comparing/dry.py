@@ -7,14 +7,14 @@ from pathlib import Path
 
 from rich.table import Table
 
-from atts_harness import plugins
+from atts_harness import plugins, terminal
 from atts_harness.comparing.cells import Cell
 from atts_harness.comparing.local import LocalLauncher
 from atts_harness.comparing.needs import needs_of
 from atts_harness.comparing.plan import Plan
 from atts_harness.comparing.probe import Probe, probe_all
 from atts_harness.comparing.rounds import first_repeats, promise
-from atts_harness.comparing.show import Show
+from atts_harness.comparing.show import Names, Show
 from atts_harness.comparing.sizes import Size, sizes_of
 from atts_harness.framework import EvalFramework
 from atts_harness.running.progress import clock
@@ -72,7 +72,10 @@ def dry_run(
     if simulate is not None:
         show.say(f"simulating {len(cells)} cells: some seconds each")
         for part in simulate(plan, cells, sizes):
-            show.console.print(part) if isinstance(part, Table) else show.say(part)
+            if isinstance(part, Table):
+                show.console.print(terminal.FittedTable(part))
+            else:
+                show.say(part)
     elif not probes:
         show.say("time: --gpus h100:3 simulates it, --probe asks the engines")
 
@@ -83,26 +86,25 @@ def _table(
     sizes: dict[str, Size],
     probes: dict[str, Probe],
     states: Mapping[str, str],
-) -> Table:
-    table = Table(title=f"{plan.name}: {len(cells)} cells", title_justify="left")
-    for title in ("task", "pair", "strategy"):
-        table.add_column(title, overflow="fold")
+) -> terminal.FittedTable:
+    names = Names([cell.name for cell in cells])
+    table = names.table(f"{plan.name}: {len(cells)} cells")
     columns = ["problems", "requests", "tokens at most"]
     columns += ["calls", "target tokens", "draft tokens", "time"] if probes else []
     for title in columns:
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     if states:
         table.add_column("state")
     for cell in cells:
         size = sizes[cell.name]
-        row = [cell.task_name, cell.pair, cell.row]
+        row = names.row(cell.name)
         calibration = f" (+{size.calibration:,})" if size.calibration else ""
         row += [f"{size.problems:,}", f"{size.samples:,}{calibration}", f"{size.most_tokens:,}"]
         if probe := probes.get(cell.name):
             row += _expected(probe, size.samples + size.calibration)
         row += [states.get(cell.name, "pending")] if states else []
         table.add_row(*row)
-    return table
+    return terminal.FittedTable(table, names=len(names.columns))
 
 
 def _expected(probe: Probe, samples: int) -> list[str]:

@@ -205,7 +205,7 @@ def read_plan(
         raise source.error((), f"a plan is a mapping with the keys {keys}")
     data: dict[str, Any] = source.data
     _check_version(source, data)
-    plan_name = str(data.get("name") or Path(name).stem)
+    plan_name = _title(source, data, Path(name).stem)
     named_pairs: Any = list(pairs) or data.get("pairs")
     converted: dict[str, Any] = {
         "name": plan_name,
@@ -218,6 +218,22 @@ def read_plan(
         if key in data:
             converted[key] = [read(source, p, item) for p, item in source.items((key,), data[key])]
     return PlanFile(source.struct(Plan, (), data, **converted), source)
+
+
+def _title(source: PlanSource, data: Mapping[str, Any], file: str) -> str:
+    """The plan's title: the file's name unless it has one of its own."""
+    if "name" not in data:
+        return file
+    title = data["name"]
+    if (
+        isinstance(title, bool)
+        or not isinstance(title, (str, int, float))
+        or not str(title).strip()
+    ):
+        raise source.error(
+            ("name",), f"name: is no title (got {title!r}); write one, or leave the key out"
+        )
+    return str(title)
 
 
 def _check_version(source: PlanSource, data: Mapping[str, Any]) -> None:

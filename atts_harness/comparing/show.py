@@ -22,6 +22,7 @@ from atts_harness.running.progress import clock
 PLAIN_WIDTH = 140
 LINES_SECONDS = 30.0
 LIVE_SECONDS = 1.0
+NAMES = ("task", "pair", "strategy")
 STYLES = {
     "done": "green",
     "failed": "bold red",
@@ -107,28 +108,59 @@ class Show:
 
     def table(self, status: Status) -> None:
         """Every cell of the plan, in the order of the plan."""
-        table = Table(title=status.name, title_justify="left")
-        for title in ("task", "pair", "strategy", "state"):
-            table.add_column(title, overflow="fold")
+        names = Names([cell.name for cell in status.cells])
+        table = names.table(status.name)
+        table.add_column("state")
         for title in ("time", "accuracy"):
             table.add_column(title, justify="right", no_wrap=True)
-        with_notes = any(cell.cause for cell in status.cells)
-        if with_notes:
-            table.add_column("cause (and log)", overflow="fold", ratio=1)
         for cell in status.cells:
             accuracy = "" if cell.accuracy is None else f"{cell.metric} {cell.accuracy:.3f}"
-            row = [Text(part) for part in cell.name.split("/")]
-            row.append(Text(cell.state, style=STYLES[cell.state]))
-            row += [Text(clock(cell.seconds) if cell.starts else ""), Text(accuracy)]
-            if with_notes:
-                row.append(Text(f"{cell.cause}\n{cell.log}" if _has_log(cell) else cell.cause))
-            table.add_row(*row)
-        self.console.print(table)
+            table.add_row(
+                *names.row(cell.name),
+                Text(cell.state, style=STYLES[cell.state]),
+                Text(clock(cell.seconds) if cell.starts else ""),
+                Text(accuracy),
+            )
+        self.console.print(terminal.FittedTable(table, names=len(names.columns)))
+        for cell in status.cells:
+            if cell.cause:
+                log = f" (log: {cell.log})" if _has_log(cell) else ""
+                self._line(f"{cell.name}: {cell.cause}{log}", STYLES[cell.state])
         for line in remarks(status):
             self._line(line)
 
     def _line(self, text: str, style: str = "") -> None:
         self.console.print(Text(text, style=style), soft_wrap=True)
+
+
+class Names:
+    """The columns that name the cells of a table: what all cells share stands in the title.
+
+    Args:
+        cells: names of the cells, each TASK/PAIR/ROW.
+    """
+
+    def __init__(self, cells: Sequence[str]) -> None:
+        parts = [set(part) for part in zip(*(cell.split("/") for cell in cells), strict=True)]
+        self._shared = {
+            title: next(iter(values))
+            for title, values in zip(NAMES, parts, strict=bool(cells))
+            if len(values) == 1 and title != NAMES[-1]
+        }
+        self.columns = [title for title in NAMES if title not in self._shared]
+
+    def table(self, title: str) -> Table:
+        """An empty table with these columns."""
+        shared = ", ".join(f"{title} {value}" for title, value in self._shared.items())
+        table = Table(title=f"{title} ({shared})" if shared else title, title_justify="left")
+        for column in self.columns:
+            table.add_column(column, overflow="fold")
+        return table
+
+    def row(self, cell: str) -> list[str]:
+        """What stands in these columns for a cell."""
+        parts = dict(zip(NAMES, cell.split("/"), strict=True))
+        return [parts[title] for title in self.columns]
 
 
 def make_console() -> Console:

@@ -49,9 +49,10 @@ def show_plan(
         list[str] | None,
         typer.Option(help="setting and its values, such as repeats=1,16 or rate=.2,.4"),
     ] = None,
-    split: Annotated[
+    gpu_split: Annotated[
         str | None, typer.Option(help="GPUs of draft and target, such as 1+2; default: the best")
     ] = None,
+    split: Annotated[str | None, typer.Option(hidden=True)] = None,
     problems: Annotated[int | None, typer.Option(help="questions; default: the trace's")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="further settings, as in --model_args")
@@ -77,6 +78,7 @@ def show_plan(
     """How long a run would take on some GPUs, what bounds it, and what it would cost."""
     import msgspec
 
+    from atts_harness.errors import SettingError
     from atts_harness.simulation.cells import Ground
     from atts_harness.simulation.costfile import role_costs
     from atts_harness.simulation.costs import gpus_of
@@ -86,7 +88,12 @@ def show_plan(
     if out is not None:
         _check_page(out)
     gpu, count = gpus_of(gpus, gpu_file)
-    at, measured = _split(split, count), role_costs(cost or [])
+    if split is not None:
+        raise SettingError(
+            f"--split: is --gpu-split here (--gpu-split {split}); --split is a data set's, of "
+            "`atts calibrate`"
+        )
+    at, measured = _split(gpu_split, count), role_costs(cost or [])
     figures: list[Figure] = []
     if plan_file is not None:
         _only_a_file(pair, draft, target, strategy, sweep, set_)
@@ -127,7 +134,7 @@ def show_plan(
         return
     console = terminal.console()
     for table in tables(remarks, rows):
-        console.print(table)
+        console.print(terminal.FittedTable(table))
     for line in [*notes(remarks, rows), *further]:
         console.print(line, highlight=False, markup=False)
 
@@ -200,10 +207,10 @@ def _split(text: str | None, count: int) -> tuple[int, int] | None:
         return None
     parts = text.split("+")
     if len(parts) != 2 or not all(part.strip().isdecimal() and int(part) >= 1 for part in parts):
-        raise SettingError(f"--split {text}: expected GPUs of draft and target, such as 1+2")
+        raise SettingError(f"--gpu-split {text}: expected GPUs of draft and target, such as 1+2")
     split = int(parts[0]), int(parts[1])
     if sum(split) > count:
-        raise SettingError(f"--split {text}: needs {sum(split)} GPUs, --gpus has {count}")
+        raise SettingError(f"--gpu-split {text}: needs {sum(split)} GPUs, --gpus has {count}")
     return split
 
 

@@ -87,7 +87,7 @@ def _headed(title: str, headings: Sequence[str]) -> Table:
     table = Table(title=title)
     table.add_column("strategy", no_wrap=True)
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 

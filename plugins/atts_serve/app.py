@@ -15,8 +15,9 @@ from atts_harness import neutral
 from atts_harness.errors import SettingError
 from atts_harness.running.house import House
 from atts_serve import chat
-from atts_serve.catalogue import CHAT, Catalogue
+from atts_serve.catalogue import Catalogue
 from atts_serve.claims import Claims
+from atts_serve.defaults import CHAT
 from atts_serve.guard import Door, middleware
 from atts_serve.metrics import Metrics
 from atts_serve.naming import Named, fingerprint, named

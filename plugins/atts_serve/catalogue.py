@@ -19,13 +19,12 @@ from atts_harness.settings import RunOptions, Settings, kind_of, parse_settings
 from atts_harness.strategy import Strategy
 from atts_harness.values import convert, hints_of
 from atts_serve.chat import ChatRequest
+from atts_serve.defaults import CHAT
 from atts_serve.refusal import Refusal, bad
 
 logger = neutral.logger("atts_serve")
 
 DEFAULT = ("atts", "draft-only", "target-only")
-CHAT = "chat"
-"""What requests count to that name no task."""
 # Never a path, an address, a model or a bank: a request may come from anybody who has the key.
 ALLOWED = frozenset(
     {

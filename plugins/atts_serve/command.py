@@ -6,19 +6,19 @@ import asyncio
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from atts_harness import terminal
 from atts_harness.arguments import parse_arguments
 from atts_harness.errors import SettingError
-from atts_serve.app import service
-from atts_serve.catalogue import CHAT, Catalogue, catalogue
-from atts_serve.guard import KEY_VARIABLE, Door, door_of
-from atts_serve.pages import examples
-from atts_serve.server import listening, until_signal
-from atts_serve.viewer import Viewer
+from atts_serve.defaults import CHAT, KEY_VARIABLE
+
+if TYPE_CHECKING:
+    from atts_serve.catalogue import Catalogue
+    from atts_serve.guard import Door
+    from atts_serve.viewer import Viewer
 
 PORT, VIEW_PORT = 8600, 8601
 HOST = "127.0.0.1"
@@ -71,6 +71,9 @@ def serve(
     body_mib: Annotated[float, typer.Option(min=0.001, help="most MiB of a request")] = 4.0,
 ) -> None:
     """Serve strategies as an OpenAI-compatible endpoint, until Ctrl-C."""
+    from atts_serve.catalogue import catalogue
+    from atts_serve.guard import door_of
+
     args = parse_arguments(model_args, "--model-args")
     served = catalogue(model or [], args, task=task, allow=allow or [])
     door = door_of(host, os.environ, names=tuple(name or ()), body_mib=body_mib)
@@ -83,16 +86,22 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = VIEW_PORT,
 ) -> None:
     """Watch the samples of a run, finished or going, turn by turn, until Ctrl-C."""
+    from atts_serve.viewer import Viewer
+
     asyncio.run(_view(Viewer(run_dir), port))
 
 
 async def _view(viewer: Viewer, port: int) -> None:
+    from atts_serve.server import listening, until_signal
+
     console = terminal.console()
     async with listening(viewer.application(), HOST, port) as bound:
         await until_signal(lambda: console.print(f"http://{HOST}:{bound}/ (Ctrl-C ends it)"))
 
 
 def _problems(path: Path | None) -> list[str]:
+    from atts_serve.pages import examples
+
     if path is None:
         return examples()
     try:
@@ -111,6 +120,9 @@ async def _serve(
     problems: list[str],
     thoughts: str,
 ) -> None:
+    from atts_serve.app import service
+    from atts_serve.server import listening, until_signal
+
     live = max(model.settings.run.live_samples for model in served.models.values())
     console = terminal.console()
     async with (

@@ -15,11 +15,11 @@ from aiohttp.typedefs import Middleware
 from atts_harness import neutral
 from atts_harness.errors import AttsError, SettingError
 from atts_harness.secrecy import remember
+from atts_serve.defaults import KEY_VARIABLE
 from atts_serve.refusal import Refusal, internal, refusal_of
 
 logger = neutral.logger("atts_serve")
 
-KEY_VARIABLE = "ATTS_SERVE_KEY"
 SHORTEST_KEY = 16
 OPEN = frozenset({"/", "/health"})
 OPEN_FOLDER = "/page/"

@@ -21,6 +21,13 @@ PASSES_ON = {"lm-eval"}  # its help is lm-eval's
 OURS = sorted(GROUP.commands.keys() - PASSES_ON)
 # One thing to many commands, or one of several.
 SAME_THING = {"--pair", "--out"}
+# Flags that several commands take, each with one meaning.
+SHARED = {
+    *("--backend", "--batch", "--dry-run", "--force", "--gpus", "--headers-env", "--json"),
+    *("--level", "--margin", "--max-length", "--metadata", "--model-args", "--out", "--pair"),
+    *("--port", "--repeats", "--run-dir", "--served-model-name", "--system-instruction", "--task"),
+    *("--timeout", "--tokenizer"),
+}
 
 
 def test_commands_stand_in_the_order_of_work():
@@ -57,6 +64,8 @@ def flags():
             kind, option = get_args(hint)
             if isinstance(option, typer.models.OptionInfo):
                 given = (option.default, *(option.param_decls or ()))
+                if option.hidden:
+                    continue  # an old name, refused with the new one
                 written = [one for one in given if str(one).startswith("--")]
                 for flag in written or [f"--{argument.strip('_').replace('_', '-')}"]:
                     yield flag, name, set(get_args(kind) or (kind,)) - {NoneType}
@@ -74,6 +83,14 @@ def test_a_flag_means_one_thing():
         if flag not in SAME_THING and any(kind != found[0][0] for kind, _ in found)
     }
     assert not several
+
+
+def test_flags_of_several_commands_were_looked_at():
+    """A new one comes into `SHARED` when its help says the same of every command."""
+    commands = {}
+    for flag, name, _ in flags():
+        commands.setdefault(flag, set()).add(name)
+    assert {flag for flag, names in commands.items() if len(names) > 1} == SHARED
 
 
 def test_texts_of_help_begin_small_and_have_no_full_stop():

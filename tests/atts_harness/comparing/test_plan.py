@@ -76,6 +76,21 @@ def test_what_a_plan_leaves_open(read):
     assert plan.limit is None
 
 
+@pytest.mark.parametrize("title", ["", "''", "' '", "[a, b]", "{a: 1}", "true", "null"])
+def test_a_title_that_is_none_is_refused_in_a_line(read, title):
+    with pytest.raises(
+        SettingError, match=r"^plan\.yaml, line 1: name: is no title \(got"
+    ) as caught:
+        read(SOUND.replace("name: sums", f"name: {title}", 1))
+    assert "leave the key out" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_plan_without_a_title_has_that_of_its_file(read):
+    assert read(SOUND.replace("name: sums\n", "", 1)).plan.name == "plan"
+    assert read(SOUND.replace("name: sums", "name: 2026", 1)).plan.name == "2026"
+
+
 def test_pairs_from_the_command_line_take_the_place_of_the_plans(read):
     plan = read(SOUND, pairs=["pair"], model_args={"draft_device": "cuda:1"}).plan
     assert plan.pairs == {"pair": {"preset": "pair", "draft_device": "cuda:1"}}

@@ -134,7 +134,7 @@ def test_the_command_takes_a_plan_file(tmp_path):
         "pairs: tiny\ntasks: atts_chain\nlimit: 2\nrepeats: 2\n"
         "strategies: [draft-only, {strategy: atts, points: {rate: [0.2]}}]\n"
     )
-    rows = json.loads(run(file, "--gpus", "l40s:2", "--split", "1+1", "--json"))
+    rows = json.loads(run(file, "--gpus", "l40s:2", "--gpu-split", "1+1", "--json"))
     assert [row["strategy"] for row in rows] == [
         "atts_chain/tiny/draft-only",
         "atts_chain/tiny/atts-rate=0.2",

@@ -19,14 +19,16 @@ def plan(*arguments):
 
 
 def test_a_table_says_what_it_is_made_of():
-    shown = plan(*PAIR, "--gpus", "h100:3", "--split", "1+2", "--problems", 2, "--sweep", "rate=.2")
+    shown = plan(
+        *PAIR, "--gpus", "h100:3", "--gpu-split", "1+2", "--problems", 2, "--sweep", "rate=.2"
+    )
     assert shown.count("atts rate=0.2") == 2
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert "roofline" in shown
 
 
 def test_json_holds_every_row():
-    given = ("--gpus", "h100:3", "--split", "1+2", "--problems", 2, "--price", 2.5, "--json")
+    given = ("--gpus", "h100:3", "--gpu-split", "1+2", "--problems", 2, "--price", 2.5, "--json")
     rows = json.loads(plan(*PAIR, *given, "--sweep", "repeats=1,2"))
     assert [row["point"] for row in rows] == [{"repeats": "1"}, {"repeats": "2"}]
     assert all(row["dollars"] > 0 for row in rows)
@@ -38,8 +40,9 @@ def test_json_holds_every_row():
         (("--gpus", "h10:1"), "not known; there are a100"),
         (("--gpus", "h100:0"), "expected NAME:COUNT"),
         (("--gpus", "l40s:1"), "do not fit"),
-        (("--gpus", "h100:3", "--split", "3"), "such as 1\\+2"),
-        (("--gpus", "h100:3", "--split", "2+2"), "needs 4 GPUs"),
+        (("--gpus", "h100:3", "--gpu-split", "3"), "such as 1\\+2"),
+        (("--gpus", "h100:3", "--gpu-split", "2+2"), "needs 4 GPUs"),
+        (("--gpus", "h100:3", "--split", "1+2"), "is --gpu-split here .* of `atts calibrate`"),
         (("--gpus", "h100:3", "--sweep", "rate="), "give values"),
         (("--gpus", "h100:3", "--sweep", "rate"), "expected NAME=VALUE"),
         (("--gpus", "h100:3", "--sweep", "=1,2"), "expected NAME=VALUE"),

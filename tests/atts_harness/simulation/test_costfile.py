@@ -85,7 +85,7 @@ def test_the_command_says_what_was_measured(tmp_path):
     path = tmp_path / "costs.json"
     write_costs(COSTS, path)
     arguments = ["plan", "--draft", PAIR[0], "--target", PAIR[1], "--gpus", "h100:3"]
-    arguments += ["--split", "1+2", "--problems", "2", "--strategy", "target-only"]
+    arguments += ["--gpu-split", "1+2", "--problems", "2", "--strategy", "target-only"]
     told = CliRunner().invoke(cli.build_app(), [*arguments, "--cost", f"target={path}"])
     assert told.exit_code == 0, told.output
     assert "target: costs measured on vllm 0.32.0, tiny." in told.output

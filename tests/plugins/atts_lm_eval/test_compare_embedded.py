@@ -138,8 +138,9 @@ def test_a_failed_cell_stops_no_other(continued):
     assert state["draft-only"]["state"] == "failed"
     assert state["draft-only"]["cause"].startswith("max_gen_toks=100000: with a prompt of ")
     assert state["random-takeover"]["state"] == "done"
-    table = printed[printed.index("cause (and log)") :]
-    assert "max_gen_toks=100000" in table
+    below_table = printed[printed.rindex("\u2518") :]
+    assert "max_gen_toks=100000" in below_table
+    assert f"(log: {state['draft-only']['log']})" in below_table
     assert "Traceback" not in printed
 
 
