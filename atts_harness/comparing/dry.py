@@ -14,7 +14,7 @@ from atts_harness.comparing.needs import needs_of
 from atts_harness.comparing.plan import Plan
 from atts_harness.comparing.probe import Probe, probe_all
 from atts_harness.comparing.rounds import first_repeats, promise
-from atts_harness.comparing.show import Names, Show
+from atts_harness.comparing.show import NameColumns, Show
 from atts_harness.comparing.sizes import Size, sizes_of
 from atts_harness.framework import EvalFramework
 from atts_harness.running.progress import clock
@@ -87,7 +87,7 @@ def _table(
     probes: dict[str, Probe],
     states: Mapping[str, str],
 ) -> terminal.FittedTable:
-    names = Names([cell.name for cell in cells])
+    names = NameColumns([cell.name for cell in cells])
     table = names.table(f"{plan.name}: {len(cells)} cells")
     columns = ["problems", "requests", "tokens at most"]
     columns += ["calls", "target tokens", "draft tokens", "time"] if probes else []

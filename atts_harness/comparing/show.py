@@ -108,7 +108,7 @@ class Show:
 
     def table(self, status: Status) -> None:
         """Every cell of the plan, in the order of the plan."""
-        names = Names([cell.name for cell in status.cells])
+        names = NameColumns([cell.name for cell in status.cells])
         table = names.table(status.name)
         table.add_column("state")
         for title in ("time", "accuracy"):
@@ -133,7 +133,7 @@ class Show:
         self.console.print(Text(text, style=style), soft_wrap=True)
 
 
-class Names:
+class NameColumns:
     """The columns that name the cells of a table: what all cells share stands in the title.
 
     Args:
