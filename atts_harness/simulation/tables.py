@@ -62,7 +62,7 @@ def tables(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[Table]:
     for row in rows:
         long.add_row(
             *(row.label, row.split, row.at_least(clock(row.makespan))),
-            row.at_least(f"{clock(row.low)} to {clock(row.high)}"),
+            row.at_least(f"{clock(row.low)}–{clock(row.high)}"),
             row.at_most(f"{row.samples_a_second:.2f}"),
             *(clock(row.p50), row.at_least(clock(row.p95))),
         )
