@@ -71,7 +71,7 @@ def dry_run(pair, tmp_path, monkeypatch):
 def rows(output):
     """The cells of the table, by row."""
     lines = [line.strip("│ ").split("│") for line in output.splitlines() if line.startswith("│")]
-    return {cells[2].strip(): [cell.strip() for cell in cells[3:]] for cells in lines}
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
 
 
 def test_sizes_need_no_model(dry_run, pair):
@@ -83,6 +83,7 @@ def test_sizes_need_no_model(dry_run, pair):
         "atts-rate=0.2": ["4", "12 (+2)", "768"],
         "random-takeover": ["4", "12", "768"],
     }
+    assert "4 cells (task sums, pair pair)" in output
     assert "4 cells, 48 requests, 3,072 tokens at most" in output
     assert "time: --gpus h100:3 simulates it, --probe asks the engines" in output
     assert not pair.opened
