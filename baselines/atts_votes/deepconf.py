@@ -86,7 +86,7 @@ class DeepConf(Vote):
         return outcome, Ballot(self.answer(sample, outcome), confidence)
 
     def bar(self, cast: Ballots) -> float | None:
-        """The score that a trace needs; None if no trace has one. Offline only answers count."""
+        """The score that a trace needs, or None. Offline only traces with an answer set it."""
         offline = self.options.mode == "offline"
         scores = [b.score for b in cast.values() if b.answer is not None or not offline]
         if not scores:

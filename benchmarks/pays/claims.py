@@ -77,7 +77,7 @@ def speedups(made: Simulated) -> dict[str, list[float]]:
 
 def speed_table(made: Simulated) -> str:
     """Speed-ups by what they are taken of."""
-    heads = ("16 samples a question, on H100", "of", "by", *shown(made))
+    heads = ("16 samples a question, on H100", "row", "baseline", *shown(made))
     of = {words: (base, own) for words, base, own in PAIRED}
     of[f"{UNEQUAL}, {MORE}"] = ("target-only, one at a time", "atts .2")
     return table(
@@ -99,7 +99,7 @@ def memory_table(made: Simulated) -> str:
         for kind in kinds:
             kv = made.row(pair, "h100", kind).kv
             rows.append([pair, kind, f"{kv:,}", f"{kv / base:.2f}"])
-    return table(("pair", "row", "tokens", "by target-only"), rows, left=2)
+    return table(("pair", "row", "tokens", "divided by target-only"), rows, left=2)
 
 
 def waiting_table(made: Simulated) -> str:
@@ -216,47 +216,47 @@ def summary(run: Measured, made: Simulated) -> str:
         [
             "up to 56.7x speed-up of test-time scaling",
             "**contradicted**, simulated" if equal < SPEEDUP else "**simulated**",
-            f"at most {equal:.1f}x with equal concurrency, {unequal:.1f}x with unequal, which any "
-            "method would reach ([below](#speed)). One sample alone cannot gain more than the "
-            f"draft is quicker than the target: {bound.speed:.1f}x for {bound.pair.title} on "
-            f"{bound.gpu}",
+            f"at most {equal:.1f}x with equal concurrency; {unequal:.1f}x with unequal "
+            "concurrency, which any method would reach ([below](#speed)). One sample alone can "
+            "gain at most the ratio of the speeds of draft and target: "
+            f"{bound.speed:.1f}x for {bound.pair.title} on {bound.gpu}",
         ],
         [
             "4.14x throughput",
             "**simulated**" if max(rates) >= THROUGHPUT else "**less**, simulated",
-            f"{min(rates):.1f}x (rate .4) to {max(rates):.1f}x (rate .1) the samples a second of "
-            "the target alone, on three GPUs instead of two ([below](#speed))",
+            f"{min(rates):.1f} (rate .4) to {max(rates):.1f} (rate .1) times as many samples a "
+            "second as the target alone, on three GPUs instead of two ([below](#speed))",
         ],
         [
             "the rejection rate is controlled",
             "**contradicted** as published, **reproduced** with a bank for each turn",
-            "recorded run: .30 on turn 1, .47 over turns 3 to 14 at a nominal .4; with a bank for "
-            f"each turn within .02 ([guarantees]({by_turn}))",
+            "recorded run, at a nominal .4: .30 on turn 1, .47 over turns 3 to 14; with a bank for "
+            f"each turn within .02 of the rate ([guarantees]({by_turn}))",
         ],
         [
             "less memory",
             "**simulated**" if max(kv) < 1 else "**contradicted**, simulated",
             f"the target's peak of KV cache is {', '.join(f'{one:.2f}' for one in kv)} times "
-            "target-only's, because scores hold whole contexts; the draft's weights and cache come "
-            "on top ([below](#memory))",
+            "that of target-only, because scores need whole contexts; the draft's weights and "
+            "cache are added to this ([below](#memory))",
         ],
         [
             "95 % conditional coverage over 100 turns and more",
             "**reproduced** with a bank for each turn, **contradicted** with one bank",
-            "scores that drift, simulated, 120 turns at rate .05: .037 to .059 on every turn, "
-            "against 0 to .50 ([guarantees](guarantees.md#drift)). It is coverage of the share "
-            "that is handed over, not of right answers",
+            "simulated scores that drift, 120 turns at rate .05: .037 to .059 on every turn with a "
+            "bank for each turn, 0 to .50 with one bank ([guarantees](guarantees.md#drift)). This "
+            "covers the share of takeovers, not right answers",
         ],
         [
             "35 % fewer rejections",
-            "**not testable** as stated: fewer than what is not said",
+            "**not testable** as stated, because it does not say fewer than what",
             "at equal accuracy a coin needs more takeovers than the score: " + _fewer(run.configs),
         ],
         [
             "draft and target of different families work together",
-            "**reproduced** as to mechanics, **not testable** as to accuracy",
+            "**reproduced** for the mechanics, **not testable** for accuracy",
             "text, scores and takeovers across vocabularies are exact (`tests/`); the published "
-            "pairs are presets, and their weights need GPUs that are not here",
+            "pairs are presets, but their weights need GPUs that were not available",
         ],
         [
             "no accuracy loss",
@@ -264,8 +264,8 @@ def summary(run: Measured, made: Simulated) -> str:
             "**not testable** here on the published pairs",
             f"target alone {accuracy(target).value:.3f}, ATTS behind the draft {losses} "
             "([below](#accuracy)). The recorded run of the published pair has pass@1 .824 by this "
-            "grader ([grading](grading.md)); its target alone was not recorded, and its own figure "
-            "is any of 16 accepted by a judge",
+            "grader ([grading](grading.md)); its target alone was not recorded, and the published "
+            "figure counts a question if a judge accepts any of 16 samples",
         ],
         [
             "a 1.5B with a 70B reaches o3-mini (high) on AIME",

@@ -51,7 +51,7 @@ def is_log(row: Mapping[str, Any]) -> bool:
 
 
 def newest(folder: Path) -> list[Path]:
-    """Sample logs at or below a folder; of several of one task in one folder the newest.
+    """Sample logs at or below a folder: the newest one of each task and folder.
 
     Raises:
         SettingError: an older log holds more documents than the newest, so it is another run.

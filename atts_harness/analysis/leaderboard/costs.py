@@ -37,15 +37,16 @@ CONCURRENCY = (
 
 @dataclass(frozen=True)
 class RowCosts:
-    """What is known of a row's cost.
+    """The costs of a row, as far as they were recorded.
 
     Attributes:
-        statistics: of its finished samples; None for another model's row.
-        takeover: None without decisions.
-        speed: without speed-ups.
-        peak_kv: by engine.
+        statistics: figures of its finished samples; None for a row of another lm-eval model.
+        takeover: how often the target took over; None for a strategy without decisions.
+        speed: times, still without speed-ups over other rows.
+        peak_kv: largest share of the KV cache in use, by engine.
         accepted: see `Row.accepted`.
-        pairs: see `flops.attend`; None without a journal.
+        pairs: pairs of tokens that attention computed, by role (`flops.attend`); None without a
+            journal.
     """
 
     statistics: TaskStatistics | None = None

@@ -52,7 +52,7 @@ class Stated:
     rounded: tuple[Node, ...] = ()
 
     def is_label(self) -> bool:
-        """Whether the left side is a quantity that has the value, and no equation to solve."""
+        """Whether the left side names a quantity with this value; if not, it is an equation."""
         return _is_label(self.label, self.value)
 
     def names_value(self) -> bool:
