@@ -18,13 +18,15 @@ class FileWatch:
 
     Args:
         path: of a file that is there.
+        mirrored: whether a copy on another machine has every commit; then none is saved here.
 
     Raises:
         OSError: it is not.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, mirrored: bool = False) -> None:
         self._path = path
+        self._mirrored = mirrored
         self._is = _identity(path)
 
     def lost(self, connection: sqlite3.Connection) -> JournalLostError | None:
@@ -32,14 +34,19 @@ class FileWatch:
         with contextlib.suppress(OSError):
             if _identity(self._path) == self._is:
                 return None
-        saved = _save(connection, self._path)
-        if saved is None:
-            outcome = "and no copy of it could be written beside it"
-        else:
-            outcome = f"what was committed is saved in {saved}: go on with run_dir={saved}"
         return JournalLostError(
             f"run_dir: {self._path} was removed or renamed while the run was writing to it; "
-            f"{outcome}, or move it back"
+            f"{self._remedy(connection)}"
+        )
+
+    def _remedy(self, connection: sqlite3.Connection) -> str:
+        if self._mirrored:
+            return "the keeper of its journal has what was committed: the same command goes on"
+        saved = _save(connection, self._path)
+        if saved is None:
+            return "and no copy of it could be written beside it, or move it back"
+        return (
+            f"what was committed is saved in {saved}: go on with run_dir={saved}, or move it back"
         )
 
 

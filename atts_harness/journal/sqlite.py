@@ -205,7 +205,7 @@ class SqliteJournal:
     def _write(self) -> None:
         try:
             connection = connect(self._path)
-            watch = FileWatch(self._path)
+            watch = FileWatch(self._path, mirrored=self._mirror is not None)
         except (*schema.UNREADABLE, OSError) as error:
             self._fail(schema.explain(error, self._path), [])
             return
@@ -236,14 +236,15 @@ class SqliteJournal:
         except schema.UNREADABLE as error:
             self._fail(watch.lost(connection) or schema.explain(error, self._path), waiting)
             return False
-        if (lost := watch.lost(connection)) is not None:
-            self._fail(lost, waiting)
-            return False
         try:
+            # Before the file is looked for: where it is gone, the mirror's copy is what goes on.
             if self._mirror is not None:
                 self._mirror.commit(changes)
         except RunDirError as error:
             self._fail(error, waiting)
+            return False
+        if (lost := watch.lost(connection)) is not None:
+            self._fail(lost, waiting)
             return False
         self._tell(waiting, None)
         return not closing

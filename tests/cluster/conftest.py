@@ -134,18 +134,27 @@ class Machine:
     def freeze(self, node):
         """The node does nothing any more, as one that cannot be reached; what was frozen."""
         raylet = self.raylet(node)
-        frozen = [raylet, *descendants(raylet)]
-        for pid in frozen:
-            os.kill(pid, signal.SIGSTOP)
+        frozen = []
+        while new := [pid for pid in (raylet, *descendants(raylet)) if pid not in frozen]:
+            for pid in new:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+            frozen += new
         return frozen
 
+    def thaw_alone(self, pid):
+        """A process on a frozen node goes on, and what it started; nobody there looks after it."""
+        for each in (pid, *descendants(pid)):
+            os.kill(each, signal.SIGCONT)
+
     def thaw(self, node, frozen):
-        """The node is back, and knows nothing of what has happened; then it ends."""
+        """The node is back, or what a killed one has left; it knows nothing, and then it ends."""
         for pid in frozen:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         until(lambda: not alive(frozen[0]), "the node goes on")
-        self.kill(node)
+        if node in self.nodes:
+            self.kill(node)
 
     def kill(self, node):
         """The node's raylet is killed at once, and all that it started beside it."""

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from atts_harness.errors import RunDirError, SettingError
+from atts_harness.errors import JournalLostError, RunDirError, SettingError
 from atts_harness.journal import keeper as keeping
 from atts_harness.journal import mirror, schema, wire
 from atts_harness.journal.directory import RunDirectory
@@ -53,7 +53,8 @@ def run_in(path, *, documents=4, seconds=0.0, engine=None, resume=True):
             state = "finished"
         finally:
             journal.close()
-            directory.ended(state, {})
+            with contextlib.suppress(RunDirError):  # another error is on its way
+                directory.ended(state, {})
     return len(engine.log)
 
 
@@ -147,19 +148,46 @@ def test_what_an_earlier_attempt_writes_is_refused(keeper, place, said):
     assert said[0].startswith(f"{place.copy}: refused what was written late: attempt 1")
 
 
-def test_a_run_whose_place_was_taken_ends(keeper, place):
+def meanwhile(place, change):
+    """An engine at whose 20th call something happens, once calls were committed."""
     engine = MockEngine(cache=False, latency=fixed(0.0))
-    serve, first = engine.serve, place.attempt(keeper)
+    serve, changes = engine.serve, [change]
 
-    async def taken(request):
-        if len(engine.log) == 20:
-            keeper.begin(place.copy, str(place.node))
+    def wait_for_commit():
+        while not tables(place.copy)["calls"]:
+            time.sleep(0.01)
+
+    async def changing(request):
+        if len(engine.log) >= 20 and changes:
+            now = changes.pop()
+            await asyncio.to_thread(wait_for_commit)
+            now()
         return await serve(request)
 
-    engine.serve = taken
-    with pytest.raises(MirrorRefusedError, match="attempt 1 was given up"):
-        run_in(place.node, engine=engine)
+    engine.serve = changing
+    return engine
+
+
+def delete(folder):
+    """As another program sees it, all of it is gone at once."""
+    shutil.rmtree(folder.rename(folder.with_name("deleted")))
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_a_run_whose_place_was_taken_ends(keeper, place, said, deleted):
+    first = place.attempt(keeper)
+
+    def taken():
+        keeper.begin(place.copy, str(place.node))
+        if deleted:
+            delete(place.node)
+
+    # Over, and in a moment given up for the other.
+    with pytest.raises(MirrorRefusedError, match=r"attempt 1 (is over|was given up)"):
+        run_in(place.node, engine=meanwhile(place, taken))
     assert first.epoch == 1
+    assert f"{place.copy}: refused what was written late: attempt 1" in said[0]
+    assert not place.node.with_name("node-saved").exists()
     kept = tables(place.copy)
     assert len(kept["samples"]) < 12
     # What the copy has is a state in which the run was: it goes on from there.
@@ -167,6 +195,25 @@ def test_a_run_whose_place_was_taken_ends(keeper, place):
     run_in(place.node)
     keeper.end(place.copy)
     assert set(kept["calls"]) <= set(tables(place.copy)["calls"])
+
+
+def test_a_node_whose_folder_is_deleted_has_everything_at_the_keeper(keeper, place):
+    place.attempt(keeper)
+    before = set()
+
+    def deleted():
+        before.update(tables(place.copy)["calls"])
+        delete(place.node)
+
+    with pytest.raises(JournalLostError, match=r"removed or renamed .*: the same command goes on"):
+        run_in(place.node, engine=meanwhile(place, deleted))
+    assert not place.node.with_name("node-saved").exists()
+    kept = set(tables(place.copy)["calls"])
+    assert before < kept  # with those that were committed once the folder was gone
+    place.attempt(keeper)
+    run_in(place.node)
+    keeper.end(place.copy)
+    assert kept <= set(tables(place.copy)["calls"])
 
 
 def test_epochs_outlive_the_keeper(place, said):
