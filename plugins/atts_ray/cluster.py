@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import os
+import re
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +23,8 @@ PROBE_SECONDS = 120.0
 LOCAL = "local"
 AUTO = "auto"
 SLOW_START = "the cluster did not start within the 30 s that Ray gives this machine"
+# In the error of `ray.init`: the cluster's versions, then those of this process.
+_VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
 OBJECT_STORE_BYTES = 200 * 1024 * 1024
 
 
@@ -133,6 +138,17 @@ def _overheard(output: list[str]) -> Iterator[None]:
         os.close(stderr)
 
 
+@contextlib.contextmanager
+def hold_back() -> Iterator[None]:
+    """Print what is printed inside when it ends without an error, whose own line says it better.
+
+    A worker of another version has Ray print a traceback here.
+    """
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        yield
+    sys.stdout.write(printed.getvalue())
+
+
 def nodes_of(ray: Any) -> list[ClusterNode]:
     """The nodes that are alive."""
     return [
@@ -185,21 +201,13 @@ def _versions() -> Any:
     """A function that reports versions, and needs nothing of this package on its node."""
 
     def versions() -> dict[str, str]:
-        import importlib.metadata as metadata
+        import ray
 
-        installed = {}
-        for package in ("atts-harness", "ray"):
-            try:
-                installed[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
-                installed[package] = ""
         try:
-            from atts_harness._version import __version__ as running
-
-            installed["atts-harness"] = running
+            from atts_harness._version import __version__ as ours
         except ImportError:
-            installed["atts-harness"] = ""
-        return installed
+            ours = ""
+        return {"atts-harness": ours, "ray": ray.__version__}
 
     # As a function of a program: one of a module would be looked for in that module there.
     versions.__module__ = "__main__"
@@ -266,8 +274,12 @@ def _why_not(address: str, output: str) -> str:
             f"ray: {address}: it asks for a token, and the one here is missing or another; "
             "give it by RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         )
-    if "ersion mismatch" in output:
-        return f"ray: {address}: {' '.join(lines)}; install the same Ray and Python on all nodes"
+    if len(versions := _VERSIONS.findall(output)) > 1:
+        theirs, ours = (f"Ray {ray} on Python {python}" for ray, python in versions[:2])
+        return (
+            f"ray: {address}: the cluster has {theirs}, and this machine {ours}; install the same "
+            "Ray and Python on all nodes"
+        )
     if "timed out during startup" in output:
         return f"ray: {address}: {SLOW_START}; give it fewer things to do beside, and try again"
     if address in ("", AUTO):

@@ -10,7 +10,7 @@ from typing import Any
 
 from atts_harness.journal.keeper import Keeper
 from atts_harness.launcher import Needs
-from atts_ray.cluster import LOCAL, ClusterNode, check_versions, join, nodes_of
+from atts_ray.cluster import LOCAL, ClusterNode, check_versions, hold_back, join, nodes_of
 from atts_ray.head import PATIENCE_SECONDS, Head
 from atts_ray.paths import Paths
 from atts_ray.place import RayPlace
@@ -50,19 +50,20 @@ class RayLauncher:
         self._paths = Paths(folder)
         self._ray = join(self._address)
         self._gone = None
-        try:
-            # One that was started here does not come back.
-            patience = 0.0 if self._address == LOCAL else PATIENCE_SECONDS
-            self._head = Head(self._ray.get_runtime_context().gcs_address, patience)
-            nodes = nodes_of(self._ray)
-            check_versions(self._ray, nodes)
-            resources = [node.resources for node in nodes]
-            self._shapes = {need.pair: shape_of(need, resources) for need in needs}
-            self._keeper = Keeper(self._ray.util.get_node_ip_address(), say)
-            self._look()
-        except BaseException:
-            self.end()
-            raise
+        with hold_back():
+            try:
+                # One that was started here does not come back.
+                patience = 0.0 if self._address == LOCAL else PATIENCE_SECONDS
+                self._head = Head(self._ray.get_runtime_context().gcs_address, patience)
+                nodes = nodes_of(self._ray)
+                check_versions(self._ray, nodes)
+                resources = [node.resources for node in nodes]
+                self._shapes = {need.pair: shape_of(need, resources) for need in needs}
+                self._keeper = Keeper(self._ray.util.get_node_ip_address(), say)
+                self._look()
+            except BaseException:
+                self.end()
+                raise
         say(f"ray: {self.state()}")
 
     def place(self, needs: Needs) -> RayPlace | None:

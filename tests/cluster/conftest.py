@@ -205,6 +205,16 @@ class Comparison:
     def run(self, *arguments, status=0, seconds=WAIT_SECONDS, **options):
         return self.start(*arguments, **options).end(status, seconds)
 
+    def refuse(self, *arguments, ray=True):
+        """Run one that cannot begin; the one line with which it ends."""
+        self.run(*arguments, ray=ray, status=1)
+        said = self.said.splitlines()
+        assert len(said) == 1, said
+        assert not (self.out / "cells").exists()
+        assert not (self.out / "servers").exists()
+        (self.folder / "driver.log").unlink()
+        return said[0]
+
     @property
     def said(self):
         return (self.folder / "driver.log").read_text()

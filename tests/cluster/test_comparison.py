@@ -242,26 +242,15 @@ def test_a_local_cluster_that_dies_and_a_signal_to_the_whole_group(comparison):
     assert comparison.journal(folder)[1] == 12
 
 
-def refused(comparison, *arguments, ray=True):
-    """The one line with which a comparison ends that cannot begin."""
-    comparison.run(*arguments, ray=ray, status=1)
-    said = comparison.said.splitlines()
-    assert len(said) == 1, said
-    assert not (comparison.out / "cells").exists()
-    assert not (comparison.out / "servers").exists()
-    (comparison.folder / "driver.log").unlink()
-    return said[0]
-
-
 def test_what_cannot_run_is_refused_in_a_line(comparison, machine, tmp_path):
     machine.have(1)
     comparison.plan(INSIDE % 0)
-    told = refused(comparison, ray="127.0.0.1:1")
+    told = comparison.refuse(ray="127.0.0.1:1")
     assert told.startswith("atts: error: ray: nothing answers at 127.0.0.1:1 (")
-    told = refused(comparison, ray="ray://127.0.0.1:10001")
+    told = comparison.refuse(ray="ray://127.0.0.1:10001")
     assert "a client is no node" in told
     comparison.plan(SERVED.replace('target_devices: "0"', "target_devices: 0+1+2+3") % 0)
-    told = refused(comparison)
+    told = comparison.refuse()
     assert told.startswith("atts: error: ray: pair served: its target needs 1 CPU and 4 GPU, and a")
     # A node whose package is another one.
     other = tmp_path / "other"
@@ -273,7 +262,7 @@ def test_what_cannot_run_is_refused_in_a_line(comparison, machine, tmp_path):
     )
     machine.cluster.wait_for_nodes(WAIT_SECONDS)
     try:
-        told = refused(comparison)
+        told = comparison.refuse()
     finally:
         machine.cluster.remove_node(node, allow_graceful=False)
     assert "has atts-harness 0.0.9, and this machine " in told
