@@ -19,19 +19,21 @@ Measure = Callable[[Row], float | None]
 
 
 def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measure) -> Figure:
-    """pass@1 against a cost, every operating point, and the frontier of those shown."""
+    """Accuracy against a cost, every operating point, and the frontier of those shown."""
     drawn = [
         (p, x, p.row.accuracy) for p in points if (x := of(p.row)) is not None and p.row.accuracy
     ]
     lacking = [p.label for p in points if of(p.row) is None or not p.row.accuracy]
     missing = (f"Not shown: {'; '.join(lacking)}: without this figure.",) if lacking else ()
+    votes = any(p.row.vote is not None for p, _, _ in drawn)
+    accuracy = "accuracy, of votes where samples vote" if votes else "pass@1"
     if not drawn:
         return Figure(name, title, missing=(f"No row has both pass@1 and {unit}.",))
 
     def paint(drawing: FigureDrawing) -> None:
         axes = drawing.axes()
         axes.set_xlabel(unit)
-        axes.set_ylabel("pass@1")
+        axes.set_ylabel(accuracy)
         axes.set_xlim(0, 1.12 * max(x for _, x, _ in drawn) or 1)
         limits = [end for _, _, y in drawn for end in (y.low, y.high, y.value) if end is not None]
         axes.set_ylim(max(0, min(limits) - 0.04), min(1.02, max(limits) + 0.04))
@@ -62,7 +64,8 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
             drawing.mark(
                 dot,
                 point.row.id,
-                f"{point.label}: pass@1 {y.value:.3f}{ends(y.low, y.high)}; {short(x)} {unit}",
+                f"{point.label}: {'vote' if point.row.vote is not None else 'pass@1'} "
+                f"{y.value:.3f}{ends(y.low, y.high)}; {short(x)} {unit}",
                 **({} if point.row.oracle else {"px": f"{across:.1f}", "py": f"{down:.1f}"}),
             )
             places.append((across, down))
@@ -74,7 +77,7 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
         "Up and to the left is better. Bars: question-clustered 95 % intervals. "
         "Dashed: the frontier of the rows shown.",
         paint,
-        ("row", unit, "pass@1", "low", "high"),
+        ("row", unit, accuracy, "low", "high"),
         tuple(
             (p.label, short(x), three(y.value), three(y.low), three(y.high)) for p, x, y in drawn
         ),

@@ -2,13 +2,14 @@
 
 Rows of one strategy that differ in numbers only (a rate, a budget of turns) are operating points of
 one series: one colour, joined by a line, each with its numbers. Words tell series apart
-(`on_reject=replace`).
+(`on_reject=replace`), and the inner strategy of a vote.
 """
 
 from __future__ import annotations
 
 import re
 import zlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,9 @@ class Point:
 
 def points_of(rows: Sequence[Row]) -> list[Point]:
     """Every row as a point, by series and operating point; in a table's order otherwise."""
-    names = {row.id: _name(row) for row in rows}
+    inner = {(row.strategy, _inner(row)) for row in rows}
+    several = {strategy for strategy, n in Counter(name for name, _ in inner).items() if n > 1}
+    names = {row.id: _name(row, inner=row.strategy in several) for row in rows}
     ordered = sorted(rows, key=lambda row: (_rank(row), rows.index(row)))
     numbers: dict[str, int] = {}
     for row in ordered:
@@ -89,15 +92,24 @@ def _rank(row: Row) -> int:
     return REFERENCES.index(row.strategy) + 1 if row.strategy in REFERENCES else 0
 
 
-def _name(row: Row) -> str:
-    name = row.label if row.oracle else _full_name(row)
+def _inner(row: Row) -> str | None:
+    """The strategy whose samples vote."""
+    inner = row.options.get("inner")
+    return None if inner is None else str(inner)
+
+
+def _name(row: Row, *, inner: bool) -> str:
+    """The name of a row's series; with the inner strategy of its vote where `inner` is true."""
+    name = row.label if row.oracle else _full_name(row, _inner(row) if inner else None)
     # An SVG cannot hold control characters, and a figure has no room for more.
     name = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 
 
-def _full_name(row: Row) -> str:
+def _full_name(row: Row, inner: str | None) -> str:
     words = [_word(v) for k, v in row.point.items() if not _is_number(v) and v not in (None, "")]
+    if inner is not None and inner not in words:
+        words.insert(0, inner)
     return " ".join([row.strategy, *words])
 
 

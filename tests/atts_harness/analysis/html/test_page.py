@@ -347,6 +347,20 @@ def test_rows_that_differ_in_numbers_are_points_of_one_series():
     ]
 
 
+def test_votes_over_different_strategies_are_series_of_their_own():
+    def vote(id_, inner, most):
+        return msgspec.structs.replace(
+            bare(id_, "self-consistency", most=most), options={"inner": inner}
+        )
+
+    rows = [vote("a", "target-only", 1), vote("b", "target-only", 6), vote("c", "atts", 2)]
+    labels = {p.row.id: (p.series, p.label) for p in points_of(rows)}
+    assert labels["a"] == (7, "self-consistency target-only 1")
+    assert labels["b"] == (7, "self-consistency target-only 6")
+    assert labels["c"] == (15, "self-consistency atts 2")
+    assert [p.label for p in points_of(rows[:2])] == ["self-consistency 1", "self-consistency 6"]
+
+
 def test_a_strategy_has_one_colour_whatever_stands_beside_it():
     def colours(*strategies):
         points = points_of([bare(name, name) for name in strategies])
