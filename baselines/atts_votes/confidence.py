@@ -78,7 +78,7 @@ class Stopped(Exception):
 class ConfidenceWatch:
     """Sees the candidates of every token that an inner strategy has generated.
 
-    What counts is what stands: segments of the transcript, by either role, judging turns left out.
+    Only kept tokens count: segments of the transcript, by either role, without judging turns.
 
     Args:
         ctx: the sample's context.
@@ -142,9 +142,12 @@ class _Watched:
             return await self._role.generate(transcript, **options)
         self._watch.check(transcript)
         # A strategy that looks at the candidates itself needs all of them.
-        own = options.pop("top_logprobs", 0)
+        requested = options.pop("top_logprobs", 0)
         reply = await self._role.generate(
-            transcript, top_logprobs=max(CANDIDATES, own), confidences=not own, **options
+            transcript,
+            top_logprobs=max(CANDIDATES, requested),
+            confidences=not requested,
+            **options,
         )
         self._watch.saw(reply)
         return reply

@@ -34,7 +34,7 @@ def lm_eval(ctx: typer.Context) -> None:
 
 
 def registrations() -> tuple[str, list[tuple[str, str, str]]]:
-    """Title and rows: every model and task folder, whose it is, and how lm-eval finds it."""
+    """Title and rows of a table: every model and task folder, its package, how lm-eval finds it."""
     version = importlib.metadata.version("lm_eval")
     rows = [
         (f"--model {name}", entry.distribution, _how_model(name))
