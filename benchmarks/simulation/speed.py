@@ -4,9 +4,9 @@
 
 AIME24 x 64 (30 questions, 64 samples each) by ATTS at rate 0.4, on one H100 for R1-Distill-
 Llama-8B and two for QwQ-32B, with the built-in summary of published behaviour; then the same run
-with more or fewer samples. Each size runs in a process of its own, so that its peak of memory is
-its own. At most `--live` samples are begun and not finished (`live_samples`; 0: no bound, as a run
-has it by default). The context of each live sample is in memory.
+with more or fewer samples. Each size runs in a process of its own, so that its memory is its own,
+told as the most in each fifth of the calls. At most `--live` samples are begun and not finished
+(`live_samples`; 0: no bound, as a run has it by default): the context of each is in memory.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
+from typing import Any
 
+EVERY = 100
+"""Calls between two looks at the memory."""
 DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"
 
 
-def one(problems: int, repeats: int, live: int) -> dict[str, float]:
+def one(problems: int, repeats: int, live: int) -> dict[str, Any]:
     """Simulate once."""
     from atts_harness.settings import parse_settings
     from atts_harness.shapes import shape_of
@@ -31,10 +35,13 @@ def one(problems: int, repeats: int, live: int) -> dict[str, float]:
     from atts_harness.simulation.running import simulate
 
     calls = 0
+    resident: list[float] = []
 
     def count(_: object) -> None:
         nonlocal calls
         calls += 1
+        if calls % EVERY == 0:
+            resident.append(_resident())
 
     models = {"backend": "simulated", "draft": DRAFT, "target": TARGET, "metrics_interval": 0}
     settings = parse_settings({"strategy": "atts", "rate": 0.4, "live_samples": live, **models})
@@ -43,7 +50,7 @@ def one(problems: int, repeats: int, live: int) -> dict[str, float]:
     trace = published_trace(questions=30, repeats=16)
     # Once in small, so that no imports are in the time.
     simulate(settings, trace, deployment, repeats=1, problems=1)
-    imported = _peak()
+    imported = _resident()
     before = time.process_time()
     run = simulate(
         settings,
@@ -60,12 +67,17 @@ def one(problems: int, repeats: int, live: int) -> dict[str, float]:
         "simulated": run.makespan,
         "cpu": time.process_time() - before,
         "imported_mib": imported,
-        "peak_mib": _peak(),
+        "fifths_mib": [
+            max(resident[n * len(resident) // 5 : (n + 1) * len(resident) // 5], default=0.0)
+            for n in range(5)
+        ],
     }
 
 
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _resident() -> float:
+    """Memory of this process in MiB, as Linux counts it."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 2**20
 
 
 def main() -> None:
@@ -80,7 +92,7 @@ def main() -> None:
         return
     sizes = [(30, 4), (30, 64), (220, 64), (2200, 64)]
     print(
-        "samples    calls   simulated s     CPU s   simulated/CPU   us a call   MiB: peak, before"
+        "samples    calls   simulated s     CPU s   simulated/CPU   us a call   MiB: before, fifths"
     )
     for problems, repeats in sizes:
         if problems * repeats * 5 > args.largest:
@@ -91,8 +103,8 @@ def main() -> None:
         print(
             f"{told['samples']:7.0f} {told['calls']:8.0f} {told['simulated']:13.1f} "
             f"{told['cpu']:9.1f} {told['simulated'] / told['cpu']:15.0f} "
-            f"{1e6 * told['cpu'] / told['calls']:11.0f} {told['peak_mib']:10.0f} "
-            f"{told['imported_mib']:6.0f}",
+            f"{1e6 * told['cpu'] / told['calls']:11.0f} {told['imported_mib']:12.0f}, "
+            f"{' '.join(f'{mib:.0f}' for mib in told['fifths_mib'])}",
             flush=True,
         )
 

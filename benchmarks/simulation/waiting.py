@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections import defaultdict
 from collections.abc import Sequence
 
-from atts_harness.records import CallRecord, SampleId
+from atts_harness.records import CallRecord
 from atts_harness.settings import parse_settings
 from atts_harness.shapes import shape_of
 from atts_harness.simulation.costs import gpu_of
 from atts_harness.simulation.deployment import place
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.running import simulate
+from atts_harness.simulation.timeline import waiting as seconds_waited
 
 DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"
 QUESTIONS = 8
@@ -33,11 +33,7 @@ USUAL_TURNS, USUAL_SAMPLES = 15, 16
 
 def waiting(strategy: str, turns: int, repeats: int) -> float:
     """Mean seconds in which a sample has no call in an engine, between its first and its last."""
-    spans: dict[SampleId, list[tuple[float, float]]] = defaultdict(list)
-
-    def observe(call: CallRecord) -> None:
-        spans[call.key.sample].append((call.sent, call.done))
-
+    calls: list[CallRecord] = []
     settings = parse_settings(
         {
             **{"strategy": strategy, "rate": 0.4, "turns": turns, "metrics_interval": 0},
@@ -47,17 +43,8 @@ def waiting(strategy: str, turns: int, repeats: int) -> float:
     pair = {"draft": shape_of(DRAFT), "target": shape_of(TARGET)}
     deployment = place(pair, gpu_of("h100"), {"draft": 1, "target": 2})
     trace = published_trace(questions=QUESTIONS)
-    simulate(settings, trace, deployment, repeats=repeats, observe=observe)
-    return statistics.fmean(_idle(own) for own in spans.values())
-
-
-def _idle(spans: Sequence[tuple[float, float]]) -> float:
-    """Length of the gaps between spans, some of which may overlap."""
-    found, end = 0.0, math.inf
-    for sent, done in sorted(spans):
-        found += max(0.0, sent - end)
-        end = done if end == math.inf else max(end, done)
-    return found
+    simulate(settings, trace, deployment, repeats=repeats, observe=calls.append)
+    return seconds_waited(calls)
 
 
 def shape(xs: Sequence[int], ys: Sequence[float]) -> str:

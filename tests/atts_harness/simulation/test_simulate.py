@@ -1,8 +1,11 @@
 """Runs in simulated time: the strategies on simulated engines, from a trace."""
 
+import gc
+
 import pytest
 
 from atts_harness.errors import SettingError
+from atts_harness.records import SampleRecord
 from atts_harness.settings import parse_settings
 from atts_harness.shapes import shape_of
 from atts_harness.simulation.costs import Measured, Roofline, Step, gpu_of
@@ -223,3 +226,22 @@ def test_groups_are_made_when_they_are_asked_for():
     assert len(texts) == 5
     with pytest.raises(IndexError):
         groups[5]
+
+
+def test_records_of_ended_samples_are_let_go(deployment):
+    trace = published_trace(questions=10, repeats=4)
+
+    def most_at_the_end(keep):
+        counts = []
+
+        def observe(call):
+            if call.key.sample.doc == 9 and call.key.turn == 0:
+                gc.collect()
+                counts.append(sum(isinstance(o, SampleRecord) for o in gc.get_objects()))
+
+        options = settings(rate=0.4, live_samples=4)
+        simulate(options, trace, deployment, repeats=4, observe=observe, keep=keep)
+        return max(counts)
+
+    assert most_at_the_end(keep=True) > 30
+    assert most_at_the_end(keep=False) < 5
