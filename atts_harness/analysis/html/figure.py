@@ -48,6 +48,8 @@ def lacking(points: Sequence[Point], views: Mapping[str, View], part: str) -> tu
     """Which rows are not shown, by reason."""
     reasons: dict[str, list[str]] = {}
     for point in points:
+        if point.row.oracle:
+            continue  # its note in the leaderboard says what it is; once is enough
         lacks = views[point.row.id].lacks
         reason = lacks.get(part) or lacks.get("ledger") or "no finished sample"
         reasons.setdefault(reason, []).append(point.label)

@@ -51,7 +51,7 @@ def cost(points: Sequence[Point]) -> Figure:
     counted = [p for p in points if p.row.calls and p.row.samples]
     missing = tuple(
         f"Not shown: {'; '.join(lacking)}: no record of calls."
-        for lacking in [[p.label for p in points if p not in counted]]
+        for lacking in [[p.label for p in points if p not in counted and not p.row.oracle]]
         if lacking
     )
     kinds = list(dict.fromkeys(kind for p in counted for kind in sorted(p.row.calls)))

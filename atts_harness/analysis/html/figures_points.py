@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
 from atts_harness.analysis.html import labels
@@ -23,7 +24,9 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
     drawn = [
         (p, x, p.row.accuracy) for p in points if (x := of(p.row)) is not None and p.row.accuracy
     ]
-    lacking = [p.label for p in points if of(p.row) is None or not p.row.accuracy]
+    lacking = [
+        p.label for p in points if (of(p.row) is None or not p.row.accuracy) and not p.row.oracle
+    ]
     missing = (f"Not shown: {'; '.join(lacking)}: without this figure.",) if lacking else ()
     votes = any(p.row.vote is not None for p, _, _ in drawn)
     accuracy = "accuracy, of votes where samples vote" if votes else "pass@1"
@@ -69,7 +72,7 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
                 **({} if point.row.oracle else {"px": f"{across:.1f}", "py": f"{down:.1f}"}),
             )
             places.append((across, down))
-        _label_points(drawing, axes, [p for p, _, _ in drawn], places)
+        _label_points(drawing, axes, [p for p, _, _ in drawn], places, joined=True)
 
     return Figure(
         name,
@@ -107,13 +110,32 @@ def _label_points(
     axes: Axes,
     points: Sequence[Point],
     places: Sequence[tuple[float, float]],
+    *,
+    joined: bool = False,
 ) -> None:
     """A series is named once, at its last point; the others get their operating point."""
     last = {point.series: number for number, point in enumerate(points)}
     texts = [p.label if last[p.series] == number else p.value for number, p in enumerate(points)]
     width, height = (side * 72 for side in drawing.canvas.get_size_inches())
-    corners = labels.beside(places, texts, (50, 4, width - 4, height - 42))
-    for point, text, (left, top) in zip(points, texts, corners, strict=True):
+    lines = [
+        (start, end)
+        for (before, start), (after, end) in pairwise(zip(points, places, strict=True))
+        if joined and before.series == after.series
+    ]
+    corners = labels.beside(places, texts, (50, 4, width - 4, height - 42), lines)
+    for point, text, anchor, (left, top) in zip(points, texts, places, corners, strict=True):
+        if line := labels.leader(anchor, (left, top), text):
+            (x0, y0), (x1, y1) = line
+            led = Line2D(
+                [x0 / width, x1 / width],
+                [1 - y0 / height, 1 - y1 / height],
+                color=drawing.series(point.series),
+                lw=0.5,
+                alpha=0.6,
+                transform=drawing.canvas.transFigure,
+            )
+            drawing.canvas.add_artist(led)
+            drawing.mark(led, point.row.id)
         label = drawing.canvas.text(
             left / width,
             1 - (top + labels.LINE - 3) / height,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 Box = tuple[float, float, float, float]
@@ -11,9 +12,16 @@ LETTER, LINE = 5.6, 12.0
 """Of a label in the page's font at 10 px: a letter's mean width, a line's height."""
 
 
+Place = tuple[float, float]
+"""From the left and from the top, in CSS pixels."""
+
+
 def beside(
-    anchors: Sequence[tuple[float, float]], texts: Sequence[str], bounds: Box
-) -> list[tuple[float, float]]:
+    anchors: Sequence[Place],
+    texts: Sequence[str],
+    bounds: Box,
+    lines: Sequence[tuple[Place, Place]] = (),
+) -> list[Place]:
     """Left and top of a label for each anchor: near it and, if there is room, without overlap.
 
     Greedy: each label takes the nearest of some places around its anchor that overlaps least with
@@ -23,11 +31,13 @@ def beside(
         anchors: points, in pixels.
         texts: their labels; "" takes no room.
         bounds: where labels may be.
+        lines: that join points, from one to the next; a label on one is hard to read.
 
     Returns:
         A place for each, in order.
     """
     marks: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in anchors]
+    on_lines = [box for line in lines for box in _along(*line)]
     labels: list[Box] = []
     places = []
     for (x, y), text in zip(anchors, texts, strict=True):
@@ -35,13 +45,29 @@ def beside(
         best = min(
             _around(x, y, width),
             key=lambda at: _cost(
-                (at[0], at[1], at[0] + width, at[1] + LINE), marks, labels, bounds
+                (at[0], at[1], at[0] + width, at[1] + LINE), marks, [*labels, *on_lines], bounds
             ),
         )
         places.append(best)
         if text:
             labels.append((best[0], best[1], best[0] + width, best[1] + LINE))
     return places
+
+
+def leader(anchor: Place, place: Place, text: str) -> tuple[Place, Place] | None:
+    """A line from a point to its label, where the label is too far away to be seen as its own.
+
+    Args:
+        anchor: the point.
+        place: left and top of the label.
+        text: the label.
+    """
+    left, top = place
+    end = (
+        min(max(anchor[0], left), left + len(text) * LETTER),
+        min(max(anchor[1], top), top + LINE),
+    )
+    return (anchor, end) if text and math.dist(anchor, end) > NEAR else None
 
 
 def spread(heights: Sequence[float], low: float, high: float, gap: float = LINE) -> list[float]:
@@ -67,9 +93,20 @@ def spread(heights: Sequence[float], low: float, high: float, gap: float = LINE)
     return placed
 
 
+def _along(start: Place, end: Place) -> list[Box]:
+    """Small boxes on a line, without its ends, which are marks."""
+    (x0, y0), (x1, y1) = start, end
+    count = int(math.hypot(x1 - x0, y1 - y0) / (2 * STEP))
+    middles = [
+        (x0 + (x1 - x0) * n / (count + 1), y0 + (y1 - y0) * n / (count + 1))
+        for n in range(1, count + 1)
+    ]
+    return [(x - STEP, y - STEP, x + STEP, y + STEP) for x, y in middles]
+
+
 def _around(x: float, y: float, width: float) -> list[tuple[float, float]]:
     corners = []
-    for far in (6.0, 12.0, 20.0, 30.0):
+    for far in (6.0, 12.0, 20.0, *(30.0 + LINE * n for n in range(14))):
         corners += [
             (x + far, y - LINE / 2),
             (x + far * 0.7, y - LINE - far * 0.5),
@@ -83,6 +120,10 @@ def _around(x: float, y: float, width: float) -> list[tuple[float, float]]:
     return corners
 
 
+NEAR = 24.0
+"""How far from its point a label may be without a line to it, in CSS pixels."""
+STEP = 3.0
+"""Half the side of a box on a line, in CSS pixels."""
 ON_A_MARK = 30.0
 """Cost of lying on a mark, which hides a figure, relative to lying on another label."""
 

@@ -26,7 +26,7 @@ COLOURED = (
     *("specreason", "speculative-thinking", "glimprouter", "self-consistency"),
 )
 """Strategies with a colour to themselves, the same in every report; that of others is by name."""
-LONGEST = 30
+LONGEST = 36
 """Most letters of a series' name in figures."""
 
 
@@ -120,7 +120,7 @@ def _word(value: Any) -> str:
 def _value(row: Row) -> str:
     values = [v for v in row.point.values() if _is_number(v)]
     return " ".join(
-        re.sub(r"^0\.", ".", f"{v:g}" if isinstance(v, float) else str(v)) for v in values
+        re.sub(r"^0\.", ".", f"{v:.3g}" if isinstance(v, float) else str(v)) for v in values
     )
 
 

@@ -25,6 +25,7 @@ from atts_harness.analysis.html.series import COLOURED, points_of
 from atts_harness.analysis.html.style import LIGHT, SERIES
 from atts_harness.analysis.html.view import accuracy_within, read_row, timeline
 from atts_harness.analysis.leaderboard.rows import Row, RowSource
+from atts_harness.analysis.statistics import clustered_mean
 from atts_harness.backend import Usage
 from atts_harness.errors import SettingError
 from atts_harness.journal.reader import open_run
@@ -313,6 +314,50 @@ def test_labels_beside_points_keep_off_each_other_where_there_is_room():
     ]
     for (a, b, c, d), (e, f, g, h) in itertools.combinations(boxes, 2):
         assert c <= e or g <= a or d <= f or h <= b
+
+
+def test_a_label_is_led_to_its_point_only_where_it_is_far_from_it():
+    assert labels.leader((100.0, 100.0), (106.0, 94.0), "near") is None
+    assert labels.leader((100.0, 100.0), (180.0, 94.0), "") is None
+    start, end = labels.leader((100.0, 100.0), (180.0, 94.0), "far")
+    assert (start, end) == ((100.0, 100.0), (180.0, 100.0))
+
+
+def test_labels_keep_off_a_line_that_joins_points():
+    anchors = [(100.0, 100.0), (300.0, 100.0)]
+    texts = ["a point with a name", ""]
+    ((x, y), _) = labels.beside(anchors, texts, (0, 0, 400, 280))
+    assert (x, y + labels.LINE / 2) == (106.0, 100.0)  # on the line, were it one
+    ((_, y), _) = labels.beside(anchors, texts, (0, 0, 400, 280), [(anchors[0], anchors[1])])
+    assert not y - labels.STEP < 100 < y + labels.LINE + labels.STEP
+
+
+def test_dense_points_have_labels_that_do_not_touch():
+    anchors = [(60.0 + 6 * n, 30.0) for n in range(12)]
+    texts = [f"a rather long name {n}" for n in range(12)]
+    placed = labels.beside(anchors, texts, (50, 4, 380, 240))
+    boxes = [
+        (x, y, x + len(t) * labels.LETTER, y + labels.LINE)
+        for (x, y), t in zip(placed, texts, strict=True)
+    ]
+    for (a, b, c, d), (e, f, g, h) in itertools.combinations(boxes, 2):
+        assert c <= e or g <= a or d <= f or h <= b
+
+
+def test_votes_over_other_strategies_are_series_of_their_own():
+    vote = material.interval(clustered_mean([1.0, 0.0, 1.0], [0, 1, 2], bounds=(0, 1)))
+    rows = [
+        msgspec.structs.replace(bare(inner, "esc", most=2), options={"inner": inner}, vote=vote)
+        for inner in ("target-only", "atts")
+    ]
+    points = points_of(rows)
+    assert {point.label for point in points} == {"esc target-only 2", "esc atts 2"}
+    assert len({point.series for point in points}) == 2
+
+
+def test_an_oracle_is_no_note_of_every_figure(made, tmp_path):
+    text = made[2].read_text()
+    assert not re.search(r"Not shown: [^<]*oracle", text)
 
 
 def bare(id_, strategy, **point):
