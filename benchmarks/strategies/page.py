@@ -27,6 +27,10 @@ METHODS = {
     "DeepConf": ("baselines/atts_votes/deepconf.py", "baselines/atts_votes/confidence.py"),
 }
 """The files of each method, options included; its calibration or its plugin's hooks are not."""
+VOTES = (
+    " Where samples vote, accuracy and costs are of a problem, with all samples that were drawn "
+    "for it (*drawn*, those given up included), and *pass@1* is of the drawn ones."
+)
 
 
 def page(
@@ -56,8 +60,7 @@ def page(
         "*computed* tokens are those the model ran a forward pass for: context that no cache held, "
         "scored and written ones; *written* are generated, kept or not."
         + (" Seconds are of one sample, from its admission to its end." if seconds else "")
-        + " Where samples vote, accuracy and costs are of a problem, with all samples that were "
-        "drawn for it (*drawn*, those given up included), and *pass@1* is of the drawn ones.",
+        + (VOTES if _vote(rows, measured) else ""),
     ]
     sections = {
         "Against takeover at random": _verdicts(rows, measured),
@@ -72,21 +75,28 @@ def page(
     return "\n\n".join(parts) + "\n"
 
 
+def _vote(rows: list[Row], measured: Mapping[str, Measured]) -> bool:
+    """Whether samples of any row vote."""
+    return any(measured[row.title].votes for row in rows)
+
+
 def _accuracy(rows: list[Row], measured: Mapping[str, Measured], *, seconds: bool) -> str:
-    lines = [
-        "| strategy | accuracy [95 %] | pass@1 | drawn | takeover rate | target tokens computed "
-        "| written | draft tokens computed | written | truncated |"
-        + (" s p50 | s p95 |" if seconds else ""),
-        "|---|---|" + "--:|" * (10 if seconds else 8),
+    votes = _vote(rows, measured)
+    titles = [
+        "strategy",
+        *(("accuracy [95 %]", "pass@1", "drawn") if votes else ("pass@1 [95 %]",)),
+        *("takeover rate", "target tokens computed", "written", "draft tokens computed"),
+        *("written", "truncated"),
+        *(("s p50", "s p95") if seconds else ()),
     ]
+    lines = [f"| {' | '.join(titles)} |", "|---|---|" + "--:|" * (len(titles) - 2)]
     for row in rows:
         m = measured[row.title]
         rate = None if row.strategy == "draft-only" else m.takeover.realised_rate
         cells = [
             row.title,
             f"{m.accuracy.value:.3f} {_interval(m.accuracy)}",
-            f"{m.pass_1:.3f}" if m.votes else "",
-            _drawn(m) if m.votes else "",
+            *((f"{m.pass_1:.3f}", _drawn(m)) if m.votes else ("", "") if votes else ()),
             "" if rate is None else f"{rate:.3f}",
             *(
                 f"{m.tokens(role, what):.0f}"
@@ -103,7 +113,7 @@ def _accuracy(rows: list[Row], measured: Mapping[str, Measured], *, seconds: boo
 def _verdicts(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     lines = [
         "Paired by question: the same problems, repeats and seeds. The coin takes over as often as "
-        "the row that it is held against really did.",
+        "the row that it is compared with really did.",
         "",
     ]
     for row in rows:
@@ -121,10 +131,13 @@ def _matched(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     """Every row against self-consistency at what it costs."""
     own = list(filter(None, (_at_the_same_written(row, measured) for row in rows)))
     targets = list(filter(None, (_at_the_same_of_the_target(row, measured) for row in rows)))
+    if not own and not targets:
+        return ""
     parts = [
-        "Between k and k + 1 samples a lot decides, so the tokens are equal on average. Where more "
-        "samples would be needed than were drawn, all of these are taken, which cost less than the "
-        "row that is held against them.",
+        "The number of samples is chosen so that the tokens are equal on average: where k samples "
+        "take too few and k + 1 too many, a random draw chooses between them. Where more samples "
+        "would be needed than were drawn, all of them are taken; they cost less than the row that "
+        "is compared with them.",
     ]
     if own:
         parts += [
@@ -137,7 +150,7 @@ def _matched(rows: list[Row], measured: Mapping[str, Measured]) -> str:
         parts += [
             "### Over the target alone",
             "At the same target tokens computed. Where these are fewer than one sample of the "
-            "target takes, a lot decides between one such sample and the draft alone.",
+            "target takes, a random draw chooses between one such sample and the draft alone.",
             "\n".join(targets),
         ]
     return "\n\n".join(parts)
