@@ -87,17 +87,23 @@ def read_costs(path: Path) -> EngineCosts:
     Raises:
         SettingError: it is none, or of a newer release.
     """
-    what = f"--cost {path}"
-    found: _File = decode(read_file(path, what), _File, f"{what}: not a file of costs")
-    if found.version != VERSION:
+    place = f"--cost {path}"
+    content: _File = decode(read_file(path, place), _File, f"{place}: not a file of costs")
+    if content.version != VERSION:
         raise SettingError(
-            f"{what}: version {found.version}; this release reads {VERSION}: measure it again"
+            f"{place}: version {content.version}; this release reads {VERSION}: measure it again"
         )
-    cost = Measured(found.step, found.sequence, found.prompt_token, found.pair, found.row)
+    cost = Measured(content.step, content.sequence, content.prompt_token, content.pair, content.row)
     if cost.step + cost.sequence <= 0:
-        raise SettingError(f"{what}: a step costs nothing, so a run would never take any time")
-    told = (found.latency, found.engine, found.model, found.error, found.scores_read_cache)
-    return EngineCosts(cost, *told)
+        raise SettingError(f"{place}: a step costs nothing, so a run would never take any time")
+    source = (
+        content.latency,
+        content.engine,
+        content.model,
+        content.error,
+        content.scores_read_cache,
+    )
+    return EngineCosts(cost, *source)
 
 
 def role_costs(texts: list[str]) -> dict[Role, EngineCosts]:
@@ -106,10 +112,10 @@ def role_costs(texts: list[str]) -> dict[Role, EngineCosts]:
     Raises:
         SettingError: of another form, or a file that cannot be read.
     """
-    found: dict[Role, EngineCosts] = {}
+    costs: dict[Role, EngineCosts] = {}
     for text in texts:
         role, equals, path = text.partition("=")
         if not equals or role not in ("draft", "target"):
             raise SettingError(f"--cost {text}: expected draft=FILE or target=FILE")
-        found["draft" if role == "draft" else "target"] = read_costs(Path(path))
-    return found
+        costs["draft" if role == "draft" else "target"] = read_costs(Path(path))
+    return costs

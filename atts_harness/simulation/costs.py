@@ -237,8 +237,10 @@ def _gpus(file: Path) -> Mapping[str, GPU]:
     loaded = load_yaml(file)
     try:
         return {
-            str(name).lower(): GPU(name=str(name).lower(), **{k: float(v) for k, v in told.items()})
-            for name, told in loaded.items()
+            str(name).lower(): GPU(
+                name=str(name).lower(), **{k: float(v) for k, v in figures.items()}
+            )
+            for name, figures in loaded.items()
         }
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingError(

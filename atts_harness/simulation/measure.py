@@ -107,7 +107,7 @@ def rounds_for(max_length: int, largest: int = AT_ONCE[-1], *, scores: bool = Tr
     counts = [n for n in AT_ONCE if n <= largest]
     written = [Round(n, c, writes=WRITTEN) for c in contexts for n in counts]
     scored = [Round(n, c) for c in contexts for n in counts]
-    return sorted([*written, *(scored if scores else ())], key=lambda one: one.size)
+    return sorted([*written, *(scored if scores else ())], key=lambda sent: sent.size)
 
 
 async def time_rounds(
@@ -138,53 +138,55 @@ async def time_rounds(
     rng = random.Random(seed)
     loop: _Clock = asyncio.get_running_loop()
     began = loop.time()
-    done: list[Round] = []
+    sent: list[Round] = []
     seconds: list[float] = []
     warm: set[bool] = set()
     while True:
-        for one in rounds:
+        for round_ in rounds:
             if loop.time() - began > longest:
-                return done, seconds
-            if bool(one.writes) not in warm:
-                await _send(backend, one, rng)
-                warm.add(bool(one.writes))
+                return sent, seconds
+            if bool(round_.writes) not in warm:
+                await _send(backend, round_, rng)
+                warm.add(bool(round_.writes))
             start = loop.time()
-            await _send(backend, one, rng)
-            done.append(one)
+            await _send(backend, round_, rng)
+            sent.append(round_)
             seconds.append(loop.time() - start)
         if not again():
-            return done, seconds
+            return sent, seconds
 
 
-async def _send(backend: Backend, one: Round, rng: random.Random) -> None:
+async def _send(backend: Backend, round_: Round, rng: random.Random) -> None:
     calls: list[Awaitable[object]] = []
-    for _ in range(one.requests):
-        ids = _text(backend, one.context, rng)
-        if one.writes:
+    for _ in range(round_.requests):
+        ids = _text(backend, round_.context, rng)
+        if round_.writes:
             # With a seed, as runs ask: engines draw such tokens one sequence after the other.
             request = GenerateRequest(
                 ids=ids,
-                max_tokens=one.writes,
+                max_tokens=round_.writes,
                 sampling=Sampling(temperature=TEMPERATURE),
                 seed=rng.getrandbits(31),
             )
             calls.append(_in_full(backend, request, rng))
         else:
-            asked = ScoreRequest(ids=ids, start=1)
-            calls.append(guards.score(backend, asked))
+            score = ScoreRequest(ids=ids, start=1)
+            calls.append(guards.score(backend, score))
     await asyncio.gather(*calls)
 
 
 async def _in_full(backend: Backend, request: GenerateRequest, rng: random.Random) -> None:
     """A generation of exactly so many tokens: one that closed its turn early is gone on with."""
-    left = request.max_tokens
+    remaining = request.max_tokens
     ids = request.ids
-    while left > 0:
+    while remaining > 0:
         reply = await guards.generate(
             backend,
-            GenerateRequest(ids=ids, max_tokens=left, sampling=request.sampling, seed=request.seed),
+            GenerateRequest(
+                ids=ids, max_tokens=remaining, sampling=request.sampling, seed=request.seed
+            ),
         )
-        left -= max(1, len(reply.ids))
+        remaining -= max(1, len(reply.ids))
         ids = (*ids, *reply.ids) if reply.ending != "eos" else _text(backend, len(ids), rng)
 
 
@@ -192,12 +194,12 @@ def _text(backend: Backend, length: int, rng: random.Random) -> tuple[int, ...]:
     """Plain tokens at random, so that no cache knows them."""
     tokenizer = backend.tokenizer
     special = {*tokenizer.named.values(), *tokenizer.eos_ids}
-    found: list[int] = []
-    while len(found) < length:
+    ids: list[int] = []
+    while len(ids) < length:
         id_ = rng.randrange(tokenizer.vocab_size)
         if id_ not in special:
-            found.append(id_)
-    return tuple(found)
+            ids.append(id_)
+    return tuple(ids)
 
 
 class _Counts:
@@ -207,16 +209,16 @@ class _Counts:
         return StepSeconds(compute=step.sequences, memory=step.rows, links=step.pairs, overhead=1.0)
 
 
-def features(one: Round, limits: EngineLimits) -> tuple[float, float, float, float, float]:
+def features(round_: Round, limits: EngineLimits) -> tuple[float, float, float, float, float]:
     """Steps, sequences, prompt tokens, attention pairs and rows, summed over a round's steps."""
 
     async def work() -> EngineFigures:
         engine = SimulatedEngine(_Counts(), limits)
         calls: list[Awaitable[object]] = []
-        for n in range(one.requests):
-            ids = tuple(range(n * one.context, (n + 1) * one.context))
-            if one.writes:
-                calls.append(engine.generate(ids, tuple(range(one.writes))))
+        for n in range(round_.requests):
+            ids = tuple(range(n * round_.context, (n + 1) * round_.context))
+            if round_.writes:
+                calls.append(engine.generate(ids, tuple(range(round_.writes))))
             else:
                 calls.append(engine.score(ids, 1))
         await asyncio.gather(*calls)
@@ -251,13 +253,13 @@ def fit_rounds(
             "needed: give it longer, or a smaller batch"
         )
     limits = EngineLimits(kv_tokens=ENOUGH_ROOM, scores_read_cache=scores_read_cache)
-    matrix = np.array([[*features(one, limits), 1.0] for one in rounds])
+    matrix = np.array([[*features(round_, limits), 1.0] for round_ in rounds])
     times = np.asarray(seconds, dtype=float)
     # Relative errors: a round of a tenth of a second counts as much as one of ten.
     weighted = matrix / times[:, None]
     scale = np.maximum(weighted.max(axis=0), 1e-30)
-    found, _ = nnls(weighted / scale, np.ones(len(times)))
-    costs = found / scale
+    scaled, _ = nnls(weighted / scale, np.ones(len(times)))
+    costs = scaled / scale
     *fitted, latency = (float(value) for value in costs)
     return FittedCosts(
         cost=Measured(*fitted),

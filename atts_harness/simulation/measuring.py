@@ -70,10 +70,10 @@ def measure(
 
     named = _named(servers)
     _prepare(out)
-    given: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length, "model": model}
-    given |= {"headers_env": headers_env, "timeout": timeout}
+    options: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length, "model": model}
+    options |= {"headers_env": headers_env, "timeout": timeout}
     arguments = []
-    for role, timed in measured_engines(named, backend, given, seconds, batch).items():
+    for role, timed in measured_engines(named, backend, options, seconds, batch).items():
         costs = timed.costs()
         path = out / f"{role}.json"
         write_costs(costs, path)
@@ -85,7 +85,7 @@ def measure(
 def measured_engines(
     servers: Mapping[str, str],
     backend: str | None,
-    given: Mapping[str, Any],
+    options: Mapping[str, Any],
     seconds: float,
     batch: int,
 ) -> dict[str, TimedRounds]:
@@ -94,7 +94,7 @@ def measured_engines(
     Args:
         servers: addresses by role.
         backend: as in `backend=NAME`; None: recognised.
-        given: options of the backends by name, `model`, `headers_env` and `timeout` among them.
+        options: options of the backends by name, `model`, `headers_env` and `timeout` among them.
         seconds: after so long no further request is sent.
         batch: most requests at once.
 
@@ -105,7 +105,7 @@ def measured_engines(
         SettingError: a server cannot be used.
         BackendError: a call failed.
     """
-    return asyncio.run(_measured(servers, backend, given, seconds, batch))
+    return asyncio.run(_measured(servers, backend, options, seconds, batch))
 
 
 @dataclass(frozen=True)
@@ -128,29 +128,30 @@ class TimedRounds:
         from atts_harness.simulation.measure import fit_rounds
 
         fitted = fit_rounds(self.rounds, self.seconds, scores_read_cache=self.scores_read_cache)
-        told = (fitted.latency, self.engine, self.model, fitted.error, self.scores_read_cache)
-        return EngineCosts(fitted.cost, *told)
+        source = (fitted.latency, self.engine, self.model, fitted.error, self.scores_read_cache)
+        return EngineCosts(fitted.cost, *source)
 
 
 def _named(servers: Sequence[str]) -> dict[str, str]:
     from atts_harness.errors import SettingError
 
-    found: dict[str, str] = {}
+    addresses: dict[str, str] = {}
     for text in servers:
         role, equals, url = text.partition("=")
         if role not in ("draft", "target") or not equals:
             role, url = ALONE, text
-        if role in found:
+        if role in addresses:
             raise SettingError(
                 f"{text}: the second address of one {role}; to measure two engines at once name "
                 "them: draft=URL target=URL"
             )
-        found[role] = url
-    if ALONE in found and len(found) > 1:
+        addresses[role] = url
+    if ALONE in addresses and len(addresses) > 1:
         raise SettingError(
-            f"{found[ALONE]}: an address without a role beside one with; write draft=URL target=URL"
+            f"{addresses[ALONE]}: an address without a role beside one with; write draft=URL "
+            "target=URL"
         )
-    return found
+    return addresses
 
 
 def _prepare(out: Path) -> None:
@@ -167,7 +168,11 @@ def _prepare(out: Path) -> None:
 
 
 async def _measured(
-    named: Mapping[str, str], kind: str | None, given: Mapping[str, Any], longest: float, batch: int
+    named: Mapping[str, str],
+    kind: str | None,
+    options: Mapping[str, Any],
+    longest: float,
+    batch: int,
 ) -> dict[str, TimedRounds]:
     """All engines at once: in a run they are busy at once, too."""
     from atts_harness.engines.doctor.reach import open_running_backend
@@ -175,15 +180,15 @@ async def _measured(
     async with contextlib.AsyncExitStack() as stack:
         backends: dict[str, tuple[EngineBackend, str]] = {}
         for role, url in named.items():
-            server = contextlib.asynccontextmanager(open_running_backend)(url, kind, given)
+            server = contextlib.asynccontextmanager(open_running_backend)(url, kind, options)
             backends[role] = await stack.enter_async_context(server)
-        left = set(backends)
+        unfinished = set(backends)
 
-        async def one(role: str) -> TimedRounds:
+        async def measured_role(role: str) -> TimedRounds:
             backend, model = backends[role]
-            return await _timed(backend, model, role, left, longest, batch)
+            return await _timed(backend, model, role, unfinished, longest, batch)
 
-        tasks = [asyncio.create_task(one(role)) for role in backends]
+        tasks = [asyncio.create_task(measured_role(role)) for role in backends]
         try:
             timed = await asyncio.gather(*tasks)
         finally:
@@ -194,7 +199,7 @@ async def _measured(
 
 
 async def _timed(
-    backend: EngineBackend, model: str, role: str, left: set[str], longest: float, batch: int
+    backend: EngineBackend, model: str, role: str, unfinished: set[str], longest: float, batch: int
 ) -> TimedRounds:
     from atts_harness.simulation.measure import rounds_for, time_rounds
 
@@ -202,12 +207,12 @@ async def _timed(
     rounds = rounds_for(backend.max_length, batch, scores=able.scores)
 
     def others() -> bool:
-        left.discard(role)
-        return bool(left)
+        unfinished.discard(role)
+        return bool(unfinished)
 
-    done, seconds = await time_rounds(backend, rounds, longest=longest, again=others)
+    sent, seconds = await time_rounds(backend, rounds, longest=longest, again=others)
     engine = " ".join(filter(None, (backend.identity.engine, backend.identity.version)))
-    return TimedRounds(done, seconds, engine, model, able.scores_read_cache)
+    return TimedRounds(sent, seconds, engine, model, able.scores_read_cache)
 
 
 def _told(role: str, costs: EngineCosts) -> str:
