@@ -237,8 +237,8 @@ def summary(run: Measured, made: Simulated) -> str:
             "less memory",
             "**simulated**" if max(kv) < 1 else "**contradicted**, simulated",
             f"the target's peak of KV cache is {', '.join(f'{one:.2f}' for one in kv)} times "
-            "that of target-only, because scores need whole contexts; the draft's weights and "
-            "cache are added to this ([below](#memory))",
+            "that of target-only: scores need whole contexts, and drafts need none there; the "
+            "draft's own weights and cache are added to this ([below](#memory))",
         ],
         [
             "95 % conditional coverage over 100 turns and more",
@@ -276,8 +276,9 @@ def summary(run: Measured, made: Simulated) -> str:
         [
             "waiting grows exponentially in turns",
             "**contradicted**, simulated" if power < LINEAR else "**simulated**",
-            f"it grows as the number of turns to the power of {power:.2f}: each turn has a "
-            "barrier, and each barrier costs about as much ([below](#waiting))",
+            f"it grows as the number of turns to the power of {power:.2f}: each turn has one "
+            "more barrier, and does not multiply what the barriers before it cost "
+            "([below](#waiting))",
         ],
     ]
     return table(("claim", "verdict", "figures"), rows, left=3)

@@ -4,9 +4,9 @@
 
 Every row runs the real scheduler and strategy on simulated engines (docs/plan.md). All that it
 takes from the trace are lengths, scores and endings; the target alone is given answers of the same
-length. Four questions, spread evenly over how long the recorded samples are. The rows are kept in
+length. Sixteen questions, spread evenly over how long the recorded samples are. The rows are kept in
 `simulated.json` beside this file, which the pages are made of; what is there is not made again
-(`--afresh` does). About two minutes of one core.
+(`--afresh` does). About ten minutes of one core.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
 from benchmarks.pays.pairs import GPUS, PAIRS, Pair
 
 FILE = Path(__file__).with_name("simulated.json")
-QUESTIONS = 4
+QUESTIONS = 16
 SAMPLES = (1, 16, 64)
 OPEN = dict.fromkeys(("draft_concurrency", "score_concurrency", "takeover_concurrency"), 256)
 """No limit but the engine's own 256 sequences, for every row alike."""
