@@ -4,7 +4,7 @@
 
 Every row runs the real scheduler and strategy on simulated engines (docs/plan.md). All that it
 takes from the trace are lengths, scores and endings; the target alone is given answers of the same
-length. Sixteen questions, spread evenly over how long the recorded samples are. The rows are kept in
+length. Sixteen questions, spread evenly over how long their samples are. The rows are kept in
 `simulated.json` beside this file, which the pages are made of; what is there is not made again
 (`--afresh` does). About ten minutes of one core.
 """
