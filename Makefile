@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: audit dist demo test lint bench docs train-tiny eval-tiny bench-engines bench-ray bench-strategies bench-tail \
+.PHONY: audit dist demo test lint lint-release bench docs train-tiny eval-tiny bench-engines bench-ray bench-strategies bench-tail \
 	docs-site test-docs test-frameworks test-vllm test-sglang test-ray test-ray-all test-slurm test-real clean help
 
 # torch 2.13.0 is a CPU build where an index offers one; any recent torch does.
@@ -85,6 +85,9 @@ test-real: $(STAMP)   ## a real language model: every engine, every strategy, wh
 
 dist:                 ## sdist and wheel, checked as PyPI does, the wheel installed in a fresh environment
 	PYTHON=$(PYTHON) sh scripts/dist.sh .venv-dist
+
+lint-release: $(STAMP)  ## Dockerfile and workflows by linters and their schema
+	PYTHON=$(BIN)/python bash scripts/lint-release.sh
 
 audit: $(STAMP)     ## known vulnerabilities of what is installed; "not run" where nobody can say
 	$(BIN)/python scripts/audit.py .venv-audit
