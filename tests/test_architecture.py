@@ -170,27 +170,22 @@ def test_the_check_sees_a_wrong_import(tmp_path):
     assert imports(file) & OUTER.keys() == {"atts_tiny"}
 
 
-def test_importing_a_run_pulls_in_no_terminal_and_no_numbers():
-    heavy = ["rich", "typer", "numpy", "scipy", "torch", "transformers", "lm_eval"]
-    code = (
-        f"import sys, atts_harness.running.harness; print([m for m in {heavy} if m in sys.modules])"
-    )
-    shown = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert shown.stdout.strip() == "[]"
-
-
-def test_the_commands_of_all_plugins_pull_in_neither_numbers_nor_a_server():
-    heavy = ["aiohttp", "numpy", "scipy", "torch", "lm_eval", "transformers", "ray"]
-    code = (
-        "import sys; from atts_harness.cli import build_app; build_app(); "
-        f"print([m for m in {heavy} if m in sys.modules])"
-    )
+@pytest.mark.parametrize(
+    ("start", "heavy"),
+    [
+        (
+            "import atts_harness.running.harness",
+            "rich typer numpy scipy torch transformers lm_eval",
+        ),
+        (
+            "from atts_harness.cli import build_app; build_app()",
+            "aiohttp numpy scipy torch lm_eval transformers ray",
+        ),
+    ],
+    ids=["a run", "the commands of all plugins"],
+)
+def test_what_is_heavy_is_not_imported_at_the_start(start, heavy):
+    code = f"import sys; {start}; print([m for m in {heavy.split()} if m in sys.modules])"
     shown = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -27,17 +27,25 @@ class Polling:
         self._control, self._journal, self._watchers = control, journal, watchers
         self._interval = interval
         self._warned: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
 
-    async def run(self) -> None:
-        """Look at once, and again after every interval, until this is cancelled."""
-        if not self._interval:
-            return
-        with contextlib.suppress(asyncio.CancelledError):
-            while True:
-                await self._look()
-                await asyncio.sleep(self._interval)
+    def start(self) -> None:
+        """Look at once, and again after every interval, until this is stopped."""
+        if self._interval:
+            self._task = asyncio.create_task(self._run())
 
-    async def finish(self) -> None:
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._look()
+            await asyncio.sleep(self._interval)
+
+    async def look_last(self) -> None:
         """Look a last time: counters of an engine say what a run did by their growth."""
         if not self._interval:
             return

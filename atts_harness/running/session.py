@@ -130,10 +130,9 @@ class Session:
         )
         for engine in self._own_engines:
             engine.watch()
-        self._figures = Polling(
-            self.control, self._journal, self._watchers, options.metrics_interval
-        )
-        self._polling = asyncio.create_task(self._figures.run())
+        interval = options.metrics_interval
+        self._polling = Polling(self.control, self._journal, self._watchers, interval)
+        self._polling.start()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *exc: object) -> None:
@@ -142,14 +141,13 @@ class Session:
             if kind is None and self._in_progress:
                 await self.wind_down("the session was closed")
             if kind is None:
-                await self._figures.finish()
+                await self._polling.look_last()
         finally:
             self._end("the session was closed")
             for task in self._tasks:
                 task.cancel()
-            self._polling.cancel()
-            ending = [engine.aclose() for engine in self._own_engines]
-            await asyncio.gather(self._polling, *self._tasks, *ending, return_exceptions=True)
+            ending = [self._polling.stop(), *(engine.aclose() for engine in self._own_engines)]
+            await asyncio.gather(*self._tasks, *ending, return_exceptions=True)
 
     async def sample(
         self, problem: Problem, *, repeat: int | None = None, strategy: Strategy | None = None

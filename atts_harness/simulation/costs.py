@@ -168,7 +168,7 @@ class Roofline:
 
 @dataclass(frozen=True)
 class Measured:
-    """Five numbers fitted to a running engine.
+    """Costs fitted to a running engine, without the latency of a call.
 
     Attributes:
         step: seconds a step.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -15,7 +13,7 @@ from atts_harness.analysis.html.draw import themed_svg
 from atts_harness.analysis.html.figure import Figure
 from atts_harness.analysis.html.page import PageFigure, Part
 from atts_harness.analysis.html.series import points_of
-from atts_harness.analysis.html.style import asset, stylesheet
+from atts_harness.analysis.html.style import joined_scripts, security_policy, stylesheet
 from atts_harness.analysis.leaderboard.rows import Table
 from atts_harness.errors import SettingError
 from atts_harness.simulation.columns import leaderboard_rows, plan_columns
@@ -54,9 +52,9 @@ def write_plan(
         .render(
             title=headline(plan),
             subtitle="Planned by atts-harness in simulated time; nothing was run.",
-            policy=_policy(),
+            policy=security_policy(joined_scripts(SCRIPTS)),
             style=Markup(stylesheet()),
-            script=Markup(_script()),
+            script=Markup(joined_scripts(SCRIPTS)),
             parts=[part],
             figures=part.figures,
             notes=[*notes(plan, rows), *further],
@@ -117,18 +115,3 @@ def _environment() -> Environment:
     )
     environment.filters["plain"] = lambda value: "" if value is None else repr(value)
     return environment
-
-
-@cache
-def _script() -> str:
-    body = "\n".join(asset(name) for name in SCRIPTS)
-    return f'"use strict";{{\n{body}\n}}\n'
-
-
-def _policy() -> str:
-    """No load of anything; the page's own script by its hash; styles in the page only."""
-    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-        "base-uri 'none'; form-action 'none'"
-    )

@@ -8,8 +8,6 @@ the page in the blocks only, and from there as text nodes.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +26,7 @@ from atts_harness.analysis.html.figures import ALL, comparing, selected
 from atts_harness.analysis.html.figures_run import of_run
 from atts_harness.analysis.html.samples import FIELDS, Browser, add_row, kept_documents
 from atts_harness.analysis.html.series import Point, points_of
-from atts_harness.analysis.html.style import SERIES, asset, stylesheet
+from atts_harness.analysis.html.style import SERIES, joined_scripts, security_policy, stylesheet
 from atts_harness.analysis.html.view import View, read_row
 from atts_harness.analysis.leaderboard.column import Column
 from atts_harness.analysis.leaderboard.columns import shown_columns
@@ -127,9 +125,9 @@ def write_page(
             browser=gathered.browser,
             left_out=left_out(leaderboard, gathered.browser, page_options.most_samples),
             data=script_json(_data(leaderboard, gathered.browser)),
-            policy=_policy(),
+            policy=security_policy(joined_scripts(SCRIPTS)),
             style=Markup(stylesheet()),
-            script=Markup(_script()),
+            script=Markup(joined_scripts(SCRIPTS)),
             series=SERIES,
         )
     )
@@ -290,19 +288,3 @@ def _p(value: float | None) -> str:
     if value is None:
         return "–"
     return "< .001" if value < 0.001 else f"{value:.3f}"
-
-
-@cache
-def _script() -> str:
-    """All scripts in one, in strict mode and a scope of their own."""
-    body = "\n".join(asset(name) for name in SCRIPTS)
-    return f'"use strict";{{\n{body}\n}}\n'
-
-
-def _policy() -> str:
-    """Content security policy: nothing is loaded; the page's script by its hash; inline styles."""
-    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
-    return (
-        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-        "base-uri 'none'; form-action 'none'"
-    )

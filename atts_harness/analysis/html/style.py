@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 
@@ -47,6 +49,21 @@ def css_variables(colours: Mapping[str, str]) -> str:
 def asset(name: str) -> str:
     """A file of the report page: a style sheet or a script."""
     return (files(__package__) / "templates" / name).read_text(encoding="utf-8")
+
+
+def joined_scripts(names: Sequence[str]) -> str:
+    """Scripts of a page in one, in strict mode and a scope of their own."""
+    body = "\n".join(asset(name) for name in names)
+    return f'"use strict";{{\n{body}\n}}\n'
+
+
+def security_policy(script: str) -> str:
+    """Content security policy: nothing is loaded; the page's script by its hash; inline styles."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 @cache
