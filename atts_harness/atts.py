@@ -49,7 +49,7 @@ class ATTSOptions(CalibrationOptions, frozen=True, kw_only=True):
         SignalName,
         msgspec.Meta(
             description="what says how bad a draft is: its perplexity under the target, as "
-            "published, or one of the draft's own, which cost no call (see the page)"
+            "published, or one of the draft's own, which cost no call"
         ),
     ] = PERPLEXITY
     draft_ahead: Annotated[

@@ -61,8 +61,8 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
     calibration: Annotated[
         Literal["auto", "file", "online", "presample"],
         msgspec.Meta(
-            description="where scores to rank against come from: a bank file, the run's earlier "
-            "scores, or each problem's first drafts; auto: file if `bank` is given, else online"
+            description="where the bank's scores come from: a file, the run's earlier scores, or "
+            "each problem's first drafts; auto: file if `bank` is given, else online"
         ),
     ] = "auto"
     bank: Annotated[
@@ -71,7 +71,10 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
     ] = None
     coverage: Annotated[
         Coverage,
-        msgspec.Meta(description="what a bank is kept for: the task, each turn, each problem"),
+        msgspec.Meta(
+            description="which scores form one bank: those of the task (marginal), of a turn, of "
+            "a problem (conditional), or of a turn of a problem"
+        ),
     ] = Coverage.TURN
     pvalue: Annotated[
         Literal["pooled", "hierarchical"],
@@ -82,13 +85,16 @@ class CalibrationOptions(TurnOptions, frozen=True, kw_only=True):
     ] = "pooled"
     ties: Annotated[
         Literal["random", "conservative"],
-        msgspec.Meta(description="how scores equal to the bank's rank (seeded draw, or behind)"),
+        msgspec.Meta(
+            description="how a score ranks among equal ones: by a seeded draw, or with the larger "
+            "p-value (conservative)"
+        ),
     ] = "random"
     control: Annotated[
         Literal["auto", "fixed", "adaptive"],
         msgspec.Meta(
-            description="threshold: the rate, or led so that the realised rate follows; auto: "
-            "adaptive where the source is online, whose arrival order is never exchangeable"
+            description="the threshold: equal to the rate (fixed), or moved so that the realised "
+            "rate stays near it (adaptive); auto: adaptive if scores come online, else fixed"
         ),
     ] = "auto"
     rule: Annotated[

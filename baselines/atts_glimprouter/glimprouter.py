@@ -46,7 +46,7 @@ class GlimpRouterOptions(StrategyOptions, frozen=True, kw_only=True):
     """Options: who writes a step and how steps are cut; defaults are those of the run script."""
 
     threshold: Annotated[
-        float, _is("entropy in nats from which on the target writes the step", ge=0)
+        float, _is("the target writes the step if the entropy, in nats, is at least this", ge=0)
     ] = 0.9
     first_n_steps_target: Annotated[
         int, _is("steps that the target writes without a probe", ge=0)
