@@ -71,7 +71,8 @@ def main() -> None:
     journals: dict[str, int] = {}
 
     def write(behind: str = "") -> None:
-        out.write_text(page(measured, intro, title, behind, journals, seconds=not args.no_seconds))
+        shown = {"seconds": not args.no_seconds, "lines": not args.rivals}
+        out.write_text(page(measured, intro, title, behind, journals, **shown))
 
     for row in in_order():
         if (args.only and args.only not in row.title) or not on_page(row, args.rivals):

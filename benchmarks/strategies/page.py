@@ -28,8 +28,8 @@ METHODS = {
 }
 """The files of each method, options included; its calibration or its plugin's hooks are not."""
 VOTES = (
-    " Where samples vote, accuracy and costs are of a problem, with all samples that were drawn "
-    "for it (*drawn*, those given up included), and *pass@1* is of the drawn ones."
+    " Where samples vote, accuracy and costs are those of a problem, with all samples that were "
+    "drawn for it (*drawn*, those given up included), and *pass@1* is that of the drawn samples."
 )
 
 
@@ -41,6 +41,7 @@ def page(
     journals: Mapping[str, int] | None = None,
     *,
     seconds: bool = True,
+    lines: bool = True,
 ) -> str:
     """Markdown.
 
@@ -48,17 +49,18 @@ def page(
         measured: by title the rows.
         intro: the first paragraph.
         title: of the page.
-        behind: further sections, before the lines of each method.
+        behind: further sections.
         journals: by title the bytes of a row's journal.
         seconds: whether the seconds of samples are shown.
+        lines: whether the lines of each method are counted.
     """
     rows = [row for row in ROWS if row.title in measured]
     parts = [
         f"# {title}",
         intro,
         _accuracy(rows, measured, seconds=seconds),
-        "*computed* tokens are those the model ran a forward pass for: context that no cache held, "
-        "scored and written ones; *written* are generated, kept or not."
+        "*Computed* tokens are those that the model ran a forward pass for: context that was not "
+        "cached, scored and written ones. *Written* tokens are generated, kept or not."
         + (" Seconds are of one sample, from its admission to its end." if seconds else "")
         + (VOTES if _vote(rows, measured) else ""),
     ]
@@ -71,7 +73,7 @@ def page(
     }
     parts += [f"## {name}\n\n{said}" for name, said in sections.items() if said]
     parts += [behind] if behind else []
-    parts.append("## Lines of each method\n\n" + _lines())
+    parts += ["## Lines of each method\n\n" + _lines()] if lines else []
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,7 +115,8 @@ def _accuracy(rows: list[Row], measured: Mapping[str, Measured], *, seconds: boo
 def _verdicts(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     lines = [
         "Paired by question: the same problems, repeats and seeds. The coin takes over as often as "
-        "the row that it is compared with really did.",
+        "the row that it is compared with really did. *Better* and *worse*: the interval does not "
+        "contain 0.",
         "",
     ]
     for row in rows:
@@ -122,7 +125,7 @@ def _verdicts(rows: list[Row], measured: Mapping[str, Measured]) -> str:
         difference = measured[row.title].minus(measured[row.against])
         lines.append(
             f"- **{row.title}** minus {row.against}: {difference.value:+.3f} "
-            f"{_interval(difference)}: {_words(row.title, difference)}"
+            f"{_interval(difference)}: {_verdict(difference)}"
         )
     return "\n".join(lines)
 
@@ -142,8 +145,8 @@ def _matched(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     if own:
         parts += [
             "### Over the same inner strategy",
-            "At the same tokens written by both models: how many are computed depends on how many "
-            "samples are in progress beside each other.",
+            "At the same number of written tokens of both models. (How many are computed depends "
+            "on how many samples are in progress at the same time.)",
             "\n".join(own),
         ]
     if targets:
@@ -190,7 +193,7 @@ def _against(
         taken += f" (the row takes {tokens:.0f})"
     return (
         f"- **{title}** minus {other} at {taken}: {difference.value:+.3f} "
-        f"{_interval(difference)}: {_verdict(title, difference, 'that')}"
+        f"{_interval(difference)}: {_verdict(difference)}"
     )
 
 
@@ -222,8 +225,7 @@ def _journals(
 def _lines() -> str:
     """Lines of the files as they stand, comments and docstrings included."""
     lines = [
-        "Of its files as they stand, docstrings and options included; the hooks of a plugin are in "
-        "files of their own, or counted where they stand in the same one.",
+        "Lines of its files, with docstrings and options.",
         "",
         "| method | lines | files |",
         "|---|--:|---|",
@@ -234,18 +236,12 @@ def _lines() -> str:
     return "\n".join(lines)
 
 
-def _words(title: str, difference: Estimate) -> str:
-    return _verdict(title, difference, "takeover at random")
-
-
-def _verdict(title: str, difference: Estimate, other: str) -> str:
+def _verdict(difference: Estimate) -> str:
     if difference.low is None or difference.high is None:
-        return "one problem only, no interval."
+        return "one problem only, no interval"
     if difference.low > 0:
-        return f"{title} beats {other}."
-    if difference.high < 0:
-        return f"{title} is worse than {other}."
-    return f"{title} does not beat {other}, as far as this n can tell."
+        return "better"
+    return "worse" if difference.high < 0 else "not distinguishable"
 
 
 def _calls(rows: list[Row], measured: Mapping[str, Measured]) -> str:
