@@ -18,7 +18,7 @@ def parse_arguments(text: str, option: str) -> dict[str, Any]:
         option: the option that gave it, for errors.
 
     Raises:
-        SettingError: a part without `=`, or JSON that is no object.
+        SettingError: a part without `=`, or JSON that is not an object.
     """
     if text.lstrip().startswith("{"):
         return parse_object(text, option)

@@ -211,7 +211,7 @@ class Backend(Protocol):
         """The engine's own figures; see `atts_harness.engines.metrics`. Empty: it tells none.
 
         Raises:
-            BackendError: it cannot be reached, or what it says is no figure.
+            BackendError: it cannot be reached, or its answer is not a figure.
         """
         ...
 
@@ -328,8 +328,8 @@ class BackendSpec(Generic[GivenOptions]):
             run's `timeout`. Not part of the identity.
         moment: what a chat template that asks for the date is told, ISO 8601: that of the run
             that is resumed. None: now. Not part of the identity.
-        given: the options that were asked for by name, not by a preset, and the names they were
-            given by (`draft_dtype` or `dtype`). Not part of the identity.
+        setting_names: for each option that the settings name, not only a preset, the name it has
+            there (`draft_dtype` or `dtype`). Not part of the identity.
     """
 
     kind: str
@@ -341,7 +341,7 @@ class BackendSpec(Generic[GivenOptions]):
     beside: tuple[BackendSpec[BackendOptions], ...] = field(default=(), compare=False, repr=False)
     timeout: float = field(default=600.0, compare=False)
     moment: str | None = field(default=None, compare=False)
-    given: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    setting_names: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     def __hash__(self) -> int:
         """Options may hold dictionaries, so they are left to the comparison."""

@@ -98,7 +98,7 @@ class UnknownSettingError(SettingError):
     """An unknown setting; the message names the nearest ones that exist."""
 
     def __init__(
-        self, name: str, names: Iterable[str], where: str = "model_args", besides: str = ""
+        self, name: str, names: Iterable[str], source: str = "model_args", besides: str = ""
     ) -> None:
         every = list(dict.fromkeys(names))
         near = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
@@ -108,9 +108,9 @@ class UnknownSettingError(SettingError):
             hint = f"there are: {', '.join(every)}"
         else:
             # A long list holds settings or registered names, which these commands show.
-            hint = f"`atts {'options' if where == 'model_args' else 'plugins'}` lists what exists"
+            hint = f"`atts {'options' if source == 'model_args' else 'plugins'}` lists what exists"
         also = f" ({besides})" if besides else ""
-        super().__init__(f"{where}: unknown setting {name!r}; {hint}{also}")
+        super().__init__(f"{source}: unknown setting {name!r}; {hint}{also}")
         self.name = name
 
 

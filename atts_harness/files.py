@@ -47,7 +47,7 @@ def read_file(path: Path, label: str | None = None, most: int = MOST_BYTES) -> b
         with _open(path, named) as file:
             if os.fstat(file.fileno()).st_size > most:
                 raise SettingError(
-                    f"{named}: larger than {most >> 20} MiB, so it is no file of this project"
+                    f"{named}: larger than {most >> 20} MiB, so it is not a file of this project"
                 )
             return file.read()
     except OSError as error:
@@ -117,7 +117,7 @@ def load_yaml(
         look: sees the tree of the file before anything in it unfolds.
 
     Raises:
-        SettingError: it cannot be read, is no YAML, or is too large, folded or unfolded.
+        SettingError: it cannot be read, is not YAML, or is too large, folded or unfolded.
     """
     import yaml  # type: ignore[import-untyped]
 
@@ -138,7 +138,7 @@ def load_yaml(
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark is not None else ""
         problem = " ".join(str(getattr(error, "problem", None) or error).split())
-        raise SettingError(f"{named}{line}: is no YAML: {problem}") from error
+        raise SettingError(f"{named}{line}: is not YAML: {problem}") from error
     except RecursionError as error:
         raise SettingError(f"{named}: is nested too deeply") from error
     except (ValueError, OverflowError, TypeError, KeyError) as error:

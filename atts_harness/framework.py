@@ -166,11 +166,11 @@ class EvalFramework(Protocol):
         """Python packages whose versions belong into the record of a run."""
         ...
 
-    def tasks(self, wanted: Sequence[str], include_path: str | None) -> Collection[str]:
+    def tasks(self, names: Sequence[str], include_path: str | None) -> Collection[str]:
         """Names of the tasks that exist.
 
         Args:
-            wanted: tasks that are looked for. Once all are found the others may be left out, since
+            names: tasks that are looked for. Once all are found, the others may be left out:
                 reading an index of thousands of files takes seconds.
             include_path: a folder with further tasks.
         """

@@ -12,7 +12,7 @@ class GenerationSettings(dict[str, Any]):
     """`generation_kwargs` as any lm-eval model takes them; strategies' options stand beside.
 
     Other models hand every key on to their engine, which refuses what it does not know; so options
-    of strategies are no keys.
+    of strategies are not keys.
 
     Attributes:
         strategies: options of strategies, which `all_settings` puts back.

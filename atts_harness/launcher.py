@@ -27,14 +27,15 @@ class Needs:
         pair: its name.
         served: by role that needs a server the devices that its settings name (`0+1`, `cpu`);
             None: they name none.
-        own: whether cells load models into their own process, and the device that settings name.
+        device: of cells that load models into their own process, as the settings name it; None:
+            no cell does.
         shared: whether its engines are others' (`draft_url`), so that a second set is the same.
         beside: number of its cells that run at a time on a set.
     """
 
     pair: str
     served: Mapping[str, str | None] = field(default_factory=dict)
-    own: str | None = None
+    device: str | None = None
     shared: bool = False
     beside: int = 1
 

@@ -155,14 +155,14 @@ class Settings:
     Attributes:
         run: the run's options.
         strategy: the strategy's class.
-        given: the strategy options that were given explicitly.
+        explicit: the strategy options that were given explicitly.
         preset: the strategy options that presets set.
         roles: a specification for each role the strategy uses.
     """
 
     run: RunOptions
     strategy: type[Strategy]
-    given: Mapping[str, Any] = field(default_factory=dict)
+    explicit: Mapping[str, Any] = field(default_factory=dict)
     preset: Mapping[str, Any] = field(default_factory=dict)
     roles: Mapping[Role, BackendSpec[BackendOptions]] = field(default_factory=dict)
 
@@ -171,7 +171,7 @@ class Settings:
         names = self.strategy.Options.__struct_fields__
         values = {k: v for k, v in (task or {}).items() if k in names}
         merged: dict[str, Any] = {}
-        for layer in filter(None, (self.preset, values, self.given)):
+        for layer in filter(None, (self.preset, values, self.explicit)):
             merged = _over(merged, layer, self.strategy.Options)
         return struct_from(self.strategy.Options, merged, self.strategy.name)
 
@@ -257,7 +257,7 @@ def parse_settings(args: Mapping[str, Any], *, installed: bool = True) -> Settin
         role: replace(
             spec,
             beside=tuple(alone[other] for other in roles if other != role),
-            given=names[role],
+            setting_names=names[role],
         )
         for role, spec in alone.items()
     }
@@ -269,7 +269,7 @@ def parse_settings(args: Mapping[str, Any], *, installed: bool = True) -> Settin
     settings = Settings(
         run=run,
         strategy=strategy,
-        given={k: v for k, v in explicit.items() if k in own_fields},
+        explicit={k: v for k, v in explicit.items() if k in own_fields},
         preset={k: v for k, v in presets.items() if k in own_fields},
         roles=specs,
     )
@@ -380,7 +380,7 @@ def _refuse_unknown(
 def _spec(
     run: RunOptions, role: Role, kind: BackendKind[Any], values: Mapping[str, Any]
 ) -> BackendSpec[BackendOptions]:
-    options: BackendOptions = struct_from(kind.options, values, where=f"{kind.name} ({role})")
+    options: BackendOptions = struct_from(kind.options, values, source=f"{kind.name} ({role})")
     model = run.draft if role == "draft" else run.target
     if model is None and not values.get("url"):
         raise SettingError(f"{role}: give a model, as {role}=FOLDER_OR_HUB_ID or {role}_url=URL")

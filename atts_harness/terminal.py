@@ -28,30 +28,30 @@ class FittedTable:
 
     Args:
         table: its first columns name the rows.
-        held: numbers of columns that are read with the one before them, such as its interval, and
-            stand in the same piece.
+        companions: numbers of columns that stand in the same piece as the column before them, such
+            as its interval.
         names: how many columns name the rows.
     """
 
-    def __init__(self, table: Table, held: Collection[int] = (), *, names: int = 1) -> None:
+    def __init__(self, table: Table, companions: Collection[int] = (), *, names: int = 1) -> None:
         self._table = table
-        self._held = held
+        self._companions = companions
         self._names = names
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         names = self._table.columns[: self._names]
-        left = self._together()
-        while left:
-            shown = left.pop(0)
-            while left and self._fits([*names, *shown, *left[0]], console):
-                shown = [*shown, *left.pop(0)]
-            yield self._piece([*names, *shown], options.max_width)
+        groups = self._groups()
+        while groups:
+            columns = groups.pop(0)
+            while groups and self._fits([*names, *columns, *groups[0]], console):
+                columns = [*columns, *groups.pop(0)]
+            yield self._piece([*names, *columns], options.max_width)
 
-    def _together(self) -> list[list[Column]]:
+    def _groups(self) -> list[list[Column]]:
         """Columns that stand in one piece, in order; the names are in all of them."""
         groups: list[list[Column]] = []
         for number, column in enumerate(self._table.columns[self._names :], start=self._names):
-            if number in self._held and groups:
+            if number in self._companions and groups:
                 groups[-1].append(column)
             else:
                 groups.append([column])

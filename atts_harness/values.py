@@ -16,7 +16,7 @@ __all__ = ["convert", "hints_of", "is_none", "struct_from"]
 T = TypeVar("T")
 
 
-def struct_from(kind: type[T], values: Mapping[str, Any], where: str = "model_args") -> T:
+def struct_from(kind: type[T], values: Mapping[str, Any], source: str = "model_args") -> T:
     """An instance of a msgspec struct from loosely typed values.
 
     Raises:
@@ -27,13 +27,13 @@ def struct_from(kind: type[T], values: Mapping[str, Any], where: str = "model_ar
     checked = {}
     for name, value in values.items():
         if name not in hints:
-            raise UnknownSettingError(name, hints, where)
+            raise UnknownSettingError(name, hints, source)
         checked[name] = convert(name, value, hints[name])
     try:
         return kind(**checked)
     except (TypeError, ValueError) as error:
         if isinstance(error, msgspec.ValidationError) or not isinstance(error, TypeError):
-            raise SettingError(f"{where}: {error}") from error
+            raise SettingError(f"{source}: {error}") from error
         raise
 
 

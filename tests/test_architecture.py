@@ -20,7 +20,7 @@ FOREIGN_TO_CORE = {*OUTER, "lm_eval", "vllm", "sglang", "torch", "flashinfer"}
 
 
 def drawing():
-    """`scripts/architecture.py`, which is no package."""
+    """`scripts/architecture.py`, which is not a package."""
     spec = importlib.util.spec_from_file_location("architecture", ROOT / "scripts/architecture.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -27,7 +27,7 @@ def start_afresh(folder: Folder, status: Status | None, patterns: Sequence[str])
         The names of the cells.
 
     Raises:
-        UnknownSettingError: a pattern that is no cell's.
+        UnknownSettingError: no cell matches a pattern.
     """
     if not patterns:
         return []
@@ -36,7 +36,7 @@ def start_afresh(folder: Folder, status: Status | None, patterns: Sequence[str])
     for pattern in patterns:
         matches = {cell.name for cell in cells if fnmatch.fnmatchcase(cell.name, pattern)}
         if not matches:
-            raise UnknownSettingError(pattern, [cell.name for cell in cells], where="--redo")
+            raise UnknownSettingError(pattern, [cell.name for cell in cells], source="--redo")
         reset |= matches
     reset |= {cell.name for cell in cells if cell.needs in reset}
     assert status is not None

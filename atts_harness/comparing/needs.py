@@ -35,14 +35,14 @@ def _of_pair(pair: str, cells: Sequence[Cell], plan: Plan) -> Needs:
     ]
     elsewhere = [role for role in used if _setting(settings, role, "url")]
     inside = [role for role in used if role not in (*with_server, *elsewhere)]
-    own_device = None
+    device = None
     if inside:
         devices = {str(_setting(settings, role, "device") or ANY_DEVICE) for role in inside}
-        own_device = next((name for name in sorted(devices) if name != "cpu"), "cpu")
+        device = next((name for name in sorted(devices) if name != "cpu"), "cpu")
     return Needs(
         pair=pair,
         served={role: _text(_setting(settings, role, "devices")) for role in with_server},
-        own=own_device,
+        device=device,
         shared=bool(elsewhere),
         beside=plan.beside,
     )

@@ -231,7 +231,7 @@ def _title(source: PlanSource, data: Mapping[str, Any], file: str) -> str:
         or not str(title).strip()
     ):
         raise source.error(
-            ("name",), f"name: is no title (got {title!r}); write one, or leave the key out"
+            ("name",), f"name: is not a title (got {title!r}); write one, or leave the key out"
         )
     return str(title)
 
@@ -261,7 +261,7 @@ def _find(name: str) -> tuple[Path, str]:
         return path, name
     plans = shipped()
     if name not in plans:
-        raise UnknownSettingError(name, plans, where="plan: there is no such file, and as a name")
+        raise UnknownSettingError(name, plans, source="plan: there is no such file, and as a name")
     return plans[name], name
 
 
@@ -282,7 +282,7 @@ def _pairs(source: PlanSource, value: Any) -> dict[str, dict[str, Any]]:
         if isinstance(settings, str):
             if settings not in presets:
                 raise UnknownSettingError(
-                    settings, presets, where=f"{source.position(place)}: preset"
+                    settings, presets, source=f"{source.position(place)}: preset"
                 )
             settings = {"preset": settings}
         if not isinstance(settings, dict):

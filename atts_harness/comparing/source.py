@@ -52,7 +52,7 @@ class PlanSource:
             converted: fields that are converted already; their keys in the mapping are ignored.
 
         Raises:
-            UnknownSettingError: a key is no field; names the nearest.
+            UnknownSettingError: a key is not a field; names the nearest.
             SettingError: no mapping, a value of another type or range, a missing field.
         """
         fields = {field.name: field for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]
@@ -62,7 +62,7 @@ class PlanSource:
         arguments: dict[str, Any] = {}
         for key, value in values.items():
             if key not in fields:
-                raise UnknownSettingError(str(key), fields, where=self.position((*place, key)))
+                raise UnknownSettingError(str(key), fields, source=self.position((*place, key)))
             if key in converted or value is None:
                 continue
             try:
@@ -103,7 +103,7 @@ def read_yaml(path: Path, name: str | None = None) -> PlanSource:
         name: what errors call it; by default its path.
 
     Raises:
-        SettingError: it cannot be read, is no YAML, says a key twice, or is too large.
+        SettingError: it cannot be read, is not YAML, has a key twice, or is too large.
     """
     label = name or str(path)
     lines: dict[Place, int] = {}

@@ -221,7 +221,7 @@ def read_status(folder: Path) -> Status | None:
     if not path.exists():
         return None
     try:
-        status: Status = decode(read_file(path), Status, f"{path} is no status of a comparison")
+        status: Status = decode(read_file(path), Status, f"{path}: not the status of a comparison")
     except SettingError as error:
         raise RunDirError(f"out: {error}; choose another `out`") from error
     if status.version != VERSION:

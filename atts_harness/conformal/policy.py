@@ -85,7 +85,7 @@ class ConformalPolicy:
         """Judge one turn, then learn its score and its verdict. O(log n).
 
         Raises:
-            MalformedReplyError: for NaN, which is no score.
+            MalformedReplyError: for NaN, which is not a score.
         """
         if math.isnan(nonconformity):
             raise MalformedReplyError(f"score of {sample} turn {turn}: not a number")

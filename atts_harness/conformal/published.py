@@ -68,7 +68,7 @@ def from_questions(perplexities: Mapping[str, Iterable[float]], path: Path) -> B
     """A published per-question bank, converted: {question index: first-turn perplexities}.
 
     Raises:
-        SettingError: a key that is no index, perplexities <= 0.
+        SettingError: a key that is not an index, perplexities <= 0.
     """
     rows: list[tuple[int, int, float]] = []
     for question, values in perplexities.items():

@@ -314,8 +314,8 @@ def _refuse_for_started(spec: BackendSpec[ManagedOptions]) -> None:
     """
     others = [other for other in spec.beside if getattr(other.options, "url", None) is None]
     used = {name for other in others for name in other.options.__struct_fields__}
-    for option in sorted(start_settings(type(spec.options)) & spec.given.keys()):
-        name = spec.given[option]
+    for option in sorted(start_settings(type(spec.options)) & spec.setting_names.keys()):
+        name = spec.setting_names[option]
         if name == option and option in used:
             continue  # given for both roles, and the other one's is started
         raise SettingError(
@@ -332,7 +332,7 @@ def _refuse_for_devices(spec: BackendSpec[ManagedOptions], names: Sequence[str])
     """
     others = any(is_managed(other) and devices_of(other) for other in spec.beside)
     for option in names:
-        name = spec.given.get(option)
+        name = spec.setting_names.get(option)
         if name is not None and not (name == option and others):
             raise SettingError(
                 f"{name}: does nothing on the processor, which serves the {spec.role} here; leave "

@@ -100,7 +100,7 @@ def decide(answer: str, gold: Gold) -> GradingVerdict:
 def unreadable(gold: Gold) -> str | None:
     """Why a gold cannot be compared with anything, None if it can."""
     if gold.kind == "choice":
-        return None if letter_of(gold.text) else "it is no letter from A to D"
+        return None if letter_of(gold.text) else "it is not a letter from A to D"
     return unread(read(gold.text, several=gold.several, unit=gold.unit))
 
 

@@ -274,7 +274,7 @@ def extract(name: str, text: str, kind: Kind = "maths") -> str | None:
         UnknownSettingError: no such rule; names the nearest.
     """
     if name not in EXTRACTORS:
-        raise UnknownSettingError(name, [*EXTRACTORS, LLM], where="extractor")
+        raise UnknownSettingError(name, [*EXTRACTORS, LLM], source="extractor")
     return EXTRACTORS[name](text, kind)
 
 
@@ -285,7 +285,7 @@ def check_extractor(name: str) -> str:
         UnknownSettingError: there is none; names the nearest.
     """
     if name not in EXTRACTORS and name != LLM:
-        raise UnknownSettingError(name, [*EXTRACTORS, LLM], where="extractor")
+        raise UnknownSettingError(name, [*EXTRACTORS, LLM], source="extractor")
     return name
 
 

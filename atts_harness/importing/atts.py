@@ -67,7 +67,7 @@ def read(folder: Path, task: str) -> ForeignRun:
 
     Raises:
         SettingError: a damaged file, or a run that throws drafts away (`reject`, `fork`), which is
-            another strategy, whose decisions are no takeovers.
+            another strategy, and its decisions are not takeovers.
     """
     files = {
         int(named[1]): path

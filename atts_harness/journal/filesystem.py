@@ -43,7 +43,7 @@ REMEDY: dict[Lasting, str] = {
     "network": "use a run_dir on a disk of this machine, and copy it afterwards",
     "memory": "use a run_dir on a disk for what is to be kept",
     "container": "mount a disk of the machine there for what is to be kept",
-    "unknown": "see to it that it is no network file system",
+    "unknown": "make sure that it is not a network file system",
 }
 
 

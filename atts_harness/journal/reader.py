@@ -232,7 +232,7 @@ def open_run(path: str | Path) -> RecordedRun:
     except PermissionError as error:
         raise RunDirError(f"{folder}: no permission to look into it") from error
     if not exists:
-        lacks = f"holds no {schema.JOURNAL}" if folder.is_dir() else "is no directory"
+        lacks = f"holds no {schema.JOURNAL}" if folder.is_dir() else "is not a directory"
         raise RunDirError(f"{folder}: not a run directory: it {lacks}")
     try:
         connection = _open(database)

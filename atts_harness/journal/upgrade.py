@@ -25,7 +25,7 @@ def upgrade_tables(connection: sqlite3.Connection, path: Path) -> bool:
 
     Raises:
         DamagedJournalError: a record cannot be read.
-        RunDirError: a newer release wrote it, or it is no journal.
+        RunDirError: a newer release wrote it, or it is not a journal.
     """
     if schema.version_of(connection, path) == schema.VERSION:
         return False

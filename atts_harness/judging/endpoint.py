@@ -79,7 +79,7 @@ class EndpointBackend(InProcess):
 
     @property
     def identity(self) -> ModelIdentity:
-        """The model's identity; its address is no part of it."""
+        """The model's identity; its address is not part of it."""
         return ModelIdentity(engine="openai-chat", model=self._endpoint.model)
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:

@@ -13,9 +13,10 @@ PROPOSED, ACCEPTED = "proposed_tokens", "accepted_tokens"
 def accepted_of(calls: Mapping[str, CallTotals]) -> dict[str, float]:
     """The share of proposed tokens that was accepted, by role.
 
-    A role is left out if nothing was proposed for it, or if some of its replies do not say what
-    was: those that do are no fair sample. vLLM says nothing of a reply that ends at a stop string,
-    because it forgets the request before the engine's last word on it (0.32, `OutputProcessor`).
+    A role is left out if nothing was proposed for it, or if some of its replies do not say how much
+    was: the others are not a fair sample. vLLM does not count for replies that end at a stop
+    string, because it forgets the request before the engine reports on it (0.32,
+    `OutputProcessor`).
 
     Args:
         calls: sums by "role/kind".

@@ -43,8 +43,8 @@ def show_runs(
     console = terminal.console()
     console.print(_table(folder, runs))
     for run in runs:
-        if run.why:
-            console.print(f"{run.path}: {run.why}", soft_wrap=True)
+        if run.fault:
+            console.print(f"{run.path}: {run.fault}", soft_wrap=True)
 
 
 def _table(folder: Path, runs: list[ListedRun]) -> Table:

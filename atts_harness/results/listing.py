@@ -30,7 +30,7 @@ class ListedRun:
         began: when its first session began, ISO 8601, UTC.
         metric: name of the task's headline figure; None where no results file has one.
         value: the figure.
-        why: why it cannot be read.
+        fault: why it cannot be read.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class ListedRun:
     began: str = ""
     metric: str | None = None
     value: float | None = None
-    why: str = ""
+    fault: str = ""
 
 
 def runs_below(folder: Path) -> list[ListedRun]:
@@ -67,7 +67,7 @@ def _listed(path: Path) -> ListedRun:
         with open_run(path) as run:
             return _of(run, path)
     except AttsError as error:
-        return ListedRun(path, "unreadable", why=without_path(error, path))
+        return ListedRun(path, "unreadable", fault=without_path(error, path))
 
 
 def _of(run: RecordedRun, path: Path) -> ListedRun:

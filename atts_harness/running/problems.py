@@ -50,14 +50,14 @@ class Terms:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def terms_of(settings: Mapping[str, Any], where: str) -> Terms:
+def terms_of(settings: Mapping[str, Any], source: str) -> Terms:
     """Check generation settings.
 
     Options of strategies that do not run are accepted: a task may set them for those that do.
 
     Args:
         settings: by lm-eval's names; None means that a setting is absent.
-        where: their source, for messages.
+        source: what they are settings of, for messages.
 
     Raises:
         SettingError: a value cannot be used.
@@ -67,20 +67,20 @@ def terms_of(settings: Mapping[str, Any], where: str) -> Terms:
     until = values.pop("until", [])
     stops = [until] if isinstance(until, str) else until
     if not isinstance(stops, Sequence) or not all(isinstance(stop, str) for stop in stops):
-        raise SettingError(f"{where}: until must be a text or a list of texts (got {until!r})")
+        raise SettingError(f"{source}: until must be a text or a list of texts (got {until!r})")
     for alias in BUDGET_ALIASES:
         if alias in values:
             values.setdefault(BUDGET, values[alias])
             del values[alias]
     for name, neutral in NEUTRAL.items():
         if name in values and values.pop(name) != neutral:
-            raise SettingError(f"{where}: {name} is not supported; leave it out or at {neutral}")
+            raise SettingError(f"{source}: {name} is not supported; leave it out or at {neutral}")
     names = {BUDGET, *TaskSampling.__struct_fields__}
     for strategy in plugins.strategies().values():
         names.update(strategy.value.Options.__struct_fields__)
     for name in values:
         if name not in names:
-            raise UnknownSettingError(name, [*names, "until"], where=where)
+            raise UnknownSettingError(name, [*names, "until"], source=source)
     return Terms(tuple(dict.fromkeys(stop for stop in stops if stop)), values)
 
 

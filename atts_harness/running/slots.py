@@ -26,8 +26,8 @@ class Slots:
         self._bounds = dict(bounds)
         self._total = total
         self._target = target
-        self._held: dict[Lane, int] = dict.fromkeys(LANES, 0)
-        self._in_use = 0  # the sum of these
+        self._used: dict[Lane, int] = dict.fromkeys(LANES, 0)
+        self._in_use = 0  # the sum of `_used`
         self._waiting: dict[Lane, deque[asyncio.Future[None]]] = {lane: deque() for lane in LANES}
         self._paused = False
         self._closed = False
@@ -36,7 +36,7 @@ class Slots:
         self._idle.set()
 
     @property
-    def held(self) -> int:
+    def in_use(self) -> int:
         """Slots in use."""
         return self._in_use
 
@@ -88,7 +88,7 @@ class Slots:
 
     def release(self, lane: Lane) -> None:
         """Give a slot back; the most urgent call that fits takes it."""
-        self._held[lane] -= 1
+        self._used[lane] -= 1
         self._in_use -= 1
         self._admit()
         if not self._in_use:
@@ -129,17 +129,17 @@ class Slots:
         await self._idle.wait()
 
     def _take(self, lane: Lane) -> None:
-        self._held[lane] += 1
+        self._used[lane] += 1
         self._in_use += 1
         self._idle.clear()
 
     def _fits(self, lane: Lane) -> bool:
-        if self._held[lane] >= self._bounds[lane]:
+        if self._used[lane] >= self._bounds[lane]:
             return False
         if self._total and self._in_use >= self._total:
             return False
         if self._target and lane in TARGET_LANES:
-            return self._held["score"] + self._held["takeover"] < self._target
+            return self._used["score"] + self._used["takeover"] < self._target
         return True
 
     def _admit(self) -> None:

@@ -56,7 +56,7 @@ class WordTokenizer:
         return (*(ID_OF[piece] for piece in ("\\boxed{", "0", "}")), self.named["<|end|>"])
 
     def encode(self, text: str) -> Ids:
-        """Ids of plain text; a character that is no token is some word."""
+        """Ids of plain text; a character that is not a token becomes some word."""
         return _encoded(text)
 
     def decode(self, ids: Sequence[int]) -> str:

@@ -212,13 +212,13 @@ class ScriptedBackend(InProcess):
         )
 
     @property
-    def left(self) -> int:
+    def unused(self) -> int:
         """Items of the scripts that were not used."""
-        left = 0
+        unused = 0
         for script, sort in ((self.replies, "generate"), (self.scores, "score")):
             if isinstance(script, Sequence):
-                left += max(0, len(script) - self._counts[sort])
-        return left
+                unused += max(0, len(script) - self._counts[sort])
+        return unused
 
     async def generate(self, request: GenerateRequest) -> GenerateReply:
         """The script's next reply, cut as an engine cuts it."""

@@ -104,7 +104,7 @@ def _from_file(path: str) -> dict[str, Any]:
                 values[name] = value
         else:
             names = [*Rules.__struct_fields__, *DEPLOYMENT]
-            raise UnknownSettingError(str(name), names, where=f"config {path}")
+            raise UnknownSettingError(str(name), names, source=f"config {path}")
     return msgspec.structs.asdict(struct_from(Rules, values, f"config {path}"))
 
 

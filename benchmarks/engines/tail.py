@@ -46,7 +46,7 @@ RUN = {"samples": 2, "prompt_tokens": 2500, "turns": 6, "turn_tokens": 200}
 
 
 def english() -> str:
-    """Prose to score: what a model writes is no random ids."""
+    """Prose to score: a model does not write random ids."""
     pages = sorted((ROOT / "docs").rglob("*.md"))
     return "\n\n".join(page.read_text(encoding="utf-8") for page in pages)
 

@@ -77,7 +77,7 @@ def rewrites(gold: Gold) -> Iterator[tuple[str, str]]:
     slashed = re.sub(r"\\d?frac\{(\d+)\}\{(\d+)\}(?!\s*[\w(\\])", r"(\1)/(\2)", plain)
     if not re.search(r"\d\s*\(", slashed):
         yield "slashed fractions", slashed
-    if rational(gold) is None or "," not in plain:  # a comma inside of a number is no separator
+    if rational(gold) is None or "," not in plain:  # a comma inside a number is not a separator
         yield "wide spacing", re.sub(r"(?<=[\d)}])\s*([-+=,])\s*(?=[\d(\\a-z])", r" \1 ", plain)
     yield "no spacing", re.sub(r"(?<![A-Za-z\\]) +| +(?![A-Za-z])", "", plain)
     yield "thin spaces", re.sub(r"(?<=[\d)}])\s*([-+=])\s*(?=[\d(\\a-z])", r"\\,\1\\;", plain)

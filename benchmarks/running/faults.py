@@ -108,9 +108,9 @@ async def one_fault(dialect: str, fault: Any, problems: int, patience: float) ->
     worked = (None, "truncated", "nan", "length")
     unbooked = sum(e.prompt for e in log if e.fault in worked[1:])
     unbooked += sum(e.prompt for e in engine.log if e.key in probes and e.fault in worked)
-    # Failures of asking who answers are no call's; a call that met one may have gone unsent.
+    # A failure to ask who answers belongs to no call; a call that met one may have gone unsent.
     refused = sum(e.fault is not None for e in engine.log if e.key in probes)
-    # A reset of a connection that was used before is sent again at once, and is no try.
+    # A reset of a connection that was used before is sent again at once; it is not a try.
     unseen, unsent = unbooked_tries(seen, booked)
     faults = sum((a.faults for a in accounts), Counter()).total()
     calls = sum(a.totals.calls for a in accounts)

@@ -106,7 +106,7 @@ def read_metadata(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
         raise SettingError(f"{place}: give a mapping with {', '.join(FIELDS)}")
     for name in fields:
         if name not in FIELDS:
-            raise UnknownSettingError(str(name), FIELDS, where=place)
+            raise UnknownSettingError(str(name), FIELDS, source=place)
     return fields
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 log = logger("inspect_ai.atts")
 
-# By inspect_ai's names, ours.
-TAKEN = {
+# Our names of settings by inspect_ai's.
+TRANSLATED = {
     "max_tokens": "max_gen_toks",
     "temperature": "temperature",
     "top_p": "top_p",
@@ -38,7 +38,7 @@ REFUSED = {
     "extra_body": "give settings by -M",
 }
 # inspect_ai's own business, or settings of the run and not of the text.
-LEFT = frozenset(
+IGNORED = frozenset(
     {
         *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections"),
         *("adaptive_connections", "system_message", "seed", "cache", "batch", "cache_prompt"),
@@ -68,9 +68,9 @@ def terms(config: GenerateConfig, task: Mapping[str, Any]) -> Terms:
     for name, reason in REFUSED.items():
         if values.get(name) and not (name == "best_of" and values[name] == 1):
             raise SettingError(f"{name}: {reason}; leave it out")
-    for name in values.keys() - TAKEN.keys() - REFUSED.keys() - LEFT:
+    for name in values.keys() - TRANSLATED.keys() - REFUSED.keys() - IGNORED:
         _say_once(name)
-    translated = {ours: values[theirs] for theirs, ours in TAKEN.items() if theirs in values}
+    translated = {ours: values[theirs] for theirs, ours in TRANSLATED.items() if theirs in values}
     return terms_of({**task, **translated}, "generation settings")
 
 

@@ -34,14 +34,14 @@ class LmEval:
     name = "lm-eval"
     packages = ("lm-eval",)
 
-    def tasks(self, wanted: Sequence[str], include_path: str | None) -> Collection[str]:
-        """Names of tasks; lm-eval's own are included only if a wanted task is not ours."""
+    def tasks(self, names: Sequence[str], include_path: str | None) -> Collection[str]:
+        """Names of tasks; lm-eval's own are included only if one of `names` is not ours."""
         from atts_lm_eval import upstream
 
         of_plugins = upstream.tasks_of_plugins(include_path)
-        if of_plugins.issuperset(wanted):
+        if of_plugins.issuperset(names):
             return of_plugins
-        return set(upstream.task_manager(wanted, include_path).all_tasks)
+        return set(upstream.task_manager(names, include_path).all_tasks)
 
     def sizes(self, evaluation: Evaluation) -> list[TaskSize]:
         """By the task's own documents and configuration; may fetch its data."""

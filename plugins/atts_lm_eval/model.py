@@ -35,7 +35,7 @@ class AttsLM(_LM):  # type: ignore[misc]
     """Evaluate a draft/target strategy as an lm-eval model.
 
     Args:
-        batch_size: most samples in progress, as `live_samples`; `auto` is no bound.
+        batch_size: most samples in progress, as `live_samples`; `auto` means no bound.
         max_batch_size: for backends that run in this process.
         device: likewise.
         model_args: settings of the run, the strategy and the backends; see `atts plugins`.

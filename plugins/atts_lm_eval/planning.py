@@ -142,7 +142,7 @@ def _log_settings(task: str, terms: Terms, settings: Settings) -> None:
         list(terms.until),
         ", ".join(f"{name}={value!r}" for name, value in used.items()),
     )
-    explicit = {**settings.given, BUDGET: settings.run.max_gen_toks}
+    explicit = {**settings.explicit, BUDGET: settings.run.max_gen_toks}
     for name, value in terms.values.items():
         mine = explicit.get(name)
         if mine is not None and str(mine) != str(value):

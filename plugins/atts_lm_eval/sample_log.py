@@ -145,7 +145,7 @@ def _question(
     doc = _doc(line)
     texts = [text for request in line.resps for text in request]
     if not all(isinstance(text, str) for text in texts):
-        raise SettingError(f"{path}: its answers are no texts; only generation can be reported")
+        raise SettingError(f"{path}: its answers are not texts; only generation can be reported")
     doc_id = contents.numbers[line.doc_id]
     graded = line.graded
     if graded is not None and len(graded) != len(texts):
@@ -195,12 +195,12 @@ def _without_answer(doc: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _line(row: Mapping[str, Any], path: Path, number: int) -> _Line:
     if not {"doc_id", "doc", "resps"} <= row.keys():
-        raise SettingError(f"{path}: line {number} is no sample of lm-eval's logs")
+        raise SettingError(f"{path}: line {number} is not a sample of lm-eval's logs")
     try:
         return msgspec.convert(row, _Line)
     except msgspec.ValidationError as error:
         raise SettingError(
-            f"{path}: line {number} is no sample of lm-eval's logs: {error}"
+            f"{path}: line {number} is not a sample of lm-eval's logs: {error}"
         ) from error
 
 
@@ -208,7 +208,7 @@ def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for number, line in read_lines(path):
         row = plain_json.decode(line, f"{path}: line {number}")
         if not isinstance(row, dict):
-            raise SettingError(f"{path}: line {number} is no sample of lm-eval's logs")
+            raise SettingError(f"{path}: line {number} is not a sample of lm-eval's logs")
         yield number, row
 
 

@@ -227,12 +227,12 @@ def _check_address(address: str) -> None:
         return
     if "://" in address:
         raise SettingError(
-            f"ray: {address}: a client is no node; start `atts compare` on a node of the cluster, "
-            "with HOST:PORT or auto"
+            f"ray: {address}: a client is not a node; start `atts compare` on a node of the "
+            "cluster, with HOST:PORT or auto"
         )
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdecimal():
-        raise SettingError(f"ray: {address!r} is no address; write local, auto or HOST:PORT")
+        raise SettingError(f"ray: {address!r} is not an address; write local, auto or HOST:PORT")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as link:
             speaks = _speaks_http2(link)
@@ -244,8 +244,8 @@ def _check_address(address: str) -> None:
         ) from error
     if not speaks:
         raise SettingError(
-            f"ray: what answers at {address} is no head of a cluster; give the port of `ray start "
-            "--head` (6379 if it was given none; 8265 is the dashboard's)"
+            f"ray: what answers at {address} is not the head of a cluster; give the port of "
+            "`ray start --head` (6379 unless you chose one; 8265 is the dashboard's)"
         )
 
 

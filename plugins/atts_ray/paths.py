@@ -9,7 +9,7 @@ from pathlib import Path
 from atts_harness.errors import SettingError
 
 OUT = "out"
-"""What a comparison's folder is called on a node, where it is no relative path."""
+"""What a comparison's folder is called on a node, where it is not a relative path."""
 
 
 class Paths:
@@ -36,7 +36,7 @@ class Paths:
         return str(Path(OUT) / path.relative_to(self._out)) if self._moves else str(path)
 
     def here(self, name: str) -> Path | None:
-        """The driver's path of a file on a node; None: it is no part of the comparison."""
+        """The driver's path of a file on a node; None: it is not part of the comparison."""
         folder = Path(OUT) if self._moves else self._out
         path = Path(name)
         if not path.is_relative_to(folder) or ".." in path.relative_to(folder).parts:

@@ -46,7 +46,7 @@ def shape_of(needs: Needs, nodes: Sequence[Resources]) -> Shape:
     """
     usual = 1 if any(node.get("GPU", 0) for node in nodes) else 0
     roles = {role: _bundle(_count(named, usual)) for role, named in needs.served.items()}
-    gpus = 0 if needs.own in (None, "cpu") else usual if needs.own == "auto" else 1
+    gpus = 0 if needs.device in (None, "cpu") else usual if needs.device == "auto" else 1
     cell = _bundle(gpus)
     bundles = {"its cells": cell, **{f"its {role}": bundle for role, bundle in roles.items()}}
     for part, bundle in bundles.items():

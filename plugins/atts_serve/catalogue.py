@@ -39,8 +39,8 @@ ALLOWED = frozenset(
 )
 # What ends or shapes a batch and means nothing in a service.
 NOT_SERVED = ("max_failures", "progress", "retry_failed", "resume", "extractor")
-# Clients send these names other fields (no `max_tokens`, no temperature), or to another address.
-TAKEN = re.compile(r"(gpt|chatgpt|o\d|codex)([-.].*)?$", re.IGNORECASE)
+# Clients send other fields for these names (no `max_tokens`), or use another address.
+NAMES_OF_OPENAI = re.compile(r"(gpt|chatgpt|o\d|codex)([-.].*)?$", re.IGNORECASE)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")
 
 
@@ -210,7 +210,7 @@ def _served(name: str, base: Mapping[str, Any], overrides: Mapping[str, Any]) ->
         raise SettingError(
             f"--model {name!r}: a name of letters, digits, '.', '_', '+' and '-' is needed"
         )
-    if TAKEN.match(name):
+    if NAMES_OF_OPENAI.match(name):
         raise SettingError(
             f"--model {name}: clients treat models of OpenAI's by their names; take another name"
         )

@@ -67,7 +67,7 @@ class RequestSampling(msgspec.Struct):
     min_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
 
     def values(self) -> dict[str, Any]:
-        """As a task's generation settings have them; a `top_k` of -1 is no bound, as 0 is."""
+        """As a task's generation settings have them; a `top_k` of -1 or 0 means no bound."""
         values = {name: getattr(self, name) for name in RequestSampling.__struct_fields__}
         if values["top_k"] == -1:
             values["top_k"] = 0
@@ -99,7 +99,7 @@ class EvaluationPlace(msgspec.Struct, frozen=True):
     repeat: Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)] = 0
 
 
-class How(msgspec.Struct, frozen=True):
+class AnswerForm(msgspec.Struct, frozen=True):
     """The form of an answer, beyond OpenAI's fields."""
 
     events: bool = False
@@ -168,7 +168,7 @@ def read(raw: bytes) -> ChatRequest:
     if body.stream_options is not None and not body.stream:
         raise bad("stream_options is allowed with stream=true only", "stream_options")
     values = {k: v for k, v in (body.atts or {}).items() if v is not None}
-    place, how = _place(values), _how(values)
+    place, form = _place(values), _form(values)
     messages = tuple(_message(turn, at) for at, turn in enumerate(body.messages))
     if not any(message.content.strip() for message in messages if message.role != "system"):
         raise bad("messages: they say nothing", "messages")
@@ -184,8 +184,8 @@ def read(raw: bytes) -> ChatRequest:
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
         values=values,
         place=place,
-        events=how.events,
-        thoughts=how.thoughts,
+        events=form.events,
+        thoughts=form.thoughts,
     )
 
 
@@ -255,11 +255,11 @@ def _place(values: dict[str, Any]) -> EvaluationPlace | None:
     return place
 
 
-def _how(values: dict[str, Any]) -> How:
+def _form(values: dict[str, Any]) -> AnswerForm:
     """The form of the answer, removed from the values."""
-    fields = {name: values.pop(name) for name in How.__struct_fields__ if name in values}
-    how: How = _converted(fields, How, "atts")
-    return how
+    fields = {name: values.pop(name) for name in AnswerForm.__struct_fields__ if name in values}
+    form: AnswerForm = _converted(fields, AnswerForm, "atts")
+    return form
 
 
 _named: set[str] = set()
@@ -269,9 +269,9 @@ MOST_NAMED = 100
 def _name_ignored(fields: Mapping[str, Any]) -> None:
     """Say once of each field that is not read that it is not."""
     ignored = fields.keys() - {*Body.__struct_fields__, *SILENT, *NEUTRAL, *ABSENT} - _named
-    new = sorted(name for name in ignored if fields[name] is not None)
-    if new and len(_named) < MOST_NAMED:
-        _named.update(new)
+    names = sorted(name for name in ignored if fields[name] is not None)
+    if names and len(_named) < MOST_NAMED:
+        _named.update(names)
         logger.warning(
-            "fields of requests that are ignored: %s", ", ".join(name[:40] for name in new)
+            "fields of requests that are ignored: %s", ", ".join(name[:40] for name in names)
         )

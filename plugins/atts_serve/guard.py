@@ -83,7 +83,7 @@ class Door:
         if name == "localhost" or name in self.hosts:
             return True
         try:
-            # A number is no name that somebody could point here.
+            # Nobody can point a number here, as they can a name.
             return ipaddress.ip_address(name).is_loopback or not self.loopback
         except ValueError:
             return False

@@ -74,7 +74,7 @@ class Metrics:
         for engine in engines:
             labels = (("engine", engine.name),)
             gauges += [
-                ("atts_engine_calls_in_flight", labels, engine.slots.held),
+                ("atts_engine_calls_in_flight", labels, engine.slots.in_use),
                 ("atts_engine_calls_waiting", labels, engine.slots.waiting),
                 ("atts_engine_up", labels, int(not engine.gone)),
             ]

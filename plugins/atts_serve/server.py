@@ -33,7 +33,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncIterator
     Raises:
         SettingError: the address cannot be listened on.
     """
-    # What is no HTTP gets a status and no word; what fails inside, the application logs itself.
+    # A request that is not HTTP gets a status only; the application logs its own failures.
     quiet = logging.getLogger("atts_serve.http")
     quiet.setLevel(logging.CRITICAL)
     runner = web.AppRunner(

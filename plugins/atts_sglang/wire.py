@@ -182,7 +182,7 @@ def read_score(reply: Reply, request: ScoreRequest, vocab_size: int) -> ScoreRep
 
     Raises:
         BackendUnavailableError: the server aborted the request.
-        MalformedReplyError: not exactly the segment's tokens, or a log-probability is no number.
+        MalformedReplyError: not exactly the segment's tokens, or a log-probability is not a number.
     """
     meta = reply.meta_info
     _ending(meta.finish_reason)

@@ -79,7 +79,7 @@ def row_of(job: LocalJob) -> CacheRow:
 
 
 def generation(job: LocalJob) -> GenerateRequest:
-    """The request of a job that is no score."""
+    """The request of a job that is not a score."""
     assert isinstance(job.request, GenerateRequest)
     return job.request
 

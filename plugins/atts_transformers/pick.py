@@ -65,11 +65,11 @@ def _packed(model: Any, plain: list[Tensor], ids: list[list[int]]) -> PackedRunn
         cut = len(ids[0]) // 3
         # Two requests at once, one of them in two pieces: what breaks a model shows here.
         first = runner.forward([PassPart(1, 0, ids[1], 0), PassPart(0, 0, ids[0][:cut], 0)])
-        rest = runner.forward([PassPart(0, cut, ids[0][cut:], 0)])
+        later = runner.forward([PassPart(0, cut, ids[0][cut:], 0)])
     except Exception as error:  # any model code may run here
         reason = f"packing failed ({type(error).__name__}: {error})"
     else:
-        gap = _gap(torch.cat([first, rest]), torch.cat([plain[1], plain[0]]))
+        gap = _gap(torch.cat([first, later]), torch.cat([plain[1], plain[0]]))
         if gap < _tolerance(model):
             return runner
         reason = f"packing changes the logits (by {gap:.1e} of their spread)"

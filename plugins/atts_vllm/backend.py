@@ -320,7 +320,7 @@ async def connect(
     VERSIONS.check(served.version, f"{spec.role}_url")
     if served.window is None:
         raise SettingError(
-            f"{spec.role}_url: {http.url} does not say its context window, so it is no vLLM "
+            f"{spec.role}_url: {http.url} does not say its context window, so it is not a vLLM "
             "server; try backend=openai"
         )
     tokenizer = await asyncio.to_thread(open_tokenizer, spec, served.model)

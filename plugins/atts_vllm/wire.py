@@ -246,7 +246,7 @@ def read_score(reply: ScoredCompletion, request: ScoreRequest) -> ScoreReply:
     """A score from a reply with prompt log-probabilities, of every token or of the segment's.
 
     Raises:
-        MalformedReplyError: not exactly those tokens, or a log-probability is no number.
+        MalformedReplyError: not exactly those tokens, or a log-probability is not a number.
     """
     entries = reply.choices[0].prompt_logprobs if reply.choices else None
     segment = request.ids[request.start :]
@@ -284,7 +284,7 @@ def read_tail(reply: TailScore, request: ScoreRequest) -> ScoreReply | None:
     It does so when the cache reaches into the segment: what comes from the cache has no rows.
 
     Raises:
-        MalformedReplyError: not exactly the segment's rows, or a log-probability is no number.
+        MalformedReplyError: not exactly the segment's rows, or a log-probability is not a number.
     """
     if reply.prompt_token_id_logprobs is None:
         return None
@@ -338,5 +338,5 @@ def _output_logprobs(
 
 def _id(token: str) -> int:
     if not token.startswith(TOKEN_ID) or not token[len(TOKEN_ID) :].isdigit():
-        raise MalformedReplyError(f"generation: {token!r} is no {TOKEN_ID}N")
+        raise MalformedReplyError(f"generation: {token!r} is not {TOKEN_ID}N")
     return int(token[len(TOKEN_ID) :])

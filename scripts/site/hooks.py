@@ -1,7 +1,7 @@
 """What mkdocs does not do by itself, for the documentation's site.
 
 Pages outside `docs/`: the README is the site's first page, and some files of the root are pages.
-Links: one to a file that is no page leads to its address if `repo_url` is set in mkdocs.yml;
+Links: one to a file that is not a page leads to its address if `repo_url` is set in mkdocs.yml;
 without one the link becomes its text, so that the site has no dead links. Settings: their page is
 what `atts options` lists.
 """

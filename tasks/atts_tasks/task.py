@@ -36,7 +36,7 @@ class AttsTask(ConfigurableTask):  # type: ignore[misc]
         config: the YAML's content; see `atts_tasks.data.load` for `dataset_kwargs`.
 
     Raises:
-        SettingError: repeats that are no positive integer.
+        SettingError: repeats that are not a positive integer.
         UnknownSettingError: no such extractor.
     """
 
@@ -148,7 +148,7 @@ def _numbered(split: Any) -> Any:
 def _repeats(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise SettingError(
-            f"repeats: {value!r} is no positive integer; "
+            f"repeats: {value!r} is not a positive integer; "
             "give one as --metadata '{\"repeats\": 4}'"
         )
     return value

@@ -148,7 +148,7 @@ def test_an_empty_draft_may_end_the_sample(bank):
 def test_an_empty_draft_and_an_empty_takeover_end_the_sample(bank):
     played = play(ATTS, bank, draft=[cut("d0 "), "", "never asked"], target=[""], scores=[GOOD])
     assert (played.record.text, played.record.finish) == ("d0 ", "eos")
-    assert played.draft.left == 1
+    assert played.draft.unused == 1
 
 
 def test_a_takeover_of_a_finished_draft_that_adds_nothing_changes_nothing(bank):

@@ -14,7 +14,7 @@ import pytest
 
 ATTS = str(Path(sys.executable).with_name("atts"))
 STORE = 80 * 1024 * 1024
-# A raylet that was killed is noticed in seconds; a slow machine is no dead one.
+# A raylet that was killed is noticed in seconds; a slow machine is not a dead one.
 CONFIG = {
     "health_check_initial_delay_ms": 1000,
     "health_check_period_ms": 1000,

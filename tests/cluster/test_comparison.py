@@ -248,7 +248,7 @@ def test_what_cannot_run_is_refused_in_a_line(comparison, machine, tmp_path):
     told = comparison.refuse(ray="127.0.0.1:1")
     assert told.startswith("atts: error: ray: nothing answers at 127.0.0.1:1 (")
     told = comparison.refuse(ray="ray://127.0.0.1:10001")
-    assert "a client is no node" in told
+    assert "a client is not a node" in told
     comparison.plan(SERVED.replace('target_devices: "0"', "target_devices: 0+1+2+3") % 0)
     told = comparison.refuse()
     assert told.startswith("atts: error: ray: pair served: its target needs 1 CPU and 4 GPU, and a")

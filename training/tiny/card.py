@@ -166,7 +166,7 @@ A step is wrong if it does not follow from the steps before it.
 {_table(["signal", "AUROC", "within problems", "wrong steps"], rows)}
 
 - The judge accepts {interval(judge["accepted_at_7"])} of the draft's steps at threshold 7; its
-  reply is no digit in {judge["not_a_digit"]:.2%} of cases. Digits 0-9: {judge["histogram"]}.
+  reply is not a digit in {judge["not_a_digit"]:.2%} of cases. Digits 0-9: {judge["histogram"]}.
 - Left in its context, the target's next step undoes {interval(repair)} of the draft's own
   first wrong steps ({repair["cases"]:,} cases; {repaired}). The draft alone undoes
   {interval(figures["self_repair"])}.

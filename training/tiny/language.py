@@ -142,7 +142,7 @@ def corrected(step: str, base: Chain) -> str:
         base: What the step works on.
 
     Raises:
-        ValueError: If it is no step of this language.
+        ValueError: If it is not a step of this language.
     """
     found = _STEP.search(step)
     if found is None or not base.operations:

@@ -21,7 +21,7 @@ from training.tiny.model import EPSILON, Shape, Weights, norm, rope_tables, stat
 from training.tiny.muon import Muon
 
 READER, READER_BIAS = "proofreader.weight", "proofreader.bias"
-"""Parameters of the proof-reading loss; they are no part of the model."""
+"""Parameters of the proof-reading loss; they are not part of the model."""
 
 WRITES = re.compile(r"layers\.(\d+)\..*(?:o_proj|down_proj)\.")
 """Names of what a layer writes to the stream with."""

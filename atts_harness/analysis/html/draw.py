@@ -65,7 +65,7 @@ _STYLE: dict[Any, Any] = {
     "ytick.major.size": 3.0,
     "lines.linewidth": 1.6,
     "path.simplify": False,
-    "text.parse_math": False,  # names of models and options are no formulas
+    "text.parse_math": False,  # names of models and options are not formulas
     "svg.fonttype": "none",
     "svg.hashsalt": "atts",
     "savefig.dpi": DPI,

@@ -15,7 +15,7 @@ from atts_harness.analysis.html.style import INK
 from atts_harness.analysis.html.view import View
 from atts_harness.analysis.leaderboard.rows import Row
 
-SEEN = 0.002
+SMALLEST_VISIBLE = 0.002
 """Least share of the longest bar at which a part of a bar can be seen."""
 
 
@@ -94,7 +94,7 @@ def _bars(
         left = room(point.label for point, _ in parts)
         longest = max(sum(values) for _, values in parts)
         # What is too small to be seen is not in the key either; the table has it.
-        smallest = SEEN * longest
+        smallest = SMALLEST_VISIBLE * longest
         drawn = [n for n, _ in enumerate(names) if any(values[n] > smallest for _, values in parts)]
         lines = _wrapped([names[n] for n in drawn], drawing, left)
         axes = drawing.axes(left=left, top=8 + 14 * (1 + max(line for line, _ in lines)), right=14)

@@ -216,7 +216,7 @@ def _reported(run: RecordedRun, calls: Sequence[CountedCall]) -> tuple[Memory, .
     flights = {role: _in_flight(calls, role) for role in {call.key.role for call in calls}}
     for at, engine, figures in run.metrics():
         if "kv_usage" in figures:
-            # An engine that serves both roles has a name that is no role.
+            # An engine that serves both roles has a name that is not a role.
             serving = [flights[engine]] if engine in flights else list(flights.values())
             flying = sum(counts[bisect_right(times, at)] for times, counts in serving)
             points.setdefault(engine, []).append((flying, figures["kv_usage"]))

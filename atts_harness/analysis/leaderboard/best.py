@@ -11,7 +11,7 @@ from atts_harness.analysis.leaderboard.samples import RowSamples
 
 
 def best_of(rows: Sequence[Row]) -> Row | None:
-    """The row with the highest accuracy; no oracle, which is no strategy. None: none was graded."""
+    """The row with the highest accuracy, oracles left out. None: no row was graded."""
     able = [row for row in rows if row.accuracy is not None and not row.oracle]
     return max(able, key=lambda row: row.accuracy.value if row.accuracy else 0.0, default=None)
 

@@ -11,7 +11,7 @@ from atts_harness.analysis.leaderboard.numbers import UNKNOWN
 from atts_harness.analysis.leaderboard.rows import Interval, Row
 
 Value = float | int | str | bool | None
-Shown = Literal["always", "some", "differs", "extra", "never"]
+Visibility = Literal["always", "some", "differs", "extra", "never"]
 """In which tables a column stands: in all; where a row has something other than 0 in it; where rows
 differ in it; on the page behind "all columns"; in none."""
 
@@ -44,8 +44,8 @@ class Column:
     cell: Callable[[Row], str] | None = None
     interval: Callable[[Row], Interval | None] | None = None
     about: str = ""
-    text: Shown = "always"
-    page: Shown = "always"
+    text: Visibility = "always"
+    page: Visibility = "always"
     words: bool = False
 
     def show(self, row: Row) -> str:
@@ -62,7 +62,7 @@ class Column:
         return "" if self.interval is None else numbers.ends(self.interval(row))
 
 
-def stands(when: Shown, column: Column, rows: Sequence[Row]) -> bool:
+def stands(when: Visibility, column: Column, rows: Sequence[Row]) -> bool:
     """Whether a table with these rows shows the column."""
     if when == "some":
         return any(column.value(row) for row in rows)

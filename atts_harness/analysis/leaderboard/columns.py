@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Literal
 
 from atts_harness.analysis.leaderboard import numbers
-from atts_harness.analysis.leaderboard.column import Column, Shown, Value, stands
+from atts_harness.analysis.leaderboard.column import Column, Value, Visibility, stands
 from atts_harness.analysis.leaderboard.columns_of_time import times
 from atts_harness.analysis.leaderboard.numbers import UNKNOWN
 from atts_harness.analysis.leaderboard.rows import Interval, Row
@@ -86,7 +86,7 @@ def _accuracy(rows: Sequence[Row]) -> Iterator[Column]:
         common = _common([set(by_k(row)) for row in rows if by_k(row)])
         for k in map(str, ks):
             is_pass_at_1 = name == "pass" and k == "1"
-            show: Shown = "always" if is_pass_at_1 or k == common else "never"
+            show: Visibility = "always" if is_pass_at_1 or k == common else "never"
             yield Column(
                 f"{name}_at.{k}.value",
                 f"{name}@{k}",
@@ -107,7 +107,7 @@ def _accuracy(rows: Sequence[Row]) -> Iterator[Column]:
 
 
 def _samples() -> list[Column]:
-    def of(key: str, about: str, text: Shown, page: Shown = "extra") -> Column:
+    def of(key: str, about: str, text: Visibility, page: Visibility = "extra") -> Column:
         return Column(
             key,
             key,
@@ -142,7 +142,7 @@ def _takeover() -> list[Column]:
         title: str,
         value: Callable[[Row], float | None],
         about: str,
-        show: Shown = "always",
+        show: Visibility = "always",
         interval: Callable[[Row], Interval | None] | None = None,
     ) -> Column:
         return Column(
@@ -210,7 +210,7 @@ def _takeover() -> list[Column]:
 
 
 def _tokens() -> list[Column]:
-    def of(key: str, title: str, about: str, show: Shown = "always") -> Column:
+    def of(key: str, title: str, about: str, show: Visibility = "always") -> Column:
         return Column(
             f"tokens.{key}",
             f"{key}_tokens",
@@ -307,7 +307,7 @@ def _calls(rows: Sequence[Row]) -> Iterator[Column]:
 
 
 def _setup() -> list[Column]:
-    def of(key: str, csv: str, value: Callable[[Row], Value], show: Shown = "never") -> Column:
+    def of(key: str, csv: str, value: Callable[[Row], Value], show: Visibility = "never") -> Column:
         return Column(key, csv, csv.replace("_", " "), SETUP, value, text="never", page=show)
 
     return [

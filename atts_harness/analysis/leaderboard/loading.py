@@ -310,7 +310,7 @@ def _scores(
         fields["vote"] = vote(samples, level)
         if not fields["pass_at"]:
             source.notes.append(
-                "no accuracy: its task grades by a metric of its own that is no share of right "
+                "no accuracy: its task grades by a metric of its own that is not a share of right "
                 "answers, and has no gold that this grader can read"
             )
         return {**fields, "maj_at": maj_at(samples, level)}

@@ -101,7 +101,7 @@ def graded(
         The samples, without a run; and notes for the reader.
 
     Raises:
-        SettingError: a damaged file or one that is no sample log, or a question without a gold.
+        SettingError: a damaged file or one that is not a sample log, or a question without a gold.
     """
     metric = None if results is None or results.graded_here else results.accuracy
     row_samples = RowSamples(

@@ -13,8 +13,8 @@ towards the largest that these totals allow: every problem's turns all alike. Th
 is x / (x + prior). x is the effective number of problems that takeovers (or, above one half, their
 absence) come from: the geometric mean of that of the takeovers themselves and that of the problems'
 chances, n / (1 + c^2), c their coefficient of variation without the noise of the turns. Takeovers
-that are rare and spread by chance alone are no reason to doubt the variance; few problems that hold
-all of them are.
+that are rare and spread by chance alone are not a reason to doubt the variance; takeovers of only a
+few problems are.
 """
 
 from __future__ import annotations

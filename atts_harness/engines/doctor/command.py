@@ -292,7 +292,7 @@ def _installation(name: str | None, python: str | None, *, fetch: bool) -> int:
     gpu = bool(visible_devices())
     servers = plugins.servers()
     if name is not None and name not in servers:
-        raise UnknownSettingError(name, servers, where="backend")
+        raise UnknownSettingError(name, servers, source="backend")
     failed, examined = 0, 0
     for engine, server in servers.items():
         if server.package is None or name not in (None, engine):

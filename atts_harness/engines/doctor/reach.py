@@ -40,7 +40,7 @@ async def open_running_backend(
         ) from error
     fields = kind.options.__struct_fields__
     values = {k: v for k, v in settings.items() if v is not None and k in fields}
-    options = struct_from(kind.options, {"url": base, **values}, where=kind.name)
+    options = struct_from(kind.options, {"url": base, **values}, source=kind.name)
     backend = await require_engine(
         await kind.open(BackendSpec(kind.name, settings["model"], options))
     )

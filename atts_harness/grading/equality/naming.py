@@ -80,7 +80,7 @@ def _letters(node: Node) -> frozenset[str]:
 
 
 def stated(relation: Relation) -> Stated | None:
-    r"""What a relation states; None if it is no chain of equals signs.
+    r"""What a relation states; None if it is not a chain of equals signs.
 
     Of `a = b \approx c` it is b, of `\sqrt2 \approx 1.41` the first, of `x \approx 1.41` the
     second member.

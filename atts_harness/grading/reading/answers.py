@@ -25,8 +25,8 @@ def read(
     Args:
         text: LaTeX or plain, without the box.
         several: the row says that there are several answers.
-        unit: the unit that the row states; its letters are no variables behind a number.
-        plain: letters that are no functions (the other side uses them as variables).
+        unit: the unit that the row states; behind a number its letters are not variables.
+        plain: letters that are not functions (the other side uses them as variables).
 
     Returns:
         The answer's node; `Unread` where the grammar does not cover it.

@@ -95,7 +95,7 @@ PLAIN_NAMES: dict[str, tuple[str, str]] = {
 """Words that mean a function, name or sign when written without a backslash."""
 
 TIGHT_UNITS = frozenset(words_of("cm mm km kg mg ml mL mph dm kph kWh ft")) - {"ft"}
-"""Unit symbols that follow a number without a space and are no product of letters."""
+"""Unit symbols that follow a number without a space and are not a product of letters."""
 
 _SHORT_WORDS = frozenset(
     words_of(

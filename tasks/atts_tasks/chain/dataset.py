@@ -13,7 +13,7 @@ from atts_harness.errors import SettingError
 def _whole(name: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise SettingError(
-            f"{name}: {value!r} is no integer >= {least}; "
+            f"{name}: {value!r} is not an integer >= {least}; "
             f"give one as --metadata '{{\"{name}\": {max(least, 500)}}}'"
         )
     return value

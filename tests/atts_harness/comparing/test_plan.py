@@ -79,7 +79,7 @@ def test_what_a_plan_leaves_open(read):
 @pytest.mark.parametrize("title", ["", "''", "' '", "[a, b]", "{a: 1}", "true", "null"])
 def test_a_title_that_is_none_is_refused_in_a_line(read, title):
     with pytest.raises(
-        SettingError, match=r"^plan\.yaml, line 1: name: is no title \(got"
+        SettingError, match=r"^plan\.yaml, line 1: name: is not a title \(got"
     ) as caught:
         read(SOUND.replace("name: sums", f"name: {title}", 1))
     assert "leave the key out" in str(caught.value)
@@ -117,8 +117,8 @@ WRONG = {
     "no tasks": ("  - sums\n  - task: products\n    limit: 10\n    settings: {max_gen_toks: 64}\n",
                  "  []\n", r"line 9: tasks: is empty"),
     "a key twice": ("seed: 3", "seed: 3\nlimit: 5", r"line 4: 'limit' stands here and on line 3"),
-    "no YAML": ("settings: {seed: 7}", "settings: {seed: 7", r"plan.yaml, line \d+: is no YAML"),
-    "a name that is no folder": ("name: replace", "name: a/b", r"line 17: name 'a/b': becomes"),
+    "not YAML": ("settings: {seed: 7}", "settings: {seed: 7", r"plan.yaml, line \d+: is not YAML"),
+    "a name with a slash": ("name: replace", "name: a/b", r"line 17: name 'a/b': becomes"),
     "ours": ("{seed: 7}", "{run_dir: x}", r"line 5: run_dir: every cell has a folder"),
     "repeats as metadata": ("    limit: 10", "    metadata: {repeats: 2}", r"write it as the task"),
     "bank and calibration": ("{on_reject: replace}", "{bank: b.json}", r"drop bank"),
@@ -255,9 +255,9 @@ MERGED = "a0: &a0 {x: 1}\n" + "".join(
         ("? {a: b}\n: 1", "a key must be a word"),
         ("tasks: 2024-99-99", "holds an invalid value"),
         ("tasks: " + "9" * 5000, "holds an invalid value"),
-        ("tasks: !!python/object/apply:os.system [ls]", "is no YAML"),
-        ("tasks: \x07", "is no YAML"),
-        ("tasks: \0", "is no YAML"),
+        ("tasks: !!python/object/apply:os.system [ls]", "is not YAML"),
+        ("tasks: \x07", "is not YAML"),
+        ("tasks: \0", "is not YAML"),
         ("- 1\n- 2", "a plan is a mapping"),
         ("", "a plan is a mapping"),
         ("# " + "x" * (1 << 20), "larger than 1 MiB"),

@@ -515,7 +515,7 @@ def test_a_launcher_of_a_plugin_runs_several_pairs(compare, cells, place, fake):
     assert command.run_dir == command.folder
     (_, folder, needs, address), end = fake.told
     assert (folder, address, end) == ("out", "there:1", ("end",))
-    assert needs == [Needs(pair, own="auto") for pair in ("one", "two", "three")]
+    assert needs == [Needs(pair, device="auto") for pair in ("one", "two", "three")]
 
 
 def test_one_pair_gets_the_places_that_there_are(compare, cells, place, fake):

@@ -122,12 +122,12 @@ def test_a_set_that_waits_for_its_place_goes_first(sets):
          Needs("pair", {"target": None}, shared=True)),
         ({"backend": "openai", "url": "http://h:1", "draft": "a", "target": "b"},
          Needs("pair", shared=True)),
-        ({"preset": "tiny"}, Needs("pair", own="auto")),
-        ({"preset": "tiny", "device": "cpu"}, Needs("pair", own="cpu")),
+        ({"preset": "tiny"}, Needs("pair", device="auto")),
+        ({"preset": "tiny", "device": "cpu"}, Needs("pair", device="cpu")),
         ({"preset": "tiny", "device": "cpu", "target_device": "cuda:0"},
-         Needs("pair", own="cuda:0")),
+         Needs("pair", device="cuda:0")),
         ({"backend": "vllm", "draft_backend": "transformers", "draft": "a", "target": "b"},
-         Needs("pair", {"target": None}, own="auto")),
+         Needs("pair", {"target": None}, device="auto")),
     ],
 )  # fmt: skip
 def test_what_a_set_needs(served, needs):

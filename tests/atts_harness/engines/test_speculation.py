@@ -129,7 +129,7 @@ def answered(usage):
 
 
 def test_a_role_whose_replies_do_not_all_say_it_is_left_to_the_engines_figures():
-    # Turns that end at a stop string say nothing on vLLM; what the others say is no fair sample.
+    # Turns that end at a stop string say nothing on vLLM; the others are not a fair sample.
     silent = CallTotals()
     usage = Usage(prompt_tokens=9, completion_tokens=12)
     silent.add(answered(usage))

@@ -1,4 +1,4 @@
-"""Shared data and modules of this folder that are no tests."""
+"""Shared data and modules of this folder that are not tests."""
 
 import importlib.util
 import os
@@ -15,7 +15,7 @@ ROOT = HERE.parents[2]
 
 
 def load(path: Path) -> ModuleType:
-    """A module by its file; tests are no package."""
+    """A module by its file; tests are not a package."""
     spec = importlib.util.spec_from_file_location(f"loaded_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module

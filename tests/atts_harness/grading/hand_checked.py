@@ -1,7 +1,7 @@
 r"""Answers judged by hand: (what stands in the box, gold, is it right, what the row says).
 
 Own items, written for their difficulty; none is taken from a benchmark. A verdict is what a strict
-but fair examiner would say of the same final answer: other notation is no mistake, another value
+but fair examiner would say of the same final answer: other notation is not a mistake, another value
 or a missing member is one.
 """
 
@@ -236,7 +236,7 @@ MATHS: list[tuple[str, str, bool, dict]] = [
     (r"12.15", "12", False, _tolerance(0.1)),
     (r"7 km", "7", True, _unit("km")),
     (r"7", r"7 \mathrm{km}", True, _unit("km")),
-    # what is no answer
+    # what is not an answer
     ("", "5", False, {}),
     (r"\text{cannot be determined}", "5", False, {}),
     (r"x", "5", False, {}),

@@ -93,7 +93,7 @@ def test_nonsense_gets_a_verdict(hasty, answer):
         (Gold(""), "it is empty"),
         (Gold("5 +"), "it ends too early"),
         (Gold(r"\mystery{5}"), r"\mystery is not covered"),
-        (Gold("E", kind="choice"), "it is no letter from A to D"),
+        (Gold("E", kind="choice"), "it is not a letter from A to D"),
     ],
     ids=lambda value: getattr(value, "text", ""),
 )

@@ -1,4 +1,4 @@
-"""A journal that lost whole rows is no smaller run: its tables and indexes have to fit together."""
+"""A journal that lost whole rows is refused: its tables and indexes have to fit together."""
 
 import sqlite3
 

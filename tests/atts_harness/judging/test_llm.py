@@ -145,7 +145,7 @@ def test_thinking_is_no_part_of_a_verdict():
 
 
 def test_a_reply_that_was_cut_is_never_read():
-    """A thought that was cut after "ANSWER: 7, or" is no answer."""
+    """A thought that was cut after "ANSWER: 7, or" is not an answer."""
     with pytest.raises(CutReplyError, match="4096 tokens"):
         extract_answer("ANSWER: 7", cut=True)
     with pytest.raises(CutReplyError):

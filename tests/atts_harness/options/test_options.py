@@ -24,7 +24,7 @@ class Base(BackendOptions, frozen=True, kw_only=True):
             a device of theirs.
 
     Raises:
-        nothing: is no setting.
+        nothing: is not a setting.
     """
 
     device: str = "cpu"

@@ -74,7 +74,7 @@ def test_state_samples_and_headline_of_every_run(folder):
     }
     assert (found["a"].metric, found["a"].value) == ("pass@1", 0.75)
     assert found["cells/b"].value is None
-    assert found["broken"].why
+    assert found["broken"].fault
 
 
 def test_the_table_fits_80_columns_and_names_every_run(folder):

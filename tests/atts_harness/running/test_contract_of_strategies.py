@@ -162,7 +162,7 @@ def test_options_that_exclude_each_other_make_no_strategy():
     class Careful(Base):
         Options = Either
 
-    models = RunModels(Settings(RunOptions(), Careful, given={"some": True}), {})
+    models = RunModels(Settings(RunOptions(), Careful, explicit={"some": True}), {})
     assert models.strategy({}, {}).options == Either(some=True)
     with pytest.raises(SettingError, match="exclude each other"):
         models.strategy({"others": True}, {})

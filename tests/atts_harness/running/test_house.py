@@ -59,12 +59,12 @@ def test_sessions_share_engines_and_their_slots():
         ):
             assert len(house.engines) == 2
             assert alone.backends["target"] is models.backends["target"]
-            held = next(e for e in house.engines if e.name == "draft").slots
+            slots = next(e for e in house.engines if e.name == "draft").slots
 
             async def watch():
                 nonlocal most
                 while True:
-                    most = max(most, held.held)
+                    most = max(most, slots.in_use)
                     await asyncio.sleep(0.002)
 
             watching = asyncio.create_task(watch())

@@ -143,11 +143,11 @@ def test_a_cancelled_sample_frees_what_it_held_and_the_others_go_on():
         stays = asyncio.create_task(session.sample(problem(1)))
         await asyncio.sleep(1.5)
         assert session.control.live == 2
-        held = sum(e.slots.held for e in session.control.engines)
+        held = sum(e.slots.in_use for e in session.control.engines)
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
-        assert sum(e.slots.held for e in session.control.engines) == held - 1
+        assert sum(e.slots.in_use for e in session.control.engines) == held - 1
         joins = asyncio.create_task(session.sample(problem(2)))
         waits = asyncio.create_task(session.sample(problem(3)))  # for its place
         await asyncio.sleep(0.1)

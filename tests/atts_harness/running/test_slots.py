@@ -44,7 +44,7 @@ def test_a_lane_that_is_full_holds_up_no_other():
     async def go():
         slots = Slots({"score": 1, "takeover": 9, "draft": 2})
         got, _ = await queue(slots, "score", "score", "draft", "draft", "draft", "takeover")
-        return got, slots.held, slots.waiting
+        return got, slots.in_use, slots.waiting
 
     got, held, waiting = run_simulated(go())[0]
     assert got == ["score 0", "draft 2", "draft 3", "takeover 5"]
@@ -77,7 +77,7 @@ def test_a_waiting_call_that_is_cancelled_costs_no_slot(same_moment):
             slots.release("draft")
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        return got, slots.held
+        return got, slots.in_use
 
     assert run_simulated(go())[0] == (["draft 1"], 1)
 

@@ -49,7 +49,7 @@ BY_HAND = [
 ]
 """Of one sample with a prompt of 40 tokens and cache blocks of four. A draft engine has seen its
 own text up to the last token of a turn; a score needs the position before its first token; the end
-of the last turn is no text, so it is not scored."""
+of the last turn is not text, so it is not scored."""
 
 
 @pytest.fixture

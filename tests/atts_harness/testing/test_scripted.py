@@ -152,7 +152,7 @@ def test_scripted_errors_are_raised_and_remembered():
     backend = ScriptedBackend([BackendUnavailableError("busy"), "ok"])
     with pytest.raises(BackendUnavailableError):
         generate(backend)
-    assert backend.left == 1
+    assert backend.unused == 1
     generate(backend)
-    assert backend.left == 0
+    assert backend.unused == 0
     assert [entry.error is None for entry in backend.served] == [False, True]

@@ -49,7 +49,7 @@ def test_draft_only_ends_where_the_draft_ends():
 def test_draft_only_ends_at_an_empty_draft():
     played = play(DraftOnly, draft=[cut("a"), "", "never asked"])
     assert (played.record.text, played.record.finish) == ("a", "eos")
-    assert played.draft.left == 1
+    assert played.draft.unused == 1
 
 
 def test_draft_only_has_the_whole_budget_whatever_attss_turns_are():

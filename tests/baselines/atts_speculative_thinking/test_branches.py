@@ -212,7 +212,7 @@ def test_an_end_in_a_probe_that_is_thrown_away_ends_nothing():
 
 def test_an_answer_ends_the_sample_unless_told_otherwise():
     stopped = thought(["\\boxed{1}\n\n", "never asked"])
-    assert (stopped.record.finish, stopped.draft.left) == ("answer", 1)
+    assert (stopped.record.finish, stopped.draft.unused) == ("answer", 1)
     published = thought(["\\boxed{1}\n\n", cut("So"), "End."], stop_at_answer=False)
     assert published.record.text == "\\boxed{1}\n\nEnd."
 

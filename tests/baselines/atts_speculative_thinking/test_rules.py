@@ -122,7 +122,7 @@ def test_what_is_given_wins_over_the_file_even_if_it_is_the_default(tmp_path):
         ("begin_token_num: 0", "begin_token_num: expected `int` >= 1"),
         ("TARGET_VALIDATION_KEYWORDS: {verfy: [a]}", "unknown field `verfy`"),
         ("- a\n- b", "holds no fields"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not YAML"),
         ("speculative_model_name: null", "strategy=target-only"),
         ("original_recap_token_num: 300", "exceeds max_recap_token_num"),
     ],

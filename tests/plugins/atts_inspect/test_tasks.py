@@ -45,7 +45,7 @@ def test_a_system_instruction_and_examples_are_messages():
     ("name", "options", "message"),
     [
         ("atts_chains", {}, "atts_chains: no such task"),
-        ("atts_chain", {"repeats": 0}, "repeats: 0 is no positive integer"),
+        ("atts_chain", {"repeats": 0}, "repeats: 0 is not a positive integer"),
         ("atts_chain", {"framework": "lm-evil"}, "did you mean lm-eval"),
     ],
 )

@@ -243,7 +243,7 @@ def test_one_roles_device_wins_over_the_flag(from_flags):
 def test_arguments_as_text(pair):
     model = AttsLM.create_from_arg_string("rate=0.3,coverage=marginal,seed=7", UNSAID)
     model.close()
-    assert model.settings.given == {"rate": 0.3, "coverage": "marginal"}
+    assert model.settings.explicit == {"rate": 0.3, "coverage": "marginal"}
     assert model.settings.run.seed == 7
 
 

@@ -90,9 +90,9 @@ def test_files_that_are_none(tmp_path, changed, words):
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"doc_id": "x"}, "line 1 is no sample of lm-eval's logs"),
-        ({"resps": "text"}, "line 1 is no sample"),
-        ({"resps": [[[-1.5, True]]]}, "its answers are no texts"),
+        ({"doc_id": "x"}, "line 1 is not a sample of lm-eval's logs"),
+        ({"resps": "text"}, "line 1 is not a sample"),
+        ({"resps": [[[-1.5, True]]]}, "its answers are not texts"),
         ({"graded": [{"right": "yes"}]}, "line 1: "),
         ({"graded": []}, "has 1 answers and 0 grades"),
     ],

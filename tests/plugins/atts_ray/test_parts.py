@@ -35,10 +35,10 @@ HEAD = {"CPU": 2.0}
         (Needs("p", {"draft": "0", "target": "0+1"}), [TWO, TWO], "PACK", [0, 1, 2]),
         (Needs("p", {"draft": None, "target": None}), [NODE], "STRICT_PACK", [0, 1, 1]),
         (Needs("p", {"draft": None, "target": "cpu"}), [{"CPU": 4}], "STRICT_PACK", [0, 0, 0]),
-        (Needs("p", own="auto"), [HEAD, NODE], "STRICT_PACK", [1]),
-        (Needs("p", own="auto"), [HEAD], "STRICT_PACK", [0]),
-        (Needs("p", own="cpu"), [NODE], "STRICT_PACK", [0]),
-        (Needs("p", {"target": None}, own="cuda:0"), [NODE], "STRICT_PACK", [1, 1]),
+        (Needs("p", device="auto"), [HEAD, NODE], "STRICT_PACK", [1]),
+        (Needs("p", device="auto"), [HEAD], "STRICT_PACK", [0]),
+        (Needs("p", device="cpu"), [NODE], "STRICT_PACK", [0]),
+        (Needs("p", {"target": None}, device="cuda:0"), [NODE], "STRICT_PACK", [1, 1]),
         (Needs("p", shared=True), [NODE], "STRICT_PACK", [0]),
     ],
 )  # fmt: skip
@@ -54,7 +54,7 @@ def test_what_a_set_asks_of_ray(needs, nodes, strategy, gpus):
     [
         (Needs("p", {"target": "0+1+2"}), [TWO, HEAD],
          "ray: pair p: its target needs 1 CPU and 3 GPU, and a node has at most 4 CPU and 2 GPU"),
-        (Needs("p", own="cuda"), [HEAD],
+        (Needs("p", device="cuda"), [HEAD],
          "ray: pair p: its cells needs 1 CPU and 1 GPU, and a node has at most 2 CPU and 0 GPU"),
         (Needs("p", {"draft": "0+1", "target": "0+1"}), [TWO],
          "ray: pair p: one engine set needs 3 CPU and 4 GPU, and the cluster has at most"),
@@ -220,9 +220,9 @@ def test_a_host_ends_with_its_node(tmp_path):
 @pytest.mark.parametrize(
     ("address", "told"),
     [
-        ("ray://h:10001", "ray: ray://h:10001: a client is no node"),
-        ("somewhere", "ray: 'somewhere' is no address; write local, auto or HOST:PORT"),
-        ("h:port", "ray: 'h:port' is no address"),
+        ("ray://h:10001", "ray: ray://h:10001: a client is not a node"),
+        ("somewhere", "ray: 'somewhere' is not an address; write local, auto or HOST:PORT"),
+        ("h:port", "ray: 'h:port' is not an address"),
     ],
 )
 def test_addresses_that_are_none(address, told):
@@ -259,7 +259,7 @@ def test_something_else_is_refused_in_a_line():
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as other:
         threading.Thread(target=other.serve_forever, args=(0.05,), daemon=True).start()
         address = f"127.0.0.1:{other.server_port}"
-        with pytest.raises(SettingError, match=rf"^ray: what answers at {address} is no head of"):
+        with pytest.raises(SettingError, match=rf"^ray: what answers at {address} is not the head"):
             cluster._check_address(address)
         other.shutdown()
 

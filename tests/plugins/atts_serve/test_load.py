@@ -23,7 +23,7 @@ ASKED = {"model": "mock-turns", "messages": [{"role": "user", "content": "How fa
 
 
 def held(service):
-    return sum(engine.slots.held for engine in service.house.engines)
+    return sum(engine.slots.in_use for engine in service.house.engines)
 
 
 def running(service):

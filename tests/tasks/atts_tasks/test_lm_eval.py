@@ -1,4 +1,4 @@
-"""The tasks inside lm-eval, with a scripted model that is no model of ours."""
+"""The tasks inside lm-eval, with a scripted model that is not one of this project."""
 
 import json
 import shutil
@@ -275,7 +275,7 @@ def test_predict_only_grades_nothing(data, folder):
 
 @pytest.mark.parametrize("repeats", [0, -1, "four", 2.5, True])
 def test_repeats_are_checked(data, folder, repeats):
-    with pytest.raises(SettingError, match=r"repeats: .* is no positive integer"):
+    with pytest.raises(SettingError, match=r"repeats: .* is not a positive integer"):
         manager(folder, repeats=repeats).load(["atts_amc23"])
 
 

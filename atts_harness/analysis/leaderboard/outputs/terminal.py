@@ -18,7 +18,9 @@ def render(leaderboard: Leaderboard) -> RenderableType:
     for section in sections(leaderboard):
         parts.append(Text(section.title, style="bold"))
         parts.extend(Text(f"not beside the first table: {words}") for words in section.differs)
-        parts.extend(terminal.FittedTable(_rich(one), one.intervals) for one in section.sheets)
+        parts.extend(
+            terminal.FittedTable(_rich(sheet), sheet.intervals) for sheet in section.sheets
+        )
         parts.extend(Text(note, style="dim") for note in section.notes)
         parts.append(Text(""))
     parts.extend(Text(words) for words in about(leaderboard))

@@ -228,7 +228,7 @@ def test_figures_for_papers(made, tmp_path):
     assert files[0] == tmp_path / "report.html"
     names = {path.name for path in files[1:]}
     assert {"mock-pareto-tokens.svg", "mock-pareto-tokens.png", "atts-0.3-slots.svg"} <= names
-    assert not any(name.startswith("hf-") for name in names), "nothing to draw is no file"
+    assert not any(name.startswith("hf-") for name in names), "nothing to draw: no file"
     for path in files[1:]:
         if path.suffix == ".svg":
             assert "var(--" not in path.read_text()

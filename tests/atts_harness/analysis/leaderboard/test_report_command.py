@@ -214,7 +214,7 @@ def test_broken_logs_are_told_with_their_line(make_run):
     log.write_text(log.read_text() + "{broken\n")
     assert "line 7 is not JSON" in said(invoke(folder, "--no-html"))
     log.write_text('{"a": 1}\n')
-    assert "line 1 is no sample of lm-eval's logs" in said(invoke(folder, "--no-html"))
+    assert "line 1 is not a sample of lm-eval's logs" in said(invoke(folder, "--no-html"))
 
 
 @pytest.mark.parametrize(
