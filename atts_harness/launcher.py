@@ -96,12 +96,12 @@ class ServerJob(Job, Protocol):
 class Place(Protocol):
     """A place where the commands of an engine set run: a pair's servers, and cells that use them.
 
-    No method waits for long, but `give_back`.
+    Only `give_back` may wait for long.
     """
 
     @property
     def name(self) -> str:
-        """The machine, for people; "" while it is not known, or is this one."""
+        """The machine's name, for messages; "" for this machine, or while it is not known."""
         ...
 
     def ready(self) -> bool:
@@ -109,7 +109,7 @@ class Place(Protocol):
         ...
 
     def lost(self) -> str | None:
-        """Why nothing runs here any more (its machine is gone), in words; None: it is there."""
+        """Why nothing can run here any more, such as a lost machine; None if it can."""
         ...
 
     def start(self, command: Command) -> Job:
@@ -129,7 +129,7 @@ class Place(Protocol):
         ...
 
     def give_back(self) -> None:
-        """Let others have its devices; what still runs here is stopped."""
+        """Stop what still runs here, and free the devices for others."""
         ...
 
 

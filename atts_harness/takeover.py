@@ -59,13 +59,13 @@ class TakeoverPolicy(Protocol):
     """Decides turns; shared by all samples of a run."""
 
     needs_scores: bool
-    """False for policies that ignore the score: then none is asked for, and none is paid."""
+    """False for policies that ignore the score; then no score is requested or paid for."""
 
     presamples: bool
     """True if a problem's first drafts are its bank: ATTS gathers their scores first."""
 
     def decide(self, nonconformity: float, sample: SampleId, turn: int, uniform: float) -> Verdict:
-        """Judge one turn, and learn from it where the policy learns.
+        """Decide one turn, and update the policy if it learns from turns.
 
         Args:
             nonconformity: s; NaN for a policy that needs no scores.
@@ -76,7 +76,7 @@ class TakeoverPolicy(Protocol):
         ...
 
     def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
-        """Presampling: the scores of a problem's first drafts, by repeat."""
+        """Receive the scores of a problem's first drafts, by repeat (presampling)."""
         ...
 
     def fold(self, record: DecisionRecord) -> None:

@@ -193,7 +193,7 @@ class EngineBackend:
             server: further facts for the identity's `server`, beside the address.
 
         Raises:
-            BackendError: it does not score.
+            BackendError: the engine does not answer the probe.
         """
         server_details = {"url": self.http.url, "managed": self.server is not None, **server}
         greedy = None

@@ -240,7 +240,7 @@ def check_window(spec: BackendSpec[EngineOptions], served: int) -> int:
     """The context window to use: the server's, or a smaller one that was asked for.
 
     Raises:
-        SettingError: more was asked for than is served.
+        SettingError: more was asked for than a server that runs already has.
     """
     options = spec.options
     if options.max_length is None:

@@ -108,8 +108,8 @@ class MemoryJournal:
     """Keeps everything in memory; for runs without a run directory.
 
     Args:
-        keep: whether calls, decisions and records of finished samples are kept; else memory stays
-            flat, however long the run is.
+        keep: whether calls, decisions and records of finished samples are kept. Without them,
+            memory does not grow with the length of the run.
     """
 
     def __init__(self, *, keep: bool = True) -> None:

@@ -23,7 +23,7 @@ class Price:
     written: float
 
     def of(self, totals: CallTotals) -> float:
-        """Dollars for some calls. Failed replies count nothing, for their tokens are not known."""
+        """Dollars for some calls. Failed replies count as 0, because their tokens are not known."""
         fresh = totals.prompt_tokens - totals.cached_tokens
         dollars = (
             fresh * self.read

@@ -95,7 +95,8 @@ class House:
             directory: where the session is recorded; see `opening.open_models`.
 
         Raises:
-            SettingError: a model cannot be opened, or cannot do what the strategy needs.
+            SettingError: a model cannot be opened, or cannot do what the strategy needs; or the
+            answers would be extracted by a model.
         """
         prices_of(settings.run)
         if LLM in extractors_of(settings.run.extractor):

@@ -86,12 +86,12 @@ class Prices:
     """What the parts of a mean turn cost, and what the target alone costs a token.
 
     Attributes:
-        course: whose turns they are.
-        draft: of a draft.
-        score: of a score; 0 without scores.
-        hidden: of it, what passes while the next draft is written.
-        takeover: of one takeover.
-        token: of a token that the target writes alone.
+        course: the sample that the turns belong to.
+        draft: cost of a draft.
+        score: cost of a score; 0 without scores.
+        hidden: the part of `score` that passes while the next draft is written.
+        takeover: cost of one takeover.
+        token: cost of a token that the target writes alone.
     """
 
     course: Course
@@ -103,23 +103,23 @@ class Prices:
 
     @property
     def speed(self) -> float:
-        """rho: the target's price of a token by the draft's."""
+        """rho: the target's cost of a token, divided by the draft's."""
         return self.course.draft * self.token / self.draft
 
     @property
     def sigma(self) -> float:
-        """A score by as many tokens written by the target."""
+        """Cost of a score, divided by that of as many tokens written by the target."""
         return (self.score - self.hidden) / (self.course.draft * self.token)
 
     @property
     def sample(self) -> float:
-        """A whole sample."""
+        """Cost of a whole sample."""
         turn = self.draft + self.score - self.hidden + self.course.rate * self.takeover
         return self.course.turns * turn
 
     @property
     def alone(self) -> float:
-        """The target's own answer, 1 / L as long."""
+        """Cost of the target's own answer, which is 1 / L as long."""
         return self.course.written / self.course.longer * self.token
 
     @property

@@ -69,7 +69,7 @@ class Deployment:
 
     @property
     def name(self) -> str:
-        """Such as `1 + 2`, or `2 shared`."""
+        """Numbers of GPUs, for tables: `1 + 2` (draft + target), or `2 shared`."""
         if self.shared:
             return f"{self.devices} shared"
         return " + ".join(str(placement.devices) for placement in self.placements.values())

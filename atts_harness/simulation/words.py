@@ -44,7 +44,7 @@ class WordTokenizer:
         self._stream = _stream()
 
     def filler(self, count: int, rng: random.Random) -> Ids:
-        """`count` words at random."""
+        """Ids of `count` words, drawn at random."""
         begin = int(rng.random() * STREAM)
         words = self._stream[begin : begin + count]
         while len(words) < count:
@@ -52,7 +52,7 @@ class WordTokenizer:
         return words
 
     def answer(self) -> Ids:
-        """A boxed answer and the end of the turn: four tokens."""
+        """Ids of a boxed answer and the end of the turn: four tokens."""
         return (*(ID_OF[piece] for piece in ("\\boxed{", "0", "}")), self.named["<|end|>"])
 
     def encode(self, text: str) -> Ids:

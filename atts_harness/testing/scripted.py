@@ -92,7 +92,7 @@ class ByteTokenizer:
         return self.raw(ids).decode(errors="replace")
 
     def raw(self, ids: Sequence[int]) -> bytes:
-        """The bytes of a run of ids; named tokens by name."""
+        """The bytes of a run of ids; a special token becomes its name."""
         return b"".join(map(self._bytes.__getitem__, ids))
 
     def render(self, messages: Sequence[Message]) -> Ids:

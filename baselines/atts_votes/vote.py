@@ -166,12 +166,12 @@ class Vote(Strategy):
     async def draw(
         self, sample: Sample, ctx: Context, cast: Ballots
     ) -> tuple[Outcome, Ballot | None]:
-        """Produce the sample; without a ballot where it was given up."""
+        """Produce a sample and its ballot; None as the ballot means that it was given up."""
         outcome = await self.inner.run(sample, ctx)
         return outcome, Ballot(self.answer(sample, outcome))
 
     def answer(self, sample: Sample, outcome: Outcome) -> str | None:
-        """What the run's extractor finds in the text."""
+        """The answer that the run's extractor finds in the text."""
         kind = sample.problem.kind
         return None if kind is None else extract(self.extractor, outcome.transcript.text, kind)
 

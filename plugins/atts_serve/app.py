@@ -156,7 +156,7 @@ class Service:
         return web.Response(text=text, content_type="text/plain", charset="utf-8")
 
     def application(self) -> web.Application:
-        """The routes, behind the door."""
+        """The web application: its routes, behind the checks of keys and sizes (`Door`)."""
         app = web.Application(
             middlewares=[middleware(self.door)], client_max_size=self.door.body_bytes
         )

@@ -94,7 +94,7 @@ class Claims:
         return Claim(f"{key.hex()}{whose.hex()}", created)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if self._database is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()

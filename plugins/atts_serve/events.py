@@ -13,11 +13,11 @@ from atts_serve.reply import decided, finite
 
 
 def event_fields(event: CallRecord | DecisionRecord, models: RunModels) -> dict[str, Any]:
-    """A call or a decision, as plain data.
+    """The fields of an event for a client: of a call or of a decision.
 
     Args:
-        event: what happened.
-        models: that were asked.
+        event: the call or the decision.
+        models: the models that the call went to.
     """
     if isinstance(event, DecisionRecord):
         return {"type": "decision", "turn": event.turn, **decided(event)}

@@ -45,7 +45,7 @@ class Refusal(Exception):
         self.retry_after = retry_after
 
     def body(self) -> dict[str, Any]:
-        """OpenAI's error object."""
+        """The body of the response: OpenAI's error object."""
         return {
             "error": {
                 "message": self.message,

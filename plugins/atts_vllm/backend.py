@@ -121,8 +121,9 @@ class VLLMBackend(EngineBackend):
     async def score(self, request: ScoreRequest) -> ScoreReply:
         """Score `request.ids` from `request.start` on.
 
-        On the tail-only route a cache that reaches into the segment leaves out its rows; then the
-        score is asked for again without the cache, and the usage counts both.
+        On the tail-only route the reply lacks the tokens that the engine read from its prefix
+        cache. If some of the segment are among them, the request is sent again without the cache,
+        and the usage counts both requests.
         """
         self.guard(request, reserve=1)  # one token is generated behind the context
         if self.score_route != TAIL_ROUTE:

@@ -73,7 +73,7 @@ def launch(spec: BackendSpec[VLLMOptions]) -> Launch:
 
     Raises:
         MissingExtraError: vLLM is not installed in the chosen environment.
-        SettingError: devices or flags that cannot be.
+        SettingError: devices or flags that cannot be used.
     """
     options = spec.options
     assert spec.model is not None

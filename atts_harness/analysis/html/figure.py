@@ -45,7 +45,7 @@ def room(names: Iterable[str]) -> float:
 
 
 def lacking(points: Sequence[Point], views: Mapping[str, View], part: str) -> tuple[str, ...]:
-    """Which rows are not shown, by reason."""
+    """Sentences that name the rows without this part and say why they lack it."""
     reasons: dict[str, list[str]] = {}
     for point in points:
         if point.row.oracle:

@@ -70,7 +70,7 @@ def marks(samples: RowSamples | None) -> Marks:
 
 
 def votes(samples: RowSamples | None) -> Votes:
-    """By question, the chance that the vote is right; without votes, whether each sample is."""
+    """By question: the chance that its vote is right or, without votes, every sample's mark."""
     if samples is None:
         return {}
     if samples.votes:

@@ -1,4 +1,4 @@
-"""Grade a saved run again without generating: other extractors, a model's, a judge's opinion.
+"""Grade a saved run again without generating: by other extractors, a model's extraction or a judge.
 
 This is the published re-extraction made safe: samples are matched by question id and repeat, a
 missing one is wrong and listed, and original answers stay where they are: results go into files

@@ -4,9 +4,9 @@ Repeats of one problem share its difficulty, so they are one cluster: shares of 
 between problems are usual. What an interval is about (the *estimand*) is the mean over problems
 drawn like these, unless a function says otherwise (`sequential`: the mean over exactly these).
 
-The only place for them: the tasks, the audit, the leaderboard and the report all use these
-functions. Every interval has two sides and stays inside the range of what it is about. An input
-that has no answer raises `ValueError`; with fewer than two problems there is no interval.
+The tasks, the audit, the leaderboard and the report all use these functions. Every interval has
+two sides and stays inside the range of its estimand. An input that has no answer raises
+`ValueError`; with fewer than two problems there is no interval.
 
 Modules: `votes` (pass@k, maj@k), `means` (one mean), `differences` (two methods on the same
 problems), `shares` (takeovers among turns), `discrimination` (AUC), `simultaneous` (many

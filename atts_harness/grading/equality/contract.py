@@ -12,10 +12,10 @@ class Compares(Protocol):
     """A comparison of one answer with one gold, such as `comparison.AnswerComparison`."""
 
     def same(self, answer: Node, gold: Node) -> Truth:
-        """Compare two nodes."""
+        """Whether two nodes are equal."""
 
     def formulas(self, a: Expression, b: Expression) -> Truth:
-        """Exact equality of two formulas."""
+        """Whether two formulas are exactly equal."""
 
     def region(self, answer: Node, gold: Region) -> Truth:
         """Whether a node is the same set of real numbers."""

@@ -72,24 +72,24 @@ class Grammar(TokenStream, ABC):
 
     @abstractmethod
     def sum(self) -> Expression:
-        """Terms with their signs."""
+        """Read terms with their signs."""
 
     @abstractmethod
     def product(self) -> Expression:
-        """Factors, from left to right."""
+        """Read factors, from left to right."""
 
     @abstractmethod
     def power(self) -> Expression:
-        """A factor with its exponents and signs behind it."""
+        """Read a factor with its exponents and the signs behind it."""
 
     @abstractmethod
     def script(self) -> Expression:
-        """An exponent or a subscript."""
+        """Read an exponent or a subscript."""
 
     @abstractmethod
     def argument(self, single_digit: bool = False) -> Expression:
-        """The argument of a command."""
+        """Read the argument of a command."""
 
     @abstractmethod
     def parse(self, tokens: Sequence[Token]) -> Expression:
-        """Another whole formula, such as the bound of a sum."""
+        """Read another whole formula, such as the bound of a sum."""
