@@ -48,8 +48,8 @@ class ATTSOptions(CalibrationOptions, frozen=True, kw_only=True):
     signal: Annotated[
         SignalName,
         msgspec.Meta(
-            description="what says how bad a draft is: its perplexity under the target, as "
-            "published, or one of the draft's own, which cost no call"
+            description="how much a draft needs the target: its perplexity under the target, as "
+            "published, or a figure of the draft's own, which costs no call"
         ),
     ] = PERPLEXITY
     draft_ahead: Annotated[

@@ -45,7 +45,7 @@ GREEDY_AGREEMENT = 1 / 3
 On other kernels, or in another batch, the same weights may choose otherwise where two tokens are
 nearly as likely, and all behind it differs: seldom, and not behind every prompt at its beginning.
 Texts of two models part within the first tokens. Weights that were only quantised often agree for
-long: greedy texts cannot tell them apart, and a difference that is this small is said only.
+long: greedy texts cannot tell them apart, and such a small difference is only reported.
 """
 _NOT_COMPARED = frozenset({"probe", "greedy", "weights_full"})
 """Fields that may be missing in one of two identities without a warning."""

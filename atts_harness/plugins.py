@@ -283,7 +283,7 @@ def _check_strategy(value: Any) -> None:
     if not (isinstance(options, type) and issubclass(options, StrategyOptions)):
         raise TypeError("its Options are not StrategyOptions")
     if not set(getattr(value, "roles", ("draft", "target"))) <= {"draft", "target"}:
-        raise TypeError("its roles are others than draft and target")
+        raise TypeError("it has roles other than draft and target")
     for name in ("run", "name", "made_for"):
         if not hasattr(value, name):
             raise TypeError(f"it has no {name!r}; derive it from Strategy")

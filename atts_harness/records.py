@@ -272,7 +272,7 @@ class SampleFigures(msgspec.Struct, kw_only=True):
         id: task, doc, repeat.
         strategy: its name.
         finish: why it ended.
-        truncated: it ended for want of turns, budget or context without an answer.
+        truncated: it ended because turns, budget or context ran out without an answer.
         failed: the error that ended it for good; the sample is graded wrong and counted apart.
         decisions: takeover decisions, in order of turns.
         calls: sums by "role/kind", of the strategy's calls.

@@ -43,9 +43,9 @@ def promise(until: Until, problems: int, repeats: int) -> str:
     if high <= until.half_width:
         return words
     return words + (
-        f"; over problems drawn like these its floor, whatever the repeats, is as wide as "
-        f"+- {min(high, 1.0):.3f} where half of the problems are always right and half never, "
-        f"+- {min(low, 1.0):.3f} where nine in ten are"
+        f"; over problems drawn like these, more repeats cannot bring it below "
+        f"+- {min(high, 1.0):.3f} if half of the problems are always right and half never, or "
+        f"+- {min(low, 1.0):.3f} if nine in ten are always right"
     )
 
 
@@ -99,7 +99,10 @@ def next_round(folder: Path, until: Until) -> tuple[int | None, str]:
     after = next_repeats(now, until.half_width, until.cap)
     words = f"{now.value:.3f} +- {now.here:.3f} over these problems after {now.repeats} repeats"
     if now.floor > until.half_width:
-        words += f"; over problems drawn like these not below +- {now.floor:.3f}, whatever repeats"
+        words += (
+            f"; over problems drawn like these, no number of repeats gives less than "
+            f"+- {now.floor:.3f}"
+        )
     if after is None and now.here > until.half_width:
         words += f"; the cap of {until.cap} repeats is reached"
     return after, words

@@ -204,7 +204,7 @@ def devices_of(spec: BackendSpec[ManagedOptions]) -> tuple[str, ...]:
     if unknown:
         available = "+".join(visible) or "none: use `devices=cpu`"
         raise SettingError(
-            f"{spec.role}_devices: no device {unknown[0]!r} here; visible: {available}"
+            f"{spec.role}_devices: there is no device {unknown[0]!r}; visible: {available}"
         )
     return names
 

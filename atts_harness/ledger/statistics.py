@@ -47,7 +47,7 @@ class TakeoverCount:
         """The counts so far.
 
         Args:
-            nominal: the rate that was asked for.
+            nominal: the rate in the settings.
         """
         turns = self._judged.total()
         if not turns:

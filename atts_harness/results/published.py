@@ -68,7 +68,9 @@ def read_traces(path: Path | str) -> Iterator[PublishedTrace]:
         except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
             raise SettingError(f"{path}: line {number}: not a published trace: {error}") from error
         if not 0 <= trace.repeat < MOST_REPEATS:
-            raise SettingError(f"{path}: line {number}: repeat {trace.repeat} is none")
+            raise SettingError(
+                f"{path}: line {number}: repeat {trace.repeat} is not below {MOST_REPEATS}"
+            )
         yield trace
 
 

@@ -11,7 +11,7 @@ class TakeoverStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """How often the target took over. There are two rates, which differ when scores fail.
 
     Attributes:
-        nominal_rate: the rate that was asked for; None for a strategy without one.
+        nominal_rate: the rate in the settings; None for a strategy without one.
         realised_rate: takeovers among judged turns, which is what takeover control promises.
         realised_interval: its 95 % interval, clustered by problem; None where fewer than two
             problems have a judged turn, and in results of earlier versions.
@@ -128,7 +128,7 @@ class TaskStatistics(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
         problems: questions with a finished sample.
         samples: finished ones.
         failed: of these, samples that failed for good.
-        truncated: samples that ended for want of turns, budget or context.
+        truncated: samples that ended because turns, budget or context ran out.
         finish: samples by ending.
         turns_per_sample: mean.
         takeover: how often the target took over.

@@ -172,8 +172,8 @@ class Session:
         strategy = strategy or self._strategy(problem.task)
         if strategy.grouped:
             raise SettingError(
-                f"strategy {strategy.name}: the samples of a problem share what they find; ask for "
-                "them together: session.group(problem, samples=N)"
+                f"strategy {strategy.name}: the samples of a problem share results; ask for them "
+                f"together: session.group(problem, samples=N)"
             )
         number = self._next(problem, 1)[0] if repeat is None else repeat
         (record,) = await self._produce(problem, [number], strategy)

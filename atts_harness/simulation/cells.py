@@ -61,7 +61,7 @@ class Ground:
         devices: GPUs in all.
         split: GPUs of draft and target; None: as the pair's `draft_devices` and `target_devices`
             say, else every split is tried.
-        price: dollars a GPU and hour.
+        price: dollars per GPU hour.
         measured: costs by role, in place of the roofline's.
         most_samples: samples of a cell that are simulated at most, whole questions; None: all.
         most_compared: of them, those on which splits and the ends of the range are compared at

@@ -57,7 +57,7 @@ def show_plan(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="further settings, as in --model_args")
     ] = None,
-    price: Annotated[float | None, typer.Option(help="dollars a GPU and hour")] = None,
+    price: Annotated[float | None, typer.Option(help="dollars per GPU hour")] = None,
     cost: Annotated[
         list[str] | None,
         typer.Option(help="measured costs of an engine, ROLE=FILE, by `atts measure`"),
@@ -75,7 +75,7 @@ def show_plan(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="plain data instead of a table")] = False,
 ) -> None:
-    """How long a run would take on some GPUs, what bounds it, and what it would cost."""
+    """Estimate how long a run would take on some GPUs, what limits it, and what it would cost."""
     import msgspec
 
     from atts_harness.errors import SettingError

@@ -56,7 +56,7 @@ def measure(
         str | None, typer.Option(help="folder or hub id of the served models' tokenizer")
     ] = None,
     max_length: Annotated[
-        int | None, typer.Option(help="context window, if the server tells none")
+        int | None, typer.Option(help="context window, if the server does not report one")
     ] = None,
     headers_env: Annotated[
         str | None, typer.Option(help="environment variable with further headers, a JSON object")

@@ -53,7 +53,7 @@ class SimulationPlan:
         trace: what the models write.
         split: GPUs of draft and target; None: every split is tried and the quickest kept.
         settings: further settings of every row, as in `model_args`.
-        price: dollars a GPU and hour; None: no money is shown.
+        price: dollars per GPU hour; None: no money is shown.
         problems: questions; None: those of the trace.
         measured: costs that were measured on running engines, by role, in place of the roofline's.
         search: whether the limits are searched for with which each row is quickest.

@@ -16,7 +16,7 @@ from atts_harness.errors import SettingError
 from atts_harness.records import SampleRecord
 
 USUAL_CHARACTERS = 3.6
-"""Characters a token of English mathematics, where a trace tells nothing of it."""
+"""Characters a token of English mathematics, where a trace does not tell."""
 
 __all__ = ["RunTrace", "SampleTrace", "TurnTrace", "trace_of_samples"]
 

@@ -35,7 +35,7 @@ from atts_harness.transcript import Piece, Segment, Transcript, inserted
 THINK_CLOSE = "</think>"
 CANDIDATES = 20
 ANSWER_SHARE = 5
-"""One part in so many of the budget is kept for the answer at most, as 2048 of 10240 published."""
+"""At most this part (one in N) of the budget is kept for the answer; published: 2048 of 10240."""
 
 
 def _is(description: str, **bounds: Any) -> msgspec.Meta:

@@ -76,7 +76,7 @@ class ServerSampling:
             return None
         non_neutral = {k: configured[k] for k in silent if configured.get(k) not in INERT[k]}
         says = ", ".join(f"{name}={value}" for name, value in non_neutral.items())
-        source = f"the model's own file says {says}" if says else "of which nothing is known here"
+        source = f"the model's own file says {says}" if says else "and they are not known here"
         return (
             f"the server does not take {', '.join(silent)}: its defaults shape every draw, {source}"
         )

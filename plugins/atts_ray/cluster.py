@@ -281,7 +281,7 @@ def _why_not(address: str, output: str) -> str:
             "Ray and Python on all nodes"
         )
     if "timed out during startup" in output:
-        return f"ray: {address}: {SLOW_START}; give it fewer things to do beside, and try again"
+        return f"ray: {address}: {SLOW_START}; give it less to do at the same time, and try again"
     if address in ("", AUTO):
         return (
             f"ray: no cluster runs on this machine ({lines[0]}); start one with `ray start "

@@ -152,7 +152,7 @@ def read(raw: bytes) -> ChatRequest:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise bad(f"the body is not JSON: {error}") from error
     except RecursionError as error:
-        raise bad("the body is nested too deep") from error
+        raise bad("the body is nested too deeply") from error
     if not isinstance(fields, dict):
         raise bad("the body must be a JSON object")
     _refuse_absent(fields)
@@ -162,16 +162,16 @@ def read(raw: bytes) -> ChatRequest:
             raise bad(f"{name} is not supported; leave it out, or at {neutral_value}", name)
     _name_ignored(fields)
     if body.logprobs:
-        raise bad("logprobs are not given: a text has two authors", "logprobs")
+        raise bad("logprobs are not supported: a text has two authors", "logprobs")
     if body.response_format is not None and body.response_format.type != "text":
-        raise bad("response_format: only {'type': 'text'} is given", "response_format")
+        raise bad("response_format: only {'type': 'text'} is supported", "response_format")
     if body.stream_options is not None and not body.stream:
         raise bad("stream_options is allowed with stream=true only", "stream_options")
     values = {k: v for k, v in (body.atts or {}).items() if v is not None}
     place, form = _place(values), _form(values)
     messages = tuple(_message(turn, at) for at, turn in enumerate(body.messages))
     if not any(message.content.strip() for message in messages if message.role != "system"):
-        raise bad("messages: they say nothing", "messages")
+        raise bad("messages: all of them are empty", "messages")
     return ChatRequest(
         model=body.model,
         messages=messages,

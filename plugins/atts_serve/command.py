@@ -47,13 +47,13 @@ def serve(
     host: Annotated[str, typer.Option(help=f"another address needs {KEY_VARIABLE}")] = HOST,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one")] = PORT,
     task: Annotated[
-        str, typer.Option(help="what requests count to that name no task: its bank is theirs")
+        str, typer.Option(help="task of requests that name none, whose bank they use")
     ] = CHAT,
     allow: Annotated[
         list[str] | None, typer.Option(help="a further option that requests may set")
     ] = None,
     name: Annotated[
-        list[str] | None, typer.Option(help="a further name that this server goes by (Host)")
+        list[str] | None, typer.Option(help="a further name of this server, as in Host")
     ] = None,
     most: Annotated[
         int, typer.Option(min=1, help="samples in progress; further requests are told to wait")

@@ -74,7 +74,7 @@ class Door:
         """
         host = request.headers.get("Host", "")
         if not self._ours(_name(f"//{host}")):
-            raise Refusal(403, "this server does not go by the name in Host", code="foreign_host")
+            raise Refusal(403, "the name in Host is not one of this server's", code="foreign_host")
         origin = request.headers.get("Origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             raise Refusal(403, "pages of other sites may not ask this server", code="foreign_page")

@@ -112,7 +112,7 @@ def failed() -> Refusal:
     """The error for a sample that failed for good."""
     return Refusal(
         502,
-        "an engine did not give what was asked for; the server's log says what it gave",
+        "an engine's reply was not what was requested; the server's log has it",
         kind="server_error",
         code="sample_failed",
     )

@@ -41,7 +41,7 @@ class StreamedChoice:
         parts = reader.parts(text)
         thoughts = parts.thoughts or ""
         if not (thoughts.startswith(self.thoughts) and parts.answer.startswith(self.answer)):
-            logger.error("a strategy changed text that it had written on behind")
+            logger.error("a strategy changed text that it had already continued")
             raise internal()
         changes = {
             "reasoning_content": thoughts[len(self.thoughts) :],

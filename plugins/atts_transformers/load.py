@@ -125,7 +125,9 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise SettingError(f"device: {name!r} is none; use `auto`, `cpu` or `cuda`") from error
+        raise SettingError(
+            f"device: {name!r} is not a device; use `auto`, `cpu` or `cuda`"
+        ) from error
     if device.type == "cuda" and (
         not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()
     ):

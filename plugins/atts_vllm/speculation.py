@@ -42,7 +42,7 @@ def wrong_draws(spec: BackendSpec[VLLMOptions]) -> str:
     if devices_of(spec):
         return ""
     return (
-        f"{spec.role}_temperature: on the processor vLLM draws at no temperature that was asked "
-        f"for while it guesses tokens ahead; give {spec.role}_temperature=0, leave out what turns "
+        f"{spec.role}_temperature: on the processor, vLLM ignores the temperature while it "
+        f"decodes speculatively; give {spec.role}_temperature=0, leave out what turns "
         "speculative decoding on, or serve the model on a GPU"
     )

@@ -177,7 +177,7 @@ SUBSETS: dict[str, Callable[[list[Row]], list[Row]]] = {
     "first_60": lambda rows: rows[:60],
     "first_50_numeric": lambda rows: [row for row in rows if _numeric(row)][:50],
 }
-"""The published subsets, by what they are; they are taken of the rows in the Hub's order."""
+"""The published subsets, by what they are; they are taken from the rows in the Hub's order."""
 
 
 def load(benchmark: str, subset: str | None = None, **_: Any) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class Audit(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task: its name.
-        nominal: the rate that was asked for; None if the run has none.
+        nominal: the rate in the settings; None if the run has none.
         samples: with at least one decision.
         questions: of these.
         overall: all scored turns.
@@ -198,7 +198,7 @@ def audit(
     Args:
         turns: from `turns_of`; those of other tasks are left out.
         task: which task.
-        nominal: the rate that was asked for.
+        nominal: the rate in the settings.
         right: whether a sample's answer is right; samples without a grade are left out of the
             signal's quality.
         unfinished: which part of the run is missing, in words.

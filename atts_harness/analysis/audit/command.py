@@ -32,7 +32,7 @@ def show_audit(
     ] = False,
     bank: Annotated[
         Path | None,
-        typer.Option(help="rank the run's scores against this bank again, and say what comes out"),
+        typer.Option(help="rank the run's scores against this bank again, and compare decisions"),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="plain data instead of tables")] = False,
 ) -> None:

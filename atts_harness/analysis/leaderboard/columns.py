@@ -126,12 +126,12 @@ def _samples() -> list[Column]:
         of("samples", "samples in all, missing ones included", "never", "never"),
         of("drawn", "samples that the vote drew, a question", "some", "some"),
         of("stopped", "samples that the vote gave up: neither wrong nor failed", "some", "some"),
-        of("not_drawn", "samples that the vote had no need of", "never"),
+        of("not_drawn", "samples that the vote did not need", "never"),
         of("invalid", "ended and gave no answer", "always"),
-        of("truncated", "ended for want of turns, budget or context", "always"),
+        of("truncated", "ended because turns, budget or context ran out", "always"),
         of("failed", "failed for good; counted as wrong", "always"),
         of("undecided", "answers that no rule of the grader covers; counted as wrong", "some"),
-        of("missing", "asked for and not there; counted as wrong", "some", "some"),
+        of("missing", "missing from the run; counted as wrong", "some", "some"),
     ]
 
 
@@ -167,7 +167,7 @@ def _takeover() -> list[Column]:
             "takeover_nominal",
             "nominal",
             lambda row: row.takeover.nominal if row.takeover else None,
-            "the rate that was asked for",
+            "the rate in the settings",
         ),
         of(
             "realised.value",

@@ -52,7 +52,8 @@ def report_command(app: typer.Typer, documents: Documents | None = None) -> None
         force: Annotated[
             bool,
             typer.Option(
-                "--force", help="put rows together that differ, and unfinished runs; marked"
+                "--force",
+                help="also rank rows that cannot be compared and unfinished runs, with a mark",
             ),
         ] = False,
         prices: Annotated[

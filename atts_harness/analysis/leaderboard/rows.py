@@ -134,7 +134,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
         pass_at: by k ("1", "16"): pass@k. "1" is there unless nothing was graded.
         maj_at: by k: maj@k.
         invalid: samples that ended and gave no answer.
-        truncated: samples that ended for want of turns, budget or context.
+        truncated: samples that ended because turns, budget or context ran out.
         failed: samples that failed for good; wrong.
         undecided: answers that no rule of the grader covers; wrong.
         missing: samples that were asked for and are not there (only with `--force`); wrong.

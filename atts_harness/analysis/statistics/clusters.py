@@ -44,7 +44,7 @@ def grouped(values: ArrayLike, clusters: Sequence[Hashable]) -> tuple[Floats, ND
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or data.shape[0] != len(clusters):
         raise ValueError(
-            f"one cluster label a value is needed, got values of shape {data.shape} and "
+            f"one cluster label per value is needed, got values of shape {data.shape} and "
             f"{len(clusters)} labels"
         )
     if data.size == 0:

@@ -46,7 +46,7 @@ def clustered_auc(
     data, codes = grouped(scores, clusters)
     marks = np.asarray(positive, dtype=bool)
     if marks.shape != data.shape:
-        raise ValueError("one mark a score is needed")
+        raise ValueError("one mark per score is needed")
     if marks.all() or not marks.any():
         raise ValueError("an AUC needs positive and negative samples")
     above, below = data[marks], data[~marks]

@@ -45,7 +45,9 @@ Model = Annotated[
 HeadersEnv = Annotated[
     str | None, typer.Option(help="environment variable with further headers, a JSON object")
 ]
-MaxLength = Annotated[int | None, typer.Option(help="context window, if the server tells none")]
+MaxLength = Annotated[
+    int | None, typer.Option(help="context window, if the server does not report one")
+]
 
 
 def serve_models(

@@ -56,7 +56,7 @@ class Parser(Grammar):
         """Terms with their signs."""
         self.depth += 1
         if self.depth > DEEPEST:
-            raise UnreadableError("it is nested too deep")
+            raise UnreadableError("it is nested too deeply")
         terms = [self._signed_term()]
         heads: list[str] = []
         while self.is_op("+", "-", "pm", "mp"):

@@ -74,7 +74,7 @@ class TextReader:
         self.depth += 1
         try:
             if self.depth > _DEEPEST:
-                return Unread("it is nested too deep")
+                return Unread("it is nested too deeply")
             return self._node(piece)
         except UnreadableError as error:
             if any(token.kind == "word" for token in piece):

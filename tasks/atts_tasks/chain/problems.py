@@ -187,7 +187,7 @@ def iter_problems(mixture: str, split: Split, seed: int = 0) -> Iterator[ChainPr
         SettingError: If the mixture or the split is unknown.
     """
     if mixture not in MIXTURES:
-        raise SettingError(f"level: {mixture!r} is none of {', '.join(MIXTURES)}")
+        raise SettingError(f"level: {mixture!r} is not one of {', '.join(MIXTURES)}")
     if split not in ("train", "test"):
         raise SettingError(f"split: {split!r} is neither 'train' nor 'test'")
     levels = MIXTURES[mixture]

@@ -316,7 +316,7 @@ def test_a_server_that_takes_no_filter_is_said_to_use_its_own(run, caplog, stric
 
     run(use, strict=strict)
     assert "target_url: the server does not take top_k, min_p" in caplog.text
-    assert "its defaults shape every draw, of which nothing is known here" in caplog.text
+    assert "its defaults shape every draw, and they are not known here" in caplog.text
 
 
 def test_what_the_models_own_file_says_is_told(run, folder, caplog, tmp_path):

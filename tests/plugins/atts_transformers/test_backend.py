@@ -443,7 +443,7 @@ def test_a_model_has_to_be_named() -> None:
         ({"kv_cache_memory_bytes": 1000}, "kv_cache_memory_bytes: 1000 bytes hold"),
         ({"kv_cache_memory_bytes": 1 << 17, "max_length": 500}, "raise|give"),
         ({"device": "cuda:7"}, "device: 'cuda:7' is not there"),
-        ({"device": "abacus"}, "device: 'abacus' is none"),
+        ({"device": "abacus"}, "device: 'abacus' is not a device"),
         ({"tokenizer": "/nowhere"}, "tokenizer: cannot load '/nowhere'"),
         ({"chat_template": "/nowhere.jinja"}, "chat_template: cannot read"),
         ({"attn_implementation": "telepathy"}, "telepathy"),
