@@ -203,12 +203,12 @@ class Backend(Protocol):
         """Check that the engine answers. A model in this process always does.
 
         Raises:
-            BackendError: it is not, or not now.
+            BackendError: it does not answer.
         """
         ...
 
     async def metrics(self) -> Mapping[str, float]:
-        """The engine's own figures; see `atts_harness.engines.metrics`. Empty: it tells none.
+        """The engine's own figures; see `atts_harness.engines.metrics`. Empty if it has none.
 
         Raises:
             BackendError: it cannot be reached, or its answer is not a figure.
@@ -266,7 +266,7 @@ class ServerKind:
             `BackendError` if nothing answers or it asks for a key.
         starts: whether this project can start one.
         specific: recognised before others that speak the same dialect.
-        package: Python package that brings the engine; None: it is somebody else's business.
+        package: Python package that brings the engine; None: this project does not look for it.
         python_variable: environment variable that names the Python which has the package.
         clear_cache: what to POST to so that its prefix cache is empty; None: nothing is known.
         clear_cache_needs: environment variables a server must be started with for that.

@@ -35,7 +35,7 @@ def read_file(path: Path, label: str | None = None, most: int = MOST_BYTES) -> b
     """The content of a file.
 
     Args:
-        path: which.
+        path: the file.
         label: how messages begin; default: its path.
         most: bytes that it may have.
 
@@ -76,7 +76,7 @@ def read_lines(path: Path, label: str | None = None) -> Iterator[tuple[int, byte
     """The lines of a text file, plain or packed by gzip, with their numbers from 1; not blank ones.
 
     Args:
-        path: which.
+        path: the file.
         label: how messages begin; default: its path.
 
     Raises:
@@ -112,7 +112,7 @@ def load_yaml(
     """The content of a YAML file, without objects of Python's.
 
     Args:
-        path: which.
+        path: the file.
         label: how messages begin; default: its path.
         look: sees the tree of the file before anything in it unfolds.
 

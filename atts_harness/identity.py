@@ -2,7 +2,7 @@
 
 An identity is compared when a backend is opened, after every outage, when a run is resumed, with
 a bank, and between the rows of a table. Each field has a level: a difference in one that *decides*
-means another model, one that *warns* is said aloud, one that *informs* is only recorded.
+means another model, one that *warns* is shown as a warning, one that *informs* is only recorded.
 """
 
 from __future__ import annotations

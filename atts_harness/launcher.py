@@ -46,7 +46,7 @@ class Command:
 
     Attributes:
         arguments: of the `atts` command, without the program itself.
-        pair: whose servers it uses, or starts.
+        pair: the pair whose servers it uses or starts.
         log: takes what it prints, behind what is there and a line `$ COMMAND`.
         folder: where it writes; it resumes from the files there.
         run_dir: the run directory in it, whose journal is to outlive the machine; None: it has

@@ -159,7 +159,7 @@ def strategy(name: str) -> type[Strategy]:
     """The strategy called `name`.
 
     Raises:
-        UnknownSettingError: none is; names the nearest.
+        UnknownSettingError: none has this name; names the nearest.
     """
     return _pick(strategies(), name, "strategy")
 
@@ -168,7 +168,7 @@ def backend(name: str) -> BackendKind[Any]:
     """The backend called `name`.
 
     Raises:
-        UnknownSettingError: none is; names the nearest.
+        UnknownSettingError: none has this name; names the nearest.
     """
     return _pick(backends(), name, "backend")
 
@@ -177,7 +177,7 @@ def launcher(name: str) -> Launcher:
     """The launcher called `name`.
 
     Raises:
-        UnknownSettingError: none is; names the nearest.
+        UnknownSettingError: none has this name; names the nearest.
     """
     return _pick(launchers(), name, "launcher")
 
@@ -186,7 +186,7 @@ def framework(name: str | None = None) -> EvalFramework:
     """The evaluation framework called `name`; without a name the only one that is installed.
 
     Raises:
-        UnknownSettingError: none is called so; names the nearest.
+        UnknownSettingError: none has this name; names the nearest.
         SettingError: none is installed, or several are and none is named.
     """
     installed = frameworks()

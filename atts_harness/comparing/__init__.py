@@ -6,6 +6,6 @@ local.py    commands as subprocesses       servers.py   engines of a pair, and t
 calibrations.py  a cell's bank, first      runner.py    all cells
 sizes.py, probe.py, dry.py  the cost       command.py   the command line
 
-What a cell runs is the evaluation framework's to say (`atts_harness.framework`), and where it runs
-the launcher's (`atts_harness.launcher`).
+The evaluation framework decides what a cell runs (`atts_harness.framework`), and the launcher where
+it runs (`atts_harness.launcher`).
 """

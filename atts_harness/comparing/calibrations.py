@@ -37,7 +37,7 @@ def calibrate_command(cell: Cell, plan: Plan, bank: Path, further: Mapping[str, 
     """Arguments of the `atts` command that makes a cell's bank.
 
     Args:
-        cell: whose bank.
+        cell: the cell that the bank is for.
         plan: what holds for every cell.
         bank: the file to write.
         further: settings that depend on where servers are.

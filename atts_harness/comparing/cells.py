@@ -378,7 +378,7 @@ def _needing(cell: Cell, beside: Mapping[str, Cell], source: PlanSource) -> Cell
     """The cell, with the row that `rate_of` names replaced by that row's cell.
 
     Args:
-        cell: which.
+        cell: the cell.
         beside: the cells of its task and pair, by row.
         source: the plan, for messages.
     """

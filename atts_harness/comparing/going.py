@@ -19,8 +19,8 @@ class RunningCell:
     """A cell that runs.
 
     Attributes:
-        cell: which.
-        set: on which engines.
+        cell: the cell.
+        set: the engines that it runs on.
         steps: what it does; set once it was started.
         job: the command that it waits for; None: it waits for something else.
         seconds: of its evaluation, in this start.

@@ -62,7 +62,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         task: as the evaluation framework knows it.
-        name: what its cells are called by; the task's own name by default.
+        name: of the task in the names of its cells; the task's own by default.
         limit: the first so many problems; None: all.
         repeats: samples a problem; None: the task's own number.
         num_fewshot: examples in the prompt; None: the task's own number.
@@ -84,7 +84,7 @@ class PlanEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         strategy: as `atts plugins` lists it.
-        name: what its rows are called by; the strategy's name by default.
+        name: of its rows; the strategy's name by default.
         settings: `model_args` of its cells. `rate_of` may name another row of the plan.
         points: lists of values by setting; their product, or of each mapping of a list.
         calibrate: make a bank first, and rank against it.

@@ -22,7 +22,7 @@ ACCURACIES = (0.9, 0.5)
 def first_repeats(cell: Cell) -> int:
     """Repeats of the first round: those of the plan, and two at least.
 
-    One repeat says nothing of its own noise.
+    One repeat cannot show how much repeats vary.
     """
     return max(2, cell.task.repeats or 2)
 
@@ -57,7 +57,7 @@ def precision_in(log: Path, until: Until) -> Precision:
         until: what is asked for.
 
     Raises:
-        SettingError: the log has no grades of this project, so nobody can tell.
+        SettingError: the log has no grades of this project, so its precision is not known.
     """
     right: list[int] = []
     repeats: list[int] = []

@@ -17,8 +17,8 @@ class EngineSet:
     """The servers of a pair in a place of their own.
 
     Attributes:
-        pair: whose.
-        place: where.
+        pair: name of the pair.
+        place: where they run.
         servers: started when the first cell needs them.
         running: names of the cells that run on it.
         used: whether a cell has run on it.

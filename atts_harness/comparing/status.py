@@ -346,8 +346,8 @@ def merged(earlier: Status | None, cells: Sequence[Cell], plan: Plan, file: str)
 def _has_grown(old: CellStatus, new: CellStatus) -> bool:
     """Whether a cell differs only in having more problems, which its journal can add.
 
-    Not with a bank, which leaves the earlier problems out, nor with a rate taken from another
-    cell: both change with the limit, and a journal has one of each.
+    False for a cell with a bank, which leaves the earlier problems out, and for one with a rate
+    from another cell: both change with the limit, and a journal has only one of each.
     """
     if new.needs is not None or new.identity.get("calibrate") is not None:
         return False

@@ -43,7 +43,7 @@ class RankingBank(Protocol):
 
         Args:
             score: s; infinite scores are allowed, and equal to each other.
-            question: whose score it is.
+            question: the question that the score belongs to.
             own_score: the score of the same draft if the bank holds it; it is not counted.
         """
         ...

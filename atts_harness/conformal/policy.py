@@ -99,7 +99,7 @@ class ConformalPolicy:
         return Verdict(takeover, p_value, threshold, size, place.name)
 
     def offer(self, task: str, doc: int, nonconformities: Mapping[int, float]) -> None:
-        """Presampling: the scores of a problem's first drafts, by repeat."""
+        """Receive the scores of a problem's first drafts, by repeat (presampling)."""
         for repeat, score in nonconformities.items():
             if math.isnan(score):
                 raise MalformedReplyError(f"score of {task}/{doc}/{repeat} turn 0: not a number")

@@ -27,8 +27,8 @@ _LINE = re.compile(r"^([\w:]+)(?:\{[^}]*\})?\s+(\S+)", re.MULTILINE)
 def parse_figures(content: bytes, names: Mapping[str, str]) -> dict[str, float]:
     """The figures in a Prometheus text.
 
-    Where a server has several lines of one name (data-parallel ranks, label sets), counts add up
-    and of shares the largest counts.
+    Where a server has several lines of one name (data-parallel ranks, label sets), counts are added
+    up, and the largest share is taken.
 
     Args:
         content: the reply.

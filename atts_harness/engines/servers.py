@@ -213,8 +213,8 @@ def free_port(host: str) -> int:
     """A free port, reserved until its server is up.
 
     Engines take up to a minute until they listen, and meanwhile open ports of their own. So the
-    port lies below those that the system assigns by itself, if it says which those are, and is none
-    that this function returned before.
+    port lies below those that the system assigns by itself, if it says which those are, and was
+    never returned by this function before.
 
     Raises:
         SettingError: `host` is not an address of this machine.

@@ -96,7 +96,7 @@ def grade_question(
     Args:
         samples: the repeats.
         gold: the question's.
-        extractor: whose answer counts.
+        extractor: the one whose answer counts.
         grader: default: the process-wide pool.
 
     Returns:

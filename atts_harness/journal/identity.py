@@ -39,7 +39,7 @@ def differences(
 ) -> list[str]:
     """What keeps `requested` from continuing `recorded`, in words; empty if nothing does.
 
-    Tasks that only one of them has are no difference: their samples have keys of their own. A
+    A task that only one of them has is not a difference: its samples have keys of their own. A
     setting that is newer than the recorded run counts as its default: a release in which the
     default changes replies counts `REPLIES` up.
 

@@ -56,7 +56,7 @@ def show_options(
         str | None,
         typer.Argument(
             metavar="[STRATEGY|BACKEND|run]",
-            help="whose settings; default: of everything that is installed",
+            help="what to list the settings of; default: everything that is installed",
             autocompletion=lambda incomplete: [n for n in names() if n.startswith(incomplete)],
         ),
     ] = None,

@@ -30,7 +30,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
             temperature, top_p, top_k and min_p.
         budget: kept tokens a sample may have.
         until: texts that end a sample.
-        extractor: whose answer is graded; for a task that grades itself the name of its metric.
+        extractor: the one whose answer is graded; for a task that grades itself the name of its
+            metric.
         models: by role the `ModelIdentity` that answered, as plain data, without where it ran.
     """
 

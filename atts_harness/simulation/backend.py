@@ -65,10 +65,10 @@ class SimulatedBackend:
         return self.identity
 
     async def ping(self) -> None:
-        """It is always there."""
+        """Do nothing: it always answers."""
 
     async def metrics(self) -> Mapping[str, float]:
-        """The engine's figures, under the names that every engine's go by."""
+        """The engine's figures, under the names that are the same for every engine."""
         engine = self.engine
         return {
             "running": engine.running,
@@ -101,7 +101,7 @@ class SimulatedBackend:
         return ScoreReply(logprobs=logprobs, usage=self._usage(job, scored_tokens=len(logprobs)))
 
     async def aclose(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there is nothing to close."""
 
     async def _travel(self) -> None:
         if self.latency:

@@ -46,7 +46,7 @@ class Course:
         scored: whether the target scores each draft; a signal of the draft's own needs no score.
         cached: whether a score computes its draft only, and not all that stands before it.
         ahead: whether the next draft is written while the last one is scored.
-        longer: L, tokens of the answer by those of the target's own.
+        longer: L, tokens of the answer, divided by those of the target's own.
     """
 
     turns: float
@@ -124,7 +124,7 @@ class Prices:
 
     @property
     def relative(self) -> float:
-        """The sample by the target's own answer; below 1 it pays."""
+        """Cost of the sample, divided by that of the target's own answer; below 1 ATTS pays."""
         return self.sample / self.alone
 
 
@@ -137,13 +137,13 @@ def relative_cost(
     acceptance: float = 1.0,
     longer: float = 1.0,
 ) -> float:
-    """ATTS by the target alone; below 1 it pays.
+    """Cost of ATTS, divided by that of the target alone; below 1 ATTS pays.
 
     Args:
-        speed: rho, the target's price of a token by the draft's.
-        score: sigma, a score by as many tokens written by the target.
+        speed: rho, the target's cost of a token, divided by the draft's.
+        score: sigma, cost of a score, divided by that of as many tokens written by the target.
         rate: r, share of turns that are taken over, in [0, 1].
-        takeover: w, tokens of a takeover by those of a draft.
+        takeover: w, tokens of a takeover, divided by those of a draft.
         acceptance: a, the share of drafted tokens that stay.
         longer: L.
     """

@@ -100,7 +100,8 @@ def cell_rows(
         trace_of: what the models write in a cell of so many questions.
 
     Raises:
-        SettingError: models that do not fit or have no known shape, or a setting that cannot be.
+        SettingError: models that do not fit or have no known shape, or a setting that cannot be
+            used.
     """
     rows: dict[str, PlanRow] = {}
     simulated: list[tuple[SimulationPlan, str, int, PlanRow]] = []

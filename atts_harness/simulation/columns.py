@@ -1,7 +1,7 @@
 """The columns of a plan's page: those of the report, and what only a plan has.
 
-A plan's rows become rows of a leaderboard without an accuracy, so that every figure that a report
-has, too, is written, named and explained as there.
+A plan's rows become rows of a leaderboard without an accuracy, so that a figure that a report also
+has is written, named and explained in the same way.
 """
 
 from __future__ import annotations

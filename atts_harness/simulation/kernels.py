@@ -1,9 +1,9 @@
 """Step costs from measured kernel tables: `aiconfigurator-core` (extra `[plan]`, Linux x86-64).
 
-Tables of single kernels, measured by NVIDIA on each GPU, are summed to a step; only what no kernel
-is (scheduling, sampling, replying) is the roofline's. The package is a model of its own, so its
-answers are bounded: no step is quicker than the peak of the GPU, and one that mixes prompts and
-decodes is no slower than the two apart and no quicker than the slower of them.
+Tables of single kernels, measured by NVIDIA on each GPU, are summed to a step; the parts that are
+not kernels (scheduling, sampling, replying) come from the roofline. The package is a model of its
+own, so its answers are bounded: no step is quicker than the peak of the GPU, and one that mixes
+prompts and decodes is no slower than the two apart and no quicker than the slower of them.
 """
 
 from __future__ import annotations

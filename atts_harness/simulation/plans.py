@@ -89,7 +89,8 @@ def plan_rows(
         sweep: by setting its values; `repeats` are samples a question.
 
     Raises:
-        SettingError: a pair that does not fit, a setting that cannot be, a sweep without values.
+        SettingError: a pair that does not fit, a setting that cannot be used, a sweep without
+            values.
     """
     _check_sweep(sweep, strategies, plan.settings)
     rows: list[PlanRow] = []
@@ -110,7 +111,7 @@ def _points(
 def _check_sweep(
     sweep: Mapping[str, Sequence[str]], strategies: Sequence[str], settings: Mapping[str, Any]
 ) -> None:
-    """Refuse a sweep that would be of nothing: without values, or of what no strategy has."""
+    """Refuse a sweep without values, or of a setting that no strategy has."""
     names = [name for strategy in strategies for name in _swept(strategy, settings)]
     for name, values in sweep.items():
         if name not in names:
@@ -136,7 +137,7 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
         point: settings on top, as text; `repeats` are samples a question.
 
     Raises:
-        SettingError: a pair that does not fit, or a setting that cannot be.
+        SettingError: a pair that does not fit, or a setting that cannot be used.
     """
     settings = _settings(plan, strategy, point)
     repeats = _repeats(plan, point)

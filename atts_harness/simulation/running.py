@@ -145,7 +145,7 @@ def simulate(
             number of samples beyond those that are live (`live_samples`).
 
     Raises:
-        SettingError: the strategy's options cannot be.
+        SettingError: the strategy's options cannot be used.
     """
     tokenizer = WordTokenizer()
     behaviour = TraceBehaviour(trace, tokenizer, seed)
@@ -194,7 +194,7 @@ def groups_of(
 
     Args:
         settings: strategy and limits.
-        trace: whose questions they are; further ones repeat them.
+        trace: where the questions come from; further ones repeat them.
         tokenizer: of the simulated models.
         repeats: samples a question.
         problems: questions; by default those of the trace.

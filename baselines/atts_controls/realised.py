@@ -63,7 +63,7 @@ def realised_rates(path: str) -> dict[str, float]:
 def _of_results(path: Path) -> dict[str, TakeoverStatistics]:
     fault = f"rate_of={path}: is not a results file of a run of this harness"
     try:
-        # NaN in some other figure of the file is none of our business.
+        # Other figures of the file may be NaN.
         results = msgspec.convert(plain_json.decode(read_file(path, fault), fault), _Results)
     except (SettingError, msgspec.ValidationError) as error:
         raise SettingError(f"{fault}: {error}") from error

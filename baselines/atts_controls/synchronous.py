@@ -113,7 +113,7 @@ def judge(repeat: int, by_repeat: Mapping[int, tuple[float | None, float]], rate
     """Whether a sample is among the worst of its turn.
 
     Args:
-        repeat: whose verdict; it must have a score.
+        repeat: the sample to judge; it must have a score.
         by_repeat: nonconformity (None: no score) and a draw in [0, 1), by repeat.
         rate: share to take over. If rate * n is not an integer, the draw of the first sample rounds
             it, in the same way for all, so that the share is right on average even when one sample

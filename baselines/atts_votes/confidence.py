@@ -17,9 +17,9 @@ from atts_harness.strategy import Context, Generation, RoleClient
 from atts_harness.transcript import Segment, Transcript
 
 CANDIDATES = 20
-"""Likeliest candidates that each token's confidence is of."""
+"""Number of likeliest candidates from which a token's confidence is computed."""
 BOTTOM = 0.1
-"""Share of the lowest groups that the score `bottom` is the mean of."""
+"""Share of the groups, lowest first, whose mean is the score `bottom`."""
 
 
 def token_confidences(reply: Generation) -> list[int]:

@@ -1,8 +1,8 @@
 """A vote over any strategy: which samples of a problem are drawn, and what their answers count.
 
-The inner strategy is not changed: it produces a sample and knows of no vote. The samples of a
-problem are drawn in batches; after each the answers so far decide whether the next one is drawn.
-Decisions follow from the samples alone, so a resumed run makes the same decisions again.
+The inner strategy is not changed: it produces a sample and does not know about the vote. The
+samples of a problem are drawn in batches; after each the answers so far decide whether the next one
+is drawn. Decisions follow from the samples alone, so a resumed run makes the same decisions again.
 """
 
 from __future__ import annotations

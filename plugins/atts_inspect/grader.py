@@ -26,7 +26,7 @@ def grader(extractor: str = "boxed") -> Scorer:
     the gold. Answers of any model can be graded.
 
     Args:
-        extractor: whose answer counts; see the documentation on grading.
+        extractor: the one whose answer counts; see the documentation on grading.
     """
     rule = extractors_of(extractor)[0]
 

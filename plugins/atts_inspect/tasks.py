@@ -60,7 +60,7 @@ def make_task(
         framework: the framework that has it, if several are installed.
         num_fewshot: examples in the prompt; None: the task's own number.
         system_instruction: system message of every prompt.
-        extractor: whose answer counts.
+        extractor: the one whose answer counts.
         **metadata: for the task, as lm-eval's `--metadata`: `repeats`, `num_problems`, ...
     """
     evaluation = Evaluation(

@@ -19,6 +19,7 @@ def refuse(message: str) -> NoReturn:
 def running_sample() -> Any:
     """The sample that is being run here: `sample` (of the data set), `epoch`, `task`.
 
-    None outside an evaluation. A provider gets only messages, and no public name says whose.
+    None outside an evaluation. A provider gets only messages, and no public name says which sample
+    they belong to.
     """
     return sample_active()

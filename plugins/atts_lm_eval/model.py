@@ -128,8 +128,8 @@ class AttsLM(_LM):  # type: ignore[misc]
     ) -> str:
         """The messages themselves, as a string that still is messages.
 
-        A last message of the assistant is a turn to be continued, so `add_generation_prompt`
-        says nothing that the messages do not.
+        A last message of the assistant is a turn to be continued, so `add_generation_prompt` adds
+        no information.
         """
         return ChatPrompt.of(chat_history)
 
@@ -149,7 +149,7 @@ class AttsLM(_LM):  # type: ignore[misc]
 
     @property
     def tokenizer_name(self) -> str:
-        """Part of the key of lm-eval's request cache. Prompts are kept as messages: one for all."""
+        """A part of the key of lm-eval's request cache; the same for all models."""
         return "atts-messages"
 
     def set_cache_hook(self, cache_hook: Any) -> None:

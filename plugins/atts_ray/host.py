@@ -138,7 +138,7 @@ class Host:
             return file.read(PIECE_BYTES)
 
     def forget(self, job: int) -> None:
-        """A command has ended and the driver has all of it."""
+        """Remove a command and its folder: it has ended, and the driver has all of it."""
         entry = self._jobs.pop(job, None)
         if entry is not None:
             shutil.rmtree(entry.folder, ignore_errors=True)

@@ -51,7 +51,7 @@ class Viewer:
         return _json(sample)
 
     def application(self) -> web.Application:
-        """The routes, behind the door."""
+        """The web application: its routes, behind the checks of requests (`Door`)."""
         app = web.Application(middlewares=[middleware(Door())])
         add_page(app, live=False)
         app.router.add_get("/recorded/runs", self.runs)

@@ -50,7 +50,7 @@ def launch(spec: BackendSpec[SGLangOptions]) -> Launch:
 
     Raises:
         MissingExtraError: SGLang is not installed in the chosen environment.
-        SettingError: devices or flags that cannot be.
+        SettingError: devices or flags that cannot be used.
     """
     options = spec.options
     python = engine_python(options, PYTHON_VARIABLE)

@@ -36,7 +36,7 @@ def process_results(
     Args:
         doc: the document.
         results: one item: the repeats (a list), or a single answer where a filter took one.
-        extractor: whose answer counts.
+        extractor: the one whose answer counts.
 
     Returns:
         The question's figures (`atts_harness.grading.grade.question_metrics`), and under

@@ -21,7 +21,7 @@ class AuditedTurn:
     """One decided turn.
 
     Attributes:
-        sample: whose.
+        sample: the sample that it belongs to.
         turn: counted from 0.
         takeover: the decision.
         reason: what the decision was made by; only `p-value` counts towards the realised rate.

@@ -9,7 +9,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in CSS pixels."""
 
 LETTER, LINE = 5.6, 12.0
-"""Of a label in the page's font at 10 px: a letter's mean width, a line's height."""
+"""Mean width of a letter and height of a line, in the page's font at 10 px."""
 
 
 Place = tuple[float, float]

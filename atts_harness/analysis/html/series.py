@@ -25,7 +25,7 @@ COLOURED = (
     *("atts", "random-takeover", "target-only", "draft-only"),
     *("specreason", "speculative-thinking", "glimprouter", "self-consistency"),
 )
-"""Strategies with a colour to themselves, the same in every report; that of others is by name."""
+"""Strategies with a fixed colour in every report; that of others depends on their names."""
 LONGEST = 36
 """Most letters of a series' name in figures."""
 

@@ -20,7 +20,7 @@ def complete(
 
     Returns:
         How many samples are missing, which then count as wrong; and the row's samples, None if they
-        they are not known one by one.
+        are not known one by one.
 
     Raises:
         SettingError: some are missing, without `force`.

@@ -1,8 +1,8 @@
 """Estimates the FLOPs of a row: 2 x parameters a token, and attention over the context.
 
 Parameters are counted in the model's weight files if they are on this machine, else they are a
-setting. They always are for a mixture of experts, which computes with a part of its weights, and
-for packed quantised weights. Nothing is inferred from a model's name.
+setting. They are always a setting for a mixture of experts, which computes with a part of its
+weights, and for packed quantised weights. Nothing is inferred from a model's name.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ def regrade_command(
     def regrade(
         run: Annotated[Path, typer.Argument(help="run directory, sample logs, or traces")],
         extractor: Annotated[
-            str, typer.Option(help="whose answer counts: boxed, last_expression, regex, llm")
+            str, typer.Option(help="the extractor that counts: boxed, last_expression, regex, llm")
         ] = "boxed",
         judge: Annotated[
             str | None, typer.Option(help="a model that judges every answer, beside the grader")

@@ -46,7 +46,7 @@ class TaskGrades:
 
     Attributes:
         task: which; with its folder where several runs of one task are graded.
-        extractor: whose answers count.
+        extractor: the one whose answers count.
         questions: the questions, in order.
         grades: for each question its repeats' grades; empty where there is no gold to grade by.
         figures: by metric.

@@ -19,10 +19,11 @@ on which it loses may not have been drawn at all. The bound is Student's with
       m >= v - bound(alpha / g(v))   for every v from 0 to m.
 
   With one repeat and no difference this is 1 - alpha^(1/n), the exact bound, near 3 / n (the rule
-  of three; Hanley and Lippman-Hand 1983, JAMA 249). Where the noise of the problems is larger than
-  what such a kind would lose it costs next to nothing. With several repeats the chance depends on
-  q: kinds of at least `KIND` are allowed for. Rarer ones are not, 30 problems cannot tell of them;
-  nor is a benchmark where the rest gains and a kind that was not drawn loses more than that.
+  of three; Hanley and Lippman-Hand 1983, JAMA 249). This costs next to nothing where the noise of
+  the problems is larger than the loss of such a kind. With several repeats the chance depends on q:
+  kinds of at least `KIND` are allowed for. Two cases are not covered: rarer kinds, which 30
+  problems cannot show, and a benchmark where the rest gains and a kind that was not drawn loses
+  more than that.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ spread of the problems over the root of their number.
 
 The variance over these problems is sum v_i / k over n^2, v_i = c (k - c) / (k (k - 1)) the unbiased
 variance of a problem with c right of k repeats. A rule that stops when an estimate is small stops
-too early, most of all where two repeats of each problem happen to agree. So one pseudo-problem
-counts that is right half the time, and a round at most doubles the repeats (Chow and Robbins 1965,
-Annals of Mathematical Statistics 36, on sequential intervals of fixed width).
+too early, most of all where two repeats of each problem happen to agree. So a pseudo-problem that
+is right half the time is counted in, and a round at most doubles the repeats (Chow and Robbins
+1965, Annals of Mathematical Statistics 36, on sequential intervals of fixed width).
 """
 
 from __future__ import annotations

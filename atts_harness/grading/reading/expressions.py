@@ -53,7 +53,7 @@ class Parser(Grammar):
     # Sums, products, powers
 
     def sum(self) -> Expression:
-        """Terms with their signs."""
+        """Read terms with their signs."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise UnreadableError("it is nested too deeply")
@@ -88,7 +88,7 @@ class Parser(Grammar):
         return self.product()
 
     def product(self) -> Expression:
-        """Factors, from left to right."""
+        """Read factors, from left to right."""
         result = self._juxtaposed()
         while True:
             if self.is_op("*") or self._times_x():
@@ -342,5 +342,5 @@ class Parser(Grammar):
         return self.primary()
 
     def parse(self, tokens: Sequence[Token]) -> Expression:
-        """Another whole formula, such as the bound of a sum."""
+        """Read another whole formula, such as the bound of a sum."""
         return parse(tokens, self.functions)
