@@ -130,9 +130,9 @@ def _regions(text: str) -> Iterable[str]:
 def boxed(text: str, kind: Kind = "maths") -> str | None:
     r"""The last `\boxed{...}`, braces balanced; boxes side by side are several answers of one.
 
-    A box that is never closed, empty, or that only quotes the instruction (`\boxed{...}`) is no
-    answer. For `choice` the box must hold one letter; where it holds none, the usual phrasings
-    count.
+    A box that is never closed, empty, or that only quotes the instruction (`\boxed{...}`) is
+    not an answer. For `choice` the box must hold one letter; where it holds none, the usual
+    phrasings count.
 
     Args:
         text: generated text.

@@ -1,7 +1,7 @@
 r"""An answer's characters as tokens: LaTeX, plain text and Unicode in one alphabet.
 
 Decoration is removed here (`\left`, fonts, colours, dollar signs), meaning is not: what is between
-two tokens (nothing, a space, a wide space) is kept, because "2^6 3" is no "2^63" and "1 2" is no
+two tokens (nothing, a space, a wide space) is kept: "2^6 3" is not "2^63", and "1 2" is not
 "12".
 """
 

@@ -337,7 +337,7 @@ def test_the_folder_holds_one_status_and_one_comparison(tmp_path, known):
     folder.write(known)
     assert read_status(tmp_path / "out") == known
     (tmp_path / "out" / "compare.json").write_text('{"name": "x"}')
-    with pytest.raises(RunDirError, match="no status of a comparison"):
+    with pytest.raises(RunDirError, match="not the status of a comparison"):
         folder.read()
     known.version = 99
     folder.write(known)

@@ -80,7 +80,7 @@ def test_devices_are_split_between_the_roles(four_gpus):
     assert devices_of(spec("target")) == ("5", "6")  # three are left; parallel sizes are 1, 2, 4
     assert devices_of(spec("target", devices="5+6+7+4")) == ("5", "6", "7", "4")
     assert devices_of(spec("target", devices="cpu")) == ()
-    with pytest.raises(SettingError, match=r"^target_devices: no device '9'"):
+    with pytest.raises(SettingError, match=r"^target_devices: there is no device '9'"):
         devices_of(spec("target", devices="4+9"))
 
 

@@ -88,7 +88,7 @@ def test_of_a_results_file_what_it_says(tmp_path):
 def test_any_other_file_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "results.json"
     path.write_text(content)
-    with pytest.raises(SettingError, match="no results file of a run of this harness") as raised:
+    with pytest.raises(SettingError, match="not a results file of a run of this harness") as raised:
         realised_rates(str(path))
     assert "\n" not in str(raised.value)
 

@@ -24,7 +24,7 @@ def test_a_whole_answer_has_openais_shape_and_the_facts_of_its_sample(shared):
     kept = [s["text"] for turn in told["turns"] for s in turn["segments"] if s["kept"]]
     assert choice.message.content == "".join(kept)
     assert choice.message.role == "assistant"
-    assert choice.finish_reason == "length"  # it ended for want of turns
+    assert choice.finish_reason == "length"  # its turns ran out
     assert told["finish"] == "turns"
     assert [turn["turn"] for turn in told["turns"]] == [0, 1, 2]
     usage = answer.usage

@@ -33,7 +33,7 @@ def test_perfect_separation_is_not_certainty():
 def test_it_refuses_what_has_no_answer():
     with pytest.raises(ValueError, match="positive and negative"):
         clustered_auc([1.0, 2.0], [True, True], list("ab"))
-    with pytest.raises(ValueError, match="one mark a score"):
+    with pytest.raises(ValueError, match="one mark per score"):
         clustered_auc([1.0, 2.0], [True], list("ab"))
     assert clustered_auc([1.0, 2.0], [True, False], list("aa")).low is None
 
