@@ -142,17 +142,16 @@ def elsewhere(out: Path) -> list[str]:
     for name, value in settings.items():  # swept, because the target alone has none of them
         command += ["--sweep", f"{name}={value}"]
     program = str(Path(sys.executable).parent / command[0])
-    done = subprocess.run([program, *command[1:], "--json"], capture_output=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"demo: {shlex.join(command)} failed\n{done.stderr.decode()[-2000:]}")
-    told = {found["strategy"]: found for found in json.loads(done.stdout)}
-    own, alone = told[row.model], told["target-only"]
+    process = subprocess.run([program, *command[1:], "--json"], capture_output=True, check=False)
+    if process.returncode:
+        raise SystemExit(f"demo: {shlex.join(command)} failed\n{process.stderr.decode()[-2000:]}")
+    planned = {plan["strategy"]: plan for plan in json.loads(process.stdout)}
+    pair, target = planned[row.model], planned["target-only"]
     return [
-        f"As R1-1.5B with QwQ-32B on two H100s {row.title} would take {own['makespan']:.0f} s and "
-        f"${own['dollars']:.3f}, QwQ-32B alone on one {alone['makespan']:.0f} s and "
-        f"${alone['dollars']:.3f}:",
-        f"simulated, turn by turn as they were here, at ${PRICE} a GPU hour. These models write "
-        "longer answers, though. By",
+        f"Simulated with R1-1.5B and QwQ-32B on two H100s, {row.title} takes "
+        f"{pair['makespan']:.0f} s and costs ${pair['dollars']:.3f}; QwQ-32B alone on one",
+        f"takes {target['makespan']:.0f} s and costs ${target['dollars']:.3f}, at ${PRICE} a GPU "
+        "hour. Turns are as long as in this run; those models write longer ones. The command:",
         shlex.join(command),
     ]
 
@@ -214,8 +213,8 @@ def run(
 
 def statistics(results: Results) -> dict[str, Any]:
     """The run statistics that the model put into lm-eval's results."""
-    found: dict[str, Any] = results["config"]["atts"]["statistics"][TASK]
-    return found
+    of_task: dict[str, Any] = results["config"]["atts"]["statistics"][TASK]
+    return of_task
 
 
 def takeover(results: Results) -> TakeoverStatistics:
@@ -225,8 +224,8 @@ def takeover(results: Results) -> TakeoverStatistics:
 
 def table(results: dict[str, Results]) -> Table:
     """The rows side by side."""
-    shown = Table(title=f"{TASK}: draft/target strategies on the embedded pair")
-    shown.add_column("strategy", no_wrap=True)
+    rows = Table(title=f"{TASK}: draft/target strategies on the embedded pair")
+    rows.add_column("strategy", no_wrap=True)
     for name in (
         "pass@1",
         "95 % interval",
@@ -236,14 +235,14 @@ def table(results: dict[str, Results]) -> Table:
         "target\nwritten",
         "seconds",
     ):
-        shown.add_column(name, justify="right", no_wrap=True)
+        rows.add_column(name, justify="right", no_wrap=True)
     for row in ROWS:
-        found = results[row.folder]
-        numbers = statistics(found)
-        metrics = found["results"][TASK]
+        of_row = results[row.folder]
+        numbers = statistics(of_row)
+        metrics = of_row["results"][TASK]
         low, high = metrics["pass@1_interval,all"]
-        rates, tokens = takeover(found), numbers["tokens_per_sample"]
-        shown.add_row(
+        rates, tokens = takeover(of_row), numbers["tokens_per_sample"]
+        rows.add_row(
             row.title,
             f"{metrics['pass@1,all']:.3f}",
             f"[{low:.3f}, {high:.3f}]",
@@ -253,7 +252,7 @@ def table(results: dict[str, Results]) -> Table:
             f"{tokens['target_written']:.0f}",
             f"{numbers['seconds']:.1f}",
         )
-    return shown
+    return rows
 
 
 def _share(value: float | None) -> str:

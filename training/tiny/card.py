@@ -90,19 +90,20 @@ def _about(figures: Figures, training: Figures | None) -> str:
         ]
         for name, place, sign, bound in GOALS
     ]
-    made = ""
+    provenance = ""
     if training is not None:
-        made = (
-            f" They were trained by `make train-tiny` ({_machines(training['stages'])}); another"
-            " version, processor or precision gives other weights, and the script says so."
+        provenance = (
+            f" They were trained by `make train-tiny` ({_machines(training['stages'])}). Another"
+            " version, processor or precision gives other weights; the script then says so."
         )
     return f"""# Model card: the embedded pair
 
 Two Llamas that solve chains of arithmetic step by step ({sizes}, fp16). They exist so that every
-strategy of the harness runs for real on any machine, in seconds; they can do nothing else.{made}
+strategy of the harness can run with real models on any machine, in seconds. They can do nothing
+else.{provenance}
 
-Every figure below was measured by `{figures["command"]}` on {figures["problems"]} held-out problems
-x {figures["repeats"]} samples at temperature {figures["temperature"]} and stands in
+All figures below were measured by `{figures["command"]}` on {figures["problems"]} held-out problems
+x {figures["repeats"]} samples at temperature {figures["temperature"]}. They are in
 `models/evaluation.json`. Intervals are 95 %, over problems.
 
 {_table(["aim", "bound", "measured", "reached"], goals)}"""
@@ -110,13 +111,13 @@ x {figures["repeats"]} samples at temperature {figures["temperature"]} and stand
 
 def _machines(stages: Figures) -> str:
     """Which stages were trained where."""
-    where: dict[str, list[str]] = {}
+    stages_of: dict[str, list[str]] = {}
     for name, stage in stages.items():
         machine, precision = stage["machine"], stage["plan"]["precision"]
-        where.setdefault(f"torch {machine['torch']}, {machine['cpu']}, {precision}", []).append(
+        stages_of.setdefault(f"torch {machine['torch']}, {machine['cpu']}, {precision}", []).append(
             name
         )
-    return "; ".join(f"{', '.join(names)}: {place}" for place, names in where.items())
+    return "; ".join(f"{', '.join(names)}: {place}" for place, names in stages_of.items())
 
 
 def _accuracy(figures: Figures) -> str:
@@ -124,8 +125,12 @@ def _accuracy(figures: Figures) -> str:
     for level in ("easy", "hard", "mixed", "shifted"):
         row = [level]
         for role in ("draft", "target"):
-            own = figures[role][level]
-            row += [interval(own), number(own["pass_at_all"]), number(own["tokens"], 0)]
+            figure = figures[role][level]
+            row += [
+                interval(figure),
+                number(figure["pass_at_all"]),
+                number(figure["tokens"], 0),
+            ]
         rows.append(row)
     head = ["level", "draft pass@1", "pass@all", "tokens"]
     head += ["target pass@1", "pass@all", "tokens"]
@@ -137,7 +142,7 @@ def _accuracy(figures: Figures) -> str:
 
 {_table(head, rows)}
 
-`mixed` is the task `atts_chain`: easy and hard in turn. By number of operations:
+`mixed` is the task `atts_chain`: easy and hard problems in turn. By number of operations:
 
 {_table(["operations", "draft pass@1", "target pass@1"], sizes)}"""
 
@@ -167,10 +172,10 @@ A step is wrong if it does not follow from the steps before it.
 
 - The judge accepts {interval(judge["accepted_at_7"])} of the draft's steps at threshold 7; its
   reply is not a digit in {judge["not_a_digit"]:.2%} of cases. Digits 0-9: {judge["histogram"]}.
-- Left in its context, the target's next step undoes {interval(repair)} of the draft's own
-  first wrong steps ({repair["cases"]:,} cases; {repaired}). The draft alone undoes
-  {interval(figures["self_repair"])}.
-- From a random cut inside a right step, the target finishes it rightly:
+- If the draft's first wrong step stays in the context, the target's next step undoes it with
+  probability {interval(repair)} ({repair["cases"]:,} cases; {repaired}). The
+  draft alone does so with probability {interval(figures["self_repair"])}.
+- If a right step is cut at a random place, the target finishes it correctly with probability
   {interval(figures["cut"])}."""
 
 
@@ -204,8 +209,8 @@ def _arms(arms: list[Figures]) -> str:
     head = ["nominal rate", "continue", "realised", "replace", "realised", "random", "realised"]
     return f"""## Taking over
 
-ATTS with one reasoning step a turn and a bank of all steps; random takeover replaces steps at the
-realised rate of `replace`. Pass@1 on `mixed`, 4 samples a problem.
+ATTS takes one reasoning step a turn and has one bank for all steps. Random takeover replaces steps
+at the rate that `replace` realised. Pass@1 on `mixed`, 4 samples a problem.
 
 {_table(head, rows)}"""
 
@@ -216,5 +221,5 @@ LIMITS = """## Limits
   to the models.
 - The judge was trained on one question, word for word: the one in `training.tiny.language`.
 - The target learnt to judge and repair on the mistakes of a sparring partner: a draft of the same
-  shape and the same seed as the shipped one, trained a little longer. It never met the shipped one,
-  but that is a near relation: other drafts it may judge worse than the figures say."""
+  shape and the same seed as the shipped one, trained a little longer. It never saw the shipped
+  one, but the two are closely related: on other drafts it may be worse than the figures say."""
