@@ -47,16 +47,16 @@ def urls(repository: str, branch: str) -> dict[str, str]:
 def absolute(text: str, repository: str, branch: str) -> str:
     """A README's text with links into the repository made absolute, or left out without one."""
 
-    def image(found: re.Match[str]) -> str:
-        if found["path"].startswith(_ELSEWHERE):
-            return found[0]
-        where = f"{repository}/raw/{branch}/{found['path']}"
-        return f"![{found['text']}]({where})" if repository else ""
+    def image(match: re.Match[str]) -> str:
+        if match["path"].startswith(_ELSEWHERE):
+            return match[0]
+        address = f"{repository}/raw/{branch}/{match['path']}"
+        return f"![{match['text']}]({address})" if repository else ""
 
-    def link(found: re.Match[str]) -> str:
-        if found["path"].startswith(_ELSEWHERE):
-            return found[0]
-        where = f"{repository}/blob/{branch}/{found['path']}"
-        return f"[{found['text']}]({where})" if repository else found["text"]
+    def link(match: re.Match[str]) -> str:
+        if match["path"].startswith(_ELSEWHERE):
+            return match[0]
+        address = f"{repository}/blob/{branch}/{match['path']}"
+        return f"[{match['text']}]({address})" if repository else match["text"]
 
     return _LINK.sub(link, _IMAGE.sub(image, text))

@@ -21,10 +21,10 @@ DOCS = ("strategies/__main__.py", "conformal/__main__.py", "statistics/__main__.
 
 def scripts() -> list[Path]:
     """Every script with a main of its own, in order of folders."""
-    found = sorted(HERE.glob("*/*.py"))
+    paths = sorted(HERE.glob("*/*.py"))
     return [
         path
-        for path in found
+        for path in paths
         if path.parent.name not in APART and '__name__ == "__main__"' in path.read_text()
     ]
 
@@ -35,9 +35,9 @@ def main() -> None:
     parser.add_argument("--docs", action="store_true", help="what writes documentation")
     parser.add_argument("--list", action="store_true", help="show the scripts only")
     args = parser.parse_args()
-    chosen = [HERE / name for name in DOCS] if args.docs else scripts()
+    paths = [HERE / name for name in DOCS] if args.docs else scripts()
     failed = []
-    for path in chosen:
+    for path in paths:
         name = path.relative_to(HERE).with_suffix("").as_posix()
         print(f"== {name}", flush=True)
         if args.list:

@@ -21,11 +21,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-KNOWN = "urllib3==1.24.1"
+PROBE = "urllib3==1.24.1"
 """A release with advisories since 2019 (CVE-2019-11236 and later ones)."""
 SERVICES = ("pypi", "osv")
 OURS = "atts-harness"
-FOUND, NOT_RUN = 1, 3
+VULNERABLE, NOT_RUN = 1, 3
 
 Run = Callable[[Sequence[str]], Any]
 """Runs pip-audit with arguments; its JSON report, None if it made none."""
@@ -33,18 +33,18 @@ Run = Callable[[Sequence[str]], Any]
 
 def installed() -> list[str]:
     """The packages of this environment as requirements, local builds by their public version."""
-    found = {
+    versions = {
         str(one.metadata["Name"]).lower(): one.version.partition("+")[0]
         for one in importlib.metadata.distributions()
         if one.metadata["Name"]
     }
-    return [f"{name}=={version}" for name, version in sorted(found.items()) if name != OURS]
+    return [f"{name}=={version}" for name, version in sorted(versions.items()) if name != OURS]
 
 
 def service(run: Run) -> str | None:
     """The first service that knows of a known vulnerability; None if none does."""
     for name in SERVICES:
-        report = _report(run, name, [KNOWN])
+        report = _report(run, name, [PROBE])
         if report is not None and _vulnerable(report):
             return name
     return None
@@ -59,22 +59,22 @@ def audit(run: Run, packages: Sequence[str]) -> tuple[int, list[str]]:
     name = service(run)
     if name is None:
         return NOT_RUN, [
-            f"audit: not run: no advisory service knew of {KNOWN} ({', '.join(SERVICES)} were "
+            f"audit: not run: no advisory service knew of {PROBE} ({', '.join(SERVICES)} were "
             "asked), so nothing is known of the installed packages"
         ]
     report = _report(run, name, packages)
     if report is None:
         return NOT_RUN, [f"audit: not run: {name} did not answer for all packages"]
-    asked = {str(one["name"]).lower() for one in report if "skip_reason" not in one}
-    left = [one for one in packages if one.partition("==")[0] not in asked]
-    if left:
-        return NOT_RUN, [f"audit: not run: nothing is known of {', '.join(left)}"]
+    audited = {str(one["name"]).lower() for one in report if "skip_reason" not in one}
+    skipped = [one for one in packages if one.partition("==")[0] not in audited]
+    if skipped:
+        return NOT_RUN, [f"audit: not run: nothing is known of {', '.join(skipped)}"]
     lines = [
         f"{one['name']} {one['version']}: {', '.join(v['id'] for v in one['vulns'])}"
         for one in _vulnerable(report)
     ]
     if lines:
-        return FOUND, lines
+        return VULNERABLE, lines
     return 0, [f"audit: {len(packages)} packages, no known vulnerability ({name})"]
 
 
@@ -88,8 +88,8 @@ def _report(run: Run, name: str, packages: Sequence[str]) -> list[Any] | None:
         path.write_text("".join(f"{one}\n" for one in packages), encoding="utf-8")
         options = ("--strict", "--no-deps", "--disable-pip", "--format", "json", "--timeout", "20")
         report = run([*options, "--progress-spinner", "off", "-s", name, "-r", str(path)])
-    found = report.get("dependencies") if isinstance(report, dict) else None
-    return found if isinstance(found, list) else None
+    dependencies = report.get("dependencies") if isinstance(report, dict) else None
+    return dependencies if isinstance(dependencies, list) else None
 
 
 def tool(folder: Path) -> Run:
@@ -98,15 +98,15 @@ def tool(folder: Path) -> Run:
     if not python.exists():
         venv.create(folder, with_pip=True)
     install = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-    done = subprocess.run([*install, "pip-audit>=2.7"], check=False)
+    installation = subprocess.run([*install, "pip-audit>=2.7"], check=False)
 
     def run(arguments: Sequence[str]) -> Any:
-        if done.returncode:
+        if installation.returncode:
             return None
         command = [str(python), "-m", "pip_audit", *arguments]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
         try:
-            return json.loads(told.stdout)
+            return json.loads(process.stdout)
         except ValueError:
             return None
 

@@ -31,11 +31,11 @@ def facts(engine: str, python: str, cases: int) -> dict[str, str | int]:
         python: that of the engine's environment.
         cases: how many it passed.
     """
-    asked = subprocess.run(
+    process = subprocess.run(
         [python, "-I", "-c", _ASK, engine, *PACKAGES], capture_output=True, text=True, check=True
     )
     versions = [
-        text.partition("+")[0] for text in json.loads(asked.stdout)
+        text.partition("+")[0] for text in json.loads(process.stdout)
     ]  # not the build's label
     return {**dict(zip(("version", *PACKAGES), versions, strict=True)), "cases": cases}
 
@@ -45,17 +45,19 @@ def table() -> str:
     record = json.loads(RECORD.read_text())
     lines = ["| engine | version | beside torch, transformers | suite | cases passed |"]
     lines.append("|---|---|---|---|---|")
-    for engine, told in sorted(record.items()):
-        beside = ", ".join(str(told[name]) for name in PACKAGES)
+    for engine, of_engine in sorted(record.items()):
+        beside = ", ".join(str(of_engine[name]) for name in PACKAGES)
         suite = f"`make test-{engine}`, on the processor"
-        lines.append(f"| {engine} | {told['version']} | {beside} | {suite} | {told['cases']} |")
+        lines.append(
+            f"| {engine} | {of_engine['version']} | {beside} | {suite} | {of_engine['cases']} |"
+        )
     return "\n".join(lines) + "\n"
 
 
-def write(engine: str, told: dict[str, str | int]) -> None:
+def write(engine: str, of_engine: dict[str, str | int]) -> None:
     """Record what a suite ran on, in the record and in the page."""
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    record[engine] = told
+    record[engine] = of_engine
     RECORD.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n")
     write_table()
 
@@ -64,9 +66,9 @@ def write_table() -> None:
     """Put the table into the page."""
     page = PAGE.read_text()
     begin, end = MARKS
-    shown = re.escape(begin) + ".*?" + re.escape(end)
-    made = re.sub(shown, lambda _: begin + table() + end, page, flags=re.DOTALL)
-    PAGE.write_text(made)
+    block = re.escape(begin) + ".*?" + re.escape(end)
+    text = re.sub(block, lambda _: begin + table() + end, page, flags=re.DOTALL)
+    PAGE.write_text(text)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ strategies:
 
 def measured(folder: Path, sets: int) -> dict[str, float]:
     """What a run took, and the bound."""
-    told = json.loads((folder / "runs/packing/compare.json").read_text())
-    cells = told["cells"]
+    status = json.loads((folder / "runs/packing/compare.json").read_text())
+    cells = status["cells"]
     assert all(cell["state"] == "done" for cell in cells), "a cell is not done"
     begun = min(datetime.datetime.fromisoformat(cell["started_at"]) for cell in cells).timestamp()
     ended = max(
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=40)
     parser.add_argument("--sets", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=1.5, help="of a request to the engine")
-    given = parser.parse_args()
+    args = parser.parse_args()
     from ray.cluster_utils import Cluster
 
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled"}
@@ -81,18 +81,18 @@ def main() -> None:
     head["_system_config"] = {"health_check_timeout_ms": 60000, "memory_monitor_refresh_ms": 0}
     cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
-        for _ in range(given.sets):
+        for _ in range(args.sets):
             cluster.add_node(wait=False, num_cpus=1, num_gpus=1, object_store_memory=STORE)
         cluster.wait_for_nodes(600)
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "plan.yaml").write_text(plan(given.cells, given.seconds))
+            (Path(folder) / "plan.yaml").write_text(plan(args.cells, args.seconds))
             command = [str(ATTS), "compare", "plan.yaml", "--ray", cluster.address]
             subprocess.run(command, cwd=folder, check=True, stdout=sys.stderr)
-            found = measured(Path(folder), given.sets)
+            figures = measured(Path(folder), args.sets)
     finally:
         cluster.shutdown()
-    found["load"] = os.getloadavg()[1]
-    print(json.dumps(found))
+    figures["load"] = os.getloadavg()[1]
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

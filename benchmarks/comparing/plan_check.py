@@ -38,12 +38,12 @@ def write(path: Path, cells: int) -> None:
 
 def seconds(path: Path) -> float:
     """The least of several rounds."""
-    found = []
+    rounds = []
     for _ in range(ROUNDS):
         began = time.process_time()
         in_order(expand(read_plan(str(path))), 1)
-        found.append(time.process_time() - began)
-    return min(found)
+        rounds.append(time.process_time() - began)
+    return min(rounds)
 
 
 def main(sizes: tuple[int, ...]) -> None:

@@ -69,18 +69,18 @@ def outcome(rows: list[Row], controller: Callable[[], Controller], seed: int) ->
     by_turn = defaultdict(list)
     for row in rows:
         by_turn[row.turn].append(row.score)
-    known = {turn: sorted(scores) for turn, scores in by_turn.items()}
-    taken, agree = Counter[int](), 0
+    by_rank = {turn: sorted(scores) for turn, scores in by_turn.items()}
+    takeovers, agree = Counter[int](), 0
     ranks: dict[bool, list[float]] = {True: [], False: []}
     for row in rows:
         takeover = policy.decide(row.score, row.sample, row.turn, rng.random()).takeover
-        scores = known[row.turn]
+        scores = by_rank[row.turn]
         rank = bisect_left(scores, row.score) / len(scores)
-        taken[row.turn] += takeover
+        takeovers[row.turn] += takeover
         agree += takeover == (rank >= 1 - RATE)
         ranks[takeover].append(rank)
-    rates = {turn: taken[turn] / len(scores) for turn, scores in sorted(known.items())}
-    errors = [abs(rates[turn] - RATE) for turn in rates if len(known[turn]) >= ENOUGH]
+    rates = {turn: takeovers[turn] / len(scores) for turn, scores in sorted(by_rank.items())}
+    errors = [abs(rates[turn] - RATE) for turn in rates if len(by_rank[turn]) >= ENOUGH]
     return Outcome(max(errors), agree / len(rows), auc(ranks[True], ranks[False]), rates)
 
 
@@ -108,13 +108,14 @@ def main() -> None:
     print(f"traces' order, {args.draws} draws of ties: largest error / least agreement / least AUC")
     print(f"{args.orders} random orders: median error (90 %), mean agreement, mean AUC")
     for name, controller in CONTROLLERS.items():
-        found = [outcome(rows, controller, args.seed + n) for n in range(args.draws)]
+        outcomes = [outcome(rows, controller, args.seed + n) for n in range(args.draws)]
         other = [outcome(order, controller, n) for n, order in enumerate(orders)]
-        recorded[name] = found
+        recorded[name] = outcomes
         errors = sorted(o.error for o in other)
         print(
-            f"  {name:10} {max(o.error for o in found):.3f} {min(o.agreement for o in found):.3f} "
-            f"{min(o.auc for o in found):.3f}   {statistics.median(errors):.3f} "
+            f"  {name:10} {max(o.error for o in outcomes):.3f} "
+            f"{min(o.agreement for o in outcomes):.3f} "
+            f"{min(o.auc for o in outcomes):.3f}   {statistics.median(errors):.3f} "
             f"({errors[int(0.9 * (len(errors) - 1))]:.3f}) "
             f"{statistics.fmean(o.agreement for o in other):.3f} "
             f"{statistics.fmean(o.auc for o in other):.3f}"
@@ -132,8 +133,8 @@ def main() -> None:
             left.axvline(12.5, color=GREY, lw=0.8, ls=":")
             left.set(xlabel="turn (13, 14: fewer than 100 scores)", ylabel="realised rate")
             left.legend(frameon=False, loc="lower left")
-            for name, found in recorded.items():
-                first = found[0]
+            for name, outcomes in recorded.items():
+                first = outcomes[0]
                 colour = {"fixed": RED, "adaptive": BLUE}.get(name, GREEN)
                 right.plot(first.error, first.agreement, "o", color=colour)
                 right.annotate(

@@ -44,11 +44,11 @@ def main() -> None:
     shares: dict[tuple[str, float], list[float]] = {}
     print(f"share taken over, {args.trials} trials, {REPEATS} scores a question, ICC {SHARE}")
     for questions in QUESTIONS:
-        found = [one(questions, rng) for _ in range(args.trials)]
+        p_values = [one(questions, rng) for _ in range(args.trials)]
         line = f"  {questions:3} questions:"
         for rate in RATES:
             for kind in ("plain", "hierarchical"):
-                share = sum(p[kind] <= rate for p in found) / args.trials
+                share = sum(p[kind] <= rate for p in p_values) / args.trials
                 shares.setdefault((kind, rate), []).append(share)
                 line += f"  {kind} {share:.3f}"
             line += f" (r = {rate})"

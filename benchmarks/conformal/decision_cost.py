@@ -54,8 +54,8 @@ def by_question(bank: list[float]) -> Callable[[float], object]:
 
 def pooled(bank: list[float]) -> Callable[[float], object]:
     """The plain p-value."""
-    known = PooledBank(bank)
-    return lambda score: known.p_value(known.rank(score), 0.5)
+    pooled_bank = PooledBank(bank)
+    return lambda score: pooled_bank.p_value(pooled_bank.rank(score), 0.5)
 
 
 def numpy_count(bank: list[float]) -> Callable[[float], object]:
@@ -88,7 +88,7 @@ def main() -> None:
     """Measure, print, draw."""
     args = arguments(__doc__)
     rng = random.Random(args.seed)
-    found: dict[str, list[float]] = {}
+    costs: dict[str, list[float]] = {}
     print("microseconds a decision; bank of " + ", ".join(f"{size:,}" for size in SIZES))
     for name, (make, count, _) in KINDS.items():
         for size in SIZES:
@@ -96,14 +96,14 @@ def main() -> None:
             if work is None:
                 print(f"  {name}: not installed")
                 break
-            found.setdefault(name, []).append(
+            costs.setdefault(name, []).append(
                 microseconds(work, [rng.random() for _ in range(count)])
             )
         else:
-            print(f"  {name:19} " + " ".join(f"{value:9.2f}" for value in found[name]))
+            print(f"  {name:19} " + " ".join(f"{value:9.2f}" for value in costs[name]))
     if args.draw:
         with figure("decision_cost", height=2.6) as axes:
-            for name, values in found.items():
+            for name, values in costs.items():
                 axes.loglog(SIZES, values, "o-", ms=3, color=KINDS[name][2], label=name)
             axes.set(xlabel="scores in the bank", ylabel="microseconds")
             axes.legend(frameon=False, fontsize=8)

@@ -26,7 +26,7 @@ COVERAGES = tuple(Coverage)
 
 def rates(coverage: Coverage, ties: Ties, trials: int, rng: random.Random) -> list[float]:
     """Share of takeovers at each bank size."""
-    taken = [0] * SIZES
+    takeovers = [0] * SIZES
     options = CalibrationOptions(rate=RATE, coverage=coverage, ties=ties, control="fixed")
     for _ in range(trials):
         policy = make_policy(options)
@@ -34,20 +34,20 @@ def rates(coverage: Coverage, ties: Ties, trials: int, rng: random.Random) -> li
             score = rng.gauss(1, 1) if rng.random() < 2 / 3 else 1.0
             verdict = policy.decide(score, SampleId("t", 7, n), 2, rng.random())
             assert verdict.bank_size == n
-            taken[n] += verdict.takeover
-    return [hits / trials for hits in taken]
+            takeovers[n] += verdict.takeover
+    return [hits / trials for hits in takeovers]
 
 
 def main() -> None:
     """Simulate, check, draw."""
     args = arguments(__doc__, trials=5000)
     error = 4.5 * math.sqrt(RATE * (1 - RATE) / args.trials)
-    found: dict[tuple[str, str], list[float]] = {}
+    rates_of: dict[tuple[str, str], list[float]] = {}
     print(f"rate {RATE}, {args.trials} trials: smallest and largest share over n = 0..50")
     for coverage in COVERAGES:
         for ties in TIES:
             rng = random.Random(f"{args.seed}/{coverage}/{ties}")
-            shares = found[coverage, ties] = rates(coverage, ties, args.trials, rng)
+            shares = rates_of[coverage, ties] = rates(coverage, ties, args.trials, rng)
             print(f"  {coverage:17} {ties:12} {min(shares):.3f} {max(shares):.3f}")
             assert max(shares) <= RATE + error, (coverage, ties)
             assert ties == "conservative" or min(shares) >= RATE - error, (coverage, ties)
@@ -56,7 +56,7 @@ def main() -> None:
             for coverage in COVERAGES:
                 for ties, colour in (("random", BLUE), ("conservative", RED)):
                     label = f"{ties} ties" if coverage == "marginal" else None
-                    axes.plot(found[coverage, ties], color=colour, alpha=0.7, label=label)
+                    axes.plot(rates_of[coverage, ties], color=colour, alpha=0.7, label=label)
             axes.axhline(RATE, color=GREY, lw=1, ls="--")
             axes.set(xlabel="scores in the bank", ylabel="share taken over", ylim=(-0.02, 0.5))
             axes.legend(frameon=False, loc="lower right")

@@ -51,34 +51,34 @@ def realised(
     policy = make_policy(options)
     if policy.presamples:
         offer_first_drafts(policy, rows)
-    scored, taken = Counter[int](), Counter[int]()
-    problem_scored, problem_taken = Counter[int](), Counter[int]()
+    scored, takeovers = Counter[int](), Counter[int]()
+    problem_scored, problem_takeovers = Counter[int](), Counter[int]()
     for row in rows:
         takeover = policy.decide(row.score, row.sample, row.turn, rng.random()).takeover
         scored[row.turn] += 1
-        taken[row.turn] += takeover
+        takeovers[row.turn] += takeover
         if row.turn == 0:
             problem_scored[row.question] += 1
-            problem_taken[row.question] += takeover
-    rates = {turn: taken[turn] / scored[turn] for turn in sorted(scored)}
-    return rates, sorted(problem_taken[q] / problem_scored[q] for q in problem_scored)
+            problem_takeovers[row.question] += takeover
+    rates = {turn: takeovers[turn] / scored[turn] for turn in sorted(scored)}
+    return rates, sorted(problem_takeovers[q] / problem_scored[q] for q in problem_scored)
 
 
 def main() -> None:
     """Run all, print, draw."""
     args = arguments(__doc__)
     rows = scored_turns()
-    found = {}
+    by_mode = {}
     print("mode: rate on turns 0, 1, 2, 5, 9, 12; problems on turn 0: 10, 50, 90 %")
     for name, options in MODES.items():
-        rates, problems = found[name] = realised(rows, options, args.seed)
+        rates, problems = by_mode[name] = realised(rows, options, args.seed)
         some = " ".join(f"{rates[turn]:.2f}" for turn in (0, 1, 2, 5, 9, 12))
         spread = " ".join(f"{problems[int(q * (len(problems) - 1))]:.2f}" for q in (0.1, 0.5, 0.9))
         print(f"  {name:44} {some}   {spread}")
     if args.draw:
         with figure("modes", columns=2, height=3.2) as (left, right):
             for name, colour in DRAWN.items():
-                rates, problems = found[name]
+                rates, problems = by_mode[name]
                 left.plot(rates.keys(), rates.values(), ".-", color=colour, label=name)
                 right.plot(problems, color=colour)
             left.axhline(RATE, color=GREY, lw=1, ls="--")

@@ -65,25 +65,25 @@ class AtTurn:
         )
 
 
-def holds(found: Estimate) -> bool:
+def holds(estimate: Estimate) -> bool:
     """Whether an interval holds the nominal rate; true where one question leaves it unknown."""
-    return found.low is None or found.high is None or found.low <= RATE <= found.high
+    return estimate.low is None or estimate.high is None or estimate.low <= RATE <= estimate.high
 
 
 def judge(
-    rows: list[Row], coverage: Coverage, held: Set[int], rng: random.Random
+    rows: list[Row], coverage: Coverage, calibration: Set[int], rng: random.Random
 ) -> dict[int, bool]:
     """Takeovers, by the row's position, on the questions that the bank does not hold."""
     bank = bank_of(
         (row.question, row.turn, row.score)
         for row in rows
-        if row.question in held and (coverage == "turn" or row.turn == 0)
+        if row.question in calibration and (coverage == "turn" or row.turn == 0)
     )
     policy = make_policy(CalibrationOptions(rate=RATE, coverage=coverage), bank=bank)
     return {
         place: policy.decide(row.score, row.sample, row.turn, rng.random()).takeover
         for place, row in enumerate(rows)
-        if row.question not in held
+        if row.question not in calibration
     }
 
 
@@ -107,62 +107,64 @@ def over_splits(rows: list[Row], coverage: Coverage, splits: int, seed: int) -> 
     for split in range(splits):
         rng = random.Random(seed + split)
         half = set(rng.sample(sorted(questions), len(questions) // 2))
-        for held in (half, questions - half):
-            taken = judge(rows, coverage, held, rng)
-            for place, takeover in taken.items():
+        for calibration in (half, questions - half):
+            takeovers = judge(rows, coverage, calibration, rng)
+            for place, takeover in takeovers.items():
                 hits[place] += takeover
-            for name, own in places.items():
-                judged = [place for place in own if place in taken]
+            for name, of_group in places.items():
+                judged = [place for place in of_group if place in takeovers]
                 if judged:
-                    found = share(rows, judged, [float(taken[place]) for place in judged])
-                    halves[name].append(found.value)
-                    holding[name].append(holds(found))
+                    estimate = share(rows, judged, [float(takeovers[place]) for place in judged])
+                    halves[name].append(estimate.value)
+                    holding[name].append(holds(estimate))
     at_once = 1 - 0.05 / len(places)
-    found = {}
-    for name, own in places.items():
-        means = [hits[place] / splits for place in own]
-        found[name] = AtTurn(
-            share(rows, own, means),
-            share(rows, own, means, at_once),
+    by_group = {}
+    for name, of_group in places.items():
+        means = [hits[place] / splits for place in of_group]
+        by_group[name] = AtTurn(
+            share(rows, of_group, means),
+            share(rows, of_group, means, at_once),
             halves[name],
             statistics.fmean(holding[name]),
         )
-    return found
+    return by_group
 
 
-def share(rows: list[Row], places: list[int], taken: list[float], level: float = 0.95) -> Estimate:
+def share(
+    rows: list[Row], places: list[int], takeovers: list[float], level: float = 0.95
+) -> Estimate:
     """Share of turns taken over, clustered by question."""
     questions = [rows[place].question for place in places]
-    return clustered_ratio(taken, [1.0] * len(taken), questions, level=level)
+    return clustered_ratio(takeovers, [1.0] * len(takeovers), questions, level=level)
 
 
 def main() -> None:
     """Split, check, draw."""
     args = arguments(__doc__, splits=200)
     rows = scored_turns()
-    found = {bank: over_splits(rows, bank, args.splits, args.seed) for bank in BANKS}
+    by_bank = {bank: over_splits(rows, bank, args.splits, args.seed) for bank in BANKS}
     print(f"{args.splits} splits of {TASK}'s {len(rows):,} scored turns, by question, into halves")
     print(f"| turn | turns | questions |{' rate (95 %) | one bank | holds |' * 2}")
     print(f"|---|{'---|' * 8}")
-    for name, by_first in found["marginal"].items():
+    for name, by_first in by_bank["marginal"].items():
         size = f"{by_first.rate.items:,} | {by_first.rate.clusters}"
-        print(f"| {name} | {size} | {by_first.cell} | {found['turn'][name].cell} |")
-    early = {bank: [of[str(turn)] for turn in range(DRAWN)] for bank, of in found.items()}
+        print(f"| {name} | {size} | {by_first.cell} | {by_bank['turn'][name].cell} |")
+    early = {bank: [of[str(turn)] for turn in range(DRAWN)] for bank, of in by_bank.items()}
     worst = {bank: max(abs(at.rate.value - RATE) for at in of) for bank, of in early.items()}
     for bank, error in worst.items():
         print(f"{BANKS[bank]}: largest error of a mean on turns 0-{DRAWN - 1} {error:.3f}")
     assert worst["turn"] <= 0.03
-    assert not any(at.star for at in found["turn"].values())
-    assert any(at.star for at in found["marginal"].values())
+    assert not any(at.star for at in by_bank["turn"].values())
+    assert any(at.star for at in by_bank["marginal"].values())
     if args.draw:
         draw(early)
 
 
-def draw(found: dict[Coverage, list[AtTurn]]) -> None:
+def draw(by_bank: dict[Coverage, list[AtTurn]]) -> None:
     """Means, with what a single bank has to live with."""
     with figure("splits") as axes:
         for shift, (bank, turns), colour in zip(
-            (-0.1, 0.1), found.items(), (RED, BLUE), strict=True
+            (-0.1, 0.1), by_bank.items(), (RED, BLUE), strict=True
         ):
             axes.errorbar(
                 [turn + shift for turn in range(len(turns))],

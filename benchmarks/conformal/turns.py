@@ -30,13 +30,13 @@ def main() -> None:
                 rate=RATE, coverage="turn" if by_turn else "marginal", control="fixed"
             )
         )
-        taken = [0] * TURNS
+        takeovers = [0] * TURNS
         for doc in range(args.samples):
             for turn in range(TURNS):
                 s = 0.5 + math.sin(turn / 9) + turn / 40 + rng.expovariate(1 + turn % 5)
                 verdict = policy.decide(s, SampleId("t", doc, 0), turn, rng.random())
-                taken[turn] += verdict.takeover
-        rates[coverage] = [hits / args.samples for hits in taken]
+                takeovers[turn] += verdict.takeover
+        rates[coverage] = [hits / args.samples for hits in takeovers]
         low, high = min(rates[coverage]), max(rates[coverage])
         print(
             f"  {coverage:9} {low:.3f} to {high:.3f} over {TURNS} turns, SD by chance {error:.4f}"

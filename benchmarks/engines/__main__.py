@@ -46,13 +46,13 @@ async def measure(engine: str, samples: int, folder: Path) -> list[dict[str, Any
     kind = plugins.backend(engine)
     options = kind.options(dtype="float32", max_length=WINDOW, devices="cpu")
     spec = BackendSpec(engine, str(folder), options, "target", str(folder.parent))
-    own = await kind.open(spec)
-    assert isinstance(own, EngineBackend)
+    backend = await kind.open(spec)
+    assert isinstance(backend, EngineBackend)
     rows = []
     try:
-        rows.append(await one(own, engine, samples))
+        rows.append(await one(backend, engine, samples))
         foreign = plugins.backend("openai")
-        url = foreign.options(url=f"{own.http.url}/v1")
+        url = foreign.options(url=f"{backend.http.url}/v1")
         openai = await foreign.open(BackendSpec("openai", str(folder), url, "target"))
         assert isinstance(openai, EngineBackend)
         try:
@@ -60,9 +60,9 @@ async def measure(engine: str, samples: int, folder: Path) -> list[dict[str, Any
         finally:
             await openai.aclose()
     finally:
-        await own.aclose()
+        await backend.aclose()
     for row in rows:
-        row["version"] = own.identity.version
+        row["version"] = backend.identity.version
     return rows
 
 
@@ -101,11 +101,11 @@ async def sample(
         spent["segments"] += len(segment)
         ids += segment
         if turn % TAKEOVER_EVERY == TAKEOVER_EVERY - 1:
-            asked = GenerateRequest(
+            request = GenerateRequest(
                 ids=ids, max_tokens=TURN_TOKENS, sampling=Sampling(temperature=0.8), seed=seed
             )
             began = time.perf_counter()
-            ids += (await backend.generate(asked)).ids
+            ids += (await backend.generate(request)).ids
             latencies["takeover"].append(time.perf_counter() - began)
 
 
@@ -132,11 +132,11 @@ async def client_cost(backend: EngineBackend, context: int) -> dict[str, Any]:
 
 def dialect(backend: EngineBackend) -> str:
     """By which route and field scores come."""
-    told = backend.identity.server
-    if "score_route" in told:
-        return str(told["score_route"])
-    if "dialect" in told:
-        return f"/v1/completions {told['dialect']['score_way']}"
+    server = backend.identity.server
+    if "score_route" in server:
+        return str(server["score_route"])
+    if "dialect" in server:
+        return f"/v1/completions {server['dialect']['score_way']}"
     return "/generate logprob_start_len"
 
 

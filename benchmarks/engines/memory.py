@@ -41,10 +41,10 @@ def table() -> str:
 
 def _cell(models: dict[Role, ModelShape], memory: float, devices: int) -> str:
     try:
-        found = shares(models, memory * GIB, devices, dict.fromkeys(models, WINDOW))
+        by_role = shares(models, memory * GIB, devices, dict.fromkeys(models, WINDOW))
     except SettingError:
         return "does not fit"
-    draft, target = found["draft"], found["target"]
+    draft, target = by_role["draft"], by_role["target"]
     return (
         f"{draft.of_device:.3f} / {target.of_device:.3f}; {draft.of_free:.3f} / "
         f"{target.of_free:.3f}; {target.tokens // 1000}k"

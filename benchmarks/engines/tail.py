@@ -65,11 +65,11 @@ async def opened(model: Path, window: int) -> VLLMBackend:
 
 async def counters(backend: VLLMBackend) -> tuple[float, float]:
     """The engine's own count of prompt tokens, and of those found in the prefix cache."""
-    told = (await backend.http.exchange("GET", "/metrics")).decode()
+    text = (await backend.http.exchange("GET", "/metrics")).decode()
 
     def total(name: str) -> float:
-        found = re.findall(rf"^vllm:{name}_total\{{[^}}]*\}} (\S+)$", told, re.MULTILINE)
-        return sum(map(float, found))
+        values = re.findall(rf"^vllm:{name}_total\{{[^}}]*\}} (\S+)$", text, re.MULTILINE)
+        return sum(map(float, values))
 
     return total("prompt_tokens"), total("prefix_cache_hits")
 
@@ -92,11 +92,11 @@ async def sample_of_turns(backend: VLLMBackend) -> dict[str, Any]:
     replies: dict[str, list[ScoreReply]] = {}
     for nth, (name, route) in enumerate(WAYS.items()):
         # Each way has a text of its own, so that neither finds the other's in the cache.
-        own = ids[nth * (len(ids) // 2) :]
+        text_ids = ids[nth * (len(ids) // 2) :]
         backend.score_route = route
         before, sent = await counters(backend), backend.http.received_bytes
         began, took, last = time.perf_counter(), 0.0, 0
-        for request in requests_of(own, 100, TURNS, TURN_TOKENS):
+        for request in requests_of(text_ids, 100, TURNS, TURN_TOKENS):
             at, sent = time.perf_counter(), backend.http.received_bytes
             replies.setdefault(name, []).append(await backend.score(request))
             took, last = time.perf_counter() - at, backend.http.received_bytes - sent
@@ -110,8 +110,8 @@ async def sample_of_turns(backend: VLLMBackend) -> dict[str, Any]:
     # The second text again, the whole context each time: are the scores the same?
     backend.score_route = WHOLE
     again = requests_of(ids[len(ids) // 2 :], 100, TURNS, TURN_TOKENS)
-    known = [await backend.score(request) for request in again]
-    pairs = zip(known, replies["segment only"], strict=True)
+    whole = [await backend.score(request) for request in again]
+    pairs = zip(whole, replies["segment only"], strict=True)
     measured["largest_difference"] = max(apart(a, b) for a, b in pairs)
     return measured
 
@@ -119,21 +119,21 @@ async def sample_of_turns(backend: VLLMBackend) -> dict[str, Any]:
 async def many_at_once(backend: VLLMBackend, turn: int) -> dict[str, Any]:
     """Scores of many contexts at the same time, against each of them alone and whole."""
     ids = backend.tokenizer.encode(english())
-    asked = [
+    requests = [
         request
         for nth in range(AT_ONCE // 4)
         for request in requests_of(ids[nth * 600 :], 100, 4, turn)
     ]
     backend.score_route = WHOLE
-    known = [await backend.score(request) for request in asked]
+    whole = [await backend.score(request) for request in requests]
     backend.score_route = PLUGIN
     before = await counters(backend)
-    told = await asyncio.gather(*map(backend.score, asked))
+    tails = await asyncio.gather(*map(backend.score, requests))
     _, hits = (b - a for a, b in zip(before, await counters(backend), strict=True))
     return {
-        "requests": len(asked),
+        "requests": len(requests),
         "tokens_from_the_cache": int(hits),
-        "largest_difference": max(apart(a, b) for a, b in zip(known, told, strict=True)),
+        "largest_difference": max(apart(a, b) for a, b in zip(whole, tails, strict=True)),
     }
 
 
@@ -146,9 +146,9 @@ async def tiny_alone() -> dict[str, Any]:
         for request in requests_of(ids, 40, 10, TINY_TURN):
             tail = await backend.score(request)
             backend.score_route = WHOLE
-            known = await backend.score(request)
+            whole = await backend.score(request)
             backend.score_route = PLUGIN
-            pairs = list(zip(tail.logprobs, known.logprobs, strict=True))
+            pairs = list(zip(tail.logprobs, whole.logprobs, strict=True))
             different += sum(a != b for a, b in pairs)
             total += len(pairs)
         return {"tokens": total, "different": different}
@@ -160,7 +160,7 @@ def runs(model: Path, rounds: int) -> dict[str, Any]:
     """ATTS with either way, in turns: seconds and tokens."""
     # So that each run can be started with empty caches.
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"
-    given = {
+    model_args = {
         "strategy": "atts",
         "backend": "vllm",
         "draft": str(model / "draft"),
@@ -174,12 +174,12 @@ def runs(model: Path, rounds: int) -> dict[str, Any]:
         "target_tokens": RUN["turn_tokens"],
         "progress": "off",
     }
-    settings = parse_settings(given)
-    told: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
+    settings = parse_settings(model_args)
+    by_way: dict[str, list[dict[str, float]]] = {name: [] for name in WAYS}
     with Harness(settings) as harness:
         target = harness.backends["target"]
         assert isinstance(target, VLLMBackend)
-        made = harness.strategy({}, {"task": "bench"})
+        strategy = harness.strategy({}, {"task": "bench"})
         text = target.tokenizer.decode(target.tokenizer.encode(english())[: RUN["prompt_tokens"]])
         for _ in range(rounds):
             for name, route in WAYS.items():
@@ -187,20 +187,20 @@ def runs(model: Path, rounds: int) -> dict[str, Any]:
                 for backend in harness.backends.values():
                     assert isinstance(backend, VLLMBackend)
                     harness.call(partial(backend.http.exchange, "POST", "/reset_prefix_cache"))
-                groups = [_group(doc, text, made, settings) for doc in range(RUN["samples"])]
+                groups = [_group(doc, text, strategy, settings) for doc in range(RUN["samples"])]
                 began = time.perf_counter()
                 harness.run(groups, show=False)
                 seconds = time.perf_counter() - began
                 calls = harness.summary.ledger["calls"]
-                told[name].append(
+                by_way[name].append(
                     {
                         "seconds": round(seconds, 1),
                         "scored": calls["target/score"]["scored_tokens"],
                         "computed": calls["target/score"]["computed_tokens"],
                     }
                 )
-                print(name, told[name][-1], flush=True)
-    return told
+                print(name, by_way[name][-1], flush=True)
+    return by_way
 
 
 def _group(doc: int, text: str, strategy: Any, settings: Any) -> Group:
@@ -229,11 +229,11 @@ async def one_server(model: Path) -> dict[str, Any]:
         await backend.aclose()
 
 
-def table(told: dict[str, Any]) -> str:
+def table(record: dict[str, Any]) -> str:
     """The figures as Markdown."""
-    sample, at_once, tiny = told["sample"], told["at_once"], told["tiny"]
+    sample, at_once, tiny = record["sample"], record["at_once"], record["tiny"]
     lines = [
-        f"vLLM {told['version']}, SmolLM2-135M in float32, one sample of {TURNS} turns of "
+        f"vLLM {record['version']}, SmolLM2-135M in float32, one sample of {TURNS} turns of "
         f"{TURN_TOKENS} tokens (the last score stands behind {100 + (TURNS - 1) * TURN_TOKENS:,}):",
         "",
         "| a score computes | target tokens computed per segment token | bytes of the last reply "
@@ -254,7 +254,7 @@ def table(told: dict[str, Any]) -> str:
         f"- On the embedded pair alone, {tiny['different']} of {tiny['tokens']} scored tokens "
         "differ.",
     ]
-    if rounds := told.get("runs"):
+    if rounds := record.get("runs"):
         spent = {
             name: sum(one["seconds"] for one in rows) / len(rows) for name, rows in rounds.items()
         }
@@ -278,21 +278,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, default=ROOT / "build" / "real-model")
     parser.add_argument("--rounds", type=int, default=2, help="runs of ATTS either way")
-    given = parser.parse_args()
+    args = parser.parse_args()
     # Room for the sample's context; two samples in float32 take 0.6 GB.
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
-    told = asyncio.run(one_server(given.model))
-    print(json.dumps(told), flush=True)
-    told["tiny"] = asyncio.run(tiny_alone())
-    print(json.dumps(told["tiny"]), flush=True)
-    if given.rounds:
-        told["runs"] = runs(given.model, given.rounds)
-    RESULTS.write_text(json.dumps({"cpus": os.cpu_count(), **told}, indent=1) + "\n")
+    record = asyncio.run(one_server(args.model))
+    print(json.dumps(record), flush=True)
+    record["tiny"] = asyncio.run(tiny_alone())
+    print(json.dumps(record["tiny"]), flush=True)
+    if args.rounds:
+        record["runs"] = runs(args.model, args.rounds)
+    RESULTS.write_text(json.dumps({"cpus": os.cpu_count(), **record}, indent=1) + "\n")
     text = DOCUMENT.read_text(encoding="utf-8")
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
-    DOCUMENT.write_text(f"{head}{BEGIN}\n{table(told)}\n{END}{tail}", encoding="utf-8")
-    print(table(told))
+    DOCUMENT.write_text(f"{head}{BEGIN}\n{table(record)}\n{END}{tail}", encoding="utf-8")
+    print(table(record))
 
 
 if __name__ == "__main__":

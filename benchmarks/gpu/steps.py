@@ -130,7 +130,7 @@ def main() -> None:
         raise SystemExit("no GPU is here; --tiny checks the script on a CPU")
     gpu: GPU = gpu_of(args.gpu)
     shapes = [TINY] if args.tiny else [shape_of(name) for name in MODELS]
-    found: list[dict[str, Any]] = []
+    steps: list[dict[str, Any]] = []
     print(f"{'model':40} {'step':8} sequences tokens context  measured ms  roofline ms  ratio")
     with torch.inference_mode():
         for shape in shapes:
@@ -144,13 +144,14 @@ def main() -> None:
                     print(f"{shape.name}: {case}: no time left")
                     continue
                 took = seconds_of(model, case, shape, device)
-                told = cost.seconds(case.step()).total
-                found.append({"model": shape.name, **asdict(case), "s": took, "roofline": told})
+                roofline = cost.seconds(case.step()).total
+                steps.append({"model": shape.name, **asdict(case), "s": took, "roofline": roofline})
                 if args.out:
-                    args.out.write_text(json.dumps({"gpu": gpu.name, "steps": found}, indent=1))
+                    args.out.write_text(json.dumps({"gpu": gpu.name, "steps": steps}, indent=1))
                 print(
                     f"{shape.name:40} {case.kind:8} {case.sequences:9} {case.tokens:6} "
-                    f"{case.context:7} {1e3 * took:12.2f} {1e3 * told:12.2f} {took / told:6.2f}",
+                    f"{case.context:7} {1e3 * took:12.2f} {1e3 * roofline:12.2f} "
+                    f"{took / roofline:6.2f}",
                     flush=True,
                 )
             del model

@@ -47,13 +47,13 @@ SETS = {
 
 def golds(folder: Path) -> dict[str, Gold]:
     """All golds of the five maths sets by question id."""
-    found: dict[str, Gold] = {}
+    by_id: dict[str, Gold] = {}
     for name, file in SETS.items():
         with (folder / file).open(encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
                 if name == "olympiadbench":
-                    found[f"{name}/{row['id']}"] = Gold(
+                    by_id[f"{name}/{row['id']}"] = Gold(
                         row["final_answer"][0],
                         several=row["is_multiple_answer"],
                         tolerance=float(row["error"]) if row["error"] else None,
@@ -61,8 +61,8 @@ def golds(folder: Path) -> dict[str, Gold]:
                     )
                 else:
                     key = row.get("unique_id", row.get("id"))
-                    found[f"{name}/{key}"] = Gold(str(row["answer"]))
-    return found
+                    by_id[f"{name}/{key}"] = Gold(str(row["answer"]))
+    return by_id
 
 
 def rewrites(gold: Gold) -> Iterator[tuple[str, str]]:
@@ -97,10 +97,10 @@ def rewrites(gold: Gold) -> Iterator[tuple[str, str]]:
 
 
 def _numbers(plain: str, gold: Gold) -> Iterator[tuple[str, str]]:
-    known = rational(gold)
-    if known is None or gold.several:
+    number = rational(gold)
+    if number is None or gold.several:
         return
-    value, percent = known
+    value, percent = number
     sign = "%" if percent else ""
     yield "text", rf"\text{{{plain}}}" if plain.lstrip("-").isdigit() else plain
     yield "named", f"x = {plain}"
@@ -167,11 +167,11 @@ def graded_right(answer: str, gold: Gold) -> bool:
     return extracted is not None and decide(extracted, gold).right
 
 
-def rewritten(found: dict[str, Gold]) -> tuple[int, list[tuple[str, str, str]]]:
+def rewritten(by_id: dict[str, Gold]) -> tuple[int, list[tuple[str, str, str]]]:
     """How many rewritings there are, and those not graded right: (id, kind, answer)."""
     missed = []
     count = 0
-    for key, gold in found.items():
+    for key, gold in by_id.items():
         for kind, answer in dict(rewrites(gold)).items():
             count += 1
             if not graded_right(answer, gold):
@@ -188,28 +188,28 @@ def same_value(one: Gold, two: Gold) -> bool:
     return a == b or sorted(a.split(",")) == sorted(b.split(",")) or (x is not None and x == y)
 
 
-def crossed(found: dict[str, Gold], others: int = OTHERS) -> tuple[int, list[tuple[str, str]]]:
+def crossed(by_id: dict[str, Gold], others: int = OTHERS) -> tuple[int, list[tuple[str, str]]]:
     """How many pairs of different golds there are, and those wrongly accepted."""
     rng = random.Random(20)
-    keys = list(found)
+    keys = list(by_id)
     accepted = []
     count = 0
     for key in keys:
         picked = (k for k in iter(lambda: rng.choice(keys), None) if k != key)
-        distinct = (k for k in picked if not same_value(found[k], found[key]))
+        distinct = (k for k in picked if not same_value(by_id[k], by_id[key]))
         for other in itertools.islice(distinct, others):
             count += 1
-            if graded_right(found[other].text, found[key]):
+            if graded_right(by_id[other].text, by_id[key]):
                 accepted.append((key, other))
     return count, accepted
 
 
-def spoilt(found: dict[str, Gold]) -> tuple[int, list[tuple[str, str]]]:
+def spoilt(by_id: dict[str, Gold]) -> tuple[int, list[tuple[str, str]]]:
     """Golds with one digit changed: how many, and those still accepted."""
     rng = random.Random(21)
     accepted = []
     count = 0
-    for key, gold in found.items():
+    for key, gold in by_id.items():
         digits = [m.start() for m in re.finditer(r"\d", gold.text)]
         if not digits:
             continue
@@ -223,25 +223,25 @@ def spoilt(found: dict[str, Gold]) -> tuple[int, list[tuple[str, str]]]:
 
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ["ATTS_DATA_DIR"])
-    found = golds(folder)
+    by_id = golds(folder)
     start = time.perf_counter()
-    count, missed = rewritten(found)
+    count, missed = rewritten(by_id)
     seconds = time.perf_counter() - start
     share = 1 - len(missed) / count
-    print(f"{len(found)} golds, {count} rewritings: {share:.4%} graded right in {seconds:.1f} s")
+    print(f"{len(by_id)} golds, {count} rewritings: {share:.4%} graded right in {seconds:.1f} s")
     for key, kind, answer in missed:
         print(f"  missed   {key}  {kind}: {answer}")
     start = time.perf_counter()
-    count, accepted = crossed(found)
+    count, accepted = crossed(by_id)
     seconds = time.perf_counter() - start
     share = len(accepted) / count
     print(f"{count} pairs of different golds: {share:.4%} accepted in {seconds:.1f} s")
     for key, other in accepted:
-        print(f"  accepted {key} ({found[key].text}) <- {other} ({found[other].text})")
-    count, kept = spoilt(found)
-    print(f"{count} golds with one digit changed: {len(kept) / count:.4%} accepted")
-    for key, text in kept:
-        print(f"  accepted {key} ({found[key].text}) <- {text}")
+        print(f"  accepted {key} ({by_id[key].text}) <- {other} ({by_id[other].text})")
+    count, survivors = spoilt(by_id)
+    print(f"{count} golds with one digit changed: {len(survivors) / count:.4%} accepted")
+    for key, text in survivors:
+        print(f"  accepted {key} ({by_id[key].text}) <- {text}")
 
 
 if __name__ == "__main__":

@@ -32,12 +32,12 @@ _UNITS = ("cm", "kg", "inches", "minutes", "degrees", "cents")
 
 def all_golds(folder: Path) -> dict[str, Gold]:
     """The golds of the maths sets and of GSM8K by question id."""
-    found = golds(folder)
+    by_id = golds(folder)
     with (folder / "gsm8k" / "test.jsonl").open(encoding="utf-8") as lines:
         for number, line in enumerate(lines):
             answer = json.loads(line)["answer"].rpartition("####")[2].strip()
-            found[f"gsm8k/{number}"] = Gold(answer)
-    return found
+            by_id[f"gsm8k/{number}"] = Gold(answer)
+    return by_id
 
 
 def mutations(gold: Gold) -> Iterator[tuple[str, str]]:
@@ -108,15 +108,15 @@ def _brackets(text: str) -> Iterator[tuple[str, str]]:
 
 def _members(text: str, several: bool) -> Iterator[tuple[str, str]]:
     tuples = re.findall(r"\([^()]*,[^()]*\)", text)
-    for found in tuples:
-        parts = found[1:-1].split(",")
+    for group in tuples:
+        parts = group[1:-1].split(",")
         for at in range(len(parts) - 1):
             if parts[at].strip() == parts[at + 1].strip():
                 continue
             swapped = [*parts[:at], parts[at + 1], parts[at], *parts[at + 2 :]]
-            yield "order", text.replace(found, f"({','.join(swapped)})", 1)
-        yield "member", text.replace(found, f"({','.join(parts[:-1])})", 1)
-        yield "member", text.replace(found, f"({','.join([*parts, '7919'])})", 1)
+            yield "order", text.replace(group, f"({','.join(swapped)})", 1)
+        yield "member", text.replace(group, f"({','.join(parts[:-1])})", 1)
+        yield "member", text.replace(group, f"({','.join([*parts, '7919'])})", 1)
     bare = not tuples and "[" not in text and not re.search(r"\d,\\?!?\s?\d{3}(?!\d)", text)
     if "," in text and (several or bare):
         parts = text.split(",")
@@ -233,11 +233,11 @@ def surely_equal(one: str, two: str) -> bool:
     return True
 
 
-def survey(found: dict[str, Gold]) -> tuple[dict[str, int], list[tuple[str, str, str, str]]]:
+def survey(by_id: dict[str, Gold]) -> tuple[dict[str, int], list[tuple[str, str, str, str]]]:
     """How many mutations of each kind there are, and the accepted ones that are not equal."""
     counts: collections.Counter[str] = collections.Counter()
     accepted = []
-    for key, gold in found.items():
+    for key, gold in by_id.items():
         for kind, text in dict.fromkeys(mutations(gold)):
             if text.strip() == gold.text.strip():
                 continue
@@ -250,11 +250,11 @@ def survey(found: dict[str, Gold]) -> tuple[dict[str, int], list[tuple[str, str,
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ["ATTS_DATA_DIR"])
     start = time.process_time()
-    found = all_golds(folder)
-    counts, accepted = survey(found)
+    by_id = all_golds(folder)
+    counts, accepted = survey(by_id)
     seconds = time.process_time() - start
     print(
-        f"{len(found)} golds, {sum(counts.values())} mutations, {seconds:.0f} s of processor time"
+        f"{len(by_id)} golds, {sum(counts.values())} mutations, {seconds:.0f} s of processor time"
     )
     for kind, count in sorted(counts.items()):
         wrong = sum(1 for item in accepted if item[0] == kind)

@@ -74,10 +74,10 @@ GRADERS: dict[str, Callable[[str, str], bool]] = {
 }
 
 
-def judged(grader: Callable[[str, str], bool], found: list[Pair]) -> list[bool]:
+def judged(grader: Callable[[str, str], bool], listed: list[Pair]) -> list[bool]:
     """Verdicts of a grader; one that fails counts as wrong."""
     verdicts = []
-    for pair in found:
+    for pair in listed:
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 verdicts.append(grader(pair.gold, pair.answer))
@@ -88,26 +88,26 @@ def judged(grader: Callable[[str, str], bool], found: list[Pair]) -> list[bool]:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
-    found = pairs()
-    right = sum(pair.right for pair in found)
-    print(f"{len(found)} pairs, {right} right and {len(found) - right} wrong")
+    listed = pairs()
+    right = sum(pair.right for pair in listed)
+    print(f"{len(listed)} pairs, {right} right and {len(listed) - right} wrong")
     print(f"{'grader':24} {'agrees':>7} {'false accepts':>14} {'false rejects':>14}")
     for name, grader in GRADERS.items():
-        verdicts = judged(grader, found)
-        agree = sum(v == pair.right for v, pair in zip(verdicts, found, strict=True))
-        accepts = sum(v and not pair.right for v, pair in zip(verdicts, found, strict=True))
-        rejects = sum(pair.right and not v for v, pair in zip(verdicts, found, strict=True))
-        print(f"{name:24} {agree / len(found):7.3f} {accepts:14} {rejects:14}")
+        verdicts = judged(grader, listed)
+        agree = sum(v == pair.right for v, pair in zip(verdicts, listed, strict=True))
+        accepts = sum(v and not pair.right for v, pair in zip(verdicts, listed, strict=True))
+        rejects = sum(pair.right and not v for v, pair in zip(verdicts, listed, strict=True))
+        print(f"{name:24} {agree / len(listed):7.3f} {accepts:14} {rejects:14}")
         if grader is ours:
             mine = verdicts
     kinds: dict[str, list[bool]] = collections.defaultdict(list)
-    for verdict, pair in zip(mine, found, strict=True):
+    for verdict, pair in zip(mine, listed, strict=True):
         kinds[pair.kind].append(verdict == pair.right)
     print("\nthis project, by kind")
     for kind, agreed in kinds.items():
         print(f"{kind:26} {sum(agreed):4} of {len(agreed)}")
     if "--wrong" in sys.argv:
-        for verdict, pair in zip(mine, found, strict=True):
+        for verdict, pair in zip(mine, listed, strict=True):
             if verdict != pair.right:
                 print(f"{'accepted' if verdict else 'rejected'}: {pair.gold}  <-  {pair.answer}")
 

@@ -51,37 +51,37 @@ EXPLOSIVE = [
 
 
 def mixed(
-    found: dict[str, Gold], texts: list[str], answers: list[str], explosive: bool
+    by_id: dict[str, Gold], texts: list[str], answers: list[str], explosive: bool
 ) -> Iterator[tuple[Gold, list[Sampled]]]:
     """For each question its gold and 16 texts."""
     rng = random.Random(7)
-    keys = [key for key in found if key.startswith("math500/")]
+    keys = [key for key in by_id if key.startswith("math500/")]
     places = dict(zip(rng.sample(range(len(keys)), len(EXPLOSIVE)), EXPLOSIVE, strict=True))
     for number, key in enumerate(keys):
-        spellings = list(dict(rewrites(found[key])).values())
+        spellings = list(dict(rewrites(by_id[key])).values())
         samples = []
         for _ in range(REPEATS):
             body, chance = rng.choice(texts), rng.random()
             if chance < 0.65:
                 end = rf"So \boxed{{{rng.choice(spellings)}}}."
             elif chance < 0.85:
-                end = rf"So \boxed{{{found[rng.choice(keys)].text}}}."
+                end = rf"So \boxed{{{by_id[rng.choice(keys)].text}}}."
             elif chance < 0.93:
                 end = rf"So \boxed{{{rng.choice(answers)}}}."
             elif chance < 0.98:
                 end = "So I do not know."
             else:
-                end = rf"So \boxed{{{found[key].text}"
+                end = rf"So \boxed{{{by_id[key].text}"
             samples.append(Sampled(f"{body}\n\n{end}"))
         if explosive and number in places:
             samples[0] = Sampled(rf"So \boxed{{{places[number]}}}.")
-        yield found[key], samples
+        yield by_id[key], samples
 
 
 def processor_seconds() -> float:
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    theirs = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return own.ru_utime + own.ru_stime + theirs.ru_utime + theirs.ru_stime
+    parent = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return parent.ru_utime + parent.ru_stime + children.ru_utime + children.ru_stime
 
 
 def main() -> None:
@@ -91,20 +91,22 @@ def main() -> None:
     samples = [sample for question in traces for sample in question.samples.values()]
     texts = [re.sub(r"\\boxed\{[^{}]*\}", "", s.text).replace(r"\boxed", "") for s in samples]
     answers = sorted({a for s in samples if (a := s.answers[PUBLISHED]) is not None})
-    found = golds(data)
+    by_id = golds(data)
     for explosive in (False, True):
-        work = list(mixed(found, texts, answers, explosive))
+        work = list(mixed(by_id, texts, answers, explosive))
         grader = Grader()
         wall, cpu = time.perf_counter(), processor_seconds()
-        grades = [(grade_question(own, gold, grader=grader), gold) for gold, own in work]
+        grades = [(grade_question(sampled, gold, grader=grader), gold) for gold, sampled in work]
         graded = time.perf_counter() - wall
-        shares = [question_metrics(own, gold, grader=grader)["pass@1"] for own, gold in grades]
+        shares = [
+            question_metrics(sampled, gold, grader=grader)["pass@1"] for sampled, gold in grades
+        ]
         wall = time.perf_counter() - wall
         grader.close()
         cpu = processor_seconds() - cpu
-        errors = collections.Counter(g.error for own, _ in grades for g in own if g.error)
-        count = sum(len(own) for own, _ in grades)
-        characters = sum(len(s.text) for _, own in work for s in own) / count
+        errors = collections.Counter(g.error for sampled, _ in grades for g in sampled if g.error)
+        count = sum(len(sampled) for sampled, _ in grades)
+        characters = sum(len(s.text) for _, sampled in work for s in sampled) / count
         print(
             f"{'with explosive LaTeX' if explosive else 'the mix'}: {count} gradings of texts of "
             f"{characters / 1000:.1f} kB in {graded:.1f} s, with maj@k and disagreement "

@@ -93,9 +93,9 @@ def sample_of(id_: SampleId, turns: int, tokens: int) -> tuple[SampleRecord, lis
     for turn in range(turns):
         at = id_.repeat + 3.0 * turn
         takeover = (id_.doc + id_.repeat + turn) % 5 < 2
-        made = [("draft", "draft"), ("target", "score")]
-        made += [("target", "takeover")] if takeover else []
-        for author, kind in made:
+        kinds = [("draft", "draft"), ("target", "score")]
+        kinds += [("target", "takeover")] if takeover else []
+        for author, kind in kinds:
             calls.append(call(id_, author, kind, turn, tokens, at))
             if kind != "score":
                 segments.append(
@@ -160,12 +160,12 @@ def planned(prompt: str) -> Any:
 def write_run(folder: Path, questions: int, repeats: int, turns: int, tokens: int) -> None:
     """A run directory, and lm-eval's files beside it."""
     ids = [SampleId(TASK, doc, repeat) for doc in range(questions) for repeat in range(repeats)]
-    given = {"rate": 0.4}
+    options = {"rate": 0.4}
     drawn = {"temperature": 0.8, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
     record = RunRecord(
         harness="0.1.0",
         strategy="atts",
-        options=given,
+        options=options,
         settings={"run_dir": str(folder), "seed": 1, "extractor": "boxed"},
         roles={role: {"engine": "mock", "model": role} for role in ("draft", "target")},
         tasks={
@@ -173,7 +173,7 @@ def write_run(folder: Path, questions: int, repeats: int, turns: int, tokens: in
                 "max_tokens": turns * tokens,
                 "until": [],
                 "sampling": {"draft": drawn, "target": drawn},
-                "options": given,
+                "options": options,
             }
         },
     )
@@ -196,7 +196,7 @@ def write_run(folder: Path, questions: int, repeats: int, turns: int, tokens: in
     directory.close()
     with (folder / f"samples_{TASK}_{DATE}.jsonl").open("w") as log:
         for doc in range(questions):
-            own = [sample_of(SampleId(TASK, doc, r), turns, tokens)[0] for r in range(repeats)]
+            records = [sample_of(SampleId(TASK, doc, r), turns, tokens)[0] for r in range(repeats)]
             answers = [str(doc) if r % 2 else "7" for r in range(repeats)]
             grades = [
                 {"right": a == str(doc), "answer": a, "answers": {"boxed": a}, "error": None}
@@ -204,7 +204,7 @@ def write_run(folder: Path, questions: int, repeats: int, turns: int, tokens: in
                 for a in answers
             ]
             row = {"doc_id": doc, "doc": {"prompt": f"{doc}?", "answer": str(doc)}}
-            row |= {"target": str(doc), "resps": [[s.text for s in own]], "graded": grades}
+            row |= {"target": str(doc), "resps": [[s.text for s in records]], "graded": grades}
             log.write(json.dumps(row) + "\n")
     results = {
         "results": {TASK: {"alias": TASK, "pass@1,all": 0.5, "graded,all": len(ids)}},
@@ -245,10 +245,10 @@ def write_by(checkout: Path, run: Path, args: argparse.Namespace) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def peak(checkout: Path, run: Path, out: Path, more: list[str]) -> float:
+def peak(checkout: Path, run: Path, out: Path, flags: list[str]) -> float:
     """Most resident memory of a report by the code of a checkout, in MiB."""
     code = REPORT.format(
-        here=str(checkout), paths=paths_of(checkout), run=str(run), out=str(out), more=more
+        here=str(checkout), paths=paths_of(checkout), run=str(run), out=str(out), more=flags
     )
     pid = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(pid.pid, 0)
@@ -279,15 +279,15 @@ def main() -> None:
             f"{args.questions} questions x {args.repeats} samples of {args.turns} turns x "
             f"{args.tokens} tokens: {size:,.0f} MiB on disk"
         )
-        for what, more in (("tables", ["--no-html"]), ("tables and page", [])):
-            found = {
-                name: peak(checkout, run, Path(temporary) / "out", more)
+        for output, flags in (("tables", ["--no-html"]), ("tables and page", [])):
+            peaks = {
+                name: peak(checkout, run, Path(temporary) / "out", flags)
                 for name, checkout in checkouts.items()
             }
-            words = ", ".join(f"{name} {mib:,.0f} MiB" for name, mib in found.items())
-            first, *others = found.values()
+            words = ", ".join(f"{name} {mib:,.0f} MiB" for name, mib in peaks.items())
+            first, *others = peaks.values()
             ratio = f": {first / others[0]:.2f} of it" if others else ""
-            print(f"{what}: {words}{ratio}")
+            print(f"{output}: {words}{ratio}")
 
 
 if __name__ == "__main__":

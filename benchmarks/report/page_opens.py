@@ -55,18 +55,18 @@ def main() -> None:
         path = Path(folder) / "report.html"
         began = time.perf_counter()
         leaderboard, entries = material(args.samples, args.bytes)
-        made = time.perf_counter()
+        generated = time.perf_counter()
         write_page(leaderboard, entries, path, options=PageOptions(most_samples=args.samples))
-        wrote = time.perf_counter() - made
+        wrote = time.perf_counter() - generated
         text = args.samples * args.bytes / 1e6
         size = path.stat().st_size / 1e6
         print(
             f"{args.samples} samples of {args.bytes} bytes: {text:.1f} MB of text (made in "
-            f"{made - began:.1f} s), page {size:.1f} MB, written in {wrote:.1f} s"
+            f"{generated - began:.1f} s), page {size:.1f} MB, written in {wrote:.1f} s"
         )
-        for what, seconds, computing in measure(path, browser, args.openings):
+        for step, seconds, computing in measure(path, browser, args.openings):
             print(
-                f"{what}: median {statistics.median(seconds):.2f} s, slowest {max(seconds):.2f} s; "
+                f"{step}: median {statistics.median(seconds):.2f} s, slowest {max(seconds):.2f} s; "
                 f"of the browser's processes, CPU {statistics.median(computing):.2f} s"
             )
 
@@ -77,8 +77,8 @@ def saved(texts: dict[SampleId, str]) -> SavedTask:
     for sample, text in texts.items():
         by_doc.setdefault(sample.doc, {})[sample.repeat] = Sampled(text)
     questions = [
-        SavedQuestion(AskedQuestion(doc, str(doc), f"Problem {doc}?", str(doc)), own)
-        for doc, own in by_doc.items()
+        SavedQuestion(AskedQuestion(doc, str(doc), f"Problem {doc}?", str(doc)), group)
+        for doc, group in by_doc.items()
     ]
     return SavedTask(TASK, lambda: iter(questions))
 
@@ -138,20 +138,20 @@ def measure(path: Path, browser: str, openings: int) -> list[tuple[str, list[flo
     """What was done, its seconds, and the CPU seconds meanwhile, for each opening."""
     from playwright.sync_api import sync_playwright
 
-    found: dict[str, tuple[list[float], list[float]]] = {}
+    timings: dict[str, tuple[list[float], list[float]]] = {}
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as playwright:
         chromium: Any = playwright.chromium.launch(executable_path=browser, args=arguments)
-        told = chromium.new_browser_cdp_session()
+        session = chromium.new_browser_cdp_session()
 
         def computed() -> float:
-            processes = told.send("SystemInfo.getProcessInfo")["processInfo"]
+            processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
             return float(sum(process["cpuTime"] for process in processes))
 
-        def timed(what: str, act: Callable[[], None]) -> None:
+        def timed(step: str, act: Callable[[], None]) -> None:
             before, began = computed(), time.perf_counter()
             act()
-            seconds, cpu = found.setdefault(what, ([], []))
+            seconds, cpu = timings.setdefault(step, ([], []))
             seconds.append(time.perf_counter() - began)
             cpu.append(computed() - before)
 
@@ -172,7 +172,7 @@ def measure(path: Path, browser: str, openings: int) -> list[tuple[str, list[flo
             timed("open a sample", open_sample)
             context.close()
         chromium.close()
-    return [(what, seconds, cpu) for what, (seconds, cpu) in found.items()]
+    return [(step, seconds, cpu) for step, (seconds, cpu) in timings.items()]
 
 
 if __name__ == "__main__":

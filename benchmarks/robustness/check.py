@@ -31,7 +31,7 @@ class Outcome:
     Attributes:
         refused: ended in an error of ours.
         same: read as the sound file.
-        told: read as something else, with a warning.
+        warned: read as something else, with a warning.
         other: read as something else, without a word; a fault where the format is sealed.
         faults: what must not be: seed and what happened.
         slowest: processor seconds of the slowest file.
@@ -39,7 +39,7 @@ class Outcome:
 
     refused: int = 0
     same: int = 0
-    told: int = 0
+    warned: int = 0
     other: int = 0
     faults: list[str] = field(default_factory=list)
     slowest: float = 0.0
@@ -87,7 +87,7 @@ def check(format_: Format, folder: Path, seeds: range) -> Outcome:
                 if value == usual:
                     outcome.same += 1
                 elif words.count > before:
-                    outcome.told += 1
+                    outcome.warned += 1
                 else:
                     outcome.other += 1
                     if format_.sealed:

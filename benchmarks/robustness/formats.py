@@ -118,8 +118,8 @@ def _both(folder: Path) -> Path:
 
 def _rows(path: Path) -> Any:
     """The rows of a folder with results of two runs, one of them mutated."""
-    found, refused = find([path.parents[1]])
-    loaded, further = load(found, Options())
+    sources, refused = find([path.parents[1]])
+    loaded, further = load(sources, Options())
     rows = [msgspec.to_builtins(one.row) for one in loaded]
     return rows, [msgspec.to_builtins(one.reason) for one in (*refused, *further)]
 
@@ -189,20 +189,20 @@ def _cells(path: Path) -> Any:
 
 def _status(folder: Path) -> Path:
     plan = read_plan(str(_plan(folder)))
-    held = Folder(folder / "out")
+    directory = Folder(folder / "out")
     status = merged(None, expand(plan), plan.plan, "plan.yaml")
     for number, cell in enumerate(status.cells):
         cell.starts, cell.state, cell.accuracy = 1, "done", number / 10
-    held.write(status)
-    held.close()
+    directory.write(status)
+    directory.close()
     return folder / "out" / "compare.json"
 
 
 def _status_read(path: Path) -> Any:
-    found = read_status(path.parent)
-    if found is None:
+    status = read_status(path.parent)
+    if status is None:
         raise ValueError("it is not there")
-    return msgspec.to_builtins(found)
+    return msgspec.to_builtins(status)
 
 
 def _calls(folder: Path) -> Path:
@@ -225,8 +225,8 @@ def _journal(folder: Path) -> Path:
     if ours:
         manager.register(mock_plugin)
     try:
-        given = {"strategy": "mock-turns", "backend": "mock", "draft": "d", "target": "t"}
-        settings = parse_settings({**given, "progress": "off", "run_dir": str(folder / "run")})
+        model_args = {"strategy": "mock-turns", "backend": "mock", "draft": "d", "target": "t"}
+        settings = parse_settings({**model_args, "progress": "off", "run_dir": str(folder / "run")})
         turns = MockTurns(MockOptions(turns=3, draft_tokens=8, rate=0.5))
         with Harness(settings) as harness:
             harness.run(make_groups(2, 2, turns))

@@ -20,7 +20,7 @@ from benchmarks.robustness.check import check
 from benchmarks.robustness.formats import FORMATS
 
 MEMORY = 4 << 30
-SHOWN = 8
+MOST_SHOWN = 8
 
 
 def main() -> None:
@@ -33,22 +33,22 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     logging.getLogger("atts_harness").propagate = False
     faults = 0
-    print(f"{'format':32} {'files':>6} {'refused':>8} {'same':>6} {'told':>6} {'other':>6} "
+    print(f"{'format':32} {'files':>6} {'refused':>8} {'same':>6} {'warned':>6} {'other':>6} "
           f"{'faults':>7} {'slowest':>8}")  # fmt: skip
     for format_ in FORMATS:
         if args.only not in format_.name:
             continue
         with tempfile.TemporaryDirectory() as folder:
             seeds = range(args.seed, args.seed + args.files)
-            found = check(format_, Path(folder) / "f", seeds)
+            outcome = check(format_, Path(folder) / "f", seeds)
         print(
-            f"{format_.name:32} {args.files:6} {found.refused:8} {found.same:6} {found.told:6} "
-            f"{found.other:6} {len(found.faults):7} {found.slowest:8.2f}",
+            f"{format_.name:32} {args.files:6} {outcome.refused:8} {outcome.same:6} "
+            f"{outcome.warned:6} {outcome.other:6} {len(outcome.faults):7} {outcome.slowest:8.2f}",
             flush=True,
         )
-        for fault in found.faults[:SHOWN]:
+        for fault in outcome.faults[:MOST_SHOWN]:
             print(f"    {fault}")
-        faults += len(found.faults)
+        faults += len(outcome.faults)
     sys.exit(1 if faults else 0)
 
 

@@ -41,7 +41,7 @@ SAMPLES = 6
 
 
 @dataclass(frozen=True)
-class Made:
+class TimedRun:
     """A run: its samples and its calls."""
 
     records: Sequence[SampleRecord]
@@ -60,8 +60,8 @@ class Made:
 
     def of(self, kind: str) -> float:
         """Seconds of calls of a kind, in the mean."""
-        own = [call.done - call.sent for call in self.calls if call.key.kind == kind]
-        return statistics.fmean(own) if own else 0.0
+        seconds = [call.done - call.sent for call in self.calls if call.key.kind == kind]
+        return statistics.fmean(seconds) if seconds else 0.0
 
     @property
     def expected(self) -> float:
@@ -88,7 +88,7 @@ def server(role: Role, prefill: float) -> Iterator[str]:
         process.wait()
 
 
-async def once(urls: dict[Role, str], ahead: bool, rate: float, seed: int) -> Made:
+async def once(urls: dict[Role, str], ahead: bool, rate: float, seed: int) -> TimedRun:
     """A run of samples that do not wait for each other."""
     backends = {role: await connect("sglang", url) for role, url in urls.items()}
     options = ATTSOptions(
@@ -112,7 +112,7 @@ async def once(urls: dict[Role, str], ahead: bool, rate: float, seed: int) -> Ma
     )
     for backend in backends.values():
         await backend.aclose()
-    return Made(records, calls)
+    return TimedRun(records, calls)
 
 
 def main() -> None:
@@ -124,17 +124,20 @@ def main() -> None:
     for name, rate in CASES:
         with server("draft", 0.0001) as draft, server("target", PREFILL[name]) as target:
             urls: dict[Role, str] = {"draft": draft, "target": target}
-            made: dict[bool, list[Made]] = {False: [], True: []}
+            runs: dict[bool, list[TimedRun]] = {False: [], True: []}
             for turn in range(2 * args.rounds):
                 # Whatever drifts meets both alike: plain, ahead, ahead, plain, ...
                 ahead = turn % 4 in (1, 2)
-                made[ahead].append(asyncio.run(once(urls, ahead, rate, turn)))
-        seconds = {how: statistics.fmean(one.seconds for one in own) for how, own in made.items()}
-        plain = Made(
-            [record for one in made[False] for record in one.records],
-            [call for one in made[False] for call in one.calls],
+                runs[ahead].append(asyncio.run(once(urls, ahead, rate, turn)))
+        seconds = {
+            is_ahead: statistics.fmean(one.seconds for one in of_way)
+            for is_ahead, of_way in runs.items()
+        }
+        plain = TimedRun(
+            [record for one in runs[False] for record in one.records],
+            [call for one in runs[False] for call in one.calls],
         )
-        counts = [record.notes["ahead"] for one in made[True] for record in one.records]
+        counts = [record.notes["ahead"] for one in runs[True] for record in one.records]
         gone = sum(one["thrown away"] + one["cancelled"] for one in counts)
         written = gone + sum(one["kept"] for one in counts)
         print(

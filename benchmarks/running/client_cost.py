@@ -221,44 +221,44 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--dialect", choices=("sglang", "vllm"), action="append")
     parser.add_argument("--scores", type=int, default=60, help="requests where scores are heavy")
-    given = parser.parse_args()
-    found: dict[str, Figures] = {}
-    for dialect in given.dialect or ("sglang", "vllm"):
+    args = parser.parse_args()
+    figures_of: dict[str, Figures] = {}
+    for dialect in args.dialect or ("sglang", "vllm"):
         process, url = serve(dialect)
         try:
             for sort, scores in (("generate", False), ("score", True)):
                 heavy = scores and dialect == "vllm"  # each reply is 400 kB
-                requests = given.scores if heavy else given.requests
-                size = (requests, given.tokens, given.concurrency)
+                requests = args.scores if heavy else args.requests
+                size = (requests, args.tokens, args.concurrency)
                 clients: dict[str, Callable[[], Coroutine[Any, Any, Figures]]] = {
                     "harness": functools.partial(harness, dialect, url, *size, scores),
                     "bare aiohttp": functools.partial(bare, dialect, url, *size, scores),
                 }
                 if dialect == "vllm" and not scores:
                     clients["lm-eval's client"] = functools.partial(of_lm_eval, url, *size)
-                measured = in_turns(clients, given.rounds)
-                found |= {f"{dialect} {sort}: {name}": f for name, f in measured.items()}
+                measured = in_turns(clients, args.rounds)
+                figures_of |= {f"{dialect} {sort}: {name}": f for name, f in measured.items()}
         finally:
             process.kill()
             process.wait()
-    for name, figures in found.items():
+    for name, figures in figures_of.items():
         print(
             f"{name:36} {figures['requests_per_s']:>7.0f}/s {figures['cpu_ms']:>7} ms CPU "
             f"(least {figures['least_cpu_ms']}), {figures['over_bare']} x bare aiohttp"
         )
-    print(json.dumps({"tokens": given.tokens, "concurrency": given.concurrency, **found}))
+    print(json.dumps({"tokens": args.tokens, "concurrency": args.concurrency, **figures_of}))
 
 
 def in_turns(
     clients: dict[str, Callable[[], Coroutine[Any, Any, Figures]]], rounds: int
 ) -> dict[str, Figures]:
     """Each client once a round; the first round is not counted."""
-    seen: dict[str, list[Figures]] = {name: [] for name in clients}
+    by_client: dict[str, list[Figures]] = {name: [] for name in clients}
     for number in range(rounds + 1):
         for name, client in clients.items():
             figures = asyncio.run(client())
             if number:
-                seen[name].append(figures)
+                by_client[name].append(figures)
     return {
         name: {
             "requests_per_s": statistics.median(f["requests_per_s"] for f in measured),
@@ -266,13 +266,13 @@ def in_turns(
             "least_cpu_ms": min(f["cpu_ms_per_request"] for f in measured),
             "over_bare": round(
                 statistics.median(
-                    own["cpu_ms_per_request"] / base["cpu_ms_per_request"]
-                    for own, base in zip(measured, seen["bare aiohttp"], strict=True)
+                    ours["cpu_ms_per_request"] / base["cpu_ms_per_request"]
+                    for ours, base in zip(measured, by_client["bare aiohttp"], strict=True)
                 ),
                 2,
             ),
         }
-        for name, measured in seen.items()
+        for name, measured in by_client.items()
     }
 
 

@@ -63,11 +63,11 @@ async def counters(url: str) -> dict[str, float]:
 
 def unbooked_tries(seen: Books, booked: Books) -> tuple[Counter[Any], int]:
     """Tries that the engine saw and nobody booked; and how many were booked that it did not see."""
-    there, written = (
+    served, written = (
         Counter((key, tried) for key, tries in books.items() for tried in tries)
         for books in (seen, booked)
     )
-    return there - written, (written - there).total()
+    return served - written, (written - served).total()
 
 
 async def one_fault(dialect: str, fault: Any, problems: int, patience: float) -> dict[str, Any]:
@@ -96,8 +96,8 @@ async def one_fault(dialect: str, fault: Any, problems: int, patience: float) ->
     log = [entry for entry in engine.log if entry.key not in probes]
     seen: Books = {}
     for entry in log:
-        said = AS_SEEN[entry.fault] if entry.fault else "served"
-        seen.setdefault(entry.key, []).append(said)
+        outcome = AS_SEEN[entry.fault] if entry.fault else "served"
+        seen.setdefault(entry.key, []).append(outcome)
     booked: Books = {}
     for call in journal.calls():
         tries = booked.setdefault(request_key(call.request_hash), [])
@@ -174,18 +174,18 @@ def main() -> None:
         default=5.0,
         help="seconds until a reply that never comes is given up; more on a busy machine",
     )
-    given = parser.parse_args()
+    args = parser.parse_args()
     bad = False
     for dialect in ("sglang", "vllm"):
         for fault in FAULTS:
-            found = asyncio.run(one_fault(dialect, fault, given.problems, given.timeout))
-            print(json.dumps(found), flush=True)
-            bad |= found["samples_failed"] > 0 or not found["log_and_journal_agree"]
-            bad |= not found["log_and_ledger_agree"]
-            bad |= not found["counters_and_ledger_agree"]
-        found = asyncio.run(gone(dialect, given.gone, given.problems))
-        print(json.dumps(found), flush=True)
-        bad |= found["samples_failed"] > 0
+            figures = asyncio.run(one_fault(dialect, fault, args.problems, args.timeout))
+            print(json.dumps(figures), flush=True)
+            bad |= figures["samples_failed"] > 0 or not figures["log_and_journal_agree"]
+            bad |= not figures["log_and_ledger_agree"]
+            bad |= not figures["counters_and_ledger_agree"]
+        figures = asyncio.run(gone(dialect, args.gone, args.problems))
+        print(json.dumps(figures), flush=True)
+        bad |= figures["samples_failed"] > 0
     raise SystemExit(int(bad))
 
 

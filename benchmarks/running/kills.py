@@ -84,7 +84,7 @@ def produce(
 
 def results(folder: Path, *, calls: bool = True) -> list[str]:
     """Everything but times and the order of decisions among samples; calls too, if asked."""
-    found = []
+    records = []
     with open_run(folder) as run:
         for record in run.samples():
             plain = msgspec.to_builtins(record)
@@ -96,8 +96,8 @@ def results(folder: Path, *, calls: bool = True) -> list[str]:
                 del plain["calls"], plain["notes"]
             for totals in plain.get("calls", {}).values():
                 del totals["queued_seconds"], totals["engine_seconds"]
-            found.append(json.dumps(plain, sort_keys=True))
-    return found
+            records.append(json.dumps(plain, sort_keys=True))
+    return records
 
 
 def committed(folder: Path) -> dict[str, str]:
@@ -114,28 +114,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.05, help="of a call")
     parser.add_argument("--draft-ahead", action="store_true", help="see above")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.child is not None:
+    args = parser.parse_args()
+    if args.child is not None:
         print("begun", flush=True)
-        bank = given.child.with_name("bank.json")
-        chosen = ahead(bank) if given.draft_ahead else None
-        produce(given.child, given.problems, given.seconds, chosen)
+        bank = args.child.with_name("bank.json")
+        policy = ahead(bank) if args.draft_ahead else None
+        produce(args.child, args.problems, args.seconds, policy)
         return
 
-    rng = random.Random(given.seed)
+    rng = random.Random(args.seed)
     with tempfile.TemporaryDirectory() as temporary:
         whole, killed = Path(temporary, "whole"), Path(temporary, "killed")
         bank = Path(temporary, "bank.json")
-        plain, chosen = (
-            (ahead(bank, plain=True), ahead(bank)) if given.draft_ahead else (None, None)
-        )
-        produce(whole, given.problems, 0.0, plain)
-        known: dict[str, str] = {}
+        plain, policy = (ahead(bank, plain=True), ahead(bank)) if args.draft_ahead else (None, None)
+        produce(whole, args.problems, 0.0, plain)
+        calls: dict[str, str] = {}
         kills = unborn = 0
-        while kills < given.kills:
+        while kills < args.kills:
             command = [sys.executable, __file__, "--child", str(killed)]
-            command += ["--problems", str(given.problems), "--seconds", str(given.seconds)]
-            command += ["--draft-ahead"] if given.draft_ahead else []
+            command += ["--problems", str(args.problems), "--seconds", str(args.seconds)]
+            command += ["--draft-ahead"] if args.draft_ahead else []
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             assert process.stdout is not None
             process.stdout.readline()
@@ -150,7 +148,7 @@ def main() -> None:
             except RunDirError:
                 unborn += 1  # killed before there was a run
                 continue
-            lost = {key for key, call in known.items() if now.get(key) != call}
+            lost = {key for key, call in calls.items() if now.get(key) != call}
             if lost:
                 raise SystemExit(f"kill {kills}: {len(lost)} committed calls lost or changed")
             check = sqlite3.connect(killed / "journal.sqlite3")
@@ -158,18 +156,18 @@ def main() -> None:
             check.close()
             if verdict != "ok":
                 raise SystemExit(f"kill {kills}: {verdict}")
-            known = now
-        produce(killed, given.problems, 0.0, chosen)
+            calls = now
+        produce(killed, args.problems, 0.0, policy)
         after, reference = committed(killed), committed(whole)
         outcome = {
             "kills": kills,
             "before_the_run_began": unborn,
             "calls": len(reference),
-            "committed_before_the_last_session": len(known),
-            "lost_or_changed": sum(after.get(key) != call for key, call in known.items()),
-            "calls_made_twice": 0 if given.draft_ahead else len(after) - len(reference),
-            "results_identical": results(killed, calls=not given.draft_ahead)
-            == results(whole, calls=not given.draft_ahead),
+            "committed_before_the_last_session": len(calls),
+            "lost_or_changed": sum(after.get(key) != call for key, call in calls.items()),
+            "calls_made_twice": 0 if args.draft_ahead else len(after) - len(reference),
+            "results_identical": results(killed, calls=not args.draft_ahead)
+            == results(whole, calls=not args.draft_ahead),
         }
     print(json.dumps(outcome))
     if outcome["lost_or_changed"] or outcome["calls_made_twice"]:

@@ -87,19 +87,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--problems", type=int, nargs="+", default=[100, 500])
     parser.add_argument("--slots", type=int, nargs="+", default=[16, 64])
-    given = parser.parse_args()
-    found = []
-    for problems in given.problems:
-        for slots in given.slots:
+    args = parser.parse_args()
+    figures = []
+    for problems in args.problems:
+        for slots in args.slots:
             cases = [(True, 0), (False, 0)]
-            if problems == min(given.problems):
+            if problems == min(args.problems):
                 # What the bound that protects an engine's KV memory costs.
                 cases += [(True, live) for live in (slots, 2 * slots, 4 * slots)]
             for shared, live in cases:
-                found.append(measure(problems, slots, shared, live))
-                print(json.dumps(found[-1]), flush=True)
-    bound_by_work = [f["over_bound"] for f in found if f["work_bound"] and f["live"] == "all"]
-    others = [f["over_fcfs"] for f in found if not f["work_bound"] and f["live"] == "all"]
+                figures.append(measure(problems, slots, shared, live))
+                print(json.dumps(figures[-1]), flush=True)
+    bound_by_work = [f["over_bound"] for f in figures if f["work_bound"] and f["live"] == "all"]
+    others = [f["over_fcfs"] for f in figures if not f["work_bound"] and f["live"] == "all"]
     if bound_by_work:
         worst = max(bound_by_work)
         print(f"work-bound cases, everything live: at most {worst} x the bound (goal 1.10)")

@@ -79,7 +79,7 @@ def read(path: Path) -> Questions:
             turns = max(1, len(row["turns"]))
             chain = [Step("slot", row["duration_s"] / turns)] * turns
             questions.setdefault(row["question_index"], {})[row["repeat"]] = chain
-    return [[found[r] for r in sorted(found)] for _, found in sorted(questions.items())]
+    return [[by_repeat[r] for r in sorted(by_repeat)] for _, by_repeat in sorted(questions.items())]
 
 
 def ours(chains: Questions, slots: int, live: int) -> tuple[float, float]:
@@ -99,10 +99,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("trace", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    in_order = read(given.trace)
+    args = parser.parse_args()
+    in_order = read(args.trace)
     shuffled = [list(samples) for samples in in_order]
-    random.Random(given.seed).shuffle(shuffled)
+    random.Random(args.seed).shuffle(shuffled)
     for name, chains in (("question order", in_order), ("random order", shuffled)):
         for slots in (16, 64):
             every = [chain for samples in chains for chain in samples]

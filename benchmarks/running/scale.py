@@ -133,11 +133,11 @@ def main() -> None:
     parser.add_argument("--live", type=int, default=10_000)
     parser.add_argument("--most", type=int, default=100_000, help="requests of the soak")
     parser.add_argument("--tokens", type=int, default=2000, help="of a prompt, where many live")
-    given = parser.parse_args()
+    args = parser.parse_args()
     run(160, 100, 0)  # imports and caches
-    print(json.dumps({"what": "many live samples", **run(given.live, given.tokens, 0)}), flush=True)
+    print(json.dumps({"what": "many live samples", **run(args.live, args.tokens, 0)}), flush=True)
     requests = 100
-    while requests <= given.most:
+    while requests <= args.most:
         samples = max(16, requests // TURNS)
         print(json.dumps({"what": "cost and soak", **run(samples, 200, 256)}), flush=True)
         requests *= 10

@@ -84,8 +84,8 @@ async def served(
     args: Mapping[str, Any], requests: int, *, stream: bool
 ) -> tuple[float, Texts, float]:
     """CPU milliseconds a call of the service, the texts that clients got, and their seconds."""
-    given = {k: v for k, v in args.items() if k not in ("progress", "strategy")}
-    models = catalogue([MODEL], given)
+    model_args = {k: v for k, v in args.items() if k not in ("progress", "strategy")}
+    models = catalogue([MODEL], model_args)
     async with (
         service(models, Door(), most=requests) as work,
         listening(work.application(), "127.0.0.1", 0) as port,
@@ -96,8 +96,8 @@ async def served(
             clients = await asyncio.create_subprocess_exec(
                 *command, stdout=asyncio.subprocess.PIPE, limit=1 << 26
             )
-            said, _ = await clients.communicate()
-    answers = json.loads(said)
+            output, _ = await clients.communicate()
+    answers = json.loads(output)
     with open_run(Path(args["run_dir"]) / MODEL) as run:
         calls = sum(1 for _ in run.call_figures())
     texts = {int(doc): text for doc, text in answers["texts"].items()}
@@ -147,9 +147,9 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=8, help="of a sample")
     parser.add_argument("--ask", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--stream", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.ask is not None:
-        asyncio.run(ask(given.ask, given.requests, stream=given.stream))
+    options = parser.parse_args()
+    if options.ask is not None:
+        asyncio.run(ask(options.ask, options.requests, stream=options.stream))
         return
     plugins.manager().register(mock_plugin)
     module = __import__("atts_sglang.backend", fromlist=["open_tokenizer"])
@@ -157,30 +157,34 @@ def main() -> None:
     process, url = serve("sglang")
     ratios: dict[str, list[float]] = {"whole": [], "stream": []}
     try:
-        for number in range(given.rounds + 1):
+        for number in range(options.rounds + 1):
             with tempfile.TemporaryDirectory() as folder:
-                own = {n: Path(folder) / n for n in ("batch", "whole", "stream")}
-                args = {n: settings_of(url, given.turns, path) for n, path in own.items()}
-                before, texts = batch(args["batch"], given.requests)
-                for how, kept in ratios.items():
-                    work = served(args[how], given.requests, stream=how == "stream")
+                folders = {n: Path(folder) / n for n in ("batch", "whole", "stream")}
+                args = {n: settings_of(url, options.turns, path) for n, path in folders.items()}
+                before, texts = batch(args["batch"], options.requests)
+                for way, of_way in ratios.items():
+                    work = served(args[way], options.requests, stream=way == "stream")
                     cost, answers, seconds = asyncio.run(work)
                     lost = texts.keys() - answers.keys()
                     other = [doc for doc in answers if answers[doc] != texts[doc]]
                     assert not lost, f"{len(lost)} answers are lost"
                     assert not other, f"{len(other)} answers are not those of the batch"
                     print(
-                        f"round {number}: batch {before:.3f} ms CPU a call, {how} {cost:.3f} "
+                        f"round {number}: batch {before:.3f} ms CPU a call, {way} {cost:.3f} "
                         f"({cost / before:.2f} x); {len(answers)} answers in {seconds:.1f} s",
                         flush=True,
                     )
                     if number:  # the first one warms up
-                        kept.append(cost / before)
+                        of_way.append(cost / before)
     finally:
         process.kill()
         process.wait()
-    figures = {how: round(statistics.median(kept), 2) for how, kept in ratios.items()}
-    print(json.dumps({"requests": given.requests, "turns": given.turns, "cpu over batch": figures}))
+    figures = {way: round(statistics.median(of_way), 2) for way, of_way in ratios.items()}
+    print(
+        json.dumps(
+            {"requests": options.requests, "turns": options.turns, "cpu over batch": figures}
+        )
+    )
 
 
 if __name__ == "__main__":

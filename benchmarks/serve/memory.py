@@ -60,7 +60,7 @@ async def ask(port: int, requests: int) -> None:
 
 async def measure(requests: int, folder: Path | None) -> list[float]:
     args = ARGS if folder is None else {**ARGS, "run_dir": str(folder)}
-    seen = []
+    sizes = []
     async with (
         service(catalogue(["mock-turns"], args), Door(), most=AT_ONCE) as work,
         listening(work.application(), "127.0.0.1", 0) as port,
@@ -72,11 +72,11 @@ async def measure(requests: int, folder: Path | None) -> list[float]:
             command = [sys.executable, "-m", "benchmarks.serve.memory", "--ask", str(port)]
             command += ["--requests", str(requests // STEPS)]
             clients = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-            said, _ = await clients.communicate()
-            assert int(said) == requests // STEPS, "answers are lost"
-            seen.append(resident())
-            print(f"{(step + 1) * requests // STEPS:>7} requests: {seen[-1]:.1f} MiB", flush=True)
-    return seen
+            output, _ = await clients.communicate()
+            assert int(output) == requests // STEPS, "answers are lost"
+            sizes.append(resident())
+            print(f"{(step + 1) * requests // STEPS:>7} requests: {sizes[-1]:.1f} MiB", flush=True)
+    return sizes
 
 
 def main() -> None:
@@ -84,16 +84,16 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--run-dir", action="store_true", help="record them")
     parser.add_argument("--ask", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.ask is not None:
-        asyncio.run(ask(given.ask, given.requests))
+    args = parser.parse_args()
+    if args.ask is not None:
+        asyncio.run(ask(args.ask, args.requests))
         return
     plugins.manager().register(mock_plugin)
     with tempfile.TemporaryDirectory() as folder:
-        seen = asyncio.run(measure(given.requests, Path(folder) if given.run_dir else None))
+        sizes = asyncio.run(measure(args.requests, Path(folder) if args.run_dir else None))
     # The first two tenths fill pools and caches.
-    growth = 1024 * (seen[-1] - seen[1]) / (given.requests * (STEPS - 2) / STEPS)
-    print(json.dumps({"requests": given.requests, "MiB": seen[-1], "KiB a request": growth}))
+    growth = 1024 * (sizes[-1] - sizes[1]) / (args.requests * (STEPS - 2) / STEPS)
+    print(json.dumps({"requests": args.requests, "MiB": sizes[-1], "KiB a request": growth}))
 
 
 if __name__ == "__main__":

@@ -71,15 +71,15 @@ def simulated(
     )
     pair = {role: shape_of(name) for role, name in MODELS.items()}
     deployment = place(pair, gpu_of("h100"), {"draft": 1, "target": 2})
-    found = {}
+    durations = {}
     for doc, samples in trace.samples.items():
         one = RunTrace(trace.task, {doc: samples}, {}, trace.chunk, trace.rate)
-        made = simulate(settings, one, deployment, repeats=len(samples), pricing=pricing)
-        found[doc] = [record.ended - record.started for record in made.records]
-    return found
+        result = simulate(settings, one, deployment, repeats=len(samples), pricing=pricing)
+        durations[doc] = [record.ended - record.started for record in result.records]
+    return durations
 
 
-def told(durations: Durations, docs: Sequence[int]) -> tuple[float, float, float]:
+def figures(durations: Durations, docs: Sequence[int]) -> tuple[float, float, float]:
     """Makespan with a barrier behind each question, p50 and p95 of the samples."""
     all_ = [seconds for doc in docs for seconds in durations[doc]]
     makespan = sum(max(durations[doc]) for doc in docs)
@@ -87,13 +87,13 @@ def told(durations: Durations, docs: Sequence[int]) -> tuple[float, float, float
     return makespan, p50, p95
 
 
-def worst(found: Sequence[float], real: Sequence[float]) -> list[float]:
+def worst(predicted: Sequence[float], real: Sequence[float]) -> list[float]:
     """Relative errors, makespan, p50 and p95."""
-    return [abs(f - r) / r for f, r in zip(found, real, strict=True)]
+    return [abs(f - r) / r for f, r in zip(predicted, real, strict=True)]
 
 
 def scaled(durations: Durations, factor: float) -> dict[int, list[float]]:
-    return {doc: [factor * one for one in own] for doc, own in durations.items()}
+    return {doc: [factor * one for one in seconds] for doc, seconds in durations.items()}
 
 
 def fitted(
@@ -101,13 +101,13 @@ def fitted(
 ) -> dict[int, list[float]]:
     """The point and the scale that come nearest on some questions."""
     best, least = None, float("inf")
-    wanted = told(real, docs)
+    aims = figures(real, docs)
     for durations in grid:
         # The scale at which the three figures are right in the (geometric) mean.
-        ratios = [w / f for w, f in zip(wanted, told(durations, docs), strict=True)]
+        ratios = [w / f for w, f in zip(aims, figures(durations, docs), strict=True)]
         factor = statistics.geometric_mean(ratios)
         tried = scaled(durations, factor)
-        error = sum(worst(told(tried, docs), wanted))
+        error = sum(worst(figures(tried, docs), aims))
         if error < least:
             best, least = tried, error
     assert best is not None
@@ -126,8 +126,8 @@ def regression(trace: RunTrace, real: Durations, docs: Sequence[int]) -> dict[in
     seconds = [one for doc in docs for one in real[doc]]
     weights, *_ = np.linalg.lstsq(np.array(rows), np.array(seconds), rcond=None)
     return {
-        doc: [float(max(0.0, np.dot(weights, features(sample)))) for sample in own]
-        for doc, own in trace.samples.items()
+        doc: [float(max(0.0, np.dot(weights, features(sample)))) for sample in samples]
+        for doc, samples in trace.samples.items()
     }
 
 
@@ -145,23 +145,23 @@ def main() -> None:
     seconds = _seconds(args.traces)
     real = {doc: [seconds[doc, sample.repeat] for sample in trace.samples[doc]] for doc in docs}
     points = list(itertools.product(TARGET_STEP, PROMPT_TOKEN, SEQUENCE))
-    known = json.loads(args.keep.read_text()) if args.keep and args.keep.exists() else {}
+    simulated_at = json.loads(args.keep.read_text()) if args.keep and args.keep.exists() else {}
     grid = []
     for point in points:
-        if str(point) not in known:
-            known[str(point)] = simulated(trace, args.bank, point)
+        if str(point) not in simulated_at:
+            simulated_at[str(point)] = simulated(trace, args.bank, point)
             if args.keep:
-                args.keep.write_text(json.dumps(known))
-        grid.append({int(doc): own for doc, own in known[str(point)].items()})
+                args.keep.write_text(json.dumps(simulated_at))
+        grid.append({int(doc): of_doc for doc, of_doc in simulated_at[str(point)].items()})
         print(f"{len(grid)} of {len(points)} points", flush=True)
     rng = random.Random(1)
     errors: dict[str, list[list[float]]] = {"simulator": [], "regression": []}
     for _ in range(SPLITS):
         order = rng.sample(docs, len(docs))
         train, test = order[: len(docs) // 2], order[len(docs) // 2 :]
-        wanted = told(real, test)
-        errors["simulator"].append(worst(told(fitted(grid, real, train), test), wanted))
-        errors["regression"].append(worst(told(regression(trace, real, train), test), wanted))
+        aims = figures(real, test)
+        errors["simulator"].append(worst(figures(fitted(grid, real, train), test), aims))
+        errors["regression"].append(worst(figures(regression(trace, real, train), test), aims))
     print(f"{'':12}  makespan        p50             p95      (median, worst of {SPLITS} splits)")
     for name, rows in errors.items():
         cells = [

@@ -35,13 +35,13 @@ def waits(service: Sequence[int], load: float, requests: int, seed: int) -> list
     """Seconds that each request waited, in order of arrival."""
     rng = random.Random(seed)
     rate = load / statistics.fmean(service)
-    found = [0.0] * requests
+    seconds = [0.0] * requests
 
     async def ask(engine: SimulatedEngine, number: int, steps: int) -> None:
         loop = asyncio.get_running_loop()
         came = loop.time()
         await engine.generate((1, 2), (3,) * steps)
-        found[number] = loop.time() - came - steps
+        seconds[number] = loop.time() - came - steps
 
     async def work() -> None:
         limits = EngineLimits(kv_tokens=10_000, max_num_seqs=1, prefix_cache=False)
@@ -55,7 +55,7 @@ def waits(service: Sequence[int], load: float, requests: int, seed: int) -> list
         await asyncio.gather(*open_)
 
     run_simulated(work())
-    return found
+    return seconds
 
 
 def main() -> None:
@@ -66,9 +66,9 @@ def main() -> None:
         for load in LOADS:
             # Rare waits, and services that differ, need more requests for the same width.
             few = load >= 0.35 and len(set(service)) == 1
-            made = waits(service, load, REQUESTS if few else 2 * REQUESTS, seed=7)
-            size = len(made) // BATCHES
-            means = [statistics.fmean(made[n * size : (n + 1) * size]) for n in range(BATCHES)]
+            seconds = waits(service, load, REQUESTS if few else 2 * REQUESTS, seed=7)
+            size = len(seconds) // BATCHES
+            means = [statistics.fmean(seconds[n * size : (n + 1) * size]) for n in range(BATCHES)]
             mean = statistics.fmean(means)
             half = t.ppf(0.995, BATCHES - 1) * statistics.stdev(means) / BATCHES**0.5
             square = statistics.fmean(s * s for s in service)

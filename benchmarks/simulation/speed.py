@@ -99,12 +99,12 @@ def main() -> None:
             break
         command = [sys.executable, "-m", "benchmarks.simulation.speed", "--live", str(args.live)]
         command += ["--one", str(problems), str(repeats)]
-        told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        figures = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         print(
-            f"{told['samples']:7.0f} {told['calls']:8.0f} {told['simulated']:13.1f} "
-            f"{told['cpu']:9.1f} {told['simulated'] / told['cpu']:15.0f} "
-            f"{1e6 * told['cpu'] / told['calls']:11.0f} {told['imported_mib']:12.0f}, "
-            f"{' '.join(f'{mib:.0f}' for mib in told['fifths_mib'])}",
+            f"{figures['samples']:7.0f} {figures['calls']:8.0f} {figures['simulated']:13.1f} "
+            f"{figures['cpu']:9.1f} {figures['simulated'] / figures['cpu']:15.0f} "
+            f"{1e6 * figures['cpu'] / figures['calls']:11.0f} {figures['imported_mib']:12.0f}, "
+            f"{' '.join(f'{mib:.0f}' for mib in figures['fifths_mib'])}",
             flush=True,
         )
 

@@ -82,11 +82,11 @@ def main() -> None:
         rng = np.random.default_rng(recorded)
         halves = [half for _ in range(SPLITS) for half in errors(lengths, recorded, rng)]
         true = np.concatenate([half[0] for half in halves])
-        told = []
+        words = []
         for predicted in (np.concatenate([half[n] for half in halves]) for n in (1, 2)):
             median = np.median(np.abs(predicted - true) / true)
-            told.append(f"{median:6.1%}, {predicted.sum() / true.sum() - 1:+6.1%}")
-        print(f"{recorded:8d}   {told[0]:>32s}   {told[1]:>32s}", flush=True)
+            words.append(f"{median:6.1%}, {predicted.sum() / true.sum() - 1:+6.1%}")
+        print(f"{recorded:8d}   {words[0]:>32s}   {words[1]:>32s}", flush=True)
 
 
 if __name__ == "__main__":

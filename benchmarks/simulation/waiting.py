@@ -62,13 +62,13 @@ def main() -> None:
     """Print waiting over turns and over samples."""
     for strategy in ("synchronous", "atts"):
         over = [waiting(strategy, turns, USUAL_SAMPLES) for turns in TURNS]
-        told = ", ".join(f"{t}: {w:.2f} s" for t, w in zip(TURNS, over, strict=True))
-        print(f"{strategy}, waiting by turns ({USUAL_SAMPLES} samples): {told}", flush=True)
+        words = ", ".join(f"{t}: {w:.2f} s" for t, w in zip(TURNS, over, strict=True))
+        print(f"{strategy}, waiting by turns ({USUAL_SAMPLES} samples): {words}", flush=True)
         if all(w > 0 for w in over):
             print(f"  {shape(TURNS, over)}")
         over = [waiting(strategy, USUAL_TURNS, samples) for samples in SAMPLES]
-        told = ", ".join(f"{s}: {w:.2f} s" for s, w in zip(SAMPLES, over, strict=True))
-        print(f"{strategy}, waiting by samples ({USUAL_TURNS} turns): {told}", flush=True)
+        words = ", ".join(f"{s}: {w:.2f} s" for s, w in zip(SAMPLES, over, strict=True))
+        print(f"{strategy}, waiting by samples ({USUAL_TURNS} turns): {words}", flush=True)
         if all(w > 0 for w in over):
             print(f"  {shape(SAMPLES, over)}")
 

@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.conformal.figure import BLUE, GREY, RED, figure
 from benchmarks.statistics import differences, families, gate, shares, stopping
 from benchmarks.statistics.grid import PROBLEMS, REPEATS
-from benchmarks.statistics.record import made
+from benchmarks.statistics.record import recorded
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmark-statistics.md"
 
@@ -39,12 +39,12 @@ def prose(text: str) -> Iterator[str]:
 
 
 def of_differences(
-    found: list[differences.Cell], limits: list[dict[str, Any]], cases: int
+    cells: list[differences.Cell], limits: list[dict[str, Any]], cases: int
 ) -> Iterator[str]:
     """Coverage and width by size."""
     yield "## Paired differences"
     yield ""
-    yield from prose(f"""`python -m benchmarks.statistics.differences`: {len(found)} combinations
+    yield from prose(f"""`python -m benchmarks.statistics.differences`: {len(cells)} combinations
         (*cells*) of difficulty, gain and size, with {cases:,} simulated cases each (Monte-Carlo
         error of a coverage of .95: {(0.05 * 0.95 / cases) ** 0.5:.4f}). Problems are easy, hard,
         bimodal (logistic-normal) or all right. One method gains nothing, a little everywhere, only
@@ -59,13 +59,13 @@ def of_differences(
     rows = []
     for problems in PROBLEMS:
         for repeats in REPEATS:
-            own = [c for c in found if (c.problems, c.repeats) == (problems, repeats)]
-            wide = [c for c in own if np.isfinite(c.width)]
+            of_size = [c for c in cells if (c.problems, c.repeats) == (problems, repeats)]
+            wide = [c for c in of_size if np.isfinite(c.width)]
             rows.append(
                 (
                     f"{problems} x {repeats}",
-                    f"{min(c.covered for c in own):.3f}",
-                    f"{min(c.before for c in own):.3f}",
+                    f"{min(c.covered for c in of_size):.3f}",
+                    f"{min(c.before for c in of_size):.3f}",
                     f"{max(c.covered for c in wide):.3f}",
                     f"{np.median([c.width for c in wide]):.2f}",
                     f"{max(c.width for c in wide):.2f}",
@@ -79,7 +79,7 @@ def of_differences(
     yield "![coverage and width](figures/statistics-differences.svg)"
     yield ""
     yield from of_limits(limits)
-    still = [c for c in found if not np.isfinite(c.width)]
+    still = [c for c in cells if not np.isfinite(c.width)]
     yield from prose("""**If the variance is zero** (all answers right on both sides), the width
         shows what so few problems leave unknown:""")
     rows = []
@@ -135,16 +135,16 @@ def of_limits(limits: list[dict[str, Any]]) -> Iterator[str]:
     )
 
 
-def draw_differences(found: list[differences.Cell]) -> None:
+def draw_differences(cells: list[differences.Cell]) -> None:
     """Every cell: coverage now and before, width now."""
     with figure("statistics-differences", columns=2, height=3.2) as (left, right):
         for number, problems in enumerate(PROBLEMS):
-            own = [c for c in found if c.problems == problems]
-            spots = number + np.linspace(-0.3, 0.3, len(own))
-            left.plot(spots, [c.before for c in own], ".", ms=3, color=RED)
-            left.plot(spots, [c.covered for c in own], ".", ms=3, color=BLUE)
-            right.plot(spots, [c.before_width for c in own], ".", ms=3, color=RED)
-            right.plot(spots, [c.width for c in own], ".", ms=3, color=BLUE)
+            of_size = [c for c in cells if c.problems == problems]
+            spots = number + np.linspace(-0.3, 0.3, len(of_size))
+            left.plot(spots, [c.before for c in of_size], ".", ms=3, color=RED)
+            left.plot(spots, [c.covered for c in of_size], ".", ms=3, color=BLUE)
+            right.plot(spots, [c.before_width for c in of_size], ".", ms=3, color=RED)
+            right.plot(spots, [c.width for c in of_size], ".", ms=3, color=BLUE)
         left.axhline(0.95, color=GREY, lw=1, ls="--")
         right.axhline(1.3, color=GREY, lw=1, ls="--")
         left.set(title="coverage (red: Student's t)", xlabel="problems", ylim=(0, 1.02))
@@ -161,15 +161,15 @@ def of_families(rows_: list[Any], cases: int) -> Iterator[str]:
         share of tables in which all nine intervals hold, and the share in which a difference is
         claimed although no method gains.""")
     rows = [
-        (f"{d}, {n} x {k}", f"{held:.3f}", f"{claims:.3f}" if reach else "none can be made")
-        for d, n, k, held, claims, reach in rows_
+        (f"{d}, {n} x {k}", f"{covered:.3f}", f"{claims:.3f}" if reach else "none can be made")
+        for d, n, k, covered, claims, reach in rows_
     ]
     yield from table(("problems", "all hold", "a false claim"), rows)
 
 
-def of_gate(found: list[gate.Cell], anew: list[dict[str, Any]], cases: int) -> Iterator[str]:
+def of_gate(cells: list[gate.Cell], anew: list[dict[str, Any]], cases: int) -> Iterator[str]:
     """False GOs and power."""
-    shares_ = np.array([s for c in found for s in c.false_go.values()])
+    shares_ = np.array([s for c in cells for s in c.false_go.values()])
     error = (0.05 * 0.95 / cases) ** 0.5
     yield "## No worse than: false GOs and power"
     yield ""
@@ -180,25 +180,25 @@ def of_gate(found: list[gate.Cell], anew: list[dict[str, Any]], cases: int) -> I
         above .05,
         {np.mean(shares_ > 0.05 + 2 * error):.1%} above .05 by two errors,
         {np.mean(shares_ > 0.05 + 3 * error):.1%} by three, and the most is {shares_.max():.3f}
-        (z-test: {max(s for c in found for s in c.false_go_z.values()):.3f}). The method was chosen
+        (z-test: {max(s for c in cells for s in c.false_go_z.values()):.3f}). The method was chosen
         on another grid (`choice.py`). A first run of this grid then showed .055 to .061 with one
         repeat, for 12 problems and for samples with losses alone. So the parts for fewer than 30
         problems and for one sign were added, and these figures are of new seeds.""")
     rows = []
     for n, k in gate.SIZES:
-        own = [c for c in found if (c.problems, c.repeats) == (n, k)]
-        held = [c for c in own if c.bound]
-        raw = [c.power / c.power_z for c in held]
-        adjusted = [c.power / c.power_adjusted for c in held if c.power_adjusted >= 0.2]
+        of_size = [c for c in cells if (c.problems, c.repeats) == (n, k)]
+        bounded = [c for c in of_size if c.bound]
+        raw = [c.power / c.power_z for c in bounded]
+        adjusted = [c.power / c.power_adjusted for c in bounded if c.power_adjusted >= 0.2]
         rows.append(
             (
                 f"{n} x {k}",
-                f"{max(max(c.false_go.values()) for c in own):.3f}",
-                f"{max(max(c.false_go_z.values()) for c in own):.3f}",
+                f"{max(max(c.false_go.values()) for c in of_size):.3f}",
+                f"{max(max(c.false_go_z.values()) for c in of_size):.3f}",
                 f"{sum(r >= 0.9 for r in raw)} of {len(raw)}" if raw else "–",
-                f"{sum(c.power >= 0.9 * c.power_z for c in held if c.possible)} of "
-                f"{sum(c.possible for c in held)}"
-                if held
+                f"{sum(c.power >= 0.9 * c.power_z for c in bounded if c.possible)} of "
+                f"{sum(c.possible for c in bounded)}"
+                if bounded
                 else "–",
                 f"{sum(r >= 0.9 for r in adjusted)} of {len(adjusted)}" if adjusted else "–",
                 f"{np.median(adjusted):.2f}" if adjusted else "–",
@@ -221,7 +221,7 @@ def of_gate(found: list[gate.Cell], anew: list[dict[str, Any]], cases: int) -> I
         that power. This is computed with the best test of zero against one of the losses, which
         knows both distributions (Neyman and Pearson). *Adjusted* is the z-test with its critical
         value raised until it keeps .05 over the losses of the cell.""")
-    short = [c for c in found if c.bound and c.possible and c.power < 0.9 * c.power_z]
+    short = [c for c in cells if c.bound and c.possible and c.power < 0.9 * c.power_z]
     if short:
         yield "Cells where .9 of the z-test's power is possible and not reached:"
         yield ""
@@ -257,24 +257,24 @@ def of_gate(found: list[gate.Cell], anew: list[dict[str, Any]], cases: int) -> I
                 for one in anew
             ],
         )
-    draw_gate(found)
+    draw_gate(cells)
     yield "![false GOs and power](figures/statistics-gate.svg)"
     yield ""
 
 
-def draw_gate(found: list[gate.Cell]) -> None:
+def draw_gate(cells: list[gate.Cell]) -> None:
     """Every cell: false GOs, and power over the adjusted z-test's."""
     with figure("statistics-gate", columns=2, height=3.2) as (left, right):
         for number, (n, k) in enumerate(gate.SIZES):
-            own = [c for c in found if (c.problems, c.repeats) == (n, k)]
-            go = [s for c in own for s in c.false_go.values()]
-            go_z = [s for c in own for s in c.false_go_z.values()]
+            of_size = [c for c in cells if (c.problems, c.repeats) == (n, k)]
+            go = [s for c in of_size for s in c.false_go.values()]
+            go_z = [s for c in of_size for s in c.false_go_z.values()]
             spots = number + np.linspace(-0.3, 0.3, len(go))
             left.plot(spots, go_z, ".", ms=3, color=RED)
             left.plot(spots, go, ".", ms=3, color=BLUE)
-            held = [c for c in own if c.bound and c.power_adjusted >= 0.2]
-            spots = number + np.linspace(-0.3, 0.3, len(held))
-            right.plot(spots, [c.power / c.power_adjusted for c in held], ".", ms=4, color=BLUE)
+            bounded = [c for c in of_size if c.bound and c.power_adjusted >= 0.2]
+            spots = number + np.linspace(-0.3, 0.3, len(bounded))
+            right.plot(spots, [c.power / c.power_adjusted for c in bounded], ".", ms=4, color=BLUE)
         left.axhline(0.05, color=GREY, lw=1, ls="--")
         right.axhline(0.9, color=GREY, lw=1, ls="--")
         left.set(title="false GO (red: z-test)", ylim=(0, 0.3))
@@ -285,7 +285,7 @@ def draw_gate(found: list[gate.Cell]) -> None:
             )
 
 
-def of_shares(found: list[shares.Cell], aucs: list[Any], cases: int) -> Iterator[str]:
+def of_shares(cells: list[shares.Cell], aucs: list[Any], cases: int) -> Iterator[str]:
     """Takeover rates and AUC."""
     yield "## Takeover rates"
     yield ""
@@ -296,16 +296,16 @@ def of_shares(found: list[shares.Cell], aucs: list[Any], cases: int) -> Iterator
     rows = []
     for n in shares.PROBLEMS:
         for k in shares.REPEATS:
-            own = [c for c in found if (c.problems, c.repeats) == (n, k)]
+            of_size = [c for c in cells if (c.problems, c.repeats) == (n, k)]
             rows.append(
                 (
                     f"{n} x {k}",
-                    f"{min(c.covered for c in own):.3f}",
-                    f"{min(c.before for c in own):.3f}",
-                    f"{max(c.covered for c in own):.3f}",
-                    f"{np.median([c.width for c in own]):.2f}",
-                    f"{max(c.width for c in own):.2f}",
-                    f"{np.median([c.before_width for c in own]):.2f}",
+                    f"{min(c.covered for c in of_size):.3f}",
+                    f"{min(c.before for c in of_size):.3f}",
+                    f"{max(c.covered for c in of_size):.3f}",
+                    f"{np.median([c.width for c in of_size]):.2f}",
+                    f"{max(c.width for c in of_size):.2f}",
+                    f"{np.median([c.before_width for c in of_size]):.2f}",
                 )
             )
     head = ("problems x repeats", "least coverage", "before", "most coverage", "width, median")
@@ -314,10 +314,10 @@ def of_shares(found: list[shares.Cell], aucs: list[Any], cases: int) -> Iterator
     yield ""
     with figure("statistics-shares", height=3.0) as axes:
         for number, problems in enumerate(shares.PROBLEMS):
-            own = [c for c in found if c.problems == problems]
-            spots = number + np.linspace(-0.3, 0.3, len(own))
-            axes.plot(spots, [c.before for c in own], ".", ms=3, color=RED)
-            axes.plot(spots, [c.covered for c in own], ".", ms=3, color=BLUE)
+            of_size = [c for c in cells if c.problems == problems]
+            spots = number + np.linspace(-0.3, 0.3, len(of_size))
+            axes.plot(spots, [c.before for c in of_size], ".", ms=3, color=RED)
+            axes.plot(spots, [c.covered for c in of_size], ".", ms=3, color=BLUE)
         axes.axhline(0.95, color=GREY, lw=1, ls="--")
         axes.set(title="coverage (red: Student's t)", xlabel="problems", ylim=(0, 1.02))
         axes.set_xticks(range(len(shares.PROBLEMS)), [str(n) for n in shares.PROBLEMS])
@@ -350,7 +350,7 @@ def of_stopping(rows_: list[Any], cases: int) -> Iterator[str]:
 
 def main() -> None:
     """Write the page of what was recorded, say what does not hold."""
-    of_d, of_g, of_s = made("differences"), made("gate"), made("shares")
+    of_d, of_g, of_s = recorded("differences"), recorded("gate"), recorded("shares")
     pairs = [differences.Cell(**{**one, "name": tuple(one["name"])}) for one in of_d["cells"]]
     gated = [gate.Cell(**one) for one in of_g["cells"]]
     rates = [shares.Cell(**one) for one in of_s["cells"]]
@@ -364,10 +364,10 @@ def main() -> None:
         "explains the methods.",
         "",
         *of_differences(pairs, of_d["limits"], differences.CASES),
-        *of_families(made("families"), families.CASES),
+        *of_families(recorded("families"), families.CASES),
         *of_gate(gated, of_g["again"], gate.CASES),
         *of_shares(rates, of_s["aucs"], shares.CASES),
-        *of_stopping(made("stopping"), stopping.CASES),
+        *of_stopping(recorded("stopping"), stopping.CASES),
     ]
     wrong = [
         *differences.faults(pairs),

@@ -52,7 +52,7 @@ def losing(base: Floats, margin: float) -> Iterator[Floats]:
     third = SIZE // 3
     order = np.argsort(base, kind="stable")
     lump = round(1.15 * margin * SIZE)
-    for chosen, alike in (
+    for places, alike in (
         (order, False),
         (order[-third:], False),
         (order[:third], False),
@@ -60,7 +60,7 @@ def losing(base: Floats, margin: float) -> Iterator[Floats]:
         (order[-max(SIZE // 15, lump) :], True),
     ):
         lost = np.zeros(SIZE)
-        lost[chosen] = 1.0 if alike else base[chosen]
+        lost[places] = 1.0 if alike else base[places]
         for _ in range(200):
             lost = np.minimum(lost * (margin / max(lost.mean(), 1e-12)), base)
         if abs(lost.mean() - margin) < 1e-9:
@@ -127,8 +127,8 @@ def of_rates(cases: int, seed: int = 9) -> None:
                         for prior in PRIORS:
                             shares.PRIOR = prior
                             low, high = share_interval(hits, turns)
-                            held = (low <= truth) & (truth <= high)
-                            covered[prior].append(float(held.mean()))
+                            covers = (low <= truth) & (truth <= high)
+                            covered[prior].append(float(covers.mean()))
                             if holding >= 5:
                                 width[prior].append(float((high - low).mean() / oracle))
         for prior in PRIORS:

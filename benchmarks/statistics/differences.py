@@ -63,7 +63,7 @@ def student(d: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
 
 def cells(cases: int = CASES, seed: int = 4049) -> list[Cell]:
     """Every cell of the grid."""
-    found = []
+    grid = []
     for number, population in enumerate(populations()):
         for problems in PROBLEMS:
             for repeats in REPEATS:
@@ -76,7 +76,7 @@ def cells(cases: int = CASES, seed: int = 4049) -> list[Cell]:
                 some = oracle if oracle > 0 else np.nan
                 assert low.min() >= -1, "an interval leaves its range"
                 assert high.max() <= 1, "an interval leaves its range"
-                found.append(
+                grid.append(
                     Cell(
                         name=population.name,
                         problems=problems,
@@ -91,7 +91,7 @@ def cells(cases: int = CASES, seed: int = 4049) -> list[Cell]:
                         narrowest=float((high - low).min()),
                     )
                 )
-    return found
+    return grid
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,16 @@ class Limit:
     exact_width: float
 
 
-def limits(found: list[Cell], seed: int = 1) -> list[Limit]:
+def limits(grid: list[Cell], seed: int = 1) -> list[Limit]:
     """For every cell that misses an upper bound."""
-    known = {p.name: p for p in populations()}
+    by_name = {p.name: p for p in populations()}
     out = []
-    for cell in found:
+    for cell in grid:
         if cell.problems < 30 or not np.isfinite(cell.width):
             continue
         if cell.covered <= 0.985 and cell.width <= 1.3:
             continue
-        population, k = known[cell.name], cell.repeats
+        population, k = by_name[cell.name], cell.repeats
         truth, values = population.chances(k), np.arange(-k, k + 1) / k
         oracle = 2 * stats.norm.ppf(0.975) * population.deviation(k) / np.sqrt(cell.problems)
         rng = np.random.default_rng([seed, cell.problems, k])
@@ -138,20 +138,20 @@ def share(low: Floats, high: Floats, truth: float) -> float:
     return float(((low <= truth + 1e-9) & (truth - 1e-9 <= high)).mean())
 
 
-def faults(found: list[Cell]) -> list[str]:
+def faults(grid: list[Cell]) -> list[str]:
     """What does not hold, in words."""
     wrong = []
-    for cell in found:
-        where = f"{', '.join(cell.name)}, {cell.problems} x {cell.repeats}"
+    for cell in grid:
+        label = f"{', '.join(cell.name)}, {cell.problems} x {cell.repeats}"
         if cell.covered < (0.93 if cell.problems >= 8 else 0.90):
-            wrong.append(f"{where}: covers {cell.covered:.3f}")
+            wrong.append(f"{label}: covers {cell.covered:.3f}")
         if cell.narrowest <= 0:
-            wrong.append(f"{where}: an interval without width")
+            wrong.append(f"{label}: an interval without width")
         if cell.problems >= 30 and np.isfinite(cell.width):  # no variance, no bound
             if cell.covered > 0.985:
-                wrong.append(f"{where}: covers {cell.covered:.3f}, more than .985")
+                wrong.append(f"{label}: covers {cell.covered:.3f}, more than .985")
             if cell.width > 1.3:
-                wrong.append(f"{where}: {cell.width:.2f} times as wide as the oracle")
+                wrong.append(f"{label}: {cell.width:.2f} times as wide as the oracle")
     return wrong
 
 
@@ -161,15 +161,15 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=CASES)
     args = parser.parse_args()
     began = time.process_time()
-    found = cells(args.cases)
-    for cell in found:
+    grid = cells(args.cases)
+    for cell in grid:
         print(
             f"{cell.name[0]:9} {cell.name[1]:9} {cell.problems:3} x {cell.repeats:2}: "
             f"covers {cell.covered:.3f} (was {cell.before:.3f}), width / oracle {cell.width:.2f} "
             f"(was {cell.before_width:.2f}), {cell.expected:.1f} expected to differ"
         )
-    print(f"{len(found)} cells of {args.cases} cases, {time.process_time() - began:.0f} s of CPU")
-    wrong = faults(found)
+    print(f"{len(grid)} cells of {args.cases} cases, {time.process_time() - began:.0f} s of CPU")
+    wrong = faults(grid)
     assert not wrong, "\n".join(wrong)
 
 

@@ -34,12 +34,12 @@ def table(
     base = chances(difficulty)
     which = rng.integers(0, SIZE, (cases, problems))
     reference = rng.binomial(repeats, base[which]) / repeats
-    found, truths = [], []
+    rows, truths = [], []
     for gain in gains:
         better = special.expit(special.logit(base) + gain)
-        found.append(rng.binomial(repeats, better[which]) / repeats - reference)
+        rows.append(rng.binomial(repeats, better[which]) / repeats - reference)
         truths.append(float((better - base).mean()))
-    return np.array(found), np.array(truths)
+    return np.array(rows), np.array(truths)
 
 
 def rows(cases: int = CASES, seed: int = 5) -> list[tuple[str, int, int, float, float, bool]]:
@@ -49,15 +49,15 @@ def rows(cases: int = CASES, seed: int = 5) -> list[tuple[str, int, int, float, 
     for difficulty in ("easy", "hard", "bimodal"):
         for problems, repeats in SIZES:
             rng = np.random.default_rng([seed, problems, repeats])
-            held, claimed = [], []
+            covered, claimed = [], []
             for gains in (np.linspace(-0.8, 1.6, METHODS), np.zeros(METHODS)):
                 d, truths = table(rng, difficulty, gains, cases, problems, repeats)
                 low, high = difference_interval(d, 1 / repeats, level=family.each)
                 inside = (low <= truths[:, None] + 1e-9) & (truths[:, None] - 1e-9 <= high)
-                held.append(float(inside.all(axis=0).mean()))
+                covered.append(float(inside.all(axis=0).mean()))
                 claimed.append(float(((low > 0) | (high < 0)).any(axis=0).mean()))
             out.append(
-                (difficulty, problems, repeats, held[0], claimed[1], family.reaches(problems))
+                (difficulty, problems, repeats, covered[0], claimed[1], family.reaches(problems))
             )
     return out
 
@@ -67,12 +67,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=CASES)
     args = parser.parse_args()
-    for difficulty, problems, repeats, held, claims, reach in rows(args.cases):
+    for difficulty, problems, repeats, covered, claims, reach in rows(args.cases):
         print(
-            f"{difficulty:8} {problems:3} x {repeats:2}: all nine hold {held:.3f}, "
+            f"{difficulty:8} {problems:3} x {repeats:2}: all nine hold {covered:.3f}, "
             f"false claims {claims:.3f}{'' if reach else ', out of reach'}"
         )
-        assert held >= 0.93, "too few tables hold"
+        assert covered >= 0.93, "too few tables hold"
         assert claims <= 0.07, "too many false claims"
         assert reach or claims == 0, "a claim where none can be made"
 

@@ -77,13 +77,13 @@ def losing(base: Floats, loss: str, margin: float) -> Floats | None:
     order = np.argsort(base)
     may = np.zeros(SIZE, dtype=bool)
     half = SIZE // 2
-    chosen = {
+    places = {
         "everywhere": order,
         "easy only": order[half:],
         "hard only": order[:half],
         "few": order[-max(SIZE // 12, round(1.2 * margin * SIZE)) :],
     }[loss]
-    may[chosen] = True
+    may[places] = True
     lost = np.where(may, margin * SIZE / may.sum(), 0.0)
     for _ in range(100):
         lost = np.minimum(lost, base)
@@ -105,33 +105,33 @@ def z_values(d: Floats, margin: float) -> Floats:
 def pairs(difficulty: str, margin: float) -> dict[str, Population]:
     """By kind of loss a method that loses exactly the margin, and `none`."""
     base = chances(difficulty)
-    found = {"none": Population((difficulty, "none"), base, base)}
+    populations = {"none": Population((difficulty, "none"), base, base)}
     for loss in LOSSES:
         chance = losing(base, loss, margin)
         if chance is not None:
-            found[loss] = Population((difficulty, loss), np.clip(chance, 0, 1), base)
-    return found
+            populations[loss] = Population((difficulty, loss), np.clip(chance, 0, 1), base)
+    return populations
 
 
 def cells(cases: int = CASES, seed: int = 81031) -> list[Cell]:
     """Every cell."""
-    found = []
+    grid = []
     usual = float(stats.norm.ppf(0.95))
     for difficulty in DIFFICULTIES:
         for margin in MARGINS:
-            known = pairs(difficulty, margin)
+            populations = pairs(difficulty, margin)
             for n, k in SIZES:
                 rng = np.random.default_rng([seed, n, k, round(margin * 100), len(difficulty)])
                 go, values = {}, {}
-                for loss, pair in known.items():
+                for loss, pair in populations.items():
                     d = pair.draw(rng, cases, n, k)
                     go[loss] = float((difference_bounds(d, 1 / k)[0] > -margin).mean())
                     values[loss] = z_values(d, margin)
                 power, at_zero = go.pop("none"), values.pop("none")
                 raised = [np.quantile(z, 0.95, method="higher") for z in values.values()]
-                zero = known["none"].chances(k)
-                others = [known[loss].chances(k) for loss in go]
-                found.append(
+                zero = populations["none"].chances(k)
+                others = [populations[loss].chances(k) for loss in go]
+                grid.append(
                     Cell(
                         difficulty=difficulty,
                         margin=margin,
@@ -145,25 +145,25 @@ def cells(cases: int = CASES, seed: int = 81031) -> list[Cell]:
                         limit=min(best_power(zero, one, n, 0.05, rng) for one in others),
                     )
                 )
-    return found
+    return grid
 
 
-def again(found: list[Cell], cases: int, seed: int = 81032) -> list[tuple[Cell, str, float]]:
+def again(grid: list[Cell], cases: int, seed: int = 81032) -> list[tuple[Cell, str, float]]:
     """Cells above .05 by two Monte-Carlo errors, measured anew in AGAIN fresh cases.
 
     The largest of some five hundred noisy shares is too large; a fresh measurement is not.
     """
     limit = 0.05 + 2 * (0.05 * 0.95 / cases) ** 0.5
-    known: dict[tuple[str, float], dict[str, Population]] = {}
+    populations: dict[tuple[str, float], dict[str, Population]] = {}
     out = []
-    for number, cell in enumerate(found):
+    for number, cell in enumerate(grid):
         for loss, share in cell.false_go.items():
             if share <= limit:
                 continue
             key = (cell.difficulty, cell.margin)
-            if key not in known:
-                known[key] = pairs(*key)
-            pair = known[key][loss]
+            if key not in populations:
+                populations[key] = pairs(*key)
+            pair = populations[key][loss]
             rng = np.random.default_rng([seed, number, LOSSES.index(loss)])
             hits = 0
             for _ in range(AGAIN // 4000):
@@ -174,7 +174,7 @@ def again(found: list[Cell], cases: int, seed: int = 81032) -> list[tuple[Cell, 
     return out
 
 
-def faults(found: list[Cell], anew: list[tuple[Cell, str, float]]) -> list[str]:
+def faults(grid: list[Cell], anew: list[tuple[Cell, str, float]]) -> list[str]:
     """What does not hold, in words."""
     limit = 0.05 + 2 * (0.05 * 0.95 / AGAIN) ** 0.5
     wrong = [
@@ -183,11 +183,11 @@ def faults(found: list[Cell], anew: list[tuple[Cell, str, float]]) -> list[str]:
         for c, loss, share in anew
         if share > limit
     ]
-    for c in found:
-        where = f"{c.difficulty}, margin {c.margin}, {c.problems} x {c.repeats}"
+    for c in grid:
+        label = f"{c.difficulty}, margin {c.margin}, {c.problems} x {c.repeats}"
         if c.bound and c.possible and c.power < 0.9 * c.power_z:
             wrong.append(
-                f"{where}: power {c.power:.3f}, of the z-test {c.power_z:.3f} "
+                f"{label}: power {c.power:.3f}, of the z-test {c.power_z:.3f} "
                 f"(false GO {max(c.false_go_z.values()):.3f}; adjusted {c.power_adjusted:.3f})"
             )
     return wrong
@@ -198,21 +198,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=CASES)
     args = parser.parse_args()
-    found = cells(args.cases)
-    for c in found:
+    grid = cells(args.cases)
+    for c in grid:
         worst, worst_z = max(c.false_go.values()), max(c.false_go_z.values())
         print(
             f"{c.difficulty:9} margin {c.margin:.2f} {c.problems:3} x {c.repeats:2}: false GO "
             f"{worst:.3f} (z {worst_z:.3f}), power {c.power:.3f} (z {c.power_z:.3f}, adjusted "
             f"{c.power_adjusted:.3f}, limit {c.limit:.3f})"
         )
-    anew = again(found, args.cases)
+    anew = again(grid, args.cases)
     for cell, loss, measured in anew:
         print(
             f"again: {cell.difficulty}, {cell.margin}, {cell.problems} x {cell.repeats}, {loss}: "
             f"{cell.false_go[loss]:.4f}, in {AGAIN:,} fresh cases {measured:.4f}"
         )
-    wrong = faults(found, anew)
+    wrong = faults(grid, anew)
     assert not wrong, "\n".join(wrong)
 
 

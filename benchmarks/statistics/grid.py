@@ -57,9 +57,9 @@ class Population:
             counts = np.arange(repeats + 1)
             ones = stats.binom.pmf(counts[:, None], repeats, self.method)
             others = stats.binom.pmf(counts[:, None], repeats, self.reference)
-            both = ones @ others.T / SIZE
-            found = np.array([np.trace(both, -gap) for gap in range(-repeats, repeats + 1)])
-            self.worked_out[repeats] = found / found.sum()
+            joint = ones @ others.T / SIZE
+            shares = np.array([np.trace(joint, -gap) for gap in range(-repeats, repeats + 1)])
+            self.worked_out[repeats] = shares / shares.sum()
         return self.worked_out[repeats]
 
     def differing(self, repeats: int) -> float:

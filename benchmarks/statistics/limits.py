@@ -58,18 +58,18 @@ def least_width(
     """
     mean = float(truth @ values)
     steps = np.linspace(-0.3, 0.3, 81)
-    kept = []
+    accepted = []
     for step in steps:
         others = [tilted(truth, values, mean + step), lost(truth, values, mean + step)]
         powers = [best_power(truth, one, problems, alpha, rng) for one in others if one is not None]
-        kept.append(1 - min(powers, default=1.0))
-    return float(np.trapezoid(kept, steps))
+        accepted.append(1 - min(powers, default=1.0))
+    return float(np.trapezoid(accepted, steps))
 
 
 def tilted(truth: Floats, values: Floats, mean: float) -> Floats | None:
     """The distribution nearest to the truth with another mean; None if there is none."""
-    held = values[truth > 1e-12]
-    if not held.min() < mean < held.max():
+    support = values[truth > 1e-12]
+    if not support.min() < mean < support.max():
         return None
     low, high = -3000.0, 3000.0
     for _ in range(80):
@@ -100,7 +100,7 @@ def exact(share: float, problems: int) -> tuple[float, float]:
         chance = float(stats.binom.pmf(count, problems, share))
         if chance < 1e-12:
             continue
-        found = stats.binomtest(count, problems).proportion_ci(0.95, method="exact")
-        covered += chance * (found.low <= share <= found.high)
-        width += chance * (found.high - found.low)
+        interval = stats.binomtest(count, problems).proportion_ci(0.95, method="exact")
+        covered += chance * (interval.low <= share <= interval.high)
+        width += chance * (interval.high - interval.low)
     return covered, width

@@ -21,18 +21,18 @@ FOLDER = Path(__file__).parents[2] / "build" / "benchmark-statistics"
 
 
 def _differences() -> dict[str, Any]:
-    found = differences.cells()
-    limits = [asdict(one) for one in differences.limits(found)]
-    return {"cells": [asdict(one) for one in found], "limits": limits}
+    cells = differences.cells()
+    limits = [asdict(one) for one in differences.limits(cells)]
+    return {"cells": [asdict(one) for one in cells], "limits": limits}
 
 
 def _gate() -> dict[str, Any]:
-    found = gate.cells()
+    cells = gate.cells()
     anew = [
         {"cell": asdict(cell), "loss": loss, "share": share}
-        for cell, loss, share in gate.again(found, gate.CASES)
+        for cell, loss, share in gate.again(cells, gate.CASES)
     ]
-    return {"cells": [asdict(one) for one in found], "again": anew}
+    return {"cells": [asdict(one) for one in cells], "again": anew}
 
 
 def _shares() -> dict[str, Any]:
@@ -48,14 +48,14 @@ PARTS: dict[str, Callable[[], Any]] = {
 }
 
 
-def made(part: str, *, anew: bool = False) -> Any:
+def recorded(part: str, *, anew: bool = False) -> Any:
     """What a part found: as recorded, or simulated and recorded now."""
     path = FOLDER / f"{part}.json"
     if anew or not path.exists():
         began = time.process_time()
-        found = PARTS[part]()
+        figures = PARTS[part]()
         FOLDER.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found), encoding="utf-8")
+        path.write_text(json.dumps(figures), encoding="utf-8")
         print(f"{part}: {time.process_time() - began:.0f} s of CPU", flush=True)
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
     for part in parser.parse_args().parts or PARTS:
-        made(part, anew=True)
+        recorded(part, anew=True)
 
 
 if __name__ == "__main__":

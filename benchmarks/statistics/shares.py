@@ -57,7 +57,7 @@ def draw(
 
 def cells(cases: int = CASES, seed: int = 2203) -> list[Cell]:
     """Every cell."""
-    found = []
+    grid = []
     middle = (np.arange(SIZE) + 0.5) / SIZE
     for rate in RATES:
         for between in BETWEEN:
@@ -66,10 +66,10 @@ def cells(cases: int = CASES, seed: int = 2203) -> list[Cell]:
             for longer in (False, True):
                 for problems in PROBLEMS:
                     for repeats in REPEATS:
-                        found.append(
+                        grid.append(
                             _cell(chances, rate, between, longer, problems, repeats, cases, seed)
                         )
-    return found
+    return grid
 
 
 def _cell(
@@ -112,7 +112,7 @@ def _cell(
 
 def aucs(cases: int = 600, seed: int = 2204) -> list[tuple[str, int, float, float, float, float]]:
     """Kind, problems, coverage, mean width with four repeats; both of the bootstrap used before."""
-    found = []
+    rows = []
     for kind, (slope, shared, own) in {
         "tells hard problems": (2.0, 1.0, 0.0),
         "tells samples": (0.7, 0.0, 0.8),
@@ -123,7 +123,7 @@ def aucs(cases: int = 600, seed: int = 2204) -> list[tuple[str, int, float, floa
         names = np.repeat(np.arange(60_000), 4).tolist()
         truth = clustered_auc(scores.ravel(), wrong.ravel().tolist(), names).value
         for problems in (8, 15, 30, 100):
-            names, held, widths = np.repeat(np.arange(problems), 4).tolist(), [], []
+            names, covered, widths = np.repeat(np.arange(problems), 4).tolist(), [], []
             old: list[tuple[float, float]] = []
             for _ in range(cases):
                 scores, wrong = _samples(rng, problems, slope, shared, own)
@@ -132,15 +132,15 @@ def aucs(cases: int = 600, seed: int = 2204) -> list[tuple[str, int, float, floa
                 one = clustered_auc(scores.ravel(), wrong.ravel().tolist(), names)
                 assert one.low is not None
                 assert one.high is not None
-                held.append(one.low <= truth <= one.high)
+                covered.append(one.low <= truth <= one.high)
                 widths.append(one.high - one.low)
                 old.append(percentiles(scores, wrong, rng))
             before = float(np.mean([low <= truth <= high for low, high in old]))
             width = float(np.mean([high - low for low, high in old]))
-            found.append(
-                (kind, problems, float(np.mean(held)), float(np.mean(widths)), before, width)
+            rows.append(
+                (kind, problems, float(np.mean(covered)), float(np.mean(widths)), before, width)
             )
-    return found
+    return rows
 
 
 def percentiles(
@@ -154,8 +154,8 @@ def percentiles(
     ones, others = wrong.sum(1), (1 - wrong).sum(1)
     times = rng.multinomial(count, np.full(count, 1 / count), draws).astype(float)
     pairs = (times @ ones) * (times @ others)
-    found = ((times @ won) * times).sum(1)[pairs > 0] / pairs[pairs > 0]
-    return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
+    values = ((times @ won) * times).sum(1)[pairs > 0] / pairs[pairs > 0]
+    return float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))
 
 
 def _samples(
@@ -166,21 +166,21 @@ def _samples(
     return shared * hard + own * wrong + rng.standard_normal((count, 4)), wrong
 
 
-def faults(found: list[Cell]) -> list[str]:
+def faults(grid: list[Cell]) -> list[str]:
     """What does not hold, in words."""
     wrong = []
-    for c in found:
-        where = (
+    for c in grid:
+        label = (
             f"rate {c.rate}, {c.between:.0%} between, {'longer' if c.longer else 'alike'}, "
             f"{c.problems} x {c.repeats}"
         )
         if c.covered < (0.93 if c.problems >= 8 else 0.90):
-            wrong.append(f"{where}: covers {c.covered:.3f}")
+            wrong.append(f"{label}: covers {c.covered:.3f}")
         if c.problems >= 30 and c.holding >= ENOUGH:
             if c.covered > 0.985:
-                wrong.append(f"{where}: covers {c.covered:.3f}")
+                wrong.append(f"{label}: covers {c.covered:.3f}")
             if c.width > 1.3:
-                wrong.append(f"{where}: {c.width:.2f} times as wide as the oracle")
+                wrong.append(f"{label}: {c.width:.2f} times as wide as the oracle")
     return wrong
 
 
@@ -189,8 +189,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=CASES)
     args = parser.parse_args()
-    found = cells(args.cases)
-    for c in found:
+    grid = cells(args.cases)
+    for c in grid:
         print(
             f"rate {c.rate:.2f} between {c.between:.2f} {'longer' if c.longer else 'alike ':6} "
             f"{c.problems:3} x {c.repeats:2}: covers {c.covered:.3f} (was {c.before:.3f}), "
@@ -199,7 +199,7 @@ def main() -> None:
     for kind, problems, covered, width, *_ in aucs():
         print(f"AUC, {kind}, {problems} x 4: covers {covered:.3f}, width {width:.3f}")
         assert covered >= 0.92, "an AUC's interval covers too little"
-    wrong = faults(found)
+    wrong = faults(grid)
     assert not wrong, "\n".join(wrong)
 
 

@@ -25,7 +25,7 @@ def row(
     """Coverage at the stop, mean repeats, share of cases that met the cap."""
     rng = np.random.default_rng([seed, problems, round(1000 * half_width)])
     base = chances(difficulty)
-    held, repeats, capped = [], [], []
+    covered, repeats, capped = [], [], []
     for _ in range(cases):
         chance = base[rng.integers(0, SIZE, problems)]
         count = 2
@@ -37,10 +37,10 @@ def row(
                 break
             right = right + rng.binomial(after - count, chance)
             count = after
-        held.append(abs(now.value - chance.mean()) <= now.here)
+        covered.append(abs(now.value - chance.mean()) <= now.here)
         repeats.append(count)
         capped.append(now.here > half_width)
-    return float(np.mean(held)), float(np.mean(repeats)), float(np.mean(capped))
+    return float(np.mean(covered)), float(np.mean(repeats)), float(np.mean(capped))
 
 
 def rows(cases: int = CASES) -> list[tuple[str, int, float, float, float, float]]:

@@ -119,18 +119,18 @@ def _pairs(model_args: str) -> Iterator[tuple[str, str]]:
 
 
 def run(
-    strategy: str, given: dict[str, Any], problems: list[ChainProblem], repeats: int
+    strategy: str, options: dict[str, Any], problems: list[ChainProblem], repeats: int
 ) -> list[SampleRecord]:
     """All samples of one row; a role that the strategy does not use is left out."""
-    roles = kind_of(strategy, given).roles
-    used = {k: v for k, v in given.items() if k not in ("draft", "target") or k in roles}
+    roles = kind_of(strategy, options).roles
+    used = {k: v for k, v in options.items() if k not in ("draft", "target") or k in roles}
     settings = parse_settings({"strategy": strategy, **used})
     task = generation()
     with Harness(settings) as harness:
-        made = harness.strategy(task, {"task": TASK})
+        instance = harness.strategy(task, {"task": TASK})
         sampling, budget = settings.sampling(task), settings.max_tokens(task)
         groups = [
-            group(doc, problem, repeats, made, sampling, budget)
+            group(doc, problem, repeats, instance, sampling, budget)
             for doc, problem in enumerate(problems)
         ]
         return harness.run(groups)
@@ -145,7 +145,7 @@ def group(
     max_tokens: int,
 ) -> Group:
     """A problem's samples."""
-    asked = Problem(
+    question = Problem(
         task=TASK,
         doc=doc,
         prompt=Prompt((Message("user", problem.prompt),)),
@@ -155,8 +155,8 @@ def group(
         sampling=sampling,
         kind="maths",
     )
-    samples = tuple(Sample(SampleId(TASK, doc, n), asked) for n in range(repeats))
-    return Group(asked, samples, strategy)
+    samples = tuple(Sample(SampleId(TASK, doc, n), question) for n in range(repeats))
+    return Group(question, samples, strategy)
 
 
 if __name__ == "__main__":

@@ -39,20 +39,20 @@ def compared(folder: Path) -> str:
     spent = msgspec.json.decode(account.read_bytes(), type=Spent) if account.exists() else Spent()
     command = [sys.executable, "-m", "atts_harness", "compare", PLAN, "--out", str(folder)]
     before, began = _processor(), time.monotonic()
-    told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    ran = told.count(": done, ")
+    output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    ran = output.count(": done, ")
     if ran:  # a comparison that is done is only read again
         spent.wall += time.monotonic() - began
         spent.processor += _processor() - before
         spent.cells += ran
         account.write_bytes(msgspec.json.encode(spent))
     report = (folder / "report" / "leaderboard.md").read_text()
-    said = report.split("\n## ", 1)[1].partition("\n")[0].replace("\\_", "_")
+    headline = report.split("\n## ", 1)[1].partition("\n")[0].replace("\\_", "_")
     parts = [
         f"## By `atts compare {PLAN}`",
         f"{spent.cells} cells, each a process of its own: {spent.processor / 60:.1f} minutes of "
         f"processor time and {spent.wall / 60:.0f} minutes by the clock, one cell at a time beside "
-        f"other work on the machine. {said}. Under a vote accuracy and tokens are a problem's.",
+        f"other work on the machine. {headline}. Under a vote accuracy and tokens are a problem's.",
         *(_table(report, name) for name in TABLES),
     ]
     return "\n\n".join(parts)

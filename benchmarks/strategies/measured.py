@@ -47,8 +47,8 @@ class Measured:
             if answer is not None:
                 weights[record.id.doc][answer] += record.weight or 0.0  # type: ignore[assignment]
         self.voted = {
-            doc: vote_share(own[golds[doc]], [w for a, w in own.items() if a != golds[doc]])
-            for doc, own in weights.items()
+            doc: vote_share(votes[golds[doc]], [w for a, w in votes.items() if a != golds[doc]])
+            for doc, votes in weights.items()
         }
 
     @property
@@ -80,16 +80,16 @@ class Measured:
 
     def majority(self, k: int) -> dict[int, float]:
         """By question the chance that the majority of k of its samples is right."""
-        found = {}
+        chances = {}
         for doc, cast in self._cast.items():
             wrong = [n for answer, n in cast.items() if answer not in ("", self._golds[doc])]
-            found[doc] = maj_at_k(cast[self._golds[doc]], wrong, cast[""], k)
-        return found
+            chances[doc] = maj_at_k(cast[self._golds[doc]], wrong, cast[""], k)
+        return chances
 
-    def tokens(self, role: str, what: str) -> float:
+    def tokens(self, role: str, count: str) -> float:
         """Tokens of a role an answer: `computed_tokens` or `completion_tokens`."""
-        own = [totals for name, totals in self.calls.items() if name.startswith(f"{role}/")]
-        return float(sum(getattr(totals, what) for totals in own)) / self.answers
+        of_role = [totals for name, totals in self.calls.items() if name.startswith(f"{role}/")]
+        return float(sum(getattr(totals, count) for totals in of_role)) / self.answers
 
     @property
     def written(self) -> float:
@@ -147,8 +147,8 @@ def consistency_at(
     Returns:
         None where not even one sample can be had.
     """
-    own = samples.written if below is None else samples.tokens("target", "computed_tokens")
-    one = own * len(samples.voted) / len(samples.drawn)
+    computed = samples.written if below is None else samples.tokens("target", "computed_tokens")
+    one = computed * len(samples.voted) / len(samples.drawn)
     most = len(samples.records) // len(samples.voted)
     k = min(tokens / one, most)
     if k < 1 and below is None:
@@ -162,7 +162,7 @@ def consistency_at(
 
 def _means(of: Measured) -> dict[int, float]:
     """pass@1 by question."""
-    own: dict[int, list[float]] = {}
+    by_question: dict[int, list[float]] = {}
     for doc, right in zip(of.questions, of.right, strict=True):
-        own.setdefault(doc, []).append(right)
-    return {doc: sum(values) / len(values) for doc, values in sorted(own.items())}
+        by_question.setdefault(doc, []).append(right)
+    return {doc: sum(values) / len(values) for doc, values in sorted(by_question.items())}

@@ -71,7 +71,7 @@ def page(
         "What the judging strategies decided": _judgements(rows, measured),
         "Journals": _journals(rows, measured, journals or {}),
     }
-    parts += [f"## {name}\n\n{said}" for name, said in sections.items() if said]
+    parts += [f"## {name}\n\n{text}" for name, text in sections.items() if text]
     parts += [behind] if behind else []
     parts += ["## Lines of each method\n\n" + _lines()] if lines else []
     return "\n\n".join(parts) + "\n"
@@ -101,9 +101,9 @@ def _accuracy(rows: list[Row], measured: Mapping[str, Measured], *, seconds: boo
             *((f"{m.pass_1:.3f}", _drawn(m)) if m.votes else ("", "") if votes else ()),
             "" if rate is None else f"{rate:.3f}",
             *(
-                f"{m.tokens(role, what):.0f}"
+                f"{m.tokens(role, count):.0f}"
                 for role in ("target", "draft")
-                for what in ("computed_tokens", "completion_tokens")
+                for count in ("computed_tokens", "completion_tokens")
             ),
             f"{m.share('truncated'):.3f}",
             *(f"{m.seconds(percentile):.2f}" for percentile in (50, 95) if seconds),
@@ -132,9 +132,9 @@ def _verdicts(rows: list[Row], measured: Mapping[str, Measured]) -> str:
 
 def _matched(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     """Every row against self-consistency at what it costs."""
-    own = list(filter(None, (_at_the_same_written(row, measured) for row in rows)))
+    at_written = list(filter(None, (_at_the_same_written(row, measured) for row in rows)))
     targets = list(filter(None, (_at_the_same_of_the_target(row, measured) for row in rows)))
-    if not own and not targets:
+    if not at_written and not targets:
         return ""
     parts = [
         "The number of samples is chosen so that the tokens are equal on average: where k samples "
@@ -142,12 +142,12 @@ def _matched(rows: list[Row], measured: Mapping[str, Measured]) -> str:
         "would be needed than were drawn, all of them are taken; they cost less than the row that "
         "is compared with them.",
     ]
-    if own:
+    if at_written:
         parts += [
             "### Over the same inner strategy",
             "At the same number of written tokens of both models. (How many are computed depends "
             "on how many samples are in progress at the same time.)",
-            "\n".join(own),
+            "\n".join(at_written),
         ]
     if targets:
         parts += [
@@ -188,11 +188,11 @@ def _against(
     if at is None:
         return None
     difference = m.minus(at[0])
-    taken = f"{at[1]:.0f} tokens {unit}"
+    at_tokens = f"{at[1]:.0f} tokens {unit}"
     if at[1] < tokens - 0.5:
-        taken += f" (the row takes {tokens:.0f})"
+        at_tokens += f" (the row takes {tokens:.0f})"
     return (
-        f"- **{title}** minus {other} at {taken}: {difference.value:+.3f} "
+        f"- **{title}** minus {other} at {at_tokens}: {difference.value:+.3f} "
         f"{_interval(difference)}: {_verdict(difference)}"
     )
 
@@ -258,16 +258,16 @@ def _calls(rows: list[Row], measured: Mapping[str, Measured]) -> str:
 def _judgements(rows: list[Row], measured: Mapping[str, Measured]) -> str:
     """Counts over all samples: a branch that hardly occurs says nothing about its row."""
     branches = sorted({name for row in rows for name in measured[row.title].branches})
-    taken = [f"| branches of | {' | '.join(branches)} |", "|---|" + "--:|" * len(branches)]
-    kept = ["| acceptance of | steps judged | kept | share kept |", "|---|--:|--:|--:|"]
+    branch_rows = [f"| branches of | {' | '.join(branches)} |", "|---|" + "--:|" * len(branches)]
+    kept_rows = ["| acceptance of | steps judged | kept | share kept |", "|---|--:|--:|--:|"]
     for row in rows:
         counts, judged = measured[row.title].branches, measured[row.title].judged
         if row.strategy == "speculative-thinking":
-            taken.append(f"| {row.title} | {' | '.join(str(counts[b]) for b in branches)} |")
+            branch_rows.append(f"| {row.title} | {' | '.join(str(counts[b]) for b in branches)} |")
         elif row.strategy == "specreason":
             share = f"{sum(judged) / len(judged):.3f}" if judged else ""
-            kept.append(f"| {row.title} | {len(judged)} | {sum(judged)} | {share} |")
-    return "\n\n".join("\n".join(table) for table in (taken, kept) if len(table) > 2)
+            kept_rows.append(f"| {row.title} | {len(judged)} | {sum(judged)} | {share} |")
+    return "\n\n".join("\n".join(table) for table in (branch_rows, kept_rows) if len(table) > 2)
 
 
 def _interval(estimate: Estimate) -> str:

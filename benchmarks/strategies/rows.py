@@ -76,13 +76,13 @@ def votes(
         Row(
             f"{title}, {name}",
             strategy,
-            {"inner": inner, "live_samples": LIVE, **options, **own},
+            {"inner": inner, "live_samples": LIVE, **options, **further},
             rate_of=rate_of and f"{title}, {rate_of}",
             against=against and f"{title}, {against}",
             repeats=MOST,
             voted_by=f"self-consistency, {name}",
         )
-        for title, strategy, own in kinds
+        for title, strategy, further in kinds
     )
 
 

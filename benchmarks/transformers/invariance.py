@@ -50,11 +50,11 @@ async def draw(options: argparse.Namespace, in_flight: int) -> list[tuple[int, .
                     break
         return ids[len(start) :]
 
-    made: list[tuple[int, ...]] = []
-    while sum(map(len, made)) < options.tokens:
-        made += await asyncio.gather(*(sample(len(made) + n) for n in range(256)))
+    samples: list[tuple[int, ...]] = []
+    while sum(map(len, samples)) < options.tokens:
+        samples += await asyncio.gather(*(sample(len(samples) + n) for n in range(256)))
     await backend.aclose()
-    return made
+    return samples
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ from atts_harness.testing.conformance_folder import write_model_folder
 
 SHAPES = {"draft 2x64": (2, 64, 2), "target 3x128": (3, 128, 4)}
 CONTEXT = tuple(range(30, 48))
-NEW = 80
+NEW_TOKENS = 80
 SEGMENT = 13
 
 
@@ -49,8 +49,8 @@ def plain(model: Any, batch: int) -> int:
         out = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            max_new_tokens=NEW,
-            min_new_tokens=NEW,
+            max_new_tokens=NEW_TOKENS,
+            min_new_tokens=NEW_TOKENS,
             do_sample=True,
             temperature=0.8,
             top_k=0,
@@ -61,7 +61,7 @@ def plain(model: Any, batch: int) -> int:
 def continuous(model: Any, batch: int) -> int:
     """Transformers' continuous-batching manager, with a cache that fits the requests."""
     settings = GenerationConfig(
-        max_new_tokens=NEW, do_sample=True, temperature=0.8, top_k=0, eos_token_id=-1
+        max_new_tokens=NEW_TOKENS, do_sample=True, temperature=0.8, top_k=0, eos_token_id=-1
     )
     out = model.generate_batch(
         inputs=[list(CONTEXT)] * batch,
@@ -81,7 +81,7 @@ async def generations(backend: TransformersBackend, batch: int) -> int:
     async def one(seed: int) -> int:
         async with gate:
             request = GenerateRequest(
-                ids=CONTEXT, max_tokens=NEW, seed=seed, sampling=Sampling(temperature=0.8)
+                ids=CONTEXT, max_tokens=NEW_TOKENS, seed=seed, sampling=Sampling(temperature=0.8)
             )
             return len((await backend.generate(request)).ids)
 
@@ -121,9 +121,9 @@ def main() -> None:
                 folder, dtype=getattr(torch, options.dtype)
             ).eval()
 
-            def show(what: str, batch: int, work: Callable[[], int], name: str = name) -> None:
+            def show(label: str, batch: int, work: Callable[[], int], name: str = name) -> None:
                 wall, cpu = timed(work)
-                print(f"{name:13} {what:24} {batch:5} {wall:14.0f} {cpu:19.0f}", flush=True)
+                print(f"{name:13} {label:24} {batch:5} {wall:14.0f} {cpu:19.0f}", flush=True)
 
             for batch in options.batches:
                 show("generate, tokens", batch, lambda b=batch, m=model: plain(m, b))

@@ -16,11 +16,11 @@ DRAFT_LAYERS = 24
 def main(file: Path, out: Path) -> None:
     from transformers import GgufConfig
 
-    given = {"gguf_file": file.name}
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, **given)
+    source = {"gguf_file": file.name}
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, **source)
     read = AutoModelForCausalLM.from_pretrained(
         file.parent,
-        **given,
+        **source,
         dtype=torch.float32,
         quantization_config=GgufConfig(dequantize=True),
     )

@@ -48,7 +48,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: Files) -> str:
     """Point each link to where its file is on the site."""
     markdown = markdown.replace(SETTINGS, settings()) if SETTINGS in markdown else markdown
-    sources = {made: source for source, made in PAGES.items()}
+    sources = {built: source for source, built in PAGES.items()}
     at = sources.get(page.file.src_uri, f"docs/{page.file.src_uri}")
 
     def moved(link: re.Match[str]) -> str:
@@ -57,11 +57,11 @@ def on_page_markdown(markdown: str, page: Any, config: MkDocsConfig, files: File
             return link[0]
         path, _, anchor = address.partition("#")
         target = posixpath.normpath(posixpath.join(posixpath.dirname(at), path))
-        made = PAGES.get(target) or _below_docs(target)
-        file = files.get_file_from_path(made) if made is not None else None
-        if made is not None and file is not None and file.inclusion.is_included():
+        built = PAGES.get(target) or _below_docs(target)
+        file = files.get_file_from_path(built) if built is not None else None
+        if built is not None and file is not None and file.inclusion.is_included():
             here = posixpath.dirname(page.file.src_uri) or "."
-            address = posixpath.relpath(made, here) + (f"#{anchor}" if anchor else "")
+            address = posixpath.relpath(built, here) + (f"#{anchor}" if anchor else "")
             return f"{image}[{text}]({address})"
         if not (ROOT / target).exists():
             return link[0]  # mkdocs says that it leads nowhere
@@ -81,10 +81,10 @@ def _below_docs(path: str) -> str | None:
 def settings() -> str:
     """Every setting, by the class that declares it, as Markdown."""
     command = [sys.executable, "-m", "atts_harness", "options", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    process = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     users: dict[str, dict[str, None]] = {}
     rows: dict[str, dict[str, str]] = {}
-    for one in json.loads(done.stdout):
+    for one in json.loads(process.stdout):
         declared = one["declared_by"]
         users.setdefault(declared, {})[one["of"]] = None
         cells = [one[key] for key in ("name", "type", "default", "meaning")]

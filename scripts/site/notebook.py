@@ -33,11 +33,11 @@ def printed(cells: list[str]) -> list[str]:
     with asyncio.Runner() as runner:
         for number, source in enumerate(cells, 1):
             code = compile(source, f"<cell {number}>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-            with contextlib.redirect_stdout(io.StringIO()) as shown:
+            with contextlib.redirect_stdout(io.StringIO()) as stream:
                 result = eval(code, namespace)  # a page of ours
                 if inspect.iscoroutine(result):
                     runner.run(result)
-            outputs.append(shown.getvalue())
+            outputs.append(stream.getvalue())
     return outputs
 
 
@@ -53,7 +53,7 @@ def code_cells(notebook: dict[str, Any]) -> list[dict[str, Any]]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
-def said(cell: dict[str, Any]) -> str:
+def recorded_output(cell: dict[str, Any]) -> str:
     """What a cell printed when its outputs were written."""
     return "".join("".join(output["text"]) for output in cell["outputs"])
 
@@ -66,22 +66,22 @@ def source(cell: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing; fail on a difference")
-    given = parser.parse_args()
+    args = parser.parse_args()
     for path in sorted(FOLDER.glob("*.ipynb")):
         notebook = json.loads(path.read_text())
         cells = code_cells(notebook)
         outputs = printed([source(cell) for cell in cells])
-        pairs = [(said(cell), text) for cell, text in zip(cells, outputs, strict=True)]
+        pairs = [(recorded_output(cell), text) for cell, text in zip(cells, outputs, strict=True)]
         here = notebook["metadata"].get("processor") == processor()
         wrong = [n for n, (a, b) in enumerate(pairs, 1) if (a != b if here else bool(a) != bool(b))]
-        if given.check and wrong:
+        if args.check and wrong:
             sys.exit(f"{path.name}: cell {wrong[0]} prints something else")
         notebook["metadata"]["processor"] = processor()
         for number, (cell, text) in enumerate(zip(cells, outputs, strict=True), 1):
             stream = {"name": "stdout", "output_type": "stream", "text": text.splitlines(True)}
             cell["outputs"] = [stream] if text else []
             cell["execution_count"] = number
-        if not given.check:
+        if not args.check:
             path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
         print(f"{path.name}: {len(cells)} cells")
 

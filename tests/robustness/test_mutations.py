@@ -27,7 +27,7 @@ def test_mutated_files_are_refused_or_read_and_never_a_traceback(name, tmp_path)
     count = FEWER.get(name, FILES)
     found = check(CHECKED[name], tmp_path / "files", range(count))
     assert not found.faults
-    assert found.refused + found.same + found.told + found.other == count
+    assert found.refused + found.same + found.warned + found.other == count
 
 
 def test_the_check_sees_what_it_looks_for(tmp_path):

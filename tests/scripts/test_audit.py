@@ -66,7 +66,7 @@ def test_what_is_known_is_told(script):
         ["audit: 2 packages, no known vulnerability (osv)"],
     )
     status, lines = script.audit(answers(known=("pypi",), vulnerable=("aiohttp",)), PACKAGES)
-    assert (status, lines) == (script.FOUND, ["aiohttp 3.10.0: CVE-1"])
+    assert (status, lines) == (script.VULNERABLE, ["aiohttp 3.10.0: CVE-1"])
 
 
 def test_the_environments_packages_are_asked_about_and_not_ourselves(script):

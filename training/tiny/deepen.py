@@ -36,8 +36,8 @@ def token_codes(weights: Weights, seed: int) -> Tensor:
     embedding = weights["model.embed_tokens.weight"]
     generator = torch.Generator().manual_seed(seed)
     code = torch.randn(len(embedding), HEAD, generator=generator)
-    found: Tensor = code * (embedding.norm(dim=1) / code.norm(dim=1))[:, None]
-    return found
+    scaled: Tensor = code * (embedding.norm(dim=1) / code.norm(dim=1))[:, None]
+    return scaled
 
 
 @torch.inference_mode()
@@ -58,12 +58,12 @@ def expected_codes(weights: Weights, shape: Shape, codes: Tensor, batches: list[
     for batch in batches:
         cos, sin = rope_tables(batch.ids.shape[1] - 1)
         states = states_by_layer(weights, shape, batch.ids[:, :-1], cos, sin)[-1]
-        chosen = (batch.counts[:, 1:] > 0) & (batch.flags[:, 1:] != WRONG)
-        known = torch.nn.functional.rms_norm(states[chosen], (shape.hidden,), eps=EPSILON)
-        products += known.T @ known
-        targets += known.T @ codes[batch.ids[:, 1:][chosen]]
-    found: Tensor = torch.linalg.solve(products, targets).T
-    return found
+        counted = (batch.counts[:, 1:] > 0) & (batch.flags[:, 1:] != WRONG)
+        inputs = torch.nn.functional.rms_norm(states[counted], (shape.hidden,), eps=EPSILON)
+        products += inputs.T @ inputs
+        targets += inputs.T @ codes[batch.ids[:, 1:][counted]]
+    solution: Tensor = torch.linalg.solve(products, targets).T
+    return solution
 
 
 def deepen(

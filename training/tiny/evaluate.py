@@ -68,11 +68,11 @@ def measure_pair(
         say(f"{name}: sampling {count} problems x {repeats}")
         solved = solve(role, codec, problems, repeats, seed)
         far = solve(role, codec, shifted, repeats, seed)
-        own = {"mixed": accuracy(solved), "keywords": keyword_rates(codec, solved)}
-        own["by_operations"] = by_operations(problems, solved)
+        of_role = {"mixed": accuracy(solved), "keywords": keyword_rates(codec, solved)}
+        of_role["by_operations"] = by_operations(problems, solved)
         for level in LEVELS[:2]:
-            own[level] = accuracy(of_level(problems, solved, level))
-        own["shifted"] = accuracy(far)
+            of_role[level] = accuracy(of_level(problems, solved, level))
+        of_role["shifted"] = accuracy(far)
         if role is draft:
             say("target: scoring, judging and repairing what the draft wrote")
             figures["detection"] = detection(target, solved)
@@ -81,7 +81,7 @@ def measure_pair(
             figures["repair"] = repairs(target, codec, problems, solved, seed)
             figures["self_repair"] = repairs(draft, codec, problems, solved, seed)
             figures["cut"] = cut_continuation(target, codec, solved, problems, seed)
-        figures[name] = own
+        figures[name] = of_role
     return figures
 
 

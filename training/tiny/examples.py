@@ -230,10 +230,10 @@ class Writer:
         self.example.claim(encode(str(step.result)), RESULT, good)
         add(encode(self.connective), PLAIN, flag=RIGHT)
         copied = Chain(step.result, truth.rest.operations)
-        rest, wanted = self._chain_ids(step.rest), self._chain_ids(copied)
-        same = next((i for i, (a, b) in enumerate(zip(rest, wanted, strict=False)) if a != b), None)
-        same = min(len(rest), len(wanted)) if same is None else same
-        whole = rest == wanted
+        rest, right = self._chain_ids(step.rest), self._chain_ids(copied)
+        same = next((i for i, (a, b) in enumerate(zip(rest, right, strict=False)) if a != b), None)
+        same = min(len(rest), len(right)) if same is None else same
+        whole = rest == right
         add(rest[:same], COPY if base == self.problem.chain else PLAIN, flag=RIGHT)
         add(rest[same : same + 1], SILENT, flag=WRONG)
         add(rest[same + 1 :], SILENT)

@@ -116,10 +116,10 @@ def check_step(before: Chain, now: Chain, step: str) -> StepCheck:
         return _check_end("closing", now, int(closing.group(1)))
     kind: Kind = "reflection" if is_reflection(text) else "step"
     base = before if kind == "reflection" else now
-    found = _STEP.search(text)
-    if found is None or found.end() != len(text):
+    match = _STEP.search(text)
+    if match is None or match.end() != len(text):
         return StepCheck("other", "form", base.step(), None)
-    left, op, right, result, rest = found.groups()
+    left, op, right, result, rest = match.groups()
     after = parse_chain(rest)
     expected = base.step()
     if after is None or not base.operations:
@@ -144,12 +144,12 @@ def corrected(step: str, base: Chain) -> str:
     Raises:
         ValueError: If it is not a step of this language.
     """
-    found = _STEP.search(step)
-    if found is None or not base.operations:
+    match = _STEP.search(step)
+    if match is None or not base.operations:
         raise ValueError(f"not a step: {step!r}")
     op, operand = base.operations[0]
     rest = base.step()
-    words = step[: found.start()], step[found.end(4) : found.start(5)], step[found.end(5) :]
+    words = step[: match.start()], step[match.end(4) : match.start(5)], step[match.end(5) :]
     return f"{words[0]}{base.start} {op} {operand} = {rest.start}{words[1]}{rest}{words[2]}"
 
 

@@ -149,13 +149,13 @@ def auroc_figure(
     for place, group in enumerate(groups):
         places.setdefault(group, []).append(place)
     parts = [np.array(part) for part in places.values()]
-    within = [found for part in parts if (found := auroc(value[part], label[part])) is not None]
+    within = [area for part in parts if (area := auroc(value[part], label[part])) is not None]
     generator = np.random.default_rng(seed)
     draws = []
     for _ in range(200):
-        chosen = np.concatenate([parts[i] for i in generator.integers(len(parts), size=len(parts))])
-        if (found := auroc(value[chosen], label[chosen])) is not None:
-            draws.append(found)
+        drawn = np.concatenate([parts[i] for i in generator.integers(len(parts), size=len(parts))])
+        if (area := auroc(value[drawn], label[drawn])) is not None:
+            draws.append(area)
     low, high = np.quantile(draws, [0.025, 0.975]) if draws else (None, None)
     return {
         "value": auroc(value, label),
@@ -208,9 +208,9 @@ def keyword_rates(codec: Codec, solved: Sequence[Solved]) -> Figure:
 def nonconformity(target: Role, solved: Sequence[Solved]) -> list[list[float]]:
     """Mean negative log-probability under the target of every step of every sample."""
     sequences = [one.before(len(one.steps)) for one in solved]
-    found = log_probabilities(target.weights, target.shape, sequences)
+    logprobs = log_probabilities(target.weights, target.shape, sequences)
     scores = []
-    for one, values in zip(solved, found, strict=True):
+    for one, values in zip(solved, logprobs, strict=True):
         place, row = len(one.prompt) - 1, []
         for step in one.steps:
             row.append(-float(values[place : place + len(step)].mean()))
@@ -237,15 +237,15 @@ def judging(target: Role, codec: Codec, solved: Sequence[Solved], seed: int = 0)
     """
     rng = random.Random(seed)
     tail, digits = codec.judge_tail(), list(codec.digits)
-    chosen = [(one, below(rng, len(one.steps))) for one in solved[::2] if one.steps]
-    prompts = [one.before(step + 1) + tail for one, step in chosen]
+    judged = [(one, below(rng, len(one.steps))) for one in solved[::2] if one.steps]
+    prompts = [one.before(step + 1) + tail for one, step in judged]
     logits = next_logits(target.weights, target.shape, prompts)
     shares = logits[:, digits].softmax(-1)
     best = logits.argmax(-1)
     greedy = shares.argmax(-1).numpy()
     mean = (shares @ shares.new_tensor(range(10))).numpy()
-    wrong = [one.checks[step].error is not None for one, step in chosen]
-    groups = [one.problem for one, _ in chosen]
+    wrong = [one.checks[step].error is not None for one, step in judged]
+    groups = [one.problem for one, _ in judged]
     return {
         "digit": auroc_figure([-float(digit) for digit in greedy], wrong, groups),
         "mean_digit": auroc_figure([-float(value) for value in mean], wrong, groups),
@@ -302,7 +302,9 @@ def repairs(
     figure["cases"] = len(values)
     figure["by_error"] = {
         kind: float(
-            np.mean([value for value, own in zip(values, kinds, strict=True) if own == kind])
+            np.mean(
+                [value for value, of_case in zip(values, kinds, strict=True) if of_case == kind]
+            )
         )
         for kind in sorted(set(kinds))
     }

@@ -168,7 +168,7 @@ def states_by_layer(
         For each layer, states (rows, length, hidden), not normed.
     """
     rows, length = ids.shape
-    found: list[Tensor] = []
+    by_layer: list[Tensor] = []
     states = functional.embedding(ids, weights["model.embed_tokens.weight"])
     mask = torch.full((length, length), float("-inf"), dtype=states.dtype).triu(1)
     cos, sin = cos.to(states.dtype), sin.to(states.dtype)
@@ -187,8 +187,8 @@ def states_by_layer(
         states = states + project(weights, name + "self_attn.o_proj", mixed)
         inner = norm(states, weights[name + "post_attention_layernorm.weight"])
         states = states + feed_forward(weights, name, inner)
-        found.append(states)
-    return found
+        by_layer.append(states)
+    return by_layer
 
 
 def save_model(folder: Path, weights: Weights, shape: Shape, codec: Codec) -> None:

@@ -25,11 +25,11 @@ def orthogonal(matrices: Tensor) -> Tensor:
         matrices: Shape (count, rows, columns), rows at most columns.
     """
     a, b, c = COEFFICIENTS
-    found: Tensor = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    result: Tensor = matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for _ in range(ROUNDS):
-        gram = found @ found.mT
-        found = a * found + (b * gram + c * gram @ gram) @ found
-    return found
+        gram = result @ result.mT
+        result = a * result + (b * gram + c * gram @ gram) @ result
+    return result
 
 
 class Muon(torch.optim.Optimizer):
@@ -62,12 +62,12 @@ class Muon(torch.optim.Optimizer):
                 if matrix.grad is not None:
                     by_shape.setdefault(tuple(matrix.shape), []).append(matrix)
             for (rows, columns), matrices in by_shape.items():
-                wanted = torch.stack([self._direction(one, group) for one in matrices])
+                directions = torch.stack([self._direction(one, group) for one in matrices])
                 tall = rows > columns
-                wanted = wanted.to(self.precision)
-                found = orthogonal(wanted.mT).mT if tall else orthogonal(wanted)
+                directions = directions.to(self.precision)
+                changes = orthogonal(directions.mT).mT if tall else orthogonal(directions)
                 rate = group["lr"] * max(1.0, rows / columns) ** 0.5
-                for matrix, change in zip(matrices, found, strict=True):
+                for matrix, change in zip(matrices, changes, strict=True):
                     matrix.add_(change.to(matrix.dtype), alpha=-rate)
 
     def _direction(self, matrix: Tensor, group: dict[str, Any]) -> Tensor:

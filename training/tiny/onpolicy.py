@@ -73,12 +73,12 @@ def collect_cases(
     easy = list(islice(iter_problems("easy", "train", seed), problems * 4 // 10))
     hard = list(islice(iter_problems("hard", "train", seed), problems * 5 // 10))
     shifted = list(islice(iter_problems("shifted", "train", seed), problems // 10))
-    asked = easy + hard + shifted
+    problems_of_all = easy + hard + shifted
     cases: list[Case] = []
-    for one in solve(draft, codec, asked, 1, seed):
-        cases.extend(_cases_of(rng, asked[one.problem], one))
+    for one in solve(draft, codec, problems_of_all, 1, seed):
+        cases.extend(_cases_of(rng, problems_of_all[one.problem], one))
         if judged and one.steps:
-            cases.append(_any_of(rng, asked[one.problem], one))
+            cases.append(_any_of(rng, problems_of_all[one.problem], one))
     return cases
 
 
@@ -132,11 +132,11 @@ def balanced(cases: list[Case]) -> list[Case]:
         kinds.setdefault(case.error or "none", []).append(case)
     common = [kind for kind in ("result", "restatement", "operands") if kind in kinds]
     most = max(len(kinds[kind]) for kind in common)
-    wanted = {"none": most * len(common)} | dict.fromkeys(common, most)
+    counts = {"none": most * len(common)} | dict.fromkeys(common, most)
     return [
-        found[place % len(found)]
-        for kind, found in kinds.items()
-        for place in range(wanted.get(kind, len(found)))
+        of_kind[place % len(of_kind)]
+        for kind, of_kind in kinds.items()
+        for place in range(counts.get(kind, len(of_kind)))
     ]
 
 
@@ -192,4 +192,4 @@ def first_mistake(codec: Codec, case: Case) -> int:
     right = codec.encode(language.corrected(codec.decode(list(written)), case.before))
     pairs = zip(written, right, strict=False)
     end = min(len(written), len(right))
-    return next((place for place, (own, good) in enumerate(pairs) if own != good), end)
+    return next((place for place, (ours, good) in enumerate(pairs) if ours != good), end)

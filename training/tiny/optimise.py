@@ -149,10 +149,10 @@ def loss_of(weights: Weights, plan: Plan, batch: Batch) -> Tensor:
     cos, sin = rope_tables(batch.ids.shape[1] - 1)
     layers = states_by_layer(half, plan.shape, batch.ids[:, :-1], cos, sin)
     states = norm(layers[-1], half["model.norm.weight"])
-    chosen = batch.counts[:, 1:] > 0
-    logits = states[chosen] @ half["model.embed_tokens.weight"].T
-    losses = functional.cross_entropy(logits.float(), batch.ids[:, 1:][chosen], reduction="none")
-    share = batch.counts[:, 1:][chosen]
+    counted = batch.counts[:, 1:] > 0
+    logits = states[counted] @ half["model.embed_tokens.weight"].T
+    losses = functional.cross_entropy(logits.float(), batch.ids[:, 1:][counted], reduction="none")
+    share = batch.counts[:, 1:][counted]
     loss = (losses * share).sum() / share.sum()
     if plan.proofread:
         read = [layers[place] for place in plan.readers]
@@ -177,12 +177,12 @@ def proofreading_loss(
         flags: Flags (rows, length), see `training.tiny.examples.WRONG`.
         wrong: Weight of a wrong token.
     """
-    known = flags != UNKNOWN
-    read = torch.stack([states[known] for states in layers], dim=1).float()
+    labelled = flags != UNKNOWN
+    read = torch.stack([states[labelled] for states in layers], dim=1).float()
     read = functional.rms_norm(read, read.shape[-1:], eps=EPSILON)
     logits = (read * weights[READER].float()).sum(-1) + weights[READER_BIAS].float()
     return functional.binary_cross_entropy_with_logits(
-        logits, flags[known][:, None].expand_as(logits), pos_weight=torch.tensor(wrong)
+        logits, flags[labelled][:, None].expand_as(logits), pos_weight=torch.tensor(wrong)
     )
 
 
@@ -203,9 +203,9 @@ def rate_at(plan: Plan, step: int) -> float:
 
 def loudness(plan: Plan, name: str) -> float:
     """The factor on the learning rate of a parameter, see `Plan.loud`."""
-    found = WRITES.search(name)
+    match = WRITES.search(name)
     old = plan.shape.layers - plan.grown
-    return plan.loud if found is not None and int(found.group(1)) >= old else 1.0
+    return plan.loud if match is not None and int(match.group(1)) >= old else 1.0
 
 
 def laid_in(plan: Plan, name: str) -> tuple[slice, ...] | None:
@@ -225,9 +225,9 @@ def laid_in(plan: Plan, name: str) -> tuple[slice, ...] | None:
 
 
 def _without(place: tuple[slice, ...], gradient: Tensor) -> Tensor:
-    kept = gradient.clone()
-    kept[place] = 0
-    return kept
+    masked = gradient.clone()
+    masked[place] = 0
+    return masked
 
 
 class Training:

@@ -142,9 +142,9 @@ def sample(
             if open_rows == 0:
                 break
             if open_rows < 0.7 * len(rows):
-                kept = (~finished).nonzero()[:, 0]
-                cache.keep(kept)
-                rows, new, finished = rows[kept], new[kept], finished[kept]
+                remaining = (~finished).nonzero()[:, 0]
+                cache.keep(remaining)
+                rows, new, finished = rows[remaining], new[remaining], finished[remaining]
             logits = _extend(weights, shape, cache, new[:, None])
     return written
 
@@ -159,7 +159,7 @@ def log_probabilities(
         For each sequence a float32 tensor of its length minus one.
     """
     order = sorted(range(len(sequences)), key=lambda row: len(sequences[row]))
-    found: dict[int, Tensor] = {}
+    by_row: dict[int, Tensor] = {}
     for start in range(0, len(order), 64):
         rows = order[start : start + 64]
         length = len(sequences[rows[-1]])
@@ -171,8 +171,8 @@ def log_probabilities(
         logits = states @ weights["model.embed_tokens.weight"].T
         picked = logits.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
         for place, row in enumerate(rows):
-            found[row] = picked[place, : len(sequences[row]) - 1].clone()
-    return [found[row] for row in range(len(sequences))]
+            by_row[row] = picked[place, : len(sequences[row]) - 1].clone()
+    return [by_row[row] for row in range(len(sequences))]
 
 
 @torch.inference_mode()

@@ -145,12 +145,12 @@ def _rejected(
     if arm == "random":
         return [coins.random() < rate for _ in live]
     contexts = [row.prompt + row.ids for row in live]
-    found = log_probabilities(
+    logprobs = log_probabilities(
         target.weights,
         target.shape,
         [context + list(ids) for context, ids in zip(contexts, drafts, strict=True)],
     )
     return [
         p_value(bank, -float(values[len(context) - 1 :].mean())) <= rate
-        for context, values in zip(contexts, found, strict=True)
+        for context, values in zip(contexts, logprobs, strict=True)
     ]

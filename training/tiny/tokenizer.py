@@ -120,10 +120,10 @@ class Codec:
 
     def token(self, name: str) -> int:
         """The id of a token by its name in the vocabulary."""
-        found = self.tokenizer.token_to_id(name)
-        if found is None:
+        id_ = self.tokenizer.token_to_id(name)
+        if id_ is None:
             raise KeyError(f"the tokenizer has no token {name!r}")
-        return int(found)
+        return int(id_)
 
     def decode(self, ids: list[int]) -> str:
         """The text of ids, special tokens included."""

@@ -257,9 +257,9 @@ def cases_of(name: str, plans: Recipe, codec: Codec, work: Path) -> list[Case]:
         source.update(tensor.numpy().tobytes())
     path = work / f"{name}.pickle"
     if path.exists():
-        made_of, kept = pickle.loads(path.read_bytes())
+        made_of, collected = pickle.loads(path.read_bytes())
         if made_of == source.digest():
-            return list(kept)
+            return list(collected)
     say(f"{name}: sampling {problems} training problems")
     partner = Role({key: tensor.float() for key, tensor in half.items()}, plans.sparring.shape)
     cases = collect_cases(partner, codec, problems, seed, judged=judged)
@@ -355,10 +355,10 @@ def write_models(plans: Recipe, codec: Codec, work: Path, out: Path) -> None:
             same = old["sha256"][role] == record["sha256"][role]
             say(f"{role}: {'equal to' if same else 'differs from'} the shipped weights")
         for name, stage in old["stages"].items():
-            own = record["stages"][name]
-            for what in ("machine", "plan"):
-                if difference := _differences(stage[what], json.loads(json.dumps(own[what]))):
-                    say(f"{name}: {what} of the shipped weights has {difference}")
+            of_stage = record["stages"][name]
+            for part in ("machine", "plan"):
+                if difference := _differences(stage[part], json.loads(json.dumps(of_stage[part]))):
+                    say(f"{name}: {part} of the shipped weights has {difference}")
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
 
 

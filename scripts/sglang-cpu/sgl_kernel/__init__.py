@@ -14,12 +14,12 @@ def assign_req_to_token_pool_cpu(
     req_pool_indices, req_to_token, start_offset, end_offset, out_cache_loc, pool_len
 ):
     """Write each request's new cache slots, which come one request after another, to its row."""
-    taken = 0
+    begin = 0
     rows = zip(req_pool_indices.tolist(), start_offset.tolist(), end_offset.tolist(), strict=True)
     for row, start, end in rows:
-        slots = out_cache_loc[taken : taken + end - start]
+        slots = out_cache_loc[begin : begin + end - start]
         req_to_token[row, start:end] = slots.to(req_to_token.dtype)
-        taken += end - start
+        begin += end - start
 
 
 def silu_and_mul(x, out=None):
