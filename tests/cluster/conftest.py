@@ -24,6 +24,14 @@ CONFIG = {
     "prestart_worker_first_driver": False,  # a worker for each processor that no test needs
 }
 WAIT_SECONDS = 600
+# One cell in its own process.
+SMALL_PLAN = """
+framework: mock
+tasks: mock
+limit: 2
+pairs: {inside: {backend: mock, draft: d, target: t}}
+strategies: [draft-only]
+"""
 # In the environment of everything that these tests start: others may use Ray beside them.
 MARK = f"ATTS_CLUSTER_TESTS={os.getpid()}"
 

@@ -11,19 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import STORE, patiently, until
+from .conftest import SMALL_PLAN, STORE, patiently, until
 
 pytest.importorskip("ray")
 pytest.importorskip("atts_mock_cells")
 
 RAY = str(Path(sys.executable).with_name("ray"))
-PLAN = """
-framework: mock
-tasks: mock
-limit: 2
-pairs: {inside: {backend: mock, draft: d, target: t}}
-strategies: [draft-only]
-"""
 
 
 @pytest.fixture
@@ -66,7 +59,7 @@ def started(tmp_path):
 
 def test_who_has_the_token_may_use_the_cluster(comparison, started, monkeypatch, tmp_path):
     address, token = started
-    comparison.plan(PLAN)
+    comparison.plan(SMALL_PLAN)
     monkeypatch.setenv("HOME", str(tmp_path))  # a user without a token of his own
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     monkeypatch.delenv("RAY_AUTH_TOKEN", raising=False)

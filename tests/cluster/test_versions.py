@@ -7,19 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import STORE, WAIT_SECONDS
+from .conftest import SMALL_PLAN, STORE, WAIT_SECONDS
 
 ray = pytest.importorskip("ray")
 pytest.importorskip("atts_mock_cells")
 
 OTHER = "2.0.9"
-PLAN = """
-framework: mock
-tasks: mock
-limit: 2
-pairs: {inside: {backend: mock, draft: d, target: t}}
-strategies: [draft-only]
-"""
 
 
 @pytest.fixture
@@ -37,7 +30,7 @@ def other(tmp_path):
 
 def test_another_ray_is_refused_in_a_line(comparison, machine, other, monkeypatch):
     machine.have(1)
-    comparison.plan(PLAN)
+    comparison.plan(SMALL_PLAN)
     python = ".".join(map(str, sys.version_info[:3]))
     with monkeypatch.context() as changed:
         changed.setenv("PYTHONPATH", other)

@@ -1,87 +1,28 @@
 """Run directories: continuing, refusing, starting afresh, and surviving what can happen."""
 
 import asyncio
-import contextlib
 import dataclasses
 import json
 import os
-import random
-import resource
 import signal
-import sqlite3
-import subprocess
-import sys
-import tempfile
-import time
-from pathlib import Path
 
 import msgspec
 import pytest
 import typer.testing
 
-from atts_harness.atts import ATTS, ATTSOptions
+from atts_harness.atts import ATTS
 from atts_harness.backend import Sampling
 from atts_harness.cli import build_app
-from atts_harness.conformal.bank import Bank
-from atts_harness.conformal.bankfile import write_bank
 from atts_harness.errors import JournalMismatchError, RunDirError
-from atts_harness.journal import schema
-from atts_harness.journal.directory import RunDirectory
-from atts_harness.journal.plan import planned
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.recorded import ledger_of, sample_rows
-from atts_harness.records import RunRecord, SampleId
-from atts_harness.running.batch import run_groups
-from atts_harness.settings import RunOptions
-from atts_harness.strategy import Group, RunInfo, Sample
-from atts_harness.testing.mock_engine import MockBackend, MockEngine
+from atts_harness.records import SampleId
+from atts_harness.strategy import Group, Sample
+from atts_harness.testing.mock_engine import MockEngine
 from atts_harness.testing.mock_faults import FaultPlan
-from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups, sample_ids
+from atts_harness.testing.mock_runs import MockTurns, make_groups, sample_ids
 
-OPTIONS = MockOptions(turns=4, draft_tokens=12, target_tokens=12)
-RECORD = RunRecord(
-    strategy="mock-turns", settings={"seed": 1234, "retries": 5}, roles={"draft": {"model": "d"}}
-)
-
-
-def run_in(path, groups=None, engine=None, record=RECORD, resume=True, **options):
-    """One session in a run directory; the records and the engine."""
-    groups = groups or make_groups(4, 3, MockTurns(OPTIONS))
-    engine = engine or MockEngine(cache=False)  # what is cached depends on what ran before
-    backend = MockBackend(engine)
-    with contextlib.closing(RunDirectory(Path(path), resume=resume)) as directory:
-        plan = planned(groups)
-        retry_failed = options.pop("retry_failed", False)
-        journal = directory.journal(record, plan, retry_failed=retry_failed, command="run it")
-        state = "failed"
-        try:
-            work = run_groups(
-                groups,
-                {"draft": backend, "target": backend},
-                RunOptions(metrics_interval=0, **options),
-                journal,
-            )
-            records = asyncio.run(work)
-            state = "finished"
-        finally:
-            journal.close()
-            directory.ended(state, {})
-    return records, engine
-
-
-def results(records):
-    """Everything but times and the order in which samples came by their decisions."""
-    found = []
-    for record in records:
-        plain = msgspec.to_builtins(record)
-        for name in ("started", "ended", "waited_seconds"):
-            del plain[name]
-        for decision in plain["decisions"]:
-            del decision["sequence"]
-        for totals in plain["calls"].values():
-            del totals["queued_seconds"], totals["engine_seconds"]
-        found.append(json.dumps(plain, sort_keys=True))
-    return found
+from .conftest import OPTIONS, RECORD, banked, results, run_in
 
 
 class Dies(MockTurns):
@@ -251,105 +192,6 @@ def test_failed_samples_stay_failed_unless_they_are_to_be_tried_again(tmp_path):
     assert not any(record.failed for record in fixed)
 
 
-def test_two_runs_in_one_directory_at_once_are_refused(tmp_path):
-    held = RunDirectory(tmp_path)
-    with pytest.raises(RunDirError, match="another run in this process is using"):
-        RunDirectory(tmp_path)
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from atts_harness.errors import RunDirError\n"
-        "from atts_harness.journal.directory import RunDirectory\n"
-        "try: RunDirectory(Path(sys.argv[1]))\n"
-        "except RunDirError as error: print(error); sys.exit(3)\n"
-    )
-    other = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert other.returncode == 3, other.stderr
-    assert f"process {os.getpid()}" in other.stdout
-    held.close()
-    RunDirectory(tmp_path).close()
-
-
-def test_a_directory_of_another_version_is_refused(tmp_path):
-    run_in(tmp_path)
-    with contextlib.closing(sqlite3.connect(tmp_path / schema.JOURNAL)) as connection:
-        connection.execute("PRAGMA user_version = 99999")
-    for use in (lambda: RunDirectory(tmp_path), lambda: open_run(tmp_path)):
-        with pytest.raises(RunDirError, match="schema version 99999"):
-            use()
-    RunDirectory(tmp_path, resume=False).close()
-
-
-@pytest.mark.parametrize("content", [b"something else entirely, and long enough" * 100, None])
-def test_a_file_that_is_no_journal_is_refused_and_left_alone(tmp_path, content):
-    path = tmp_path / schema.JOURNAL
-    if content is None:
-        with contextlib.closing(sqlite3.connect(path)) as connection:
-            connection.execute("CREATE TABLE mine (a)")
-        content = path.read_bytes()
-    else:
-        path.write_bytes(content)
-    with pytest.raises(RunDirError, match=r"not a (readable )?journal"):
-        RunDirectory(tmp_path)
-    assert path.read_bytes() == content
-
-
-def test_a_path_that_is_a_file_is_refused(tmp_path):
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(RunDirError, match="run_dir: "):
-        RunDirectory(tmp_path / "file")
-
-
-CHILD = """
-import sys, os, resource, signal
-sys.path.insert(0, sys.argv[2])
-import test_resume
-from atts_harness.testing.mock_engine import MockEngine
-from atts_harness.testing.mock_latency import fixed
-from atts_harness.testing.mock_runs import MockTurns, make_groups
-{prepare}
-groups = make_groups(4, 3, MockTurns(test_resume.OPTIONS))
-print("ready", flush=True)
-test_resume.run_in(sys.argv[1], groups, MockEngine(latency=fixed({latency}), cache=False))
-print("finished", flush=True)
-"""
-
-
-def child(path, prepare="", latency=0.005):
-    script = CHILD.format(prepare=prepare, latency=latency)
-    here = str(Path(__file__).parent)
-    return subprocess.Popen(
-        [sys.executable, "-c", script, str(path), here],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def test_killed_at_random_moments_a_run_loses_and_repeats_nothing(tmp_path):
-    whole, reference = run_in(tmp_path / "whole")
-    rng = random.Random(5)
-    committed = set()
-    for _ in range(3):
-        process = child(tmp_path / "killed")
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        if (tmp_path / "killed" / schema.JOURNAL).exists():
-            with contextlib.suppress(RunDirError), open_run(tmp_path / "killed") as run:
-                now = {call.key for call in run.calls()}
-                assert committed <= now
-                committed = now
-    records, engine = run_in(tmp_path / "killed")
-    assert results(records) == results(whole)
-    assert len(engine.log) == len(reference.log) - len(committed)
-    with open_run(tmp_path / "killed") as run:
-        assert run.complete
-        assert len(list(run.calls())) == len(reference.log)
-
-
 class Killed(ATTS):
     """Kills its process at the end of the third sample of a session."""
 
@@ -361,120 +203,6 @@ class Killed(ATTS):
         if not self.left:
             os.kill(os.getpid(), signal.SIGKILL)
         return outcome
-
-
-CHILD_WITH_A_BANK = """
-import sys
-sys.path.insert(0, sys.argv[3])
-import test_resume
-from atts_harness.testing.mock_engine import MockEngine
-from atts_harness.testing.mock_latency import fixed
-groups = test_resume.with_bank(sys.argv[2], test_resume.Killed)
-test_resume.run_in(sys.argv[1], groups, MockEngine(latency=fixed(0.02), cache=False))
-"""
-
-
-def with_bank(path, kind=ATTS):
-    """Groups of ATTS with a bank of a file."""
-    strategy = banked(calibration="file", bank=path, coverage="marginal")
-    strategy.__class__ = kind
-    return make_groups(4, 3, strategy)
-
-
-def exact(records):
-    """Records as bytes, less what the clock says and the order in which decisions were made."""
-    for record in records:
-        record.started = record.ended = record.waited_seconds = 0.0
-        record.decisions = [msgspec.structs.replace(d, sequence=0) for d in record.decisions]
-        for totals in record.calls.values():
-            totals.queued_seconds = totals.engine_seconds = 0.0
-    return [schema.encode(record) for record in records]
-
-
-def test_with_a_bank_of_a_file_a_killed_run_equals_a_whole_one_byte_for_byte(tmp_path):
-    path = str(tmp_path / "bank.json")
-    scores = tuple(n / 100 for n in range(99))
-    write_bank(Bank(nonconformities=scores, turns=(0,) * 99, questions=tuple(range(99))), path)
-    whole, reference = run_in(tmp_path / "whole", with_bank(path))
-    here = str(Path(__file__).parent)
-    for _ in range(4):
-        command = [sys.executable, "-c", CHILD_WITH_A_BANK, str(tmp_path / "killed"), path, here]
-        assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
-    with open_run(tmp_path / "killed") as run:
-        committed = list(run.calls())
-        finished = list(run.samples())
-    assert 0 < len(committed) < len(reference.log)
-    assert len(finished) < len(whole)
-    resumed, engine = run_in(tmp_path / "killed", with_bank(path))
-    assert exact(resumed) == exact(whole)
-    assert len(engine.log) == len(reference.log) - len(committed)
-    taken = [d.takeover for record in whole for d in record.decisions]
-    assert any(taken)
-    assert not all(taken)
-
-
-def test_a_full_disk_is_a_clear_error_and_corrupts_nothing(tmp_path):
-    whole, _ = run_in(tmp_path / "whole")
-    limit = (
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (90_000, 90_000))\n"
-    )
-    assert resource.RLIMIT_FSIZE is not None
-    process = child(tmp_path / "full", limit)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode != 0
-    last = errors.strip().splitlines()[-1]
-    assert "RunDirError: run_dir: " in last
-    assert "what was committed is kept" in last
-    records, _ = run_in(tmp_path / "full")
-    assert results(records) == results(whole)
-
-
-def test_a_directory_without_permission_is_a_clear_error(tmp_path):
-    tmp_path.chmod(0o755)
-    run_in(tmp_path / "mine")
-    (tmp_path / "mine").chmod(0o755)  # it is the user's alone; here others may read it
-    for file in (tmp_path / "mine").iterdir():
-        file.chmod(0o644)
-    inside = Path(tempfile.gettempdir())
-    for folder in (tmp_path, *(one for one in tmp_path.parents if inside in one.parents)):
-        folder.chmod(0o755)
-    become = "os.setuid(65534)\n" if os.getuid() == 0 else ""
-    if not become:
-        (tmp_path / "mine").chmod(0o555)
-        (tmp_path / "mine" / schema.JOURNAL).chmod(0o444)
-    script = (
-        "import os, sys\nfrom pathlib import Path\n"
-        "from atts_harness.errors import RunDirError\n"
-        "from atts_harness.journal.directory import RunDirectory\n"
-        "from atts_harness.journal.reader import open_run\n"
-        f"{become}"
-        "for name in ('mine', 'new'):\n"
-        "    try: RunDirectory(Path(sys.argv[1], name)); print('opened')\n"
-        "    except RunDirError as error: print(error)\n"
-        "run = open_run(Path(sys.argv[1], 'mine')); print(len(list(run.samples())))\n"
-        "try: open_run(Path(sys.argv[1], 'hidden', 'mine')); print('opened')\n"
-        "except RunDirError as error: print(error)\n"
-    )
-    (tmp_path / "hidden").mkdir(mode=0o000)
-    if not become:
-        tmp_path.chmod(0o555)
-    try:
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(tmp_path)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    finally:
-        tmp_path.chmod(0o755)
-        (tmp_path / "hidden").chmod(0o755)
-    lines = done.stdout.splitlines()
-    assert len(lines) == 4, done.stderr
-    assert lines.pop().endswith("hidden/mine: no permission to look into it")
-    assert "no permission to write" in lines[0]
-    assert "no permission to write" in lines[1]
-    assert lines[2] == "12"  # reading needs no permission to write
 
 
 def test_an_incomplete_run_says_what_is_missing_and_how_to_go_on(tmp_path):
@@ -492,17 +220,6 @@ def test_an_incomplete_run_says_what_is_missing_and_how_to_go_on(tmp_path):
     assert f"{len(missing)} of 12 samples are missing" in text
     assert f"{first.task}/{first.doc}/{first.repeat}" in text
     assert "to continue: run it" in text
-
-
-@pytest.mark.parametrize("there", ["nothing", "empty", "unborn"])
-def test_what_is_no_run_is_not_opened(tmp_path, there):
-    path = tmp_path / "run"
-    if there != "nothing":
-        path.mkdir()
-    if there == "unborn":
-        sqlite3.connect(path / schema.JOURNAL).close()
-    with pytest.raises(RunDirError, match=r"not a run directory|ended before it began"):
-        open_run(path)
 
 
 def test_the_ledger_command_writes_a_line_a_call_and_a_line_a_sample(tmp_path, capsys):
@@ -554,13 +271,6 @@ def test_a_failed_samples_line_tells_its_error_and_how_many_calls_failed(tmp_pat
         assert row["finish"] == "failed"
         assert row["failed"].startswith("MalformedReplyError: ")
         assert row["failed_calls"] >= 1
-
-
-def banked(**options):
-    """ATTS with a bank that learns, and its options."""
-    return ATTS(
-        ATTSOptions(turns=4, draft_tokens=12, target_tokens=12, rate=0.3, **options), RunInfo()
-    )
 
 
 @pytest.mark.parametrize("control", ["fixed", "adaptive"])

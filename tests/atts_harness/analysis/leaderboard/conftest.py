@@ -1,12 +1,15 @@
 """Runs with known answers: journals by the core's own classes, results as lm-eval writes them."""
 
 import asyncio
+import io
 import json
 import zlib
 
 import msgspec
 import pytest
+from rich.console import Console
 
+from atts_harness.analysis.leaderboard.outputs.terminal import render
 from atts_harness.backend import GenerateReply, ScoreReply, Usage
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import Planned
@@ -326,3 +329,32 @@ def write_journal(folder, record, ids, samples, calls, metrics):
     asyncio.run(write())
     journal.close()
     directory.close()
+
+
+STRATEGIES = ("draft-only", "target-only", "random-takeover", "atts", "synchronous")
+
+CHANCES = {"draft-only": 0.3, "target-only": 0.8, "random-takeover": 0.4, "atts": 0.7}
+
+
+def right_of(chance):
+    return lambda doc, repeat: (doc * 7 + repeat * 3) % 10 < chance * 10
+
+
+@pytest.fixture
+def five(make_run):
+    """The five rows that every comparison should have."""
+    folders = {
+        name: make_run(name, right_of(CHANCES.get(name, 0.5)), long=2.0 + n, problems=10)
+        for n, name in enumerate(STRATEGIES)
+    }
+    return folders["atts"].parent
+
+
+def by_strategy(leaderboard):
+    return {row.strategy: row for row in leaderboard.rows if not row.oracle}
+
+
+def shown(leaderboard, width=120):
+    console = Console(width=width, file=io.StringIO())
+    console.print(render(leaderboard))
+    return console.file.getvalue()

@@ -4,52 +4,17 @@ import csv
 import io
 import json
 import shutil
-from pathlib import Path
 
-import msgspec
 import pytest
-from rich.console import Console
 
-from atts_harness import neutral
 from atts_harness.analysis.leaderboard.build import report
 from atts_harness.analysis.leaderboard.outputs.csv_file import csv_text
-from atts_harness.analysis.leaderboard.outputs.json_file import read_json, write_json
 from atts_harness.analysis.leaderboard.outputs.markdown import markdown
-from atts_harness.analysis.leaderboard.outputs.terminal import render
-from atts_harness.analysis.leaderboard.rows import INDISTINCT, Leaderboard
 from atts_harness.analysis.leaderboard.sources import Options
 from atts_harness.analysis.statistics import clustered_mean, pass_at_k
-from atts_harness.errors import SettingError
 from atts_harness.ledger.prices import Price
-from atts_harness.terminal import console
 
-DATA = Path(__file__).parent / "data"
-STRATEGIES = ("draft-only", "target-only", "random-takeover", "atts", "synchronous")
-CHANCES = {"draft-only": 0.3, "target-only": 0.8, "random-takeover": 0.4, "atts": 0.7}
-
-
-def right_of(chance):
-    return lambda doc, repeat: (doc * 7 + repeat * 3) % 10 < chance * 10
-
-
-@pytest.fixture
-def five(make_run):
-    """The five rows that every comparison should have."""
-    folders = {
-        name: make_run(name, right_of(CHANCES.get(name, 0.5)), long=2.0 + n, problems=10)
-        for n, name in enumerate(STRATEGIES)
-    }
-    return folders["atts"].parent
-
-
-def by_strategy(leaderboard):
-    return {row.strategy: row for row in leaderboard.rows if not row.oracle}
-
-
-def shown(leaderboard, width=120):
-    console = Console(width=width, file=io.StringIO())
-    console.print(render(leaderboard))
-    return console.file.getvalue()
+from .conftest import by_strategy, right_of, shown
 
 
 def test_a_row_has_what_its_run_says(five):
@@ -282,62 +247,6 @@ def test_of_several_results_of_one_run_the_newest_counts(make_run):
     assert "1 older results of the same run left out" in row.notes
 
 
-@pytest.mark.parametrize(
-    ("changed", "words"),
-    [
-        ({"version": 2.0}, "task version 1.0, there 2.0"),
-        ({"wording": "Q: {{prompt}}"}, "prompt (task wording"),
-        ({"temperature": 0.6}, "sampling: draft temperature 0.8, there 0.6"),
-        ({"budget": 50}, "budget 100, there 50"),
-        ({"problems": 4}, "6 questions, there 4, of which 4 are the same"),
-        (
-            {"asked": lambda doc: {"prompt": f"Find {doc}.", "answer": str(doc)}},
-            "two tasks under one name: 6 of 6 questions",
-        ),
-    ],
-)
-def test_rows_that_differ_are_not_side_by_side(make_run, changed, words):
-    folder = make_run("atts", name="a", **changed)
-    make_run("target-only", name="b", **changed)
-    make_run("draft-only", name="c")
-    board = report([folder.parent]).leaderboard
-    first, second = board.tables
-    assert len(first.rows) == 2
-    assert len(second.rows) == 1
-    assert first.differs == ()
-    assert words.split(",")[0] in " ".join(second.differs)
-    assert words.split(", ")[-1].split("there ")[-1] in " ".join(second.differs)
-    assert second.comparisons == ()
-    assert "not beside the first table" in shown(board)
-
-    forced = report([folder.parent], Options(force=True)).leaderboard
-    (table,) = forced.tables
-    assert forced.forced
-    # What is made of the forced row is marked, too: every oracle has the draft's.
-    made = [id_ for id_ in table.rows if forced.row(id_).strategy == "oracle"]
-    marked = [id_ for id_ in table.marks if id_ not in made]
-    assert [forced.row(id_).strategy for id_ in marked] == ["draft-only"]
-    assert {*made} <= {*table.marks}
-    assert "draft-only * is not comparable" in shown(forced, 200)
-    assert "draft-only \\*" in markdown(forced)
-
-
-def test_different_questions_are_never_paired_by_number(make_run):
-    folder = make_run("target-only", name="a")
-    make_run("draft-only", name="b", asked=lambda doc: {"prompt": "?", "answer": f"1{doc}"})
-    (table,) = report([folder.parent], Options(force=True)).leaderboard.tables
-    assert table.comparisons == ()
-
-
-def test_other_repeats_may_stand_side_by_side_and_are_paired_on_the_shared_ones(make_run):
-    folder = make_run("target-only", right_of(0.6), repeats=4)
-    make_run("draft-only", right_of(0.4), repeats=2)
-    board = report([folder.parent]).leaderboard
-    (comparison,) = board.tables[0].comparisons
-    assert (comparison.problems, comparison.samples) == (6, 12)
-    assert "repeats" in shown(board)
-
-
 def test_one_problem_has_no_interval_and_says_so(make_run):
     folder = make_run("target-only", problems=1)
     make_run("draft-only", problems=1)
@@ -392,36 +301,6 @@ def test_the_cost_of_a_bank_is_that_of_its_run(make_run, tmp_path):
     assert found["online"].source == "online"
 
 
-def test_results_of_another_model_stand_beside_ours():
-    board = report([DATA]).leaderboard
-    (table,) = board.tables
-    rows = by_strategy(board)
-    assert set(rows) == {"hf", "atts"}
-    assert rows["hf"].pass_1.value == 0.625
-    assert rows["hf"].invalid == 0
-    assert rows["hf"].truncated is None
-    assert rows["hf"].takeover is None
-    assert rows["hf"].tokens.target_computed is None
-    assert rows["hf"].conditions.template == rows["atts"].conditions.template == "chat"
-    assert rows["hf"].conditions.prompt == rows["atts"].conditions.prompt
-    assert "not recorded, so not compared: min_p, top_k" in " ".join(rows["hf"].notes)
-    told = json.loads(next((DATA / "atts").glob("results_*.json")).read_text())
-    means = told["config"]["atts"]["statistics"]["atts_chain"]["tokens_per_sample"]
-    assert rows["atts"].tokens.target_computed == means["target_computed"]
-    assert rows["atts"].tokens.kept == means["kept"]
-    (comparison,) = table.comparisons
-    assert (comparison.problems, comparison.samples) == (4, 8)
-    assert comparison.words == "out of reach: 4 problems, 6 could"
-
-
-def test_a_raw_prompt_is_another_prompt(tmp_path):
-    shutil.copytree(DATA, tmp_path / "data")
-    file = next((tmp_path / "data" / "hf").glob("results_*.json"))
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": None}))
-    first, second = report([tmp_path]).leaderboard.tables
-    assert "prompt template" in " ".join(second.differs + first.differs)
-
-
 def test_samples_that_nobody_graded_are_graded_here(make_run):
     folder = make_run("target-only", journal=False)
     log = next(folder.glob("samples_*.jsonl"))
@@ -442,72 +321,3 @@ def test_results_without_a_sample_log_keep_what_lm_eval_counted(make_run):
     assert (row.pass_1.value, row.pass_1.low, row.pass_1.high) == (0.5, 0.2, 0.8)
     assert (row.problems, row.repeats) == (6, 4)
     assert "not compared" in " ".join(row.notes)
-
-
-def test_json_is_read_back_as_it_was_written(five, tmp_path):
-    board = report([five]).leaderboard
-    write_json(board, tmp_path / "leaderboard.json")
-    assert read_json(tmp_path / "leaderboard.json") == board
-    plain = json.loads((tmp_path / "leaderboard.json").read_text())
-    assert (plain["format"], plain["version"]) == ("atts-leaderboard", 1)
-    (tmp_path / "new.json").write_text(json.dumps(plain | {"version": 99}))
-    with pytest.raises(SettingError, match="is atts-leaderboard version 99, this reads"):
-        read_json(tmp_path / "new.json")
-    (tmp_path / "no.json").write_text("[1")
-    with pytest.raises(SettingError, match=r"not a leaderboard\.json"):
-        read_json(tmp_path / "no.json")
-
-
-def test_the_csv_has_the_jsons_figures(five):
-    board = report([five]).leaderboard
-    lines = {line["id"]: line for line in csv.DictReader(io.StringIO(csv_text(board)))}
-    assert len(lines) == len(board.rows)
-    for row in board.rows:
-        line = lines[row.id]
-        assert float(line["pass@1"]) == row.pass_1.value
-        computed = row.tokens.target_computed
-        assert line["target_computed_tokens"] == ("" if computed is None else str(computed))
-        assert line["flops_estimate"] == ""
-
-
-def test_tables_fit_120_columns_and_have_every_word(five):
-    board = report([five]).leaderboard
-    text = shown(board)
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= 120
-    assert INDISTINCT in text
-    assert "…" not in text
-    for row in board.rows:
-        assert row.label in text
-
-
-def test_names_are_no_markup(make_run):
-    folder = make_run("atts", models={"draft": "a|b", "target": "[bold]x[/bold]<script>"})
-    make_run("target-only", models={"target": "other"})
-    board = report([folder.parent]).leaderboard
-    assert "[bold]x[/bold]<script>" in shown(board, 300)
-    written = markdown(board)
-    assert "a\\|b" in written
-    assert "<script>" not in written.replace("\\<", "")
-
-
-@pytest.mark.parametrize(
-    "name", ["=cmd|' /C calc'!A0", "\x1b[2Jx", "[atts16]", "[bold]x[/bold]", "\u202ex", "a\nb|c"]
-)
-def test_a_hostile_name_takes_effect_in_no_output(make_run, name):
-    board = report([make_run("target-only").parent]).leaderboard
-    (row,) = board.rows
-    row = msgspec.structs.replace(row, label=name, notes=(*row.notes, f"note {name}"))
-    board = msgspec.structs.replace(board, rows=(row,), warnings=(f"warning {name}",))
-    out = io.StringIO()
-    console(file=out, width=300).print(render(board))
-    (line,) = csv.DictReader(io.StringIO(csv_text(board)))
-    for text in (out.getvalue(), markdown(board), csv_text(board)):
-        assert not set(text) & set("\x1b\u202e")
-    assert not line["label"].startswith("=")
-    assert f"note {neutral.line(name)}" in " ".join(out.getvalue().split())
-    assert f"warning {neutral.markdown(name)}" in markdown(board)
-
-
-def test_the_schema_describes_itself():
-    schema = msgspec.json.schema(Leaderboard)
-    assert {"Row", "Table", "Comparison", "Interval"} <= schema["$defs"].keys()

@@ -1,32 +1,20 @@
 """Grading saved runs again."""
 
-import asyncio
 import gzip
 import json
 
 import msgspec
 import pytest
-from typer import Typer
 from typer.testing import CliRunner
 
-from atts_harness.analysis.regrade.command import regrade_command
 from atts_harness.analysis.regrade.regrade import Means, calls_needed, regrade, summary, write
 from atts_harness.errors import BackendUnavailableError, SettingError, UnknownSettingError
-from atts_harness.journal.directory import RunDirectory
-from atts_harness.journal.hashing import prompt_hash
-from atts_harness.journal.plan import Planned
 from atts_harness.judging.calls import JudgeCalls
 from atts_harness.judging.llm import ChatReply
-from atts_harness.records import RunRecord, SampleId, SampleRecord
 from atts_harness.results.find import saved_tasks
-from atts_harness.results.golds import PROMPTS
-from atts_harness.results.values import MISSING, SavedTask
-from atts_harness.transcript import Message
+from atts_harness.results.values import MISSING
 
-
-def read(path, documents=None):
-    """The saved tasks at a path, read to their ends."""
-    return [SavedTask(saved.task, list(saved).__iter__) for saved in saved_tasks(path, documents)]
+from .conftest import command, read
 
 
 def trace(question, repeat, turns, gold="12", answer="12"):
@@ -107,78 +95,6 @@ def test_a_doubled_sample_is_refused(tmp_path):
     path.write_text((json.dumps(trace("q", 0, [turn(0, "x")])) + "\n") * 2)
     with pytest.raises(SettingError, match="question q, repeat 0 is there twice"):
         read(path)
-
-
-def log_row(number, texts, **more):
-    return {
-        "doc_id": number,
-        "doc": {"question": "?", "answer": f"so\n#### {number}"},
-        "target": str(number),
-        "arguments": [],
-        "resps": [texts],
-        "filtered_resps": [texts[0]],
-        "filter": "strict-match",
-        "exact_match": 0.0,
-        **more,
-    }
-
-
-def test_plain_sample_logs_of_other_models(tmp_path):
-    log = tmp_path / "model" / "samples_gsm8k_2026-11-22T10-00-00.000000.jsonl"
-    log.parent.mkdir()
-    older = log.with_name("samples_gsm8k_2026-11-21T10-00-00.000000.jsonl")
-    older.write_text(json.dumps(log_row(9, ["no"])) + "\n")
-    rows = [
-        log_row(3, ["The answer is 3."]),
-        log_row(4, ["The answer is 5."]),
-        # The same documents under another filter hold the same texts.
-        log_row(3, ["The answer is 3."], filter="flexible-extract"),
-        log_row(4, ["The answer is 5."], filter="flexible-extract"),
-    ]
-    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (result,) = regrade(read(tmp_path), Means("last_expression"))
-    assert result.task == "gsm8k"
-    assert [q.question.name for q in result.questions] == ["3", "4"]
-    assert result.figures["pass@1"]["value"] == 0.5
-
-
-def test_logs_of_our_tasks_bring_records_and_golds(tmp_path):
-    doc = {"id": "a", "question": "?", "gold": "$1$,$2$", "kind": "maths", "several": True,
-           "tolerance": None, "unit": None, "choices": []}  # fmt: skip
-    graded = [
-        {"answer": "1, 2", "answers": {"boxed": "1, 2", "llm": "2, 1"}, "truncated": False,
-         "failed": ""},
-        {"answer": None, "answers": {"boxed": None, "llm": None}, "truncated": True, "failed": ""},
-        {"answer": None, "answers": {}, "truncated": False, "failed": "timeout"},
-    ]  # fmt: skip
-    row = log_row(0, [r"\boxed{2, 1}", "cut", ""], doc=doc, graded=graded)
-    (tmp_path / "samples_atts_x_2026.jsonl").write_text(json.dumps(row) + "\n")
-    (result,) = regrade(read(tmp_path), Means("llm"))
-    assert result.task == "atts_x"
-    assert [g.right for g in result.grades[0]] == [True, False, False]
-    assert result.figures["truncated"]["value"] == pytest.approx(1 / 3)
-    assert result.figures["failed"]["value"] == pytest.approx(1 / 3)
-    assert result.questions[0].original == {0: "1, 2", 1: None, 2: None}
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("a.jsonl", "", "empty"),
-        ("a.jsonl", "{", "line 1 is not JSON"),
-        ("a.jsonl", "[]\n", "not an object"),
-        ("a.jsonl", '{"x": 1}\n', "neither an lm-eval sample log nor published traces"),
-    ],
-)
-def test_files_that_are_no_runs(tmp_path, name, content, message):
-    (tmp_path / name).write_text(content)
-    with pytest.raises(SettingError, match=message):
-        read(tmp_path / name)
-
-
-def test_an_empty_folder(tmp_path):
-    with pytest.raises(SettingError, match="nothing to grade"):
-        read(tmp_path)
 
 
 class Model:
@@ -269,13 +185,6 @@ def test_an_unknown_extractor_is_named(traces):
         regrade(read(traces), Means("box"))
 
 
-def command(documents=None):
-    app = Typer()
-    app.callback()(lambda: None)
-    regrade_command(app, documents)
-    return app
-
-
 def test_the_command_shows_figures_and_names_missing_samples(traces, tmp_path):
     out = tmp_path / "out"
     shown = CliRunner().invoke(command(), ["regrade", str(traces), "--out", str(out)])
@@ -319,93 +228,6 @@ def test_a_model_without_an_endpoint_is_told_at_once(traces, monkeypatch):
     assert "OPENAI_API_KEY is not set" in str(shown.exception)
 
 
-def asked(question, **fields):
-    """A document as its task hands it over, with the digest of the prompt it is asked by."""
-    return {**fields, PROMPTS: [prompt_hash([Message("user", question)])]}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A run directory: two questions, two repeats each, one of them without a sample."""
-    directory = RunDirectory(tmp_path / "run")
-    words = {0: "What is 7?", 1: "What is 8?"}
-    plan = {
-        SampleId("t", doc, repeat): Planned(prompt_hash([Message("user", text)]))
-        for doc, text in words.items()
-        for repeat in range(2)
-    }
-    journal = directory.journal(RunRecord(strategy="s"), plan)
-
-    async def record():
-        texts = {(0, 0): r"\boxed{7}", (0, 1): "cut", (1, 1): r"\boxed{8}"}
-        for (doc, repeat), text in texts.items():
-            await journal.record_sample(
-                SampleRecord(
-                    id=SampleId("t", doc, repeat),
-                    strategy="s",
-                    text=text,
-                    finish="eos",
-                    truncated=text == "cut",
-                )
-            )
-
-    asyncio.run(record())
-    journal.close()
-    directory.close()
-    return tmp_path / "run"
-
-
-SEVEN = asked("What is 7?", id="seven", gold="7")
-EIGHT = asked("What is 8?", id="eight", gold="8")
-NINE = asked("What is 9?", id="nine", gold="9")
-
-
-@pytest.mark.parametrize("documents", [[SEVEN, EIGHT], [NINE, EIGHT, SEVEN]])
-def test_a_run_directory(folder, documents):
-    """A journal holds texts and no golds: those come from the task's documents, by their words."""
-    (result,) = regrade(read(folder, lambda task: documents))
-    assert [q.question.name for q in result.questions] == ["seven", "eight"]
-    assert [[g.right for g in own] for own in result.grades] == [[True, False], [False, True]]
-    assert result.missing == [("eight", 0)]
-    assert result.grades[0][1].truncated is True
-
-
-@pytest.mark.parametrize(
-    ("documents", "message"),
-    [
-        ([SEVEN], "1 of 2 questions of the run, the first of them document 1, are not asked in"),
-        ([EIGHT, NINE], "the first of them document 0, .* --system-instruction if it had one"),
-        ([SEVEN, EIGHT, {**SEVEN, "gold": "6"}], "asked in the same words and have different"),
-    ],
-)
-def test_documents_that_are_not_the_runs_are_refused(folder, documents, message):
-    with pytest.raises(SettingError, match=message):
-        read(folder, lambda task: documents)
-
-
-def test_the_command_hands_on_what_the_run_was_given(folder):
-    given = []
-
-    def documents(task, **how):
-        given.append((task, how))
-        return [SEVEN, EIGHT]
-
-    how = {"system_instruction": "Think.", "metadata": {"repeats": 2}}
-    args = ["--system-instruction", "Think.", "--metadata", '{"repeats": 2}']
-    shown = CliRunner().invoke(command(documents), ["regrade", str(folder), *args])
-    assert shown.exit_code == 0, shown.output
-    assert given == [("t", how)]
-    for wrong in ("{", "[]"):
-        args = ["regrade", str(folder), "--metadata", wrong]
-        shown = CliRunner().invoke(command(documents), args)
-        assert "--metadata: " in str(shown.exception)
-
-
-def test_a_run_directory_needs_documents(folder):
-    with pytest.raises(SettingError, match="needs its tasks' documents"):
-        read(folder)
-
-
 def test_the_published_traces(shared):
     (questions,) = read(shared / "traces" / "atts_math500_ct0.jsonl.gz")
     assert (len(list(questions)), sum(len(q.samples) for q in questions)) == (100, 1600)
@@ -426,95 +248,8 @@ def test_rows_are_plain_data(traces):
     assert msgspec.json.decode(msgspec.json.encode(found)) == found
 
 
-def written(tmp_path, *rows, task="gsm8k", folder="model"):
-    log = tmp_path / folder / f"samples_{task}_2026-11-22T10-00-00.000000.jsonl"
-    log.parent.mkdir(exist_ok=True)
-    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return log
-
-
-def test_documents_of_one_id_are_as_many_questions(tmp_path):
-    """Their own `id` names them for people and merges nothing: three of four were lost by it."""
-    rows = [
-        log_row(n, ["The answer is 3."], doc={"id": "same", "gold": str(n)}, target=None)
-        for n in range(4)
-    ]
-    (result,) = regrade(saved_tasks(written(tmp_path, *rows)), Means("last_expression"))
-    assert len(result.questions) == 4
-    assert result.figures["pass@1"]["value"] == 0.25
-
-
-def test_two_runs_of_one_task_are_not_put_together(tmp_path):
-    for folder, answer in (("a", "3"), ("b", "5")):
-        written(tmp_path, log_row(3, [f"The answer is {answer}."]), folder=folder)
-    results = regrade(saved_tasks(tmp_path), Means("last_expression"))
-    found = {result.task: result.figures["pass@1"]["value"] for result in results}
-    assert found == {"gsm8k (a)": 1.0, "gsm8k (b)": 0.0}
-    assert summary(results).keys() == found.keys()
-
-
-def test_a_smaller_log_does_not_stand_for_a_larger_one(tmp_path):
-    log = written(tmp_path, log_row(1, ["1"]), log_row(2, ["2"]))
-    newer = log.with_name(log.name.replace("11-22", "11-23"))
-    newer.write_text(json.dumps(log_row(1, ["1"])) + "\n")
-    with pytest.raises(SettingError, match=r"has 1 documents, the older .* has 2; give one"):
-        saved_tasks(tmp_path)
-
-
-@pytest.mark.parametrize("gold", [None, "", float("nan"), {"a": 1}])
-def test_a_gold_that_is_none_is_an_error(tmp_path, gold):
-    log = written(tmp_path, log_row(0, ["None"], doc={"gold": gold}, target=None))
-    with pytest.raises(SettingError, match=r"line 1: document 0: the gold .* is not an answer"):
-        regrade(saved_tasks(log))
-
-
 def test_a_null_gold_in_a_trace_is_an_error(tmp_path):
     path = tmp_path / "run.jsonl"
     path.write_text(json.dumps(trace("q", 0, [turn(0, "x")], gold=None)))
     with pytest.raises(SettingError, match="question q: the gold None is not an answer"):
         regrade(saved_tasks(path))
-
-
-@pytest.mark.parametrize(
-    "targets",
-    [[0, 0, 0], ["def check(f):\n    assert f(1)"] * 2, [{"a": 1}, {"b": 2}], [[], []]],
-    ids=["constant", "program", "object", "empty list"],
-)
-def test_a_task_without_golds_has_no_invented_accuracy(tmp_path, targets):
-    rows = [log_row(n, ["text"], doc={"q": n}, target=target) for n, target in enumerate(targets)]
-    (result,) = regrade(saved_tasks(written(tmp_path, *rows)))
-    assert result.figures == {}
-    assert "no gold that this grader can read" in result.ungraded
-    for how in (["--dry-run"], ["--out", str(tmp_path / "out")]):
-        shown = CliRunner().invoke(command(), ["regrade", str(tmp_path), *how])
-        assert shown.exit_code == 0, shown.output
-        assert "are not graded" in shown.output
-        assert "0.0000" not in shown.output
-    assert (tmp_path / "out" / "regraded-boxed.jsonl").read_text() == ""
-    told = json.loads((tmp_path / "out" / "regraded-boxed.json").read_text())
-    assert "pass@1" not in told["gsm8k"]
-
-
-def test_any_of_several_golds_makes_an_answer_right(tmp_path):
-    row = log_row(0, [r"\boxed{8}", r"\boxed{9}"], doc={"q": "?"}, target=["7", "8"])
-    (result,) = regrade(saved_tasks(written(tmp_path, row)))
-    assert [grade.right for grade in result.grades[0]] == [True, False]
-    assert result.extractors["boxed"]["value"] == 0.5
-
-
-def test_an_extractor_that_was_never_asked_has_an_empty_cell(tmp_path):
-    log = written(tmp_path, log_row(1, [r"\boxed{1}"]))
-    (result,) = regrade(saved_tasks(log), Means("llm"))
-    assert result.figures["pass@1"]["value"] is None
-    assert result.extractors["llm"] == {**dict.fromkeys(result.figures["pass@1"]), "samples": 0}
-
-
-def test_an_extractor_counts_where_it_was_asked(tmp_path):
-    graded = [
-        {"right": True, "answer": "1", "answers": {"boxed": "1", "llm": "1"}, "failed": ""},
-        {"right": True, "answer": "1", "answers": {"boxed": "1"}, "failed": ""},
-    ]
-    log = written(tmp_path, log_row(1, [r"\boxed{1}"] * 2, graded=graded))
-    (result,) = regrade(saved_tasks(log))
-    assert (result.extractors["llm"]["value"], result.extractors["llm"]["samples"]) == (1.0, 1)
-    assert result.extractors["boxed"]["samples"] == 2
