@@ -17,6 +17,7 @@ from atts_harness import atts, builtin, plugins
 from atts_harness.backend import BackendKind, BackendOptions
 from atts_harness.discovery import Discovery
 from atts_harness.hookspecs import Preset, hookimpl
+from atts_harness.testing import mock_plugin
 from atts_harness.testing.scripted import ScriptedBackend
 
 # How long an example takes is the machine's affair: no test depends on it.
@@ -182,3 +183,12 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def mock_installed():
+    """The mock engine and its strategy, as plugins."""
+    manager = plugins.manager()
+    manager.register(mock_plugin)
+    yield
+    manager.unregister(mock_plugin)

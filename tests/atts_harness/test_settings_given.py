@@ -2,21 +2,13 @@
 
 import pytest
 
-from atts_harness import plugins
 from atts_harness.conformal import CalibrationOptions
 from atts_harness.errors import SettingError
 from atts_harness.settings import parse_settings
-from atts_harness.testing import mock_plugin
+
+pytestmark = pytest.mark.usefixtures("mock_installed")
 
 MODELS = {"draft": "d", "target": "t", "backend": "mock"}
-
-
-@pytest.fixture(autouse=True)
-def mock_backend():
-    manager = plugins.manager()
-    manager.register(mock_plugin)
-    yield
-    manager.unregister(mock_plugin)
 
 
 @pytest.mark.parametrize("name", ["run_dir", "draft", "preset", "bank", "budget", "draft_price"])

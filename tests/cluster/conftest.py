@@ -66,12 +66,12 @@ def descendants(root):
         with contextlib.suppress(OSError):
             above = int(entry.read_text().rpartition(")")[2].split()[1])
             children.setdefault(above, []).append(int(entry.parent.name))
-    found, queue = [], [root]
+    processes, queue = [], [root]
     while queue:
         below = children.get(queue.pop(), [])
-        found += below
+        processes += below
         queue += below
-    return found
+    return processes
 
 
 def patiently(start):
@@ -92,13 +92,13 @@ def patiently(start):
     raise AssertionError("it starts, or raises")
 
 
-def until(condition, what, seconds=WAIT_SECONDS):
+def until(condition, message, seconds=WAIT_SECONDS):
     """Wait until a condition holds; its value."""
     deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, what() if callable(what) else what
+    while not (value := condition()):
+        assert time.monotonic() < deadline, message() if callable(message) else message
         time.sleep(0.1)
-    return found
+    return value
 
 
 class Machine:
@@ -121,11 +121,11 @@ class Machine:
 
     def have(self, count, **resources):
         """Exactly so many nodes that are alive, each with 2 GPUs and 3 CPUs."""
-        given = {"num_cpus": 3, "num_gpus": 2, "object_store_memory": STORE} | resources
+        node = {"num_cpus": 3, "num_gpus": 2, "object_store_memory": STORE} | resources
         while len(self.nodes) > count:
             self.kill(self.nodes[-1])
         while len(self.nodes) < count:
-            self.nodes.append(patiently(lambda: self.cluster.add_node(wait=False, **given)))
+            self.nodes.append(patiently(lambda: self.cluster.add_node(wait=False, **node)))
         self.cluster.wait_for_nodes(WAIT_SECONDS)
 
     def raylet(self, node):
@@ -172,9 +172,9 @@ class Machine:
 
 @pytest.fixture(scope="session")
 def machine():
-    found = Machine()
-    yield found
-    found.cluster.shutdown()
+    started = Machine()
+    yield started
+    started.cluster.shutdown()
 
 
 class Comparison:
@@ -204,10 +204,10 @@ class Comparison:
     def end(self, status=0, seconds=WAIT_SECONDS):
         """Wait for the driver's end."""
         try:
-            found = self.driver.wait(seconds)
+            ended = self.driver.wait(seconds)
         except subprocess.TimeoutExpired:
-            found = "it did not end"
-        assert found == status, self.said
+            ended = "it did not end"
+        assert ended == status, self.said
         return self
 
     def run(self, *arguments, status=0, seconds=WAIT_SECONDS, **options):
@@ -230,16 +230,16 @@ class Comparison:
     @property
     def cells(self):
         with contextlib.suppress(OSError, ValueError):
-            told = json.loads((self.out / "compare.json").read_text())
-            return {cell["row"]: cell for cell in told["cells"]}
+            status = json.loads((self.out / "compare.json").read_text())
+            return {cell["row"]: cell for cell in status["cells"]}
         return {}
 
     def texts(self):
         """What every cell answered."""
-        found = {}
+        answers = {}
         for path in sorted((self.out / "cells").rglob("results_*.json")):
-            found[path.parent.name] = json.loads(path.read_text())["texts"]
-        return found
+            answers[path.parent.name] = json.loads(path.read_text())["texts"]
+        return answers
 
     def journal(self, path):
         """Calls by their key with the time at which they were made, and how many samples ended."""
@@ -287,8 +287,8 @@ class Comparison:
 
 @pytest.fixture
 def comparison(machine, tmp_path):
-    found = Comparison(machine, tmp_path)
-    yield found
-    if found.driver is not None and found.driver.poll() is None:
-        found.kill_driver()
-    found.nothing_is_left()
+    started = Comparison(machine, tmp_path)
+    yield started
+    if started.driver is not None and started.driver.poll() is None:
+        started.kill_driver()
+    started.nothing_is_left()

@@ -68,7 +68,7 @@ class Sums(EvalFramework):
     def atts_frameworks(self):
         return [self]
 
-    def tasks(self, wanted, include_path):
+    def tasks(self, names, include_path):
         return ["sums", "products"]
 
     def command(self, asked, folder):

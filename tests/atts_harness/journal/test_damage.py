@@ -25,13 +25,7 @@ from atts_harness.testing import mock_plugin
 sys.path.append(str(Path(__file__).parents[2] / "fixtures"))
 import unfinished
 
-
-@pytest.fixture(autouse=True)
-def mock_installed():
-    manager = plugins.manager()
-    manager.register(mock_plugin)
-    yield
-    manager.unregister(mock_plugin)
+pytestmark = pytest.mark.usefixtures("mock_installed")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 import typer.testing
 
-from atts_harness import plugins
 from atts_harness.cli import build_app
 from atts_harness.errors import JournalMismatchError, RunDirError
 from atts_harness.journal import schema
@@ -19,21 +18,14 @@ from atts_harness.journal.identity import differences
 from atts_harness.journal.reader import open_run
 from atts_harness.ledger.recorded import ledger_of
 from atts_harness.records import RunRecord
-from atts_harness.testing import mock_plugin
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 sys.path.append(str(FIXTURES))
 import unfinished  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("mock_installed")
+
 RELEASES = sorted(path.name for path in FIXTURES.iterdir() if (path / "run").is_dir())
-
-
-@pytest.fixture(autouse=True)
-def mock_installed():
-    manager = plugins.manager()
-    manager.register(mock_plugin)
-    yield
-    manager.unregister(mock_plugin)
 
 
 @pytest.fixture(params=RELEASES)

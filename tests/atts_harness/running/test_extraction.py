@@ -15,19 +15,12 @@ from atts_harness.records import NOT_EXTRACTED
 from atts_harness.running import extraction
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
-from atts_harness.testing import mock_plugin
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
+
+pytestmark = pytest.mark.usefixtures("mock_installed")
 
 SAMPLES = 4
 CALLS = "extractor/judge"
-
-
-@pytest.fixture(autouse=True)
-def mock_installed():
-    manager = plugins.manager()
-    manager.register(mock_plugin)
-    yield
-    manager.unregister(mock_plugin)
 
 
 def groups(kind="maths", **options):

@@ -4,21 +4,13 @@ import functools
 
 import pytest
 
-from atts_harness import plugins
 from atts_harness.backend import GenerateRequest
 from atts_harness.journal.reader import open_run
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
-from atts_harness.testing import mock_plugin
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
 
-
-@pytest.fixture(autouse=True)
-def mock_installed():
-    manager = plugins.manager()
-    manager.register(mock_plugin)
-    yield
-    manager.unregister(mock_plugin)
+pytestmark = pytest.mark.usefixtures("mock_installed")
 
 
 def test_a_backend_can_be_asked_beside_the_runs_which_do_not_record_it(tmp_path):

@@ -17,20 +17,13 @@ from atts_harness.running.slots import Slots
 from atts_harness.settings import parse_settings
 from atts_harness.simulation.clock import run_simulated
 from atts_harness.strategy import Problem
-from atts_harness.testing import mock_plugin
 from atts_harness.testing.mock_engine import MockBackend, MockEngine
 from atts_harness.transcript import Message, Prompt
 
+pytestmark = pytest.mark.usefixtures("mock_installed")
+
 MOCK = {"backend": "mock", "draft": "d", "target": "t", "mock_seconds": 0.01}
 TURNS = {**MOCK, "strategy": "mock-turns", "turns": 3, "ending": 0, "metrics_interval": 0}
-
-
-@pytest.fixture(autouse=True)
-def mock_installed():
-    manager = plugins.manager()
-    manager.register(mock_plugin)
-    yield
-    manager.unregister(mock_plugin)
 
 
 def problem(doc=0):

@@ -26,19 +26,12 @@ from atts_harness.running import interrupts, logs, progress
 from atts_harness.running.engine import Engine, Outage
 from atts_harness.running.harness import Harness
 from atts_harness.settings import parse_settings
-from atts_harness.testing import mock_plugin
 from atts_harness.testing.mock_faults import FaultPlan
 from atts_harness.testing.mock_runs import MockOptions, MockTurns, make_groups
 
+pytestmark = pytest.mark.usefixtures("mock_installed")
+
 OPTIONS = MockOptions(turns=3, draft_tokens=8, target_tokens=8)
-
-
-@pytest.fixture(autouse=True)
-def mock_installed():
-    manager = plugins.manager()
-    manager.register(mock_plugin)
-    yield
-    manager.unregister(mock_plugin)
 
 
 def harness(**settings):

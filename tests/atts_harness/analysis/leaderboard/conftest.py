@@ -9,7 +9,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from atts_harness.analysis.leaderboard.build import report
 from atts_harness.analysis.leaderboard.outputs.terminal import render
+from atts_harness.analysis.leaderboard.sources import Options
 from atts_harness.backend import GenerateReply, ScoreReply, Usage
 from atts_harness.journal.directory import RunDirectory
 from atts_harness.journal.plan import Planned
@@ -358,3 +360,27 @@ def shown(leaderboard, width=120):
     console = Console(width=width, file=io.StringIO())
     console.print(render(leaderboard))
     return console.file.getvalue()
+
+
+def always(doc, repeat):
+    return True
+
+
+def board(*folders, **options):
+    return report(folders, Options(**options)).leaderboard
+
+
+def rows_of(log):
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+def rewrite(log, rows):
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def edit(folder, change):
+    """Change what stands in a folder's results file."""
+    file = next(folder.glob("results_*.json"))
+    results = json.loads(file.read_text())
+    change(results)
+    file.write_text(json.dumps(results))

@@ -26,26 +26,26 @@ class MockCells:
     name = "mock"
     packages = ()
 
-    def tasks(self, wanted, include_path):
+    def tasks(self, names, include_path):
         return [TASK]
 
     def sizes(self, evaluation):
         return [TaskSize(documents=1000)]
 
     def command(self, evaluation, folder):
-        told = {
+        fields = {
             "settings": {**evaluation.settings, "run_dir": str(folder)},
             "strategy": evaluation.strategy,
             "problems": evaluation.limit or 4,
             "repeats": int(evaluation.metadata.get("repeats", 2)),
         }
-        return ["mock-cell", json.dumps(told), "--folder", str(folder)]
+        return ["mock-cell", json.dumps(fields), "--folder", str(folder)]
 
     def outcome(self, folder):
-        found = sorted(folder.glob("results_*.json"))
-        if not found:
+        files = sorted(folder.glob("results_*.json"))
+        if not files:
             return None
-        return EvaluationOutcome(found[-1], "share", json.loads(found[-1].read_text())["share"])
+        return EvaluationOutcome(files[-1], "share", json.loads(files[-1].read_text())["share"])
 
     def documents(self, task, system_instruction=None, metadata=None):
         return []
@@ -70,8 +70,8 @@ def evaluate(settings, strategy, problems, repeats):
     from atts_harness.testing.mock_runs import make_groups
 
     with Harness(parse_settings({**settings, "strategy": strategy})) as harness:
-        made = harness.strategy({}, {"task": TASK})
-        return harness.run(make_groups(problems, repeats, made, task=TASK, max_tokens=4096))
+        instance = harness.strategy({}, {"task": TASK})
+        return harness.run(make_groups(problems, repeats, instance, task=TASK, max_tokens=4096))
 
 
 def add_mock_cell(app):
