@@ -84,7 +84,7 @@ def record_of(trace: PublishedTrace, task: str, rate: float | None = RATE) -> Sa
     """A published sample as a record of ours.
 
     The recorded p-value is 1 - percentile (what `rule=reference` records), the threshold the rate;
-    the bank's size was not recorded, nor were token counts. A perplexity of 0 is what the published
+    the bank's size and the token counts were not recorded. A perplexity of 0 is what the published
     code wrote for a score that had failed; it accepted such a turn.
 
     Raises:

@@ -1,8 +1,8 @@
 """Seeded mutations of files, as damage, other programs and attackers make them.
 
 For tests of readers. A mutated file may be refused, read as it was, or read as it is now. It must
-never raise another library's error, nor give a different number silently where a checksum could
-tell.
+never raise another library's error, and never give a different number silently where a checksum
+could tell.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def read(folder: Path, task: str) -> ForeignRun:
         "specreason",
         {},
         list(_questions(questions, task, most)),
-        ("its threshold is not in the files; no seconds and no tokens of judgements are, either",),
+        ("the files have neither its threshold nor seconds and tokens of judgements",),
     )
 
 

@@ -29,7 +29,7 @@ def runs_in(folder: Path) -> list[str]:
     except OSError as error:
         raise RunDirError(f"{folder}: cannot be read: {error}") from error
     if not journals:
-        raise RunDirError(f"{folder}: holds no run, nor does a folder in it")
+        raise RunDirError(f"{folder}: no run here or in a folder of it")
     return [path.parent.name for path in journals]
 
 

@@ -76,7 +76,7 @@ class RowCosts:
         return computed_tokens(self.totals, role)
 
     def tokens(self) -> TokensPerSample:
-        """Mean tokens a sample. A role that was never called computed 0, which is not unknown."""
+        """Mean tokens a sample. 0, not None, for a role that was never called."""
         if self.statistics is None or not self.totals:
             return TokensPerSample()
         if self.statistics.vote is not None:

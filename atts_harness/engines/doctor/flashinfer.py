@@ -130,7 +130,7 @@ def _absent(installed: Installed, *, gpu: bool) -> Finding:
     pin_note = f"; {installed.engine} asks for {installed.pins}" if installed.pins else ""
     if not gpu:
         return Finding(
-            "note", "flashinfer", f"not installed, and without a GPU not needed{pin_note}"
+            "note", "flashinfer", f"not installed; not needed without a GPU{pin_note}"
         )
     if installed.pins:
         return Finding(

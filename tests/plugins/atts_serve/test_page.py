@@ -320,7 +320,7 @@ def test_recorded_samples_fit_a_telephone(viewing, visit, scheme):
 
 
 def test_what_is_no_run_is_refused_in_one_line(tmp_path):
-    with pytest.raises(RunDirError, match="holds no run"):
+    with pytest.raises(RunDirError, match="no run here or in a folder"):
         Viewer(tmp_path)
 
 
