@@ -129,9 +129,7 @@ def fetch(python: str, version: str) -> Finding:
 def _absent(installed: Installed, *, gpu: bool) -> Finding:
     pin_note = f"; {installed.engine} asks for {installed.pins}" if installed.pins else ""
     if not gpu:
-        return Finding(
-            "note", "flashinfer", f"not installed; not needed without a GPU{pin_note}"
-        )
+        return Finding("note", "flashinfer", f"not installed; not needed without a GPU{pin_note}")
     if installed.pins:
         return Finding(
             "error", "flashinfer", f"not installed{pin_note}", f"pip install '{installed.pins}'"
