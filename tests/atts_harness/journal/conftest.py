@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -69,14 +71,14 @@ def results(records):
 CHILD = """
 import sys, os, resource, signal
 sys.path.insert(0, sys.argv[2])
-import test_resume
+import conftest as runs
 from atts_harness.testing.mock_engine import MockEngine
 from atts_harness.testing.mock_latency import fixed
 from atts_harness.testing.mock_runs import MockTurns, make_groups
 {prepare}
-groups = make_groups(4, 3, MockTurns(test_resume.OPTIONS))
+groups = make_groups(4, 3, MockTurns(runs.OPTIONS))
 print("ready", flush=True)
-test_resume.run_in(sys.argv[1], groups, MockEngine(latency=fixed({latency}), cache=False))
+runs.run_in(sys.argv[1], groups, MockEngine(latency=fixed({latency}), cache=False))
 print("finished", flush=True)
 """
 
@@ -97,3 +99,23 @@ def banked(**options):
     return ATTS(
         ATTSOptions(turns=4, draft_tokens=12, target_tokens=12, rate=0.3, **options), RunInfo()
     )
+
+
+class Killed(ATTS):
+    """Kills its process at the end of the third sample of a session."""
+
+    left = 3
+
+    async def run(self, sample, ctx):
+        outcome = await super().run(sample, ctx)
+        self.left -= 1
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return outcome
+
+
+def with_bank(path, kind=ATTS):
+    """Groups of ATTS with a bank of a file."""
+    strategy = banked(calibration="file", bank=path, coverage="marginal")
+    strategy.__class__ = kind
+    return make_groups(4, 3, strategy)

@@ -10,15 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from atts_harness.atts import ATTS
 from atts_harness.conformal.bank import Bank
 from atts_harness.conformal.bankfile import write_bank
 from atts_harness.errors import RunDirError
 from atts_harness.journal import schema
 from atts_harness.journal.reader import open_run
-from atts_harness.testing.mock_runs import make_groups
 
-from .conftest import banked, child, results, run_in
+from .conftest import child, results, run_in, with_bank
 
 
 def test_killed_at_random_moments_a_run_loses_and_repeats_nothing(tmp_path):
@@ -47,19 +45,12 @@ def test_killed_at_random_moments_a_run_loses_and_repeats_nothing(tmp_path):
 CHILD_WITH_A_BANK = """
 import sys
 sys.path.insert(0, sys.argv[3])
-import test_resume
+import conftest as runs
 from atts_harness.testing.mock_engine import MockEngine
 from atts_harness.testing.mock_latency import fixed
-groups = test_resume.with_bank(sys.argv[2], test_resume.Killed)
-test_resume.run_in(sys.argv[1], groups, MockEngine(latency=fixed(0.02), cache=False))
+groups = runs.with_bank(sys.argv[2], runs.Killed)
+runs.run_in(sys.argv[1], groups, MockEngine(latency=fixed(0.02), cache=False))
 """
-
-
-def with_bank(path, kind=ATTS):
-    """Groups of ATTS with a bank of a file."""
-    strategy = banked(calibration="file", bank=path, coverage="marginal")
-    strategy.__class__ = kind
-    return make_groups(4, 3, strategy)
 
 
 def exact(records):

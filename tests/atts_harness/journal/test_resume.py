@@ -3,8 +3,6 @@
 import asyncio
 import dataclasses
 import json
-import os
-import signal
 
 import msgspec
 import pytest
@@ -190,19 +188,6 @@ def test_failed_samples_stay_failed_unless_they_are_to_be_tried_again(tmp_path):
     fixed, engine = run_in(tmp_path, retry_failed=True)
     assert engine.log
     assert not any(record.failed for record in fixed)
-
-
-class Killed(ATTS):
-    """Kills its process at the end of the third sample of a session."""
-
-    left = 3
-
-    async def run(self, sample, ctx):
-        outcome = await super().run(sample, ctx)
-        self.left -= 1
-        if not self.left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return outcome
 
 
 def test_an_incomplete_run_says_what_is_missing_and_how_to_go_on(tmp_path):
