@@ -25,6 +25,7 @@ NEEDED = (
     *("num_hidden_layers", "hidden_size", "num_attention_heads"),
     *("intermediate_size", "vocab_size"),
 )
+OPTIONAL = ("num_key_value_heads", "head_dim", "max_position_embeddings")
 EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts")
 BYTES = {"float32": 4.0, "float": 4.0, "bfloat16": 2.0, "float16": 2.0, "half": 2.0}
 QUANTISED = {"fp8": 1.0, "compressed-tensors": 1.0, "awq": 0.5, "gptq": 0.5, "bitsandbytes": 0.5}
@@ -179,10 +180,17 @@ def _published() -> dict[str, dict[str, Any]]:
     return loaded
 
 
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and value > 0
+
+
 def _from_config(model: str, config: Mapping[str, Any], dtype_bytes: float) -> ModelShape:
-    missing = [name for name in NEEDED if not isinstance(config.get(name), int)]
+    missing = [name for name in NEEDED if not _is_size(config.get(name))]
     if missing:
         raise SettingError(f"{model}: its config.json has no {', '.join(missing)}")
+    sizes = [name for name in OPTIONAL if config.get(name) and not _is_size(config[name])]
+    if sizes:
+        raise SettingError(f"{model}: in its config.json {sizes[0]} is no number above 0")
     if any(config.get(name) for name in EXPERTS):
         raise SettingError(f"{model}: mixtures of experts are not modelled")
     hidden, heads = config["hidden_size"], config["num_attention_heads"]

@@ -117,5 +117,7 @@ def role_costs(texts: list[str]) -> dict[Role, EngineCosts]:
         role, equals, path = text.partition("=")
         if not equals or role not in ("draft", "target"):
             raise SettingError(f"--cost {text}: expected draft=FILE or target=FILE")
+        if role in costs:
+            raise SettingError(f"--cost {text}: the second file of the {role}; give one of them")
         costs["draft" if role == "draft" else "target"] = read_costs(Path(path))
     return costs

@@ -7,6 +7,7 @@ model; `Measured` is fitted to a running engine.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,7 +208,7 @@ def gpus_of(text: str, file: Path | None = None) -> tuple[GPU, int]:
         SettingError: of another form, or no such GPU.
     """
     name, colon, count = text.partition(":")
-    if not name or (colon and not (count.isdecimal() and int(count) >= 1)):
+    if not name or (colon and not (count.isdecimal() and len(count) <= 6 and int(count) >= 1)):
         raise SettingError(f"--gpus {text}: expected NAME:COUNT, such as h100:3")
     return gpu_of(name, file), int(count) if colon else 1
 
@@ -236,12 +237,16 @@ def gpu_of(name: str, file: Path | None = None) -> GPU:
 def _gpus(file: Path) -> Mapping[str, GPU]:
     loaded = load_yaml(file)
     try:
-        return {
+        gpus = {
             str(name).lower(): GPU(
                 name=str(name).lower(), **{k: float(v) for k, v in figures.items()}
             )
             for name, figures in loaded.items()
         }
+        for gpu in gpus.values():
+            if not all(0 < v < math.inf for k, v in vars(gpu).items() if k != "name"):
+                raise ValueError(f"{gpu.name}: every figure is a number above 0")
+        return gpus
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingError(
             f"{file}: not a file of GPUs (NAME: {{memory, bandwidth, flops, link}}): {error}"

@@ -124,10 +124,11 @@ def place(
     """
     for role, shape in models.items():
         count = devices[role]
-        if shape.kv_heads % count and count % shape.kv_heads:
+        if shape.heads % count or (shape.kv_heads % count and count % shape.kv_heads):
             raise SettingError(
-                f"{role} {shape.name}: its {shape.kv_heads} KV heads cannot be spread over "
-                f"{count} GPUs; use {math.gcd(shape.kv_heads, count)}"
+                f"{role} {shape.name}: its {shape.heads} heads and {shape.kv_heads} KV heads "
+                f"cannot be spread over {count} GPUs; use "
+                f"{math.gcd(shape.heads, shape.kv_heads, count)}"
             )
     if shared:
         room = _room(gpu, max(devices.values())) - sum(s.weight_bytes for s in models.values())

@@ -1,6 +1,7 @@
 """Files of measured costs, and plans that use them."""
 
 import json
+import math
 
 import pytest
 from typer.testing import CliRunner
@@ -27,6 +28,8 @@ def test_what_is_written_is_read(tmp_path):
     [
         ({"step": -1.0}, "not a file of costs"),
         ({"step": "fast"}, "not a file of costs"),
+        ({"step": math.nan}, "not a file of costs"),
+        ({"pair": math.inf}, "not a file of costs"),
         ({"step": 0.0, "sequence": 0.0}, "costs nothing"),
         ({"version": 9}, "version 9"),
         ({"version": 1}, "measure it again"),
@@ -47,6 +50,14 @@ def test_other_files_are_one_line(tmp_path, change, words):
 def test_a_role_is_named(text):
     with pytest.raises(SettingError, match="draft=FILE or target=FILE"):
         role_costs([text])
+
+
+def test_a_role_has_one_file(tmp_path):
+    write_costs(COSTS, tmp_path / "costs.json")
+    given = f"draft={tmp_path / 'costs.json'}"
+    assert role_costs([given]) == {"draft": COSTS}
+    with pytest.raises(SettingError, match="the second file of the draft"):
+        role_costs([given, given])
 
 
 def test_a_plan_takes_measured_costs_in_place_of_the_roofline():
