@@ -24,11 +24,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atts_harness.backend import Role
+from atts_harness.settings import ROLES
 from atts_harness.simulation.costs import CostModel, Step
+from atts_harness.simulation.jobs import EngineLimits
 
 __all__ = ["Course", "Prices", "break_even_rate", "break_even_speed", "prices", "relative_cost"]
 
-BLOCK = 16
+BLOCK = EngineLimits.block
 """Tokens of a block of the prefix cache."""
 
 
@@ -214,8 +216,8 @@ def prices(
             of a step, and a prompt what it adds to one. Without, they are seconds of a sample that
             nobody keeps waiting.
     """
-    full = batch if isinstance(batch, Mapping) else dict.fromkeys(_ROLES, batch)
-    draft, target = (_Meter(costs[role], full[role], (devices or {}).get(role)) for role in _ROLES)
+    full = batch if isinstance(batch, Mapping) else dict.fromkeys(ROLES, batch)
+    draft, target = (_Meter(costs[role], full[role], (devices or {}).get(role)) for role in ROLES)
     draft_tokens, rate, tail = course.draft, course.rate, (BLOCK + 1) / 2
     first, later = 1 / course.turns, 1 - 1 / course.turns
     # The draft model knows its own drafts; what the target wrote it has to read. A rejected draft
@@ -245,9 +247,6 @@ def prices(
     whole = course.written / course.longer
     alone = target.prompt(course.prompt, 0) + target.writing(whole - 1, course.prompt)
     return Prices(course, seconds, score, hidden, takeover, alone / whole)
-
-
-_ROLES: tuple[Role, Role] = ("draft", "target")
 
 
 @dataclass(frozen=True)

@@ -137,15 +137,15 @@ def _rounded(tokens: float) -> int:
     return max(0, round(tokens / GRAIN)) * GRAIN
 
 
-_KNOWN: dict[tuple[str, str, int], KernelTables] = {}
+_COMPILED: dict[tuple[str, str, int], KernelTables] = {}
 
 
 def _tables(gpu: str, model: str, devices: int, usual: Roofline) -> KernelTables:
     """The package's engine for a placement; made once, which takes seconds."""
     key = gpu, model, devices
-    if key not in _KNOWN:
-        _KNOWN[key] = _compiled(gpu, devices, usual)
-    return _KNOWN[key]
+    if key not in _COMPILED:
+        _COMPILED[key] = _compiled(gpu, devices, usual)
+    return _COMPILED[key]
 
 
 def _compiled(gpu: str, devices: int, usual: Roofline) -> KernelTables:
