@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,30 +26,31 @@ from atts_harness.presets import with_presets
 from atts_harness.settings import ROLES, RunOptions
 from atts_harness.simulation.costfile import EngineCosts
 from atts_harness.simulation.costs import GPU
-from atts_harness.simulation.plans import REPEATS, SimulationPlan, plan_row
+from atts_harness.simulation.plans import REPEATS, WITHOUT_EFFECT, SimulationPlan, plan_row
+from atts_harness.simulation.progress import SimulationProgress, show_simulation
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.rows import PlanRow, with_flips
+from atts_harness.simulation.simulations import Simulations
 from atts_harness.simulation.tables import TableRemarks, clock, notes, tables
 from atts_harness.simulation.traces import RunTrace
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Ground", "cell_notes", "cell_rows", "planned", "ranked_online", "shown_cells"]
+__all__ = [
+    *("CellRow", "Ground", "cell_notes", "cell_rows", "planned", "ranked_online", "shown_cells"),
+    "shown_rows",
+]
 
-DRY_SAMPLES, DRY_COMPARED = 512, 128
-"""Samples of a cell that a dry run simulates at most, and that it compares splits on: a few seconds
-a cell. On the published pair 128, 256 and 512 samples have the same best split, and a range whose
-ends differ by less than a tenth of the makespan."""
+DRY_SAMPLES = 512
+"""Samples of a cell that a dry run simulates at most: a few seconds a cell."""
+COMPARED = 128
+"""Samples of a cell on which splits and the ends of the range are compared. On the published pair
+128, 256 and 512 samples have the same best split, and a range whose ends differ by less than a
+tenth of the makespan."""
 
-NOT_SIMULATED = frozenset(
-    {
-        *("strategy", "preset", "backend", "draft_backend", "target_backend", "draft", "target"),
-        *("run_dir", "resume", "progress", "metrics_interval", "bank", "rate_of"),
-        *("extractor", "extractor_concurrency", "extractor_price"),
-    }
-)
-"""Settings of a cell that say where it runs and what it leaves, not what its models are asked."""
+NOT_SIMULATED = WITHOUT_EFFECT | {"strategy", "preset", "draft", "target", "bank", "rate_of"}
+"""Settings of a cell that a simulation does without, or takes from elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,6 @@ class Ground:
         price: dollars per GPU hour.
         measured: costs by role, in place of the roofline's.
         most_samples: samples of a cell that are simulated at most, whole questions; None: all.
-        most_compared: of them, those on which splits and the ends of the range are compared at
-            most; None: all.
         search: whether the best limits are searched for.
         problems: questions of a cell at most; None: as many as it has.
         kernels: whether steps cost what measured kernel tables say.
@@ -77,10 +76,24 @@ class Ground:
     price: float | None = None
     measured: Mapping[Role, EngineCosts] = field(default_factory=dict)
     most_samples: int | None = None
-    most_compared: int | None = None
     search: bool = False
     problems: int | None = None
     kernels: bool = False
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """A cell in simulated time.
+
+    Attributes:
+        cell: of the comparison.
+        plan: what it runs on, and what it is told.
+        row: of its strategy; its point is the number of samples a question.
+    """
+
+    cell: Cell
+    plan: SimulationPlan
+    row: PlanRow
 
 
 def cell_rows(
@@ -88,7 +101,7 @@ def cell_rows(
     sizes: Mapping[str, Size],
     ground: Ground,
     trace_of: Callable[[Cell, int], RunTrace],
-) -> dict[str, PlanRow]:
+) -> dict[str, CellRow]:
     """A row for each cell, by the cell's name; cells that run again for their times have none.
 
     Cells that ask the same of the same models are simulated once.
@@ -97,33 +110,42 @@ def cell_rows(
         cells: of the plan.
         sizes: what each asks for.
         ground: what they run on.
-        trace_of: what the models write in a cell of so many questions.
+        trace_of: what the models write in a cell of so many questions; or a recorded trace, which
+            may have more.
 
     Raises:
         SettingError: models that do not fit or have no known shape, or a setting that cannot be
             used.
     """
-    rows: dict[str, PlanRow] = {}
-    simulated: list[tuple[SimulationPlan, str, int, PlanRow]] = []
-    for cell in cells:
-        if cell.timing > 1:
-            continue
-        size = sizes[cell.name]
-        repeats = max(1, size.samples // size.problems)
-        problems = min(size.problems, ground.problems or size.problems)
-        if ground.most_samples is not None:
-            problems = max(1, min(problems, ground.most_samples // repeats))
-        try:
-            plan = _plan(cell, cells, size, ground, trace_of(cell, problems), problems)
-            request = (plan, cell.strategy, repeats)
-            row = next((row for *earlier, row in simulated if tuple(earlier) == request), None)
-            if row is None:
-                row = plan_row(plan, cell.strategy, {REPEATS: str(repeats)})
-                simulated.append((*request, row))
-        except SettingError as error:
-            raise SettingError(f"{cell.name}: {error}") from error
-        rows[cell.name] = msgspec.structs.replace(row, strategy=cell.name, point={})
-    return _with_flips(rows, cells)
+    rows: dict[str, CellRow] = {}
+    first_runs = [cell for cell in cells if cell.timing == 1]
+    progress = SimulationProgress(len(first_runs))
+    simulations = Simulations(progress)
+    with show_simulation(progress):
+        for cell in first_runs:
+            size = sizes[cell.name]
+            repeats = max(1, size.samples // size.problems)
+            try:
+                plan = _plan(cell, cells, size, ground, trace_of, repeats)
+                progress.begin_row(cell.name)
+                row = plan_row(plan, cell.strategy, {REPEATS: str(repeats)}, simulations)
+            except SettingError as error:
+                raise SettingError(f"{cell.name}: {error}") from error
+            rows[cell.name] = CellRow(cell, plan, row)
+    return rows
+
+
+def shown_rows(rows: Mapping[str, CellRow]) -> list[PlanRow]:
+    """The rows under their cells' names; those of one task are compared."""
+    named = {
+        name: msgspec.structs.replace(cell_row.row, strategy=name, point={})
+        for name, cell_row in rows.items()
+    }
+    task = {name: cell_row.cell.task_name for name, cell_row in rows.items()}
+    return [
+        with_flips(row, [other for at, other in named.items() if task[at] == task[name]])
+        for name, row in named.items()
+    ]
 
 
 def ranked_online(cell: Cell) -> bool:
@@ -146,7 +168,7 @@ def shown_cells(name: str, ground: Ground, traces: Sequence[RunTrace]) -> TableR
 
 
 def cell_notes(
-    cells: Sequence[Cell], sizes: Mapping[str, Size], ground: Ground, rows: Mapping[str, PlanRow]
+    cells: Sequence[Cell], sizes: Mapping[str, Size], rows: Mapping[str, CellRow]
 ) -> list[str]:
     """What a simulation of cells leaves out, a line each."""
     lines = []
@@ -156,12 +178,14 @@ def cell_notes(
             "A bank is of real models, so these rank online here, and calibrations are not in "
             f"the times: {', '.join(online)}."
         )
-    fewer = [name for name, row in rows.items() if row.samples < sizes[name].samples]
+    samples = {name: (made.row.samples, sizes[name].samples) for name, made in rows.items()}
+    fewer = [
+        f"{name} {part:,} of {all_:,}" for name, (part, all_) in samples.items() if part < all_
+    ]
     if fewer:
-        counts = ", ".join(
-            f"{name} {rows[name].samples:,} of {sizes[name].samples:,}" for name in fewer
-        )
-        lines.append(f"Samples simulated, of all that the cell has: {counts}.")
+        lines.append(f"Samples simulated, of all that the cell has: {', '.join(fewer)}.")
+    if any(made.plan.compared is not None for made in rows.values()):
+        lines.append(f"Splits and ranges are compared on about {COMPARED} samples of a cell.")
     again = sum(cell.timing > 1 for cell in cells)
     if again:
         lines.append(f"{again} cells that are run again for their times are not shown.")
@@ -182,20 +206,18 @@ def planned(
     Raises:
         SettingError: models that do not fit or have no known shape.
     """
-    ground = Ground(*gpus, most_samples=DRY_SAMPLES, most_compared=DRY_COMPARED)
+    ground = Ground(*gpus, most_samples=DRY_SAMPLES)
     trace_of = functools.cache(published_trace)
     rows = cell_rows(cells, sizes, ground, lambda cell, problems: trace_of(problems))
-    whole = [_extrapolated(row, sizes[name].samples) for name, row in rows.items()]
+    whole = [_extrapolated(row, sizes[row.strategy].samples) for row in shown_rows(rows)]
     remarks = shown_cells(name, ground, [trace_of(1)])
-    lines = [*notes(remarks, whole), *cell_notes(cells, sizes, ground, rows)]
-    if any(row.samples < sizes[name].samples for name, row in rows.items()):
+    lines = [*notes(remarks, whole), *cell_notes(cells, sizes, rows)]
+    if any(made.row.samples < sizes[name].samples for name, made in rows.items()):
         lines.append(
             "Their makespans are in proportion, which may be a fifth off: a run ends once only, "
             "and more samples share its prefix caches. Their p50 and p95 are those of the part. "
             "`atts plan` simulates all samples."
         )
-    if any(row.samples > DRY_COMPARED for row in rows.values()):
-        lines.append(f"Splits and ranges are compared on about {DRY_COMPARED} samples of a cell.")
     total = sum(row.makespan for row in whole)
     least = "at least " if any(row.lower_bound for row in whole) else ""
     lines.append(
@@ -217,29 +239,28 @@ def _extrapolated(row: PlanRow, samples: int) -> PlanRow:
     )
 
 
-def _with_flips(rows: Mapping[str, PlanRow], cells: Sequence[Cell]) -> dict[str, PlanRow]:
-    """Rows of one task are those whose order is of interest."""
-    task = {cell.name: cell.task_name for cell in cells}
-    return {
-        name: with_flips(row, [other for at, other in rows.items() if task[at] == task[name]])
-        for name, row in rows.items()
-    }
-
-
 def _plan(
-    cell: Cell, cells: Sequence[Cell], size: Size, ground: Ground, trace: RunTrace, problems: int
+    cell: Cell,
+    cells: Sequence[Cell],
+    size: Size,
+    ground: Ground,
+    trace_of: Callable[[Cell, int], RunTrace],
+    repeats: int,
 ) -> SimulationPlan:
     cell_settings = with_presets(cell.settings)
     models = {role: cell_settings.get(role) for role in ROLES}
     for role in cell.kind.roles:
         if models[role] is None:
             raise SettingError(f"{role}: the pair {cell.pair} does not name its {role} model")
-    return SimulationPlan(
+    problems = min(size.problems, ground.problems or size.problems)
+    if ground.most_samples is not None:
+        problems = max(1, min(problems, ground.most_samples // repeats))
+    plan = SimulationPlan(
         draft=str(models["draft"] or models["target"]),
         target=str(models["target"] or models["draft"]),
         gpu=ground.gpu,
         devices=ground.devices,
-        trace=trace,
+        trace=trace_of(cell, problems),
         split=ground.split or _split(cell_settings, cell.kind.roles, ground.devices),
         settings=_settings(cell, cells, size, cell_settings),
         price=ground.price,
@@ -247,8 +268,13 @@ def _plan(
         measured=ground.measured,
         search=ground.search,
         kernels=ground.kernels,
-        most_compared=ground.most_compared,
     )
+    count = max(1, COMPARED // repeats)
+    if count >= problems:
+        return plan
+    # Spread over the questions: a recorded trace may be in order of difficulty.
+    part = trace_of(cell, count).spread(count, problems)
+    return replace(plan, compared=replace(plan, trace=part, problems=count))
 
 
 def _settings(

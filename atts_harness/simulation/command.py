@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import math
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +18,12 @@ from atts_harness.hookspecs import Stage
 if TYPE_CHECKING:
     from atts_harness.analysis.html.figure import Figure
     from atts_harness.comparing.cells import Cell
-    from atts_harness.simulation.cells import Ground
-    from atts_harness.simulation.rows import PlanRow
+    from atts_harness.simulation.cells import CellRow, Ground
     from atts_harness.simulation.tables import TableRemarks
     from atts_harness.simulation.traces import RunTrace
+
+
+NAMED_BY_OPTIONS = ("strategy", "draft", "target")
 
 
 def plan_command(app: typer.Typer) -> None:
@@ -53,7 +57,9 @@ def show_plan(
         str | None, typer.Option(help="GPUs of draft and target, such as 1+2; default: the best")
     ] = None,
     split: Annotated[str | None, typer.Option(hidden=True)] = None,
-    problems: Annotated[int | None, typer.Option(help="questions; default: the trace's")] = None,
+    problems: Annotated[
+        int | None, typer.Option(min=1, help="questions; default: the trace's")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="further settings, as in --model_args")
     ] = None,
@@ -79,7 +85,7 @@ def show_plan(
     import msgspec
 
     from atts_harness.errors import SettingError
-    from atts_harness.simulation.cells import Ground
+    from atts_harness.simulation.cells import Ground, shown_rows
     from atts_harness.simulation.costfile import role_costs
     from atts_harness.simulation.costs import gpus_of
     from atts_harness.simulation.plans import SimulationPlan, plan_rows
@@ -87,6 +93,10 @@ def show_plan(
 
     if out is not None:
         _check_page(out)
+    if price is not None and not 0 <= price < math.inf:
+        raise SettingError(f"--price {price:g}: expected dollars a GPU and hour, such as 2.5")
+    if task is not None and trace is None:
+        raise SettingError(f"--task {task}: it names a task of a trace; give --trace, too")
     gpu, count = gpus_of(gpus, gpu_file)
     if split is not None:
         raise SettingError(
@@ -100,7 +110,12 @@ def show_plan(
         ground = Ground(
             gpu, count, at, price, measured, search=search, problems=problems, kernels=kernels
         )
-        remarks, rows, further = _of_file(plan_file, ground, trace, task)
+        remarks, made, further = _of_file(plan_file, ground, trace, task)
+        rows = shown_rows(made)
+        if out is not None:
+            from atts_harness.simulation.timeline import timelines
+
+            figures = timelines(made.values())
     else:
         models = _models(pair, draft, target)
         plan = SimulationPlan(
@@ -145,8 +160,11 @@ def _check_page(out: Path) -> None:
 
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("--out", "report", "matplotlib")
-    if not out.absolute().parent.is_dir() or out.is_dir():
+    folder = out.absolute().parent
+    if not folder.is_dir() or out.is_dir():
         raise SettingError(f"--out {out}: give a file in a folder that is there")
+    if not os.access(out if out.exists() else folder, os.W_OK):
+        raise SettingError(f"--out {out}: it cannot be written there; give another folder")
 
 
 def _only_a_file(*options: object) -> None:
@@ -160,8 +178,8 @@ def _only_a_file(*options: object) -> None:
 
 def _of_file(
     file: str, ground: Ground, trace: Path | None, task: str | None
-) -> tuple[TableRemarks, list[PlanRow], list[str]]:
-    """The rows of a plan of `atts compare`, what stands above them, and further lines."""
+) -> tuple[TableRemarks, Mapping[str, CellRow], list[str]]:
+    """The rows of a plan of `atts compare` by cell, what stands above them, and further lines."""
     from atts_harness import plugins
     from atts_harness.comparing.cells import expand
     from atts_harness.comparing.plan import read_plan
@@ -186,7 +204,7 @@ def _of_file(
 
     rows = cell_rows(cells, sizes, ground, trace_of)
     remarks = shown_cells(read.plan.name, ground, list(traces.values()))
-    return remarks, list(rows.values()), cell_notes(cells, sizes, ground, rows)
+    return remarks, rows, cell_notes(cells, sizes, rows)
 
 
 def _models(pair: str | None, draft: str | None, target: str | None) -> tuple[str, str]:
@@ -196,7 +214,10 @@ def _models(pair: str | None, draft: str | None, target: str | None) -> tuple[st
     settings = preset_settings({"preset": pair}) if pair else {}
     models = (draft or settings.get("draft"), target or settings.get("target"))
     if not all(models):
-        raise SettingError("--pair: give a preset of a pair, or both --draft and --target")
+        raise SettingError(
+            "--pair: give a preset of a pair, or both --draft and --target, or a plan file of "
+            "`atts compare`"
+        )
     return str(models[0]), str(models[1])
 
 
@@ -223,8 +244,25 @@ def _settings(texts: Sequence[str]) -> dict[str, str]:
             name, equals, value = part.partition("=")
             if not equals or not name:
                 raise SettingError(f"--set {text}: expected NAME=VALUE")
-            settings[name.strip()] = _value(value)
+            name = name.strip()
+            _check_name(name, "--set", settings)
+            settings[name] = _value(value)
     return settings
+
+
+def _check_name(name: str, option: str, given: Container[str]) -> None:
+    """Refuse a setting that a plan would not heed, or that was given before."""
+    from atts_harness.errors import SettingError
+    from atts_harness.simulation.plans import WITHOUT_EFFECT
+
+    if name in given:
+        raise SettingError(f"{option} {name}: is given twice")
+    if name in NAMED_BY_OPTIONS:
+        raise SettingError(f"{option} {name}: give it as --{name}")
+    if name in WITHOUT_EFFECT:
+        raise SettingError(
+            f"{option} {name}: a plan runs nothing, so it says nothing; leave it out"
+        )
 
 
 def _value(text: str) -> str:
@@ -241,7 +279,9 @@ def _sweep(texts: Sequence[str]) -> dict[str, list[str]]:
         name, equals, values = text.partition("=")
         if not equals or not name:
             raise SettingError(f"--sweep {text}: expected NAME=VALUE,VALUE")
-        sweep[name.strip()] = [_value(value) for value in values.split(",") if value.strip()]
+        name = name.strip()
+        _check_name(name, "--sweep", sweep)
+        sweep[name] = [_value(value) for value in values.split(",") if value.strip()]
     return sweep
 
 

@@ -104,6 +104,7 @@ class SimulatedEngine:
         loop = asyncio.get_running_loop()
         finished = loop.create_future()
         job = SimulatedJob(ids, writes, start, priority, loop.time(), next(self._order), finished)
+        self.figures.requests += 1
         self.figures.prompt_tokens += len(ids)
         self._enqueue(job)
         if self._task is None or self._task.done():
@@ -221,6 +222,9 @@ class SimulatedEngine:
             if job.cached is None:
                 job.cached = cached
                 self.figures.cached_tokens += cached
+                if job.start is not None and limits.prefix_cache and limits.scores_read_cache:
+                    self.figures.score_tokens += job.size - cached
+                    self.figures.score_context_tokens += job.start - cached
             self._running.append(job)
             # Engines share a prompt's blocks as soon as it is scheduled: a request with the same
             # prefix in the same step reads them (vLLM), or waits for the next step (SGLang).

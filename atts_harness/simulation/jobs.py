@@ -43,9 +43,13 @@ class EngineFigures:
         memory: seconds of memory traffic.
         links: seconds of all-reduces.
         overhead: seconds of everything else.
+        requests: that came.
         prompt_tokens: of all requests.
         cached_tokens: of them, read from the prefix cache.
         computed_tokens: prompt tokens computed, those of preempted requests again.
+        score_tokens: prompt tokens that scores computed, where they read the prefix cache.
+        score_context_tokens: of them, those before the first one that is scored: the prefix cache
+            did not have them.
         written_tokens: generated.
         preemptions: of running requests.
         kv_peak: most tokens of KV cache in use by running requests at a time.
@@ -60,9 +64,12 @@ class EngineFigures:
     memory: float = 0.0
     links: float = 0.0
     overhead: float = 0.0
+    requests: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
     computed_tokens: int = 0
+    score_tokens: int = 0
+    score_context_tokens: int = 0
     written_tokens: int = 0
     preemptions: int = 0
     kv_peak: int = 0

@@ -1,13 +1,13 @@
 """What a run would take on some GPUs: one row for each strategy, operating point and split.
 
-plan = Plan(draft="Qwen/...", target="Qwen/QwQ-32B", gpu=gpu_of("h100"), devices=3, trace=trace)
+plan = SimulationPlan("Qwen/...", "Qwen/QwQ-32B", gpu_of("h100"), devices=3, trace=trace)
 rows = plan_rows(plan, ["atts", "synchronous"], {"repeats": ["1", "16"], "rate": ["0.2"]})
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -17,28 +17,30 @@ from atts_harness.records import CallRecord
 from atts_harness.settings import Settings, parse_settings
 from atts_harness.shapes import shape_of
 from atts_harness.simulation.costfile import EngineCosts
-from atts_harness.simulation.costs import GIB, GPU, CostModel, Roofline
-from atts_harness.simulation.deployment import (
-    Deployment,
-    Placement,
-    deployments,
-    place,
-    roofline,
-)
-from atts_harness.simulation.jobs import EngineLimits
-from atts_harness.simulation.kernels import kernels
-from atts_harness.simulation.rows import EngineShare, PlanRow, with_flips
-from atts_harness.simulation.running import Simulated, simulate
-from atts_harness.simulation.search import best_limits
+from atts_harness.simulation.costs import GIB, GPU
+from atts_harness.simulation.deployment import Deployment, deployments, place
+from atts_harness.simulation.progress import SimulationProgress, show_simulation
+from atts_harness.simulation.rows import EngineShare, PlanRow, row_label, with_flips
+from atts_harness.simulation.running import Simulated
+from atts_harness.simulation.search import LIVE, best_limits, fewer_live, recomputed
+from atts_harness.simulation.simulations import RunRequest, Simulations, simulated
 from atts_harness.simulation.traces import RunTrace
 
-__all__ = ["REPEATS", "SimulationPlan", "calls_of", "plan_row", "plan_rows"]
+__all__ = ["REPEATS", "WITHOUT_EFFECT", "SimulationPlan", "calls_of", "plan_row", "plan_rows"]
 
 REPEATS = "repeats"
 FULL = 0.95
 """Share of the KV cache from which on it bounds what can run."""
-OVERHEADS = {"low": 0.5, "high": 2.0}
+OVERHEADS = (0.5, 2.0)
 """Factors of the roofline's overheads for the range of a row; see `Roofline`."""
+
+WITHOUT_EFFECT = frozenset(
+    {
+        *("backend", "draft_backend", "target_backend", "run_dir", "resume", "progress"),
+        *("metrics_interval", "extractor", "extractor_concurrency", "extractor_price"),
+    }
+)
+"""Settings that say where a run is made and what it leaves, not what its models are asked."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ class SimulationPlan:
         search: whether the limits are searched for with which each row is quickest.
         kernels: whether steps cost what measured kernel tables say; the range then spans the
             roofline, too.
-        most_compared: samples, in whole questions, on which splits and the ends of the range are
-            compared, where the run has more of them; None: on all.
+        compared: the same on fewer questions, on which splits and the ends of the range are
+            compared; None: on all.
     """
 
     draft: str
@@ -75,13 +77,18 @@ class SimulationPlan:
     measured: Mapping[Role, EngineCosts] = field(default_factory=dict)
     search: bool = False
     kernels: bool = False
-    most_compared: int | None = None
+    compared: SimulationPlan | None = None
+
+    @property
+    def questions(self) -> int:
+        """Questions of a run."""
+        return self.problems or len(self.trace.samples)
 
 
 def plan_rows(
     plan: SimulationPlan, strategies: Sequence[str], sweep: Mapping[str, Sequence[str]]
 ) -> list[PlanRow]:
-    """Every strategy at every operating point that it has.
+    """Every strategy at every operating point that it has; progress is shown on standard error.
 
     Args:
         plan: what they have in common.
@@ -93,10 +100,14 @@ def plan_rows(
             values.
     """
     _check_sweep(sweep, strategies, plan.settings)
+    asked = [(name, point) for name in strategies for point in _points(name, sweep, plan.settings)]
+    progress = SimulationProgress(len(asked))
+    simulations = Simulations(progress)
     rows: list[PlanRow] = []
-    for name in strategies:
-        for point in _points(name, sweep, plan.settings):
-            rows.append(plan_row(plan, name, point))
+    with show_simulation(progress):
+        for name, point in asked:
+            progress.begin_row(row_label(name, point))
+            rows.append(plan_row(plan, name, point, simulations))
     return [with_flips(row, rows) for row in rows]
 
 
@@ -128,51 +139,53 @@ def _swept(strategy: str, settings: Mapping[str, Any]) -> list[str]:
     return [REPEATS, *options.__struct_fields__, *RunOptions.__struct_fields__]
 
 
-def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> PlanRow:
+def plan_row(
+    plan: SimulationPlan,
+    strategy: str,
+    point: Mapping[str, str],
+    simulations: Simulations | None = None,
+) -> PlanRow:
     """One strategy at one operating point, on the split where it is quickest.
 
     Args:
         plan: what it runs on, and what it is told beside its point.
         strategy: its name.
         point: settings on top, as text; `repeats` are samples a question.
+        simulations: makes the runs.
 
     Raises:
         SettingError: a pair that does not fit, or a setting that cannot be used.
     """
+    made = simulations or Simulations()
     settings = _settings(plan, strategy, point)
     repeats = _repeats(plan, point)
-    part = _part(plan, repeats)
+    compared = plan.compared or plan
     runs = [
-        (deployment, _simulated(part, settings, deployment, repeats, 1.0))
+        (deployment, made.run(_request(compared, settings, deployment, repeats)))
         for deployment in _deployments(plan, settings)
     ]
-    deployment, run = min(runs, key=lambda run: run[1].makespan)
-    splits = {placed.name: run.makespan for placed, run in runs}
-    if part is not plan:
-        run = _simulated(plan, settings, deployment, repeats, 1.0)
+    deployment, part = min(runs, key=lambda run: run[1].makespan)
+    run = made.run(_request(plan, settings, deployment, repeats))
+    # In proportion: what is compared is the split, not the number of samples.
+    longer = _ratio(run, part)
+    splits = {placed.name: run.makespan * longer for placed, run in runs}
     limits: dict[str, int] = {}
     usual = None
+    fewer = 0 if LIVE in point else fewer_live(settings.run, run)
     if plan.search:
 
+        def limited(limits: Mapping[str, int]) -> Settings:
+            texts = {name: str(value) for name, value in limits.items()}
+            return _settings(plan, strategy, {**point, **texts})
+
         def tried(limits: Mapping[str, int]) -> Simulated:
-            options = _settings(plan, strategy, {**point, **_texts(limits)})
-            return _simulated(plan, options, deployment, repeats, 1.0)
+            return made.run(_request(plan, limited(limits), deployment, repeats))
 
         usual = run.makespan
-        limits, run = best_limits(_limits_of(settings, point), run, tried)
-        settings = _settings(plan, strategy, {**point, **_texts(limits)})
-    ends = [
-        _simulated(part, settings, deployment, repeats, factor).makespan
-        for factor in OVERHEADS.values()
-    ]
-    if plan.kernels:
-        other = replace(part, kernels=False)
-        ends.append(_simulated(other, settings, deployment, repeats, 1.0).makespan)
-    if part is not plan:
-        # In proportion: what is compared is the split and the overheads, not the number of samples.
-        factor = run.makespan / splits[deployment.name]
-        splits = {name: seconds * factor for name, seconds in splits.items()}
-        ends = [seconds * factor for seconds in ends]
+        hints = {LIVE: fewer} if fewer else {}
+        limits, run = best_limits(_limits_of(settings, point), run, tried, hints)
+        settings, fewer = limited(limits), 0
+    low, high = _range(plan, _request(compared, settings, deployment, repeats), run, made)
     tally = run.tally
     hours = deployment.devices * run.makespan / 3600
     return PlanRow(
@@ -183,8 +196,8 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
         repeats=repeats,
         samples=run.samples,
         makespan=run.makespan,
-        low=min(run.makespan, *ends),
-        high=max(run.makespan, *ends),
+        low=low,
+        high=high,
         samples_a_second=run.samples_a_second,
         p50=run.latency(0.5),
         p95=run.latency(0.95),
@@ -200,7 +213,25 @@ def plan_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> P
         splits=splits,
         limits=limits,
         usual=usual,
+        recomputed=recomputed(run),
+        fewer_live=fewer,
     )
+
+
+def _range(
+    plan: SimulationPlan, compared: RunRequest, run: Simulated, made: Simulations
+) -> tuple[float, float]:
+    """The makespan's range over the cost model, in proportion to that of the run compared on."""
+    others = [replace(compared, overheads=factor) for factor in OVERHEADS]
+    if plan.kernels:
+        others.append(replace(compared, kernels=False))
+    longer = _ratio(run, made.run(compared))
+    ends = [made.run(other).makespan * longer for other in others]
+    return min(run.makespan, *ends), max(run.makespan, *ends)
+
+
+def _ratio(run: Simulated, other: Simulated) -> float:
+    return run.makespan / other.makespan if other.makespan else 1.0
 
 
 def calls_of(plan: SimulationPlan, row: PlanRow, samples: int) -> list[CallRecord]:
@@ -213,35 +244,30 @@ def calls_of(plan: SimulationPlan, row: PlanRow, samples: int) -> list[CallRecor
     """
     settings = _settings(plan, row.strategy, row.point)
     (deployment,) = [placed for placed in _deployments(plan, settings) if placed.name == row.split]
-    docs = min(plan.problems or len(plan.trace.samples), len(plan.trace.samples))
+    docs = min(plan.questions, len(plan.trace.samples))
     middle = list(plan.trace.samples)[docs // 2]
     trace = replace(plan.trace, samples={middle: plan.trace.samples[middle]})
-    calls: list[CallRecord] = []
     alone = replace(plan, trace=trace, problems=1)
-    _simulated(alone, settings, deployment, min(samples, row.repeats), 1.0, calls.append)
+    calls: list[CallRecord] = []
+    simulated(_request(alone, settings, deployment, min(samples, row.repeats)), calls.append)
     return calls
+
+
+def _request(
+    plan: SimulationPlan,
+    settings: Settings,
+    deployment: Deployment,
+    repeats: int,
+) -> RunRequest:
+    return RunRequest(
+        settings, plan.trace, deployment, repeats, plan.questions, plan.measured, plan.kernels
+    )
 
 
 def _drawn(plan: SimulationPlan, repeats: int) -> int:
     """Samples that are drawn from one recorded question, which stands for several if need be."""
     recorded = len(plan.trace.samples)
-    return repeats * -(-(plan.problems or recorded) // recorded)
-
-
-def _part(plan: SimulationPlan, repeats: int) -> SimulationPlan:
-    """The plan on as many questions as splits are compared on; the plan itself where that is all.
-
-    The questions are spread over those of the plan, because a trace may be in order of difficulty.
-    """
-    docs = plan.problems or len(plan.trace.samples)
-    if plan.most_compared is None or docs * repeats <= plan.most_compared:
-        return plan
-    count = max(1, plan.most_compared // repeats)
-    return replace(plan, trace=plan.trace.spread(count, docs), problems=count)
-
-
-def _texts(limits: Mapping[str, int]) -> dict[str, str]:
-    return {name: str(value) for name, value in limits.items()}
+    return repeats * -(-plan.questions // recorded)
 
 
 def _limits_of(settings: Settings, point: Mapping[str, str]) -> dict[str, int]:
@@ -252,6 +278,8 @@ def _limits_of(settings: Settings, point: Mapping[str, str]) -> dict[str, int]:
     if "target" in settings.roles:
         names += ["score_concurrency"] if settings.strategy.scores else []
         names.append("takeover_concurrency")
+    if settings.run.live_samples:
+        names.append(LIVE)
     return {name: getattr(settings.run, name) for name in names if name not in point}
 
 
@@ -284,54 +312,6 @@ def _deployments(plan: SimulationPlan, settings: Settings) -> list[Deployment]:
         split = dict(zip(names, plan.split, strict=True))
         return [place(models, plan.gpu, split, least_tokens=least)]
     return deployments(models, plan.gpu, plan.devices, least_tokens=least)
-
-
-def _simulated(
-    plan: SimulationPlan,
-    settings: Settings,
-    deployment: Deployment,
-    repeats: int,
-    factor: float,
-    observe: Callable[[CallRecord], None] | None = None,
-) -> Simulated:
-    """A run; a roofline's overheads are taken times `factor`, what was measured is as it is."""
-
-    def pricing(placement: Placement) -> CostModel:
-        costs = plan.measured.get(placement.role)
-        if costs is not None:
-            return costs.cost
-        usual = _scaled(roofline(placement), factor)
-        return kernels(usual) if plan.kernels else usual
-
-    return simulate(
-        settings,
-        plan.trace,
-        deployment,
-        repeats=repeats,
-        problems=plan.problems,
-        limits={role: _limits(plan.measured.get(role)) for role in deployment.placements},
-        pricing=pricing,
-        latency={role: costs.latency for role, costs in plan.measured.items()},
-        observe=observe,
-        keep=False,
-    )
-
-
-def _limits(costs: EngineCosts | None) -> EngineLimits:
-    usual = EngineLimits(kv_tokens=0)
-    if costs is None:
-        return usual
-    return replace(usual, scores_read_cache=costs.scores_read_cache)
-
-
-def _scaled(usual: Roofline, factor: float) -> Roofline:
-    return replace(
-        usual,
-        layer_seconds=usual.layer_seconds * factor,
-        step_seconds=usual.step_seconds * factor,
-        sequence_seconds=usual.sequence_seconds * factor,
-        hop_seconds=usual.hop_seconds * factor,
-    )
 
 
 def _engines(run: Simulated, deployment: Deployment) -> dict[str, EngineShare]:

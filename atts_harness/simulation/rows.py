@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-__all__ = ["EngineShare", "PlanRow", "with_flips"]
+__all__ = ["EngineShare", "PlanRow", "row_label", "with_flips"]
 
 
 class EngineShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +62,8 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
         splits: makespan by every split that was tried.
         limits: the limits found by search; empty without one.
         usual: makespan with the limits as they were given; None without a search.
+        recomputed: share of the tokens computed by scores that the prefix cache had lost.
+        fewer_live: a value of `live_samples` that may keep them there; 0: none is needed.
     """
 
     strategy: str
@@ -89,11 +91,13 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     splits: dict[str, float] = {}
     limits: dict[str, int] = {}
     usual: float | None = None
+    recomputed: float = 0.0
+    fewer_live: int = 0
 
     @property
     def label(self) -> str:
         """Strategy and operating point."""
-        return " ".join([self.strategy, *(f"{k}={v}" for k, v in self.point.items())])
+        return row_label(self.strategy, self.point)
 
     def at_least(self, text: str) -> str:
         """A figure that grows with the longest sample; marked where that is not known."""
@@ -102,6 +106,11 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     def at_most(self, text: str) -> str:
         """A figure that falls with the longest sample; marked where that is not known."""
         return f"≤{text}" if self.lower_bound else text
+
+
+def row_label(strategy: str, point: Mapping[str, str]) -> str:
+    """Strategy and operating point in words."""
+    return " ".join([strategy, *(f"{name}={value}" for name, value in point.items())])
 
 
 def with_flips(row: PlanRow, rows: Sequence[PlanRow]) -> PlanRow:

@@ -125,6 +125,7 @@ def simulate(
     pricing: Pricing = roofline,
     latency: Mapping[Role, float] | None = None,
     observe: Callable[[CallRecord], None] | None = None,
+    ended: Callable[[SampleRecord], None] | None = None,
     seed: int = 0,
     keep: bool = True,
 ) -> Simulated:
@@ -140,6 +141,7 @@ def simulate(
         pricing: the cost model of a placement.
         latency: seconds of a call from the client to an engine and back, by role; default none.
         observe: told of every call.
+        ended: told of every sample as it ends.
         seed: of what the models write.
         keep: whether the samples' records are kept. Without them memory does not grow with the
             number of samples beyond those that are live (`live_samples`).
@@ -151,7 +153,9 @@ def simulate(
     behaviour = TraceBehaviour(trace, tokenizer, seed)
     engines: dict[Role, SimulatedEngine] = {}
     tally = SampleTally()
-    observers = Observers(call=[observe] if observe else [], sample=[tally.add])
+    observers = Observers(
+        call=[observe] if observe else [], sample=[tally.add, *([ended] if ended else [])]
+    )
 
     async def work() -> list[SampleRecord]:
         engines.update(deployment.engines(limits or EngineLimits(kv_tokens=0), pricing))

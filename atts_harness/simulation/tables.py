@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
+from atts_harness.running import progress
 from atts_harness.simulation.costfile import EngineCosts
 from atts_harness.simulation.plans import SimulationPlan
 from atts_harness.simulation.rows import PlanRow
@@ -93,11 +94,7 @@ def _headed(title: str, headings: Sequence[str]) -> Table:
 
 def clock(seconds: float) -> str:
     """Seconds as people read them: `12.3 s`, `4:05`, `1:02:03`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, remainder = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{remainder:02d}" if hours else f"{minutes}:{remainder:02d}"
+    return f"{seconds:.1f} s" if seconds < 60 else progress.clock(seconds)
 
 
 def notes(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[str]:
@@ -137,6 +134,13 @@ def notes(plan: TableRemarks, rows: Sequence[PlanRow]) -> list[str]:
             )
         if row.bound:
             lines.append(f"{row.label}: bound by the {row.bound}.")
+        if row.fewer_live:
+            lines.append(
+                f"{row.label}: {row.recomputed:.0%} of the tokens that scores compute are context "
+                "that the prefix cache has lost, because too many samples are live. Try "
+                f"live_samples={row.fewer_live}, or search for the best value: `atts plan "
+                "--search`."
+            )
         if len(row.splits) > 1:
             others = ", ".join(
                 f"{name} {row.at_least(clock(seconds))}"

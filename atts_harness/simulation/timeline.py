@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from matplotlib.axes import Axes
 
@@ -10,10 +11,11 @@ from atts_harness.analysis.html.draw import FigureDrawing
 from atts_harness.analysis.html.figure import Figure
 from atts_harness.analysis.html.figures_run import KINDS, OTHER
 from atts_harness.records import CallRecord, SampleId
+from atts_harness.simulation.cells import CellRow
 from atts_harness.simulation.plans import SimulationPlan, calls_of
 from atts_harness.simulation.rows import PlanRow
 
-__all__ = ["SAMPLES", "timeline", "timeline_figure", "timeline_rows", "waiting"]
+__all__ = ["SAMPLES", "timeline", "timeline_figure", "timeline_rows", "timelines", "waiting"]
 
 SAMPLES = 8
 """Samples of the question that is drawn."""
@@ -31,6 +33,32 @@ def timeline(plan: SimulationPlan, rows: Sequence[PlanRow]) -> Figure:
         rows: of the plan.
     """
     return timeline_figure({row.label: calls_of(plan, row, SAMPLES) for row in timeline_rows(rows)})
+
+
+def timelines(rows: Iterable[CellRow]) -> list[Figure]:
+    """A timeline for each pair of a plan file: of its first task that has both strategies.
+
+    Args:
+        rows: of the file's cells.
+    """
+    by_pair: dict[str, dict[str, list[CellRow]]] = {}
+    for made in rows:
+        by_pair.setdefault(made.cell.pair, {}).setdefault(made.cell.task_name, []).append(made)
+    figures: list[Figure] = []
+    for pair, tasks in by_pair.items():
+        drawn = max(map(_drawn, tasks.values()), key=len)
+        calls = {made.cell.row: calls_of(made.plan, made.row, SAMPLES) for made in drawn}
+        figure = timeline_figure(calls)
+        if len(by_pair) > 1:
+            title = f"{figure.title}: {pair}"
+            figure = replace(figure, name=f"timeline-{len(figures) + 1}", title=title)
+        figures.append(figure)
+    return figures
+
+
+def _drawn(cells: Sequence[CellRow]) -> list[CellRow]:
+    by_row = {id(made.row): made for made in cells}
+    return [by_row[id(row)] for row in timeline_rows([made.row for made in cells])]
 
 
 def timeline_rows(rows: Sequence[PlanRow]) -> list[PlanRow]:

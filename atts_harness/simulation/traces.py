@@ -88,6 +88,8 @@ class RunTrace:
             docs: of how many; fewer than the trace's are its first ones, more repeat them.
         """
         names = list(self.samples)
+        if count >= len(names):
+            return self
         last = min(docs, len(names))
         docs_kept = dict.fromkeys(names[n * last // count] for n in range(count))
         return replace(self, samples={doc: self.samples[doc] for doc in docs_kept})

@@ -13,10 +13,12 @@ from atts_harness.comparing.sizes import Size
 from atts_harness.errors import SettingError
 from atts_harness.simulation import cells as simulated_cells
 from atts_harness.simulation import reading
-from atts_harness.simulation.cells import Ground, cell_notes, cell_rows, planned
+from atts_harness.simulation import simulations as simulated_runs
+from atts_harness.simulation.cells import Ground, cell_notes, cell_rows, planned, shown_rows
 from atts_harness.simulation.costs import gpu_of
 from atts_harness.simulation.plans import SimulationPlan, plan_row
 from atts_harness.simulation.published import published_trace
+from atts_harness.simulation.timeline import timelines
 
 DRAFT, TARGET = "deepseek-ai/DeepSeek-R1-Distill-Llama-8B", "Qwen/QwQ-32B"
 PLAN = """
@@ -47,57 +49,102 @@ def sizes(cells, problems=4):
 
 
 def test_each_cell_is_a_row_on_the_devices_of_its_pair(cells):
-    rows = cell_rows(cells, sizes(cells), Ground(gpu_of("h100"), 3), lambda cell, problems: TRACE)
+    made = cell_rows(cells, sizes(cells), Ground(gpu_of("h100"), 3), lambda cell, problems: TRACE)
+    rows = shown_rows(made)
     names = ["atts-rate=0.2", "target-only", "random-takeover"]
-    assert list(rows) == [f"atts_math500/mine/{name}" for name in names]
-    assert [row.samples for row in rows.values()] == [8, 8, 8]
-    assert [row.split for row in rows.values()] == ["1 + 2", "2", "1 + 2"]
-    assert all(len(row.splits) == 1 for row in rows.values())  # no other one was tried
-    coin = rows["atts_math500/mine/random-takeover"]
-    assert 0 < coin.takeover_rate < 0.6  # the nominal rate of the row that it names
-    said = " ".join(cell_notes(cells, sizes(cells), Ground(gpu_of("h100"), 3), rows))
+    assert list(made) == [f"atts_math500/mine/{name}" for name in names]
+    assert [row.label for row in rows] == list(made)
+    assert [row.samples for row in rows] == [8, 8, 8]
+    assert [row.split for row in rows] == ["1 + 2", "2", "1 + 2"]
+    assert all(len(row.splits) == 1 for row in rows)  # no other one was tried
+    assert 0 < rows[-1].takeover_rate < 0.6  # the nominal rate of the row that it names
+    said = " ".join(cell_notes(cells, sizes(cells), made))
     assert "rank online here, and calibrations are not in the times: atts_math500/mine/atts" in said
     assert "3 cells that are run again for their times are not shown" in said
 
 
-def test_a_dry_run_simulates_a_part_and_says_so(cells):
+def test_a_dry_run_simulates_a_part_and_says_so(cells, monkeypatch):
+    monkeypatch.setattr(simulated_cells, "DRY_SAMPLES", 24)
+    monkeypatch.setattr(simulated_cells, "COMPARED", 8)
     whole = sizes(cells, problems=2000)
     parts = planned((gpu_of("h100"), 3), "both", cells[:1], whole)
     said = [part for part in parts if isinstance(part, str)]
-    assert any("atts_math500/mine/atts-rate=0.2 512 of 4,000" in line for line in said)
+    assert any("atts_math500/mine/atts-rate=0.2 24 of 4,000" in line for line in said)
     assert any("in proportion" in line and "p95 are those of the part" in line for line in said)
-    assert any("compared on about 128 samples" in line for line in said)
+    assert any("compared on about 8 samples" in line for line in said)
 
 
 def test_cells_that_ask_the_same_are_simulated_once(cells, monkeypatch):
-    asked = []
-
-    def counted(plan, strategy, point):
-        asked.append(strategy)
-        return plan_row(plan, strategy, point)
-
-    monkeypatch.setattr(simulated_cells, "plan_row", counted)
+    asked = count_runs(monkeypatch)
     other = dataclasses.replace(cells[1], row="again")
     twins = [cells[1], other]
     rows = cell_rows(twins, sizes(twins), Ground(gpu_of("h100"), 3), lambda cell, problems: TRACE)
     assert list(rows) == [cells[1].name, other.name]
-    assert asked == [cells[1].strategy]
+    assert len(asked) == 3  # one split, and the two ends of the range
     first, again = rows.values()
-    assert first.makespan == again.makespan
+    assert first.row.makespan == again.row.makespan
+
+
+def count_runs(monkeypatch):
+    asked = []
+    simulate = simulated_runs.simulate
+
+    def counted(*arguments, **given):
+        asked.append(given["problems"])
+        return simulate(*arguments, **given)
+
+    monkeypatch.setattr(simulated_runs, "simulate", counted)
+    return asked
+
+
+def test_tasks_of_different_sizes_compare_splits_on_the_same_runs(cells, monkeypatch):
+    asked = count_runs(monkeypatch)
+    monkeypatch.setattr(simulated_cells, "COMPARED", 8)
+    one, other = cells[1], dataclasses.replace(cells[1], row="other")
+    many = {one.name: Size(10, 20, 20 * 4096), other.name: Size(12, 24, 24 * 4096)}
+    planned((gpu_of("h100"), 3), "both", [one, other], many)
+    assert asked == [4, 10, 4, 4, 12]  # splits, the whole cell, the ends of the range
+
+
+def test_each_pair_of_a_file_has_a_timeline(cells):
+    pairs = [
+        dataclasses.replace(cell, pair=pair) for pair in ("mine", "other") for cell in cells[:2]
+    ]
+    made = cell_rows(pairs, sizes(pairs), Ground(gpu_of("h100"), 3), lambda cell, problems: TRACE)
+    figures = timelines(made.values())
+    assert [figure.name for figure in figures] == ["timeline-1", "timeline-2"]
+    assert [figure.title.rpartition(": ")[2] for figure in figures] == ["mine", "other"]
+    assert [line[:2] for line in figures[0].body] == [("atts-rate=0.2", "2")]
+    (alone,) = timelines(list(made.values())[:2])
+    assert alone.name == "timeline"
+    assert alone.body == figures[0].body
+
+
+def test_a_timeline_is_of_a_task_that_has_both_strategies(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text(
+        "pairs: r1-llama-8b-qwq-32b\ntasks: [atts_math500, atts_aime24]\nrepeats: 2\n"
+        "strategies: [atts, synchronous]\n"
+    )
+    cells = expand(read_plan(str(file)), installed=False)
+    del cells[1]  # synchronous on the first task
+    given = (sizes(cells), Ground(gpu_of("h100"), 3, split=(1, 2)), lambda cell, problems: TRACE)
+    (figure,) = timelines(cell_rows(cells, *given).values())
+    assert [line[0] for line in figure.body] == ["synchronous", "atts"]
 
 
 def test_splits_compared_on_a_part_are_in_proportion_to_the_whole():
-    def row(**given):
-        plan = SimulationPlan(*(DRAFT, TARGET, gpu_of("h100"), 3, published_trace(16, 4)), **given)
-        return plan_row(plan, "atts", {"repeats": "4", "rate": "0.4"})
-
-    whole, part = row(), row(most_compared=16)
+    plan = SimulationPlan(*(DRAFT, TARGET, gpu_of("h100"), 3, published_trace(16, 4)))
+    few = dataclasses.replace(plan, trace=published_trace(4, 4))
+    whole, part = (
+        plan_row(asked, "atts", {"repeats": "4", "rate": "0.4"})
+        for asked in (plan, dataclasses.replace(plan, compared=few))
+    )
     assert part.samples == whole.samples == 64
     assert part.makespan == whole.splits[part.split]  # the split is simulated with all samples
     assert part.makespan == pytest.approx(part.splits[part.split])
     assert set(part.splits) == set(whole.splits)
     assert part.low < part.makespan < part.high
-    assert row(most_compared=64) == whole
 
 
 def test_a_part_of_a_trace_is_spread_over_its_questions():

@@ -1,5 +1,6 @@
 """`atts plan` as a user meets it."""
 
+import gzip
 import json
 
 import pytest
@@ -55,6 +56,18 @@ def test_json_holds_every_row():
         (("--gpus", "h100:3", "--sweep", "repeats=x"), "whole numbers"),
         (("--gpus", "h100:3", "--set", "ratee=.2"), "did you mean rate"),
         (("--gpus", "h100:3", "--strategy", "attss"), "did you mean atts"),
+        (("--gpus", "h100:" + "9" * 5000), "expected NAME:COUNT"),
+        (("--gpus", "h100:19", "--gpu-split", "3+16"), "32 heads and 8 KV heads .* use 1"),
+        (("--gpus", "h100:17", "--gpu-split", "1+16"), "40 heads and 8 KV heads .* use 8"),
+        (("--gpus", "h100:3", "--price", "-1"), "--price -1: expected dollars"),
+        (("--gpus", "h100:3", "--price", "nan"), "--price nan: expected dollars"),
+        (("--gpus", "h100:3", "--task", "mine"), "give --trace, too"),
+        (("--gpus", "h100:3", "--sweep", "rate=.2", "--sweep", "rate=.4"), "rate: is given twice"),
+        (("--gpus", "h100:3", "--set", "rate=.2,rate=.4"), "rate: is given twice"),
+        (("--gpus", "h100:3", "--sweep", "draft=a,b"), "give it as --draft"),
+        (("--gpus", "h100:3", "--set", "backend=vllm"), "--set backend: .* leave it out"),
+        (("--gpus", "h100:3", "--sweep", "rate=nan"), "rate"),
+        (("--gpus", "h100:3", "--sweep", "rate=1.5"), "rate"),
         (("--gpus", "h100:3", "--out", "/nowhere/plan.html"), "a file in a folder that is there"),
     ],
 )
@@ -63,6 +76,69 @@ def test_what_cannot_be_is_one_line(arguments, words):
         plan(*PAIR, *arguments)
 
 
+def test_a_number_of_questions_is_at_least_one():
+    result = typer.testing.CliRunner().invoke(
+        build_app(), ["plan", *PAIR, "--gpus", "h100:3", "--problems", "0"]
+    )
+    assert result.exit_code == 2
+    assert "--problems" in result.output
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "no finished sample"),
+        (b"{}\n", "line 1: not a published trace"),
+        (b"\x00\xff", "line 1: not a published trace"),
+        (gzip.compress(b'{"question_index": 0}\n' * 999)[:20], "cannot be read after line 0"),
+        (gzip.compress(bytes(1 << 27)), "line 1 is longer than 64 MiB"),
+        (
+            b'{"question_index": 0, "repeat": 0, "turns": [{"turn": 0, "draft": "so"}]}\n',
+            "no turn of it was scored",
+        ),
+    ],
+    ids=["empty", "another form", "not text", "cut off", "a bomb", "without decisions"],
+)
+def test_a_trace_that_cannot_be_read_is_one_line(tmp_path, content, words):
+    file = tmp_path / "trace.jsonl.gz"
+    file.write_bytes(content)
+    with pytest.raises(SettingError, match=words) as caught:
+        plan(*PAIR, "--gpus", "h100:3", "--trace", file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        "{memory: 80, bandwidth: 0, flops: 1.0e+15, link: 4.0e+11}",
+        "{memory: .nan, bandwidth: 3.0e+12, flops: 1.0e+15, link: 4.0e+11}",
+        "{memory: 80}",
+        "[80, 1]",
+        "fast",
+    ],
+)
+def test_a_gpu_of_another_form_is_one_line(tmp_path, figures):
+    file = tmp_path / "gpus.yaml"
+    file.write_text(f"mine: {figures}\n")
+    with pytest.raises(SettingError, match="not a file of GPUs"):
+        plan(*PAIR, "--gpus", "mine:3", "--gpu-file", file)
+
+
+@pytest.mark.parametrize("size", ["0", "-8", '"many"', "null"])
+def test_a_model_of_another_form_is_one_line(tmp_path, size):
+    config = CONFIG | {"num_attention_heads": json.loads(size)}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SettingError, match="has no num_attention_heads"):
+        plan("--draft", tmp_path, "--target", tmp_path, "--gpus", "h100:3")
+
+
+CONFIG = {
+    **{"num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 8},
+    **{"intermediate_size": 128, "vocab_size": 1000},
+}
+
+
 def test_without_models_the_remedy_is_named():
-    with pytest.raises(SettingError, match="--draft and --target"):
+    with pytest.raises(SettingError, match="--draft and --target, or a plan file"):
         plan("--gpus", "h100:3")
