@@ -208,11 +208,17 @@ def _of_file(
 
 
 def _models(pair: str | None, draft: str | None, target: str | None) -> tuple[str, str]:
+    from atts_harness import plugins
     from atts_harness.errors import SettingError
-    from atts_harness.presets import preset_settings
 
-    settings = preset_settings({"preset": pair}) if pair else {}
-    models = (draft or settings.get("draft"), target or settings.get("target"))
+    presets = {name: entry.value.settings for name, entry in plugins.presets().items()}
+    pairs = [name for name, settings in presets.items() if {"draft", "target"} <= {*settings}]
+    if pair is not None and pair not in pairs:
+        raise SettingError(
+            f"--pair {pair}: not a preset that names two models; there are {', '.join(pairs)}"
+        )
+    preset: Mapping[str, object] = presets[pair] if pair else {}
+    models = (draft or preset.get("draft"), target or preset.get("target"))
     if not all(models):
         raise SettingError(
             "--pair: give a preset of a pair, or both --draft and --target, or a plan file of "

@@ -21,7 +21,7 @@ def read_trace(path: Path, task: str | None = None) -> RunTrace:
 
     Raises:
         SettingError: nothing there that can be read as a trace, or no such task.
-        RunDirError: a run directory that cannot be read, or is not finished.
+        RunDirError: no such place, or a run directory that cannot be read or is not finished.
     """
     if path.is_file():
         from atts_harness.analysis.audit.published import records_of
@@ -32,7 +32,13 @@ def read_trace(path: Path, task: str | None = None) -> RunTrace:
                 records_of(path, task or "published"), task=task or "published", rate=RATE
             )
     from atts_harness.journal.reader import open_run
+    from atts_harness.journal.schema import JOURNAL
 
+    if path.is_dir() and not (path / JOURNAL).exists():
+        raise SettingError(
+            f"--trace {path}: no run directory (it has no {JOURNAL}); `atts import` makes one of a "
+            "published result folder"
+        )
     with open_run(path) as run:
         run.require_complete()
         tasks = list(run.record.tasks)

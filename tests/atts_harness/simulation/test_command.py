@@ -139,6 +139,17 @@ CONFIG = {
 }
 
 
+@pytest.mark.parametrize("pair", ["paper", "r1-lama-8b-qwq-32b", ""])
+def test_a_pair_is_a_preset_that_names_two_models(pair):
+    with pytest.raises(SettingError, match="--pair .*: not a preset .* r1-llama-8b-qwq-32b"):
+        plan("--pair", pair, "--gpus", "h100:3")
+
+
+def test_a_folder_that_is_no_run_names_the_command_that_makes_one(tmp_path):
+    with pytest.raises(SettingError, match=f"--trace {tmp_path}: no run directory .*atts import"):
+        plan(*PAIR, "--gpus", "h100:3", "--trace", tmp_path)
+
+
 def test_without_models_the_remedy_is_named():
     with pytest.raises(SettingError, match="--draft and --target, or a plan file"):
         plan("--gpus", "h100:3")
