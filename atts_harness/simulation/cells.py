@@ -26,7 +26,13 @@ from atts_harness.presets import with_presets
 from atts_harness.settings import ROLES, RunOptions
 from atts_harness.simulation.costfile import EngineCosts
 from atts_harness.simulation.costs import GPU
-from atts_harness.simulation.plans import REPEATS, WITHOUT_EFFECT, SimulationPlan, plan_row
+from atts_harness.simulation.plans import (
+    REPEATS,
+    WITHOUT_EFFECT,
+    SimulationPlan,
+    check_row,
+    plan_row,
+)
 from atts_harness.simulation.progress import SimulationProgress, show_simulation
 from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.rows import PlanRow, with_flips
@@ -117,21 +123,25 @@ def cell_rows(
         SettingError: models that do not fit or have no known shape, or a setting that cannot be
             used.
     """
+    asked: list[tuple[Cell, SimulationPlan, dict[str, str]]] = []
+    for cell in cells:
+        if cell.timing > 1:
+            continue
+        size = sizes[cell.name]
+        repeats = max(1, size.samples // size.problems)
+        try:
+            plan = _plan(cell, cells, size, ground, trace_of, repeats)
+            asked.append((cell, plan, {REPEATS: str(repeats)}))
+            check_row(plan, cell.strategy, asked[-1][2])
+        except SettingError as error:
+            raise SettingError(f"{cell.name}: {error}") from error
     rows: dict[str, CellRow] = {}
-    first_runs = [cell for cell in cells if cell.timing == 1]
-    progress = SimulationProgress(len(first_runs))
+    progress = SimulationProgress(len(asked))
     simulations = Simulations(progress)
     with show_simulation(progress):
-        for cell in first_runs:
-            size = sizes[cell.name]
-            repeats = max(1, size.samples // size.problems)
-            try:
-                plan = _plan(cell, cells, size, ground, trace_of, repeats)
-                progress.begin_row(cell.name)
-                row = plan_row(plan, cell.strategy, {REPEATS: str(repeats)}, simulations)
-            except SettingError as error:
-                raise SettingError(f"{cell.name}: {error}") from error
-            rows[cell.name] = CellRow(cell, plan, row)
+        for cell, plan, point in asked:
+            progress.begin_row(cell.name)
+            rows[cell.name] = CellRow(cell, plan, plan_row(plan, cell.strategy, point, simulations))
     return rows
 
 

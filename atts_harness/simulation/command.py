@@ -244,7 +244,7 @@ def _split(text: str | None, count: int) -> tuple[int, int] | None:
 def _settings(texts: Sequence[str]) -> dict[str, str]:
     from atts_harness.errors import SettingError
 
-    settings = {}
+    settings: dict[str, str] = {}
     for text in texts:
         for part in text.split(","):
             name, equals, value = part.partition("=")

@@ -26,9 +26,14 @@ from atts_harness.simulation.search import LIVE, best_limits, fewer_live, recomp
 from atts_harness.simulation.simulations import RunRequest, Simulations, simulated
 from atts_harness.simulation.traces import RunTrace
 
-__all__ = ["REPEATS", "WITHOUT_EFFECT", "SimulationPlan", "calls_of", "plan_row", "plan_rows"]
+__all__ = [
+    *("REPEATS", "WITHOUT_EFFECT", "SimulationPlan", "calls_of", "check_row", "plan_row"),
+    "plan_rows",
+]
 
 REPEATS = "repeats"
+MOST_DIGITS = 9
+"""Of a number of samples that anybody can mean."""
 FULL = 0.95
 """Share of the KV cache from which on it bounds what can run."""
 OVERHEADS = (0.5, 2.0)
@@ -101,6 +106,8 @@ def plan_rows(
     """
     _check_sweep(sweep, strategies, plan.settings)
     asked = [(name, point) for name in strategies for point in _points(name, sweep, plan.settings)]
+    for name, point in asked:
+        check_row(plan, name, point)
     progress = SimulationProgress(len(asked))
     simulations = Simulations(progress)
     rows: list[PlanRow] = []
@@ -137,6 +144,16 @@ def _swept(strategy: str, settings: Mapping[str, Any]) -> list[str]:
 
     options = kind_of(strategy, settings).Options
     return [REPEATS, *options.__struct_fields__, *RunOptions.__struct_fields__]
+
+
+def check_row(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> None:
+    """Refuse a row that cannot be, before others are simulated for minutes.
+
+    Raises:
+        SettingError: as `plan_row`.
+    """
+    _repeats(plan, point)
+    _deployments(plan, _settings(plan, strategy, point))
 
 
 def plan_row(
@@ -299,7 +316,7 @@ def _settings(plan: SimulationPlan, strategy: str, point: Mapping[str, str]) -> 
 
 def _repeats(plan: SimulationPlan, point: Mapping[str, str]) -> int:
     text = point.get(REPEATS, str(plan.trace.repeats))
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > MOST_DIGITS or int(text) < 1:
         raise SettingError(f"--sweep {REPEATS}={text}: expected whole numbers from 1 on")
     return int(text)
 

@@ -161,7 +161,8 @@ def test_a_dry_run_of_more_repeats_than_recorded_is_a_lower_bound(cells):
     assert "at least" not in few[-1]
 
 
-def test_too_few_gpus_for_the_pair_are_one_line(cells):
+def test_too_few_gpus_for_the_pair_are_one_line_before_anything_is_simulated(cells, monkeypatch):
+    monkeypatch.delattr(simulated_runs, "simulate")
     with pytest.raises(
         SettingError, match=r"mine/atts-rate=0\.2: --gpus: the pair asks for 1 \+ 2"
     ):

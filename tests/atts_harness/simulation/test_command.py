@@ -54,6 +54,7 @@ def test_json_holds_every_row():
         ),
         (("--gpus", "h100:3", "--sweep", "repeats=0"), "whole numbers"),
         (("--gpus", "h100:3", "--sweep", "repeats=x"), "whole numbers"),
+        (("--gpus", "h100:3", "--sweep", "repeats=" + "9" * 5000), "whole numbers"),
         (("--gpus", "h100:3", "--set", "ratee=.2"), "did you mean rate"),
         (("--gpus", "h100:3", "--strategy", "attss"), "did you mean atts"),
         (("--gpus", "h100:" + "9" * 5000), "expected NAME:COUNT"),
@@ -139,9 +140,15 @@ CONFIG = {
 }
 
 
+def test_a_wrong_row_is_refused_before_another_one_is_simulated(monkeypatch):
+    monkeypatch.delattr("atts_harness.simulation.simulations.simulate")
+    with pytest.raises(SettingError, match="rate: expected"):
+        plan(*PAIR, "--gpus", "h100:3", "--sweep", "rate=.2,1.5")
+
+
 @pytest.mark.parametrize("pair", ["paper", "r1-lama-8b-qwq-32b", ""])
 def test_a_pair_is_a_preset_that_names_two_models(pair):
-    with pytest.raises(SettingError, match="--pair .*: not a preset .* r1-llama-8b-qwq-32b"):
+    with pytest.raises(SettingError, match=r"--pair .*: not a preset .* r1-llama-8b-qwq-32b"):
         plan("--pair", pair, "--gpus", "h100:3")
 
 
