@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 from atts_harness.grading.reading import phrases
@@ -15,14 +14,12 @@ from atts_harness.grading.tree import (
     Based,
     Date,
     Expression,
-    Many,
     Name,
     Node,
     Num,
     Op,
     Quantity,
     TimeOfDay,
-    Unread,
     Words,
     negated,
     variables,
@@ -126,12 +123,22 @@ def _end_of_formula(piece: Piece, unit: tuple[tuple[str, str], ...]) -> int:
             return at
         if token.kind == "name" and token.upright and token.text in UNITS and behind_value:
             return at
+        if behind_value and _is_time(piece, at):
+            return at
         if token.kind == "op" and token.text in _CURRENCIES:
             return at
         temperature = before.key == ("op", "deg") and token.text in ("C", "F")
         if temperature and before.kind == "op":
             return at - 1
     return len(piece)
+
+
+def _is_time(piece: Piece, at: int) -> bool:
+    """Whether "min" or "sec" is the unit: no function, because no argument follows."""
+    if piece[at].kind != "func" or piece[at].text not in UNITS:
+        return False
+    after = piece[at + 1] if at + 1 < len(piece) else None
+    return after is None or after.kind == "word" or after.text in (".", "/", ")")
 
 
 def _formula(piece: Piece, functions: frozenset[str]) -> tuple[Expression, Unit | None]:
@@ -229,7 +236,7 @@ def units(piece: Piece) -> tuple[Unit | None, int]:
             continue
         if token.key == ("op", "deg") and at + 1 < len(piece) and piece[at + 1].text in "CF":
             unit, at = UNITS["°" + piece[at + 1].text], at + 2
-        elif text in UNITS and (token.kind in ("word", "name") or text in _CURRENCIES):
+        elif text in UNITS and (token.kind in ("word", "name", "func") or text in _CURRENCIES):
             unit, at = UNITS[text], at + 1
         elif low in UNITS and token.kind == "word" and len(low) > 2:
             unit, at = UNITS[low], at + 1
@@ -295,7 +302,7 @@ def compound(piece: Piece) -> Node | None:
     first: Unit | None = None
     last: Unit | None = None
     for value, unit in zip(texts[::2], texts[1::2], strict=True):
-        if value.kind != "num" or unit.kind != "word" or unit.text not in UNITS:
+        if value.kind != "num" or unit.kind not in ("word", "func") or unit.text not in UNITS:
             return None
         unit_of_value = UNITS[unit.text]
         if first is None or last is None or total is None:
@@ -366,32 +373,3 @@ def date(piece: Piece) -> Node | None:
     if not 1 <= day <= 31 or (year and not 1000 <= year <= 2999):
         return None
     return Date(phrases.MONTHS[parts[months[0]].text.lower()], day, year)
-
-
-def plus_minus(node: Node) -> Node:
-    r"""`3\pm\sqrt5` as both of its values; with `\mp`, signs go together, else each is free."""
-    if not isinstance(node, Quantity):
-        return node
-    signs = [p for p in walk(node.value) if isinstance(p, Op) and p.head in ("pm", "mp")]
-    if not signs:
-        return node
-    if len(signs) > 4:
-        return Unread("too many signs")
-    linked = any(sign.head == "mp" for sign in signs)
-    choices = [(1,) * len(signs), (-1,) * len(signs)]
-    if not linked:
-        choices = list(itertools.product((1, -1), repeat=len(signs)))
-    values = dict.fromkeys(_signed(node.value, iter(choice)) for choice in choices)
-    items = tuple(Quantity(value, node.unit, node.noun, node.rounded) for value in values)
-    return Many("list", items)
-
-
-def _signed(expression: Expression, signs: Iterator[int]) -> Expression:
-    if not isinstance(expression, Op):
-        return expression
-    if expression.head in ("pm", "mp"):
-        sign = next(signs) * (1 if expression.head == "pm" else -1)
-        left, right = (_signed(arg, signs) for arg in expression.args)
-        right = right if sign > 0 else negated(right)
-        return right if left == Num(Fraction(0)) else Op("+", (left, right))
-    return Op(expression.head, tuple(_signed(arg, signs) for arg in expression.args))

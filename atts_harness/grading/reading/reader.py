@@ -33,9 +33,9 @@ from atts_harness.grading.reading.quantities import (
     clock,
     compound,
     date,
-    plus_minus,
     quantity,
 )
+from atts_harness.grading.reading.signs import plus_minus
 from atts_harness.grading.reading.tokens import UnreadableError
 from atts_harness.grading.tree import (
     Bracketed,
