@@ -99,6 +99,10 @@ def _same_value(
             return _same_number(Quantity(a_inner), gold, same, tolerance)
         return same(a, b)
     if b_inner is not None:
+        if answer.unit is not None and not _is_generic(answer.unit):
+            return False
+        if answer.noun:
+            return None
         truth = _same_number(answer, Quantity(b_inner), same, tolerance)
         return truth if truth is not False else same(a, b)
     return _same_number(answer, gold, same, tolerance)

@@ -136,6 +136,10 @@ MATHS: list[tuple[str, str, bool, dict]] = [
     (r"5 sec x", r"5 \sec x", True, {}),
     (r"5 sec x", r"5", False, {}),
     (r"5 \text{ max}", r"5", False, {}),
+    (r"5 \text{ cm}", r"5\%", False, {}),
+    (r"\$5", r"5\%", False, {}),
+    (r"5 \text{ students}", r"5\%", False, {}),
+    (r"5 \text{ percent of students}", r"5\%", True, {}),
     # bases
     (r"132_5", "132_5", True, {}),
     (r"132_{5}", "132_5", True, {}),
