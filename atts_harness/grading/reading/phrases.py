@@ -40,7 +40,13 @@ MEANINGFUL = frozenset(
         "equals exceeds divides am pm noon midnight odd even integer rational irrational real "
         "imaginary undefined unknown impossible maybe possibly perhaps probably approximately "
         "about roughly almost nearly x y z n k a b c fails fail failed contradicts invalid "
-        "excluded rejected extraneous gross bce bc ad ce brace "
+        "excluded rejected extraneous gross bce bc ad ce brace thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
+        "fifths sixths seventh sevenths eighths ninth ninths eleventh elevenths twelfth twelfths "
+        "twentieth twentieths fiftieth fiftieths millionth millionths billionth billionths lakh "
+        "lakhs crore crores grand fold couples triples quadruple quadruples quadrillion "
+        "quintillion factorials repeating recurring repeated periodic permille mille ppm ppb "
+        "promille basis orders magnitude decibel decibels opposite complement conjugate short "
     )
 )
 """Words that may change what a number means; an answer with one of them is not read as a number."""
@@ -128,7 +134,17 @@ def _opens_remark(tokens: Sequence[Token]) -> bool:
         return False
     if first == "for":
         return len(tokens) > 1 and tokens[1].text.lower() in _QUANTIFIERS
+    if first == "by":  # "5 by 7" has two sides
+        return len(tokens) > 1 and tokens[1].kind == "word"
     return first in _REMARKS
+
+
+def without_remark(tokens: Sequence[Token], at: int) -> tuple[Token, ...]:
+    """The tokens before a remark; of "about 1.73" the number stays, behind a sign for it."""
+    remark = [token for token in tokens[at:] if token.text not in ("(", ")", ",", ".")]
+    if len(remark) == 2 and remark[0].text.lower() in ROUNDED and remark[1].kind == "num":
+        return (*tokens[:at], Token("op", "approx", 1), remark[1])
+    return tuple(tokens[:at])
 
 
 _SMALL_WORDS = frozenset(["of", "in", "on", "an", "a", "the"])

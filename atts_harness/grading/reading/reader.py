@@ -126,7 +126,7 @@ class TextReader:
             piece = piece[phrases.lead_in(piece) :]
             remark = phrases.remark_at(piece)
             if remark:
-                piece = piece[:remark]
+                piece = phrases.without_remark(piece, remark)
             if piece == before:
                 break
         return piece
