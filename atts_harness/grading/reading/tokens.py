@@ -19,6 +19,7 @@ from atts_harness.grading.reading.vocabulary import (
     FUNCTIONS,
     IGNORED,
     LETTERS,
+    NEGATED,
     PLAIN_NAMES,
     RENAMED,
     STRUCTURES,
@@ -264,6 +265,8 @@ class _Lexer:
                 self._group()
         elif name in ("color", "textcolor", "phantom", "hphantom", "vphantom", "tag", "label"):
             self._group()
+        elif name == "not":
+            yield from self._negated()
         elif name in TEXTS:
             yield from self._upright(self._group())
         elif name in ("begin", "end"):
@@ -290,6 +293,15 @@ class _Lexer:
         sign = SIGNS[name]
         if sign:
             yield self._make("op", sign)
+
+    def _negated(self) -> Iterator[Token]:
+        while self.at < len(self.text):
+            for token in self._next():
+                if token.text not in NEGATED:
+                    raise UnreadableError(rf"\not before {token.text}")
+                yield replace(token, text=NEGATED[token.text])
+                return
+        raise UnreadableError(r"\not before nothing")
 
     def _upright(self, content: str) -> Iterator[Token]:
         if not content.strip(" ~"):

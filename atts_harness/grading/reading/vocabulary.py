@@ -63,9 +63,9 @@ LETTERS = {name: f"\\{name}" for name in _GREEK} | {
 
 SIGNS = {
     "cdot": "*", "times": "*", "ast": "*", "div": "/", "bmod": "bmod", "mod": "bmod",
-    "le": "le", "leq": "le", "leqslant": "le", "leqq": "le", "lt": "<", "nless": "",
+    "le": "le", "leq": "le", "leqslant": "le", "leqq": "le", "lt": "<",
     "ge": "ge", "geq": "ge", "geqslant": "ge", "geqq": "ge", "gt": ">",
-    "ne": "ne", "neq": "ne", "not": "not", "pm": "pm", "mp": "mp", "in": "in", "notin": "notin",
+    "ne": "ne", "neq": "ne", "pm": "pm", "mp": "mp", "in": "in", "notin": "notin",
     "cup": "cup", "bigcup": "cup", "cap": "cap", "bigcap": "cap", "setminus": "setminus",
     "backslash": "setminus", "smallsetminus": "setminus", "mid": "|", "vert": "|", "lvert": "|",
     "rvert": "|", "Vert": "||", "lVert": "||", "rVert": "||", "lfloor": "lfloor",
@@ -83,7 +83,9 @@ SIGNS = {
     "perp": "perp", "cong": "cong", "sim": "sim", "subset": "subset", "subseteq": "subset",
 }  # fmt: skip
 """Commands that are signs."""
-del SIGNS["nless"]
+
+NEGATED = {"=": "ne", "in": "notin", "<": "ge", ">": "le", "le": ">", "ge": "<"}
+r"""What `\not` makes of a sign."""
 
 PLAIN_NAMES: dict[str, tuple[str, str]] = {
     **{name: ("func", text) for name, text in FUNCTIONS.items() if len(name) > 1},

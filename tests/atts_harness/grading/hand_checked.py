@@ -254,6 +254,12 @@ MATHS: list[tuple[str, str, bool, dict]] = [
     (r"(-\infty, 0] \cup (4, \infty)", r"(4,\infty) \cup (-\infty,0)", False, {}),
     (r"(-∞, 0) ∪ {1}".replace("{", r"\{").replace("}", r"\}"), r"(-\infty,0)\cup\{1\}", True, {}),
     (r"[-\sqrt{2}, \sqrt{2}]", r"[-2^{1/2}, 2^{1/2}]", True, {}),
+    (r"x \not\in (2,5)", r"(2,5)", False, {}),
+    (r"\not= 5", r"5", False, {}),
+    (r"x \not= 5", r"5", False, {}),
+    (r"x \not= 5", r"x \neq 5", True, {}),
+    (r"x \not> 5", r"x \le 5", True, {}),
+    (r"x \not> 5", r"x > 5", False, {}),
     # tolerance and units of the row
     (r"3.14", r"\pi", True, _tolerance(0.01)),
     (r"3.2", r"\pi", False, _tolerance(0.01)),
