@@ -58,7 +58,7 @@ def letter_of(content: str) -> str | None:
 
 
 _SAYS = (
-    r"(?:(?i:\b(?:answer|(?:correct|right|best)\s+(?:option|choice|one|letter)|(?:option|choice)"
+    r"(?:(?i:\b(?:ans|answer|(?:correct|right|best)\s+(?:option|choice|one|letter)|(?:option|choice)"
     r"(?=\s+(?:is|must|should|would)\b))\b"
     r"(?:\s+(?:to\s+\w+\s+\w+|here|choice|option|letter))?"
     r"\s*(?:(?:is|would\s+be|must\s+be|should\s+be|has\s+to\s+be|=|:|[-–—](?=\s))\s*)+)"
@@ -68,8 +68,9 @@ _SAYS = (
     r"|(?:故选|应选|所以选|因此选|答案选|正确选项(?:是|为)|(?<!不)选择|(?<!不)选|答案(?:是|为)?)\s*[::]?\s*(?:选项)?)"
 )
 _ARTICLE = r"(?!\s+(?!because|since|as|which|and|or|for|with|due|is|in|from)[a-z])"
-_END = r"(?![\w'’])(?![-–—]\w)"
-_OPEN = r"[\s({\[]*"
+# No "C-H activation", "B's", "C=O" or "B = 3 T".
+_END = r"(?!\w|['’]\w)(?![-–—]\w)(?!\s*(?:[=≡≈+^]|[<>]\s*\d))"
+_OPEN = r"[\s({\['‘]*"
 _SAID = re.compile(
     rf"{_SAYS}(?:[(\[]\s*(?P<closed>[A-Da-d])\s*[)\]]|{_OPEN}(?P<bare>[A-D]){_END}{_ARTICLE}"
     rf"|(?P<small>[b-d])(?=\s*(?:[.;,]?\s*$|[.;,]\s)))",
@@ -84,7 +85,9 @@ _SMALL_OPTION = re.compile(
     r"(?i:\b(?:option|choice)\s+)(?P<letter>[a-d])(?=\s*(?:[.;,]?\s*$|[.;,]\s))"
 )
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.S | re.I)
-_ALONE = re.compile(r"[\s({\[]*([A-D])[\s)}\].]*")
+_ALONE = re.compile(
+    r"(?:(?i:so|thus|hence|therefore|option|choice)\b|[\s,:({\['‘])*([A-D])[\s)}\]'’.]*"
+)
 _HEADED = re.compile(r"[(\[]?([A-D])[)\].:](?:\s.*)?")
 _HEADER = re.compile(r"(?i:(?:final|correct|my)?\s*answer\s*:?)")
 _HEDGE = re.compile(

@@ -31,12 +31,15 @@ LLM = "llm"
 _OPENER = re.compile(r"\\(?:boxed|fbox)\s*$")
 _BRACES = re.compile(r"\\[{}\\]|[{}]")
 # A box without braces holds only a number: any word may follow a mention of the command.
-_UNBRACED = re.compile(r"\\boxed\s+(-?\d+(?:[.,/]\d+)*)")
+_UNBRACED = re.compile(r"\\boxed\s*(-?\d+(?:[.,/]\d+)*)")
+_OPEN_NUMBER = re.compile(r"\\boxed\s*-?[\d.,/]*\Z")
 # The content of a box that is a placeholder: nothing, dots, or words for "your answer here".
 _BLANK = re.compile(
-    r"(?:\\(?:l|c|d|v)?dots|\\cdot|\\square|\\phantom|\\hspace|\\underline|\\_|[.…?_\s*□■<>\[\]()-])*"
+    r"x{3,}|(?:\\(?:l|c|d|v)?dots|\\cdot|\\square|\\phantom|\\hspace|\\underline|\\_|[.…?_\s*□■<>\[\]()-])*"
 )
-_FORM_NOUNS = frozenset(["answer", "answers", "solution", "solutions", "result", "ans"])
+_FORM_NOUNS = frozenset(
+    words_of("answer answers solution solutions result ans number integer value expression")
+)
 _FORM_WORDS = _FORM_NOUNS | frozenset(
     words_of(
         "your the a an final here goes insert put write enter place number numeric numerical "
@@ -91,7 +94,7 @@ def _unwrapped(content: str) -> str:
 def _is_answer(content: str) -> bool:
     """Whether a box holds more than a placeholder, such as dots."""
     bare = re.sub(
-        r"\\(?:text|mathrm|mathbf|boxed)[a-z]*\s*|\\q?quad|\\hspace\{.*?\}|\\[,;:!$ ]|[{}$~]",
+        r"\\(?:text|mathrm|mathbf|boxed)[a-z]*\s*|\\q?quad|\\hspace\{.*?\}|\\[,;:!$_ ]|[{}$~]",
         " ",
         content,
     )
@@ -304,6 +307,7 @@ def extractors_of(setting: str) -> tuple[str, ...]:
 def has_answer(text: str) -> bool:
     """Whether a text holds a final answer: a closed box that is not empty.
 
-    It ends a sample early, and is the test that `boxed` grades by.
+    It ends a sample early, and is the test that `boxed` grades by. A number without braces at the
+    end of the text may go on in the next turn.
     """
-    return bool(_last_boxes(text))
+    return bool(_last_boxes(_OPEN_NUMBER.sub("", text)))

@@ -304,6 +304,15 @@ CHOICE: list[tuple[str, str, bool]] = [
     ("I first thought the answer is A</think>The answer is D.", "D", True),
     (r"maybe \boxed{A}</think> The answer is (D).", "D", True),
     ("", "A", False),
+    ("Thus, option C", "C", True),
+    ("Hence (C).", "C", True),
+    ("Option B", "B", True),
+    ("Ans: C", "C", True),
+    ("The answer is 'B'.", "B", True),
+    ("the answer is C=O stretch", "C", False),
+    ("Answer: A = 5", "A", False),
+    ("Answer: C < 5", "C", False),
+    ("Answer: B</s>", "B", True),
 ]
 
 # (generated text, what `boxed` gives)

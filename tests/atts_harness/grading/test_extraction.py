@@ -69,6 +69,24 @@ def test_has_answer_is_what_boxed_finds():
     assert has_answer(r"\boxed{5}")
     assert not has_answer(r"\boxed{}")
     assert not has_answer(r"\boxed{\frac{1}{2}")
+    assert not has_answer(r"\boxed{\text{integer}}")
+
+
+def test_a_number_without_braces_may_go_on_in_the_next_turn():
+    assert boxed(r"so \boxed 1") == "1"
+    assert not has_answer(r"so \boxed 1")
+    assert not has_answer(r"so \boxed12.")
+    assert has_answer(r"so \boxed 12 and")
+    assert has_answer(r"\boxed{5} or \boxed 1")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["\\text{integer}", "\\text{number}", "\\text{numerical value}", "xxx", r"final\_answer"],
+)
+def test_a_placeholder_is_no_answer(content):
+    assert boxed(f"\\boxed{{{content}}}") is None
+    assert boxed(f"Use \\boxed{{{content}}}. So \\boxed7 it is") == "7"
 
 
 @pytest.mark.parametrize(
@@ -88,6 +106,9 @@ def test_has_answer_is_what_boxed_finds():
         "1," * 50_000,
         "(A " * 30_000,
         "a</think>" * 11_000,
+        "so" + " " * 100_000 + "?",
+        "\\boxed " * 12_000,
+        "\\boxed" + "1" * 100_000 + "x",
         "\\" * 100_000,
         "\\boxed{1}" + "a=" * 49_000,
     ],
