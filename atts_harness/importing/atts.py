@@ -32,6 +32,8 @@ _SETTINGS = re.compile(
 DRAFTS = ("small", "draft")
 SCORES = ("eval_ppl", "self_ppl")
 TAKEOVERS = ("eval_generate", "self_continue")
+LEAST_PPL = 1 - 1e-3
+"""Least perplexity; 1 is a certain text, and half precision may come out a little below."""
 SELF = ("draft", "self_ppl", "self_continue")
 
 Answer = str | int | float | None
@@ -69,11 +71,11 @@ def read(folder: Path, task: str) -> ForeignRun:
         SettingError: a damaged file, or a run that throws drafts away (`reject`, `fork`), which is
             another strategy, and its decisions are not takeovers.
     """
-    files = {
-        int(named[1]): path
-        for path in folder.glob("problem_*.json")
-        if (named := _FILE.fullmatch(path.name))
-    }
+    files: dict[int, Path] = {}
+    for path in sorted(folder.glob("problem_*.json")):
+        named = _FILE.fullmatch(path.name)
+        if named is not None and files.setdefault(int(named[1]), path) != path:
+            raise SettingError(f"{files[int(named[1])]}, {path.name}: two files of one number")
     traces: dict[int, PublishedTrace] = {}
     alone = False
     for number, path in sorted(files.items()):
@@ -87,6 +89,12 @@ def read(folder: Path, task: str) -> ForeignRun:
     lacking = sum(question.repeats - len(question.samples) for question in questions)
     if lacking:
         notes.append(f"{lacking} samples of its questions are not there; they stay missing")
+    lost = max(files, default=-1) + 1 - len(files) - lacking
+    if lost > 0:
+        notes.append(
+            f"{lost} more numbers up to {max(files)} have no file, and no other file of their "
+            "question is there: these questions are left out"
+        )
     return ForeignRun(
         "self" if alone else "atts",
         options,
@@ -124,13 +132,19 @@ def _trace(loaded: _File, path: Path) -> PublishedTrace:
         if turn is None:
             raise SettingError(f"{path}: turn {item.turn} has no draft before its {item.model!r}")
         if item.model in SCORES:
-            turn.ppl, turn.percentile = item.ppl, item.percentile
+            if turn.ppl is not None:
+                raise SettingError(f"{path}: turn {item.turn} has two scores")
+            turn.ppl, turn.percentile = _score(item, path)
         elif item.model in TAKEOVERS:
+            if turn.target is not None:
+                raise SettingError(f"{path}: turn {item.turn} has two takeovers")
             turn.target = item.output or ""
         else:
             raise SettingError(f"{path}: an item of an unknown kind: model {item.model[:40]!r}")
     if sorted(turns) != list(range(len(turns))):
         raise SettingError(f"{path}: its turns are {sorted(turns)}, not counted from 0")
+    if loaded.duration_seconds is not None and loaded.duration_seconds < 0:
+        raise SettingError(f"{path}: duration_seconds is {loaded.duration_seconds:g}")
     again = loaded.final_answer_regex is not None or loaded.final_answer_llm is not None
     return PublishedTrace(
         question_index=0,
@@ -143,6 +157,18 @@ def _trace(loaded: _File, path: Path) -> PublishedTrace:
         answer_regex=loaded.final_answer_regex if again else None,
         duration_s=loaded.duration_seconds,
     )
+
+
+def _score(item: _Item, path: Path) -> tuple[float | None, float | None]:
+    """Perplexity and percentile of a turn; a perplexity of 0 is a score that failed."""
+    ppl, percentile = item.ppl, item.percentile
+    if ppl is not None and not (ppl == 0 or ppl >= LEAST_PPL):
+        raise SettingError(f"{path}: turn {item.turn} has a perplexity of {ppl:g}")
+    if ppl is not None and percentile is None:
+        raise SettingError(f"{path}: turn {item.turn} has a perplexity without a percentile")
+    if percentile is not None and not 0 <= percentile <= 1:
+        raise SettingError(f"{path}: turn {item.turn} has a percentile of {percentile:g}")
+    return ppl, percentile
 
 
 def _text(question: str | Sequence[Any]) -> str:
@@ -161,9 +187,7 @@ def _questions(
     groups: dict[str, list[int]] = {}
     for number, trace in traces.items():
         groups.setdefault(trace.question, []).append(number)
-    size = max(map(len, groups.values()), default=0)
-    blocks = [{number // size for number in numbers} for numbers in groups.values()]
-    regular = all(len(block) == 1 for block in blocks) and len(set().union(*blocks)) == len(groups)
+    size, regular = _layout(list(groups.values()))
     for doc, (text, numbers) in enumerate(groups.items()):
         samples = {}
         for place, number in enumerate(numbers):
@@ -171,6 +195,25 @@ def _questions(
             trace = msgspec.structs.replace(traces[number], question_index=doc, repeat=repeat)
             samples[repeat] = _ended(record_of(trace, task, rate), most_turns)
         yield ForeignQuestion(text, None, samples, size)
+
+
+def _layout(groups: list[list[int]]) -> tuple[int, bool]:
+    """Samples of a question, and whether numbers go question by question with so many each.
+
+    If every question lacks a file, the size is the least that gives each question its place in
+    a row without gaps.
+    """
+    most = max(map(len, groups), default=0)
+    for size in range(most, 2 * most + 1):
+        blocks = [{number // size for number in numbers} for numbers in groups]
+        places = sorted(set[int]().union(*blocks)) if blocks else []
+        regular = all(len(block) == 1 for block in blocks) and len(places) == len(groups)
+        whole = size == most and any(len(numbers) == most > 1 for numbers in groups)
+        if regular and (whole or places == list(range(len(places)))):
+            return size, True
+    blocks = [{number // most for number in numbers} for numbers in groups]
+    alone = all(len(block) == 1 for block in blocks)
+    return most, alone and len(set[int]().union(*blocks)) == len(groups)
 
 
 def _ended(record: SampleRecord, most_turns: int | None) -> SampleRecord:
@@ -182,7 +225,7 @@ def _ended(record: SampleRecord, most_turns: int | None) -> SampleRecord:
 
 def _rate(traces: Iterable[PublishedTrace]) -> tuple[float | None, str]:
     """The rate that the decisions follow, and a note if it had to be inferred."""
-    highest_kept, lowest_taken_over = 0.0, 1.0
+    highest_kept, lowest_taken_over = -1.0, 1.0
     for trace in traces:
         for turn in trace.turns:
             if turn.percentile is None or turn.ppl == 0:
@@ -196,6 +239,8 @@ def _rate(traces: Iterable[PublishedTrace]) -> tuple[float | None, str]:
     if highest_kept < lowest_taken_over:
         rate = round(1.0 - lowest_taken_over, 4)
         interval = f"({highest_kept:.4f}, {lowest_taken_over:.4f}]"
+        if highest_kept < 0:
+            interval = f"[0, {lowest_taken_over:.4f}]"
         return rate, f"its decisions are of a threshold in {interval}: rate {rate:g}"
     return None, (
         f"no threshold gives its decisions: a turn at {highest_kept:.4f} was kept and one at "

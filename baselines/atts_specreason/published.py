@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import msgspec
 
@@ -26,11 +26,14 @@ MOST_BYTES = 1 << 26
 JOIN = "\n\n"
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 class _Step(msgspec.Struct):
     small_model_step: str | None = None
     base_model_step: str | None = None
-    num_output_tokens_small: int | None = None
-    num_output_tokens_base: int | None = None
+    num_output_tokens_small: Count | None = None
+    num_output_tokens_base: Count | None = None
     score: float | None = None
     justification: Any = None
     stop_reason: str | None = None
@@ -42,16 +45,20 @@ class _Sample(msgspec.Struct):
     ground_truth: str | int | float | None = None
 
 
+class _CodeError(pickle.UnpicklingError):
+    """A pickle asks for something that could be called."""
+
+
 class _Plain(pickle.Unpickler):
     """Builds lists, dictionaries, texts and numbers; knows nothing that could be called."""
 
     def find_class(self, module_name: str, global_name: str, /) -> NoReturn:
         """Refuse every class and function."""
-        raise pickle.UnpicklingError(f"asks for {module_name}.{global_name}")
+        raise _CodeError(f"asks for {module_name}.{global_name}")
 
     def persistent_load(self, pid: Any, /) -> NoReturn:
         """Refuse references to the outside."""
-        raise pickle.UnpicklingError("asks for an object of another program")
+        raise _CodeError("asks for an object of another program")
 
 
 def recognises(folder: Path) -> bool:
@@ -67,14 +74,38 @@ def read(folder: Path, task: str) -> ForeignRun:
     """
     questions: dict[int, dict[int, _Sample]] = {}
     for problem, repeat, path in _files(folder):
-        questions.setdefault(problem, {})[repeat] = _load(path)
+        samples = questions.setdefault(problem, {})
+        if repeat in samples:
+            raise SettingError(f"{path}: a second file of problem {problem}, repeat {repeat}")
+        samples[repeat] = _load(path)
+        first = next(iter(samples.values()))
+        if (first.problem_text, first.ground_truth) != (
+            samples[repeat].problem_text,
+            samples[repeat].ground_truth,
+        ):
+            raise SettingError(
+                f"{path}: its question or right answer is not that of the problem's other files; "
+                "put each run into a folder of its own"
+            )
     most = max((max(samples) + 1 for samples in questions.values()), default=0)
     return ForeignRun(
         "specreason",
         {},
         list(_questions(questions, task, most)),
-        ("the files have neither its threshold nor seconds and tokens of judgements",),
+        (
+            "the files have neither its threshold nor seconds and tokens of judgements",
+            *_absent(folder, questions),
+        ),
     )
+
+
+def _absent(folder: Path, questions: Collection[int]) -> Iterator[str]:
+    """A note on problems without any file: a crash leaves none behind."""
+    empty = {int(p.name) for p in folder.iterdir() if p.name.isdecimal() and p.is_dir()}
+    lost = sorted((empty | set(range(min(questions), max(questions)))) - set(questions))
+    if lost:
+        numbers = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
+        yield f"problems without any file, which are left out: {len(lost)} ({numbers})"
 
 
 def _files(folder: Path) -> Iterator[tuple[int, int, Path]]:
@@ -92,7 +123,7 @@ def _load(path: Path) -> _Sample:
         if isinstance(content, list):
             content = {"reasoning_steps": content}
         return msgspec.convert(content, _Sample, strict=False)
-    except pickle.UnpicklingError as error:
+    except _CodeError as error:
         raise SettingError(
             f"{path}: this pickle would run code ({error}); it is not read"
         ) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -25,8 +25,8 @@ class _Response(msgspec.Struct):
 
 
 class _Usage(msgspec.Struct):
-    completion_tokens: int = 0
-    time_spend: float | None = None
+    completion_tokens: Annotated[int, msgspec.Meta(ge=0)] = 0
+    time_spend: Annotated[float, msgspec.Meta(ge=0)] | None = None
     correct_tokens: Any = None
     try_correct: int | None = None
 
@@ -67,7 +67,7 @@ def read(folder: Path, task: str) -> ForeignRun:
     return ForeignRun(
         "speculative-thinking",
         {},
-        list(_questions(loaded, heats[0], task)),
+        list(_questions(files[0], loaded, heats[0], task)),
         (
             "its texts do not say who wrote what, and may begin with the prompt; samples that ran "
             "out of time are not in the file",
@@ -87,7 +87,9 @@ def _is_one(path: Path) -> bool:
     return bool(shapes)
 
 
-def _questions(loaded: Mapping[str, _Question], heat: str, task: str) -> Iterator[ForeignQuestion]:
+def _questions(
+    path: Path, loaded: Mapping[str, _Question], heat: str, task: str
+) -> Iterator[ForeignQuestion]:
     most = max(
         (
             len(question.responses[heat])
@@ -97,9 +99,15 @@ def _questions(loaded: Mapping[str, _Question], heat: str, task: str) -> Iterato
         default=0,
     )
     for doc, (text, question) in enumerate(loaded.items()):
+        responses = question.responses.get(heat, [])
         usages = question.token_usages.get(heat, [])
+        if usages and len(usages) != len(responses):
+            raise SettingError(
+                f"{path}: {len(responses)} responses and {len(usages)} token_usages of "
+                f"{text[:60]!r}; which belong together is not recorded"
+            )
         samples = {}
-        for repeat, response in enumerate(question.responses.get(heat, [])):
+        for repeat, response in enumerate(responses):
             usage = usages[repeat] if repeat < len(usages) else _Usage()
             samples[repeat] = SampleRecord(
                 id=SampleId(task, doc, repeat),

@@ -142,7 +142,7 @@ def of_run(run: RecordedRun, task: str, ids: Set[SampleId] | None = None) -> Row
     speed = _speed(statistics, run.record.settings, shared)
     if imported:  # each sample has a clock of its own, if any
         speed = msgspec.structs.replace(speed, makespan=None, samples_per_second=None)
-        ordered = ordered if any(ordered) else []
+        ordered = ordered if all(ordered) else []  # 0: not recorded
     rates = statistics.takeover
     return RowCosts(
         statistics=statistics,

@@ -96,6 +96,41 @@ def test_a_missing_file_is_a_missing_sample(tmp_path):
     assert report([out]).leaderboard.rows == ()
 
 
+def test_a_file_that_every_question_lacks_is_missed_too(tmp_path):
+    folder = two_questions(tmp_path / "results", size=2)
+    for number in (1, 2):
+        (folder / f"problem_{number:04d}.json").unlink()
+    run = atts.read(folder, "sums")
+    assert [(q.repeats, sorted(q.samples)) for q in run.questions] == [(2, [0]), (2, [1])]
+    assert run.notes == ("2 samples of its questions are not there; they stay missing",)
+
+
+def test_questions_without_any_file_are_said(tmp_path):
+    folder = two_questions(tmp_path / "results", size=2)
+    write_sample(folder, 8, "And 3 + 3?", [KEPT])
+    write_sample(folder, 9, "And 3 + 3?", [KEPT])
+    run = atts.read(folder, "sums")
+    assert [(q.repeats, sorted(q.samples)) for q in run.questions] == [(2, [0, 1])] * 3
+    assert run.notes == (
+        "4 more numbers up to 9 have no file, and no other file of their question is there: "
+        "these questions are left out",
+    )
+
+
+def test_two_files_of_one_number_are_refused(tmp_path):
+    folder = two_questions(tmp_path / "results")
+    (folder / "problem_1.json").write_bytes((folder / "problem_0001.json").read_bytes())
+    with pytest.raises(SettingError, match="two files of one number"):
+        atts.read(folder, "sums")
+
+
+def test_a_duration_that_some_samples_lack_is_no_latency(tmp_path):
+    folder = two_questions(tmp_path / "results")
+    write_sample(folder, 1, QUESTIONS[0], [TAKEN], seconds=None)
+    (row,) = report([imported(tmp_path, folder)]).leaderboard.rows
+    assert row.speed.latency_p50 is None
+
+
 def test_without_right_answers_no_accuracy_is_made_up(tmp_path):
     folder = two_questions(tmp_path / "results")
     told = run_import(folder, "--out", tmp_path / "run")
@@ -143,6 +178,7 @@ def test_a_sample_without_an_answer_at_its_last_turn_is_truncated(tmp_path):
         (((0.59, False), (0.6, True)), 0.4, False),
         (((0.45, False), (0.5, True)), 0.5, True),
         (((0.8, False), (0.7, True)), None, True),
+        (((0.0, True), (0.5, True)), 1.0, True),
     ],
 )
 def test_the_rate_is_what_the_decisions_say(tmp_path, percentiles, rate, note):
@@ -155,6 +191,8 @@ def test_the_rate_is_what_the_decisions_say(tmp_path, percentiles, rate, note):
     assert bool(run.notes) == note
 
 
+SCORE = {"turn": 0, "model": "eval_ppl", "ppl": 1.5, "percentile": 0.7}
+TAKEOVER = {"turn": 0, "model": "eval_generate", "output": "y"}
 ITEM = {"turn": 0, "model": "small", "output": "x"}
 
 
@@ -181,6 +219,21 @@ ITEM = {"turn": 0, "model": "small", "output": "x"}
         (
             {"question": "q", "full_history": [ITEM, {"turn": 0, "model": "eval_ppl", "ppl": 1.5}]},
             "a perplexity without a percentile",
+        ),
+        *(
+            ({"question": "q", "full_history": [ITEM, *more]}, words)
+            for more, words in (
+                ([SCORE, SCORE], "turn 0 has two scores"),
+                ([SCORE, TAKEOVER, TAKEOVER], "turn 0 has two takeovers"),
+                ([{**SCORE, "percentile": 1.7}], "turn 0 has a percentile of 1.7"),
+                ([{**SCORE, "percentile": -0.2}], "turn 0 has a percentile of -0.2"),
+                ([{**SCORE, "ppl": 0.5}], "turn 0 has a perplexity of 0.5"),
+                ([{**SCORE, "ppl": -1.0}], "turn 0 has a perplexity of -1"),
+            )
+        ),
+        (
+            {"question": "q", "full_history": [ITEM], "duration_seconds": -5},
+            "duration_seconds is -5",
         ),
     ],
 )

@@ -95,3 +95,39 @@ def test_damaged_pickles_are_one_line(tmp_path, content):
         published.read(tmp_path, "aime")
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_two_files_of_one_sample_are_refused(tmp_path):
+    write(tmp_path, 0, "0", [KEPT])
+    write(tmp_path, 0, "00", [REDONE])
+    with pytest.raises(SettingError, match="a second file of problem 0, repeat 0"):
+        published.read(tmp_path, "aime")
+
+
+def test_two_questions_under_one_number_are_refused(tmp_path):
+    for repeat, gold in enumerate(("4", "5")):
+        content = {"problem_text": "q", "ground_truth": gold, "reasoning_steps": [KEPT]}
+        write(tmp_path, 0, repeat, content)
+    with pytest.raises(SettingError, match="put each run into a folder of its own"):
+        published.read(tmp_path, "aime")
+
+
+def test_problems_without_any_file_are_said(tmp_path):
+    for problem in (60, 63):
+        write(tmp_path, problem, 0, [KEPT])
+    (tmp_path / "64").mkdir()
+    run = published.read(tmp_path, "aime")
+    assert run.notes[-1] == "problems without any file, which are left out: 3 (61, 62, 64)"
+
+
+def test_a_pickle_that_was_cut_is_called_so(tmp_path):
+    write(tmp_path, 0, 0, pickle.dumps([KEPT])[:40])
+    with pytest.raises(SettingError, match="not a sample of published SpecReason") as caught:
+        published.read(tmp_path, "aime")
+    assert "would run code" not in str(caught.value)
+
+
+def test_a_count_below_zero_is_refused(tmp_path):
+    write(tmp_path, 0, 0, [{**KEPT, "num_output_tokens_small": -5}])
+    with pytest.raises(SettingError, match="num_output_tokens_small"):
+        published.read(tmp_path, "aime")

@@ -72,3 +72,19 @@ def test_other_files_are_not_taken_for_one(tmp_path, text):
     folder.mkdir()
     (folder / "a.json").write_text(text, encoding="utf-8")
     assert not published.recognises(folder)
+
+
+def test_usages_that_do_not_belong_to_the_responses_are_refused(tmp_path):
+    content = {"q": entry("a", "b")}
+    content["q"]["token_usages"]["0.6"].pop()
+    folder = write(tmp_path / "results", content)
+    with pytest.raises(SettingError, match="2 responses and 1 token_usages"):
+        list(published.read(folder, "sums").questions)
+
+
+def test_a_time_below_zero_is_refused(tmp_path):
+    content = {"q": entry("a")}
+    content["q"]["token_usages"]["0.6"][0]["time_spend"] = -1.0
+    folder = write(tmp_path / "results", content)
+    with pytest.raises(SettingError, match="time_spend"):
+        published.read(folder, "sums")
