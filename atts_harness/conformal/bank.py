@@ -47,7 +47,8 @@ def validated(bank: Bank, source: str) -> Bank:
     """The bank, if its scores can be ranked against.
 
     Raises:
-        SettingError: no scores, NaN or -inf, columns of different lengths, a negative turn.
+        SettingError: no scores, NaN or -inf, columns of different lengths, a negative turn, a rate
+            outside of [0, 1].
     """
     count = len(bank)
     if not count:
@@ -63,6 +64,8 @@ def validated(bank: Bank, source: str) -> Bank:
             f"bank={source}: {len(bad)} of {count} scores are NaN or -inf, the first at index "
             f"{bad[0]}: these are failed scores, leave them out"
         )
+    if bank.rate is not None and not 0 <= bank.rate <= 1:
+        raise SettingError(f"bank={source}: rate={bank.rate:g}; a rate lies in [0, 1]")
     if min(bank.turns) < 0:
         raise SettingError(f"bank={source}: a turn is negative")
     return bank

@@ -13,7 +13,7 @@ from atts_harness import neutral
 from atts_harness.conformal.arrays import MOST_BYTES, MOST_SCORES, read_npz, refuse_pickle
 from atts_harness.conformal.bank import Bank, digest_of, validated
 from atts_harness.conformal.provenance import Provenance
-from atts_harness.conformal.published import from_questions, read_npy
+from atts_harness.conformal.published import ROUNDING, from_questions, read_npy
 from atts_harness.errors import SettingError
 from atts_harness.files import decode, read_file
 
@@ -21,7 +21,7 @@ logger = neutral.logger("atts_harness.conformal")
 
 FORMAT: Literal["atts-bank"] = "atts-bank"
 VERSION = 1
-
+_PERPLEXITIES = (None, "perplexity", "draft-perplexity")
 
 _Turn = Annotated[int, msgspec.Meta(ge=-(1 << 31), lt=1 << 31)]
 _Question = Annotated[int, msgspec.Meta(ge=-(1 << 62), lt=1 << 62)]
@@ -101,7 +101,8 @@ def read_bank(path: Path | str) -> Bank:
     banks are pickles; they are refused with the two lines that turn them into JSON.
 
     Raises:
-        SettingError: missing, empty, too large, damaged, not a bank, NaN inside, a pickle.
+        SettingError: missing, empty, too large, damaged, not a bank, NaN or a perplexity below 1
+            inside, a pickle.
     """
     path = Path(path)
     if not path.exists():
@@ -117,7 +118,13 @@ def read_bank(path: Path | str) -> Bank:
         raise refuse_pickle(path)
     else:
         bank = _read_json(content, path)
-    return validated(bank, str(path))
+    least = min(validated(bank, str(path)).nonconformities)
+    if bank.provenance.signal in _PERPLEXITIES and least < -ROUNDING:
+        raise SettingError(
+            f"bank={path}: a nonconformity of {least:g}, which is a perplexity below 1 and none: "
+            "are these log-probabilities? A nonconformity is minus their mean"
+        )
+    return bank
 
 
 def _read_json(content: bytes, path: Path) -> Bank:

@@ -17,6 +17,9 @@ _NAME = re.compile(
 )
 """Tail of a published name: ppls_TASK_TARGET_DRAFT_s16_t500_temp0.8_ct0."""
 
+ROUNDING = 1e-3
+"""How far rounding in half precision may bring the perplexity of a certain text below 1."""
+
 _DIGITS = 18  # of a question's index
 
 
@@ -85,5 +88,10 @@ def _nonconformity(perplexity: float, path: Path) -> float:
         raise SettingError(
             f"bank={path}: perplexity {perplexity}; the published code writes 0 where a score "
             "failed: leave those out"
+        )
+    if perplexity < 1 - ROUNDING:
+        raise SettingError(
+            f"bank={path}: perplexity {perplexity:g}; none is below 1: are these losses or "
+            "probabilities? Give perplexities, the exponential of the loss"
         )
     return math.log(perplexity)

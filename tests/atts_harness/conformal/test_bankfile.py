@@ -347,6 +347,7 @@ def test_an_array_that_says_nothing_is_warned_of(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
+        (np.array([1.5, 0.5]), "perplexity 0.5; none is below 1"),
         (np.array([1.5, 0.0]), "perplexity 0.0; the published code writes 0 where a score failed"),
         (np.array([1.5, math.nan]), "1 of 2 scores are NaN"),
         (np.array([]), "holds no scores"),
@@ -385,3 +386,21 @@ def test_pickles_are_refused_and_the_two_lines_given_work(how, tmp_path):
 def test_a_bank_without_provenance_can_be_read_back(tmp_path):
     bank = Bank(nonconformities=(0.5, 1.0), turns=(0, 0), questions=(0, 1))
     assert read_bank(write_bank(bank, tmp_path / "bank.json")) == bank
+
+
+@pytest.mark.parametrize("signal", [None, "draft-perplexity"])
+def test_log_probabilities_are_no_nonconformities(tmp_path, signal):
+    provenance = Provenance(signal=signal)
+    path = write_bank(bank_of([(0, 0, -0.4), (1, 0, 0.2)], provenance=provenance), tmp_path / "b")
+    with pytest.raises(SettingError, match="are these log-probabilities"):
+        read_bank(path)
+
+
+def test_the_confidence_of_a_group_may_be_below_zero(tmp_path):
+    bank = bank_of([(0, 0, -4.0)], provenance=Provenance(signal="lowest-group"))
+    assert read_bank(write_bank(bank, tmp_path / "b")) == bank
+
+
+def test_a_rate_outside_of_0_and_1_is_refused(tmp_path):
+    with pytest.raises(SettingError, match="a rate lies in"):
+        write_bank(bank_of([(0, 0, 0.4)], rate=2.0), tmp_path / "b")
