@@ -14,6 +14,7 @@ from atts_harness.errors import SettingError, UnknownSettingError
 __all__ = ["convert", "hints_of", "is_none", "struct_from"]
 
 T = TypeVar("T")
+_LARGEST = 1 << 63
 
 
 def struct_from(kind: type[T], values: Mapping[str, Any], source: str = "model_args") -> T:
@@ -68,9 +69,13 @@ def convert(name: str, value: Any, kind: Any) -> Any:
     problem = ""
     for attempt in attempts:
         try:
-            return msgspec.convert(attempt, kind, strict=False)
+            converted = msgspec.convert(attempt, kind, strict=False)
         except msgspec.ValidationError as error:
             problem = problem or str(error)
+            continue
+        if isinstance(converted, int) and not -_LARGEST <= converted < _LARGEST:
+            raise SettingError(f"{name}: {value} has more than 64 bits, which a run cannot record")
+        return converted
     expected = f"one of {', '.join(allowed)}" if (allowed := _choices(kind)) else problem
     raise SettingError(f"{name}: expected {expected.removeprefix('Expected ')} (got {value!r})")
 
