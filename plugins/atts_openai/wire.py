@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from atts_harness.backend import GenerateRequest, Usage
 from atts_harness.engines.replies import IMPOSSIBLE, decode, decoder
 from atts_harness.errors import MalformedReplyError
 
-TOKEN_ID = "token_id:"
+_TOKEN_ID = re.compile(r"token_id:([0-9]{1,18})")
 # Neither is in OpenAI's own API; servers that know them then tell ids instead of texts.
 ASK_FOR_IDS = {
     "return_token_ids": True,
@@ -130,8 +131,8 @@ def returned_ids(choice: Choice) -> list[int] | None:
 
 def token_id(token: str) -> int | None:
     """N of `token_id:N`."""
-    digits = token.removeprefix(TOKEN_ID)
-    return int(digits) if digits != token and digits.isdigit() else None
+    named = _TOKEN_ID.fullmatch(token)
+    return None if named is None else int(named[1])
 
 
 def alternatives(choice: Choice, count: int) -> tuple[dict[int, float], ...] | None:

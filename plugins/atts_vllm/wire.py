@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from atts_harness.errors import BackendUnavailableError, MalformedReplyError
 from atts_harness.ids import as_json
 from atts_harness.transcript import Ending
 
-TOKEN_ID = "token_id:"
+_TOKEN_ID = re.compile(r"token_id:([0-9]{1,18})")
 # By this name the engine plugin is told where a segment begins.
 SCORE_FROM = "atts_score_from"
 
@@ -337,6 +338,7 @@ def _output_logprobs(
 
 
 def _id(token: str) -> int:
-    if not token.startswith(TOKEN_ID) or not token[len(TOKEN_ID) :].isdigit():
-        raise MalformedReplyError(f"generation: {token!r} is not {TOKEN_ID}N")
-    return int(token[len(TOKEN_ID) :])
+    named = _TOKEN_ID.fullmatch(token)
+    if named is None:
+        raise MalformedReplyError(f"generation: {token[:80]!r} is not token_id:N")
+    return int(named[1])

@@ -136,6 +136,13 @@ def test_a_generation_that_contradicts_itself(choice):
         wire.read_generate(changed(GENERATION, wire.COMPLETION, **choice), ASKED)
 
 
+@pytest.mark.parametrize("token", ["token_id:²", "token_id:" + "9" * 5000, "²", ""])
+def test_an_alternative_that_names_no_id(token):
+    logprobs = {"tokens": [token] * 2, "token_logprobs": [-1.0, -1.0], "top_logprobs": [{}, {}]}
+    with pytest.raises(MalformedReplyError, match="is not token_id:N"):
+        wire.read_generate(changed(GENERATION, wire.COMPLETION, logprobs=logprobs), ASKED)
+
+
 def test_a_score_by_prompt_log_probabilities_reads_no_cache():
     reply = wire.read_score(decode(SCORE, wire.SCORED), SCORED)
     assert reply.logprobs == (-7.0592, -8.8367)
