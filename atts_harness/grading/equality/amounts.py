@@ -92,6 +92,8 @@ def _same_value(
 ) -> Truth:
     a, b = answer.value, gold.value
     a_inner, b_inner = _percentage(a), _percentage(b)
+    if percent and a_inner is None and answer.unit is not None and not _is_generic(answer.unit):
+        return False
     if a_inner is not None and b_inner is not None:
         return _same_number(Quantity(a_inner), Quantity(b_inner), same, tolerance)
     if a_inner is not None:

@@ -267,6 +267,9 @@ MATHS: list[tuple[str, str, bool, dict]] = [
     (r"12.15", "12", False, _tolerance(0.1)),
     (r"7 km", "7", True, _unit("km")),
     (r"7", r"7 \mathrm{km}", True, _unit("km")),
+    (r"30 cm", "30", False, _unit("%")),
+    (r"\$30", "30", False, _unit("%")),
+    (r"2 min", "2", True, _unit("min")),
     # what is not an answer
     ("", "5", False, {}),
     (r"\text{cannot be determined}", "5", False, {}),
