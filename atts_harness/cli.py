@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -77,10 +78,24 @@ def _names(added: typer.Typer) -> dict[str, tuple[str, Any]]:
     return names
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO})
+
+
 def main() -> None:
     """Run `atts`. An error of the project is printed as one line, with its exit status."""
     try:
-        build_app()()
+        try:
+            build_app()()
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        # What is still buffered cannot be written either, and Python would try at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        place = error.filename or "the output"
+        print(f"atts: error: {place} cannot be written: {error.strerror}", file=sys.stderr)
+        sys.exit(1)
     except AttsError as error:
         if os.environ.get("ATTS_TRACEBACK") == "1":
             raise

@@ -2,6 +2,9 @@
 
 import re
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 from types import NoneType
 from typing import Annotated, get_args, get_origin, get_type_hints
 
@@ -138,3 +141,18 @@ def test_a_table_too_wide_is_shown_in_pieces_with_the_names_of_its_rows(columns)
     for row in range(3):
         assert shown.count(f"random takeover, rate=0.{row}") == pieces
         assert all(f"{n}.{row}" in shown for n in range(columns))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("arguments", [["--version"], ["runs", "--help"]])
+def test_a_full_disk_is_one_line(arguments):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "atts_harness", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == ("atts: error: the output cannot be written: No space left on device\n")
