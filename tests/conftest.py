@@ -192,3 +192,69 @@ def mock_installed():
     manager.register(mock_plugin)
     yield
     manager.unregister(mock_plugin)
+
+
+@pytest.fixture
+def visit(chromium):
+    """Opens a file with the network cut, or the page of a server at a port of this machine.
+
+    Fails at the end if a page said anything, if a file loaded anything but itself, or if a page
+    asked anybody but its server. A test that expects messages clears `visit.said`.
+    """
+    contexts, said, asked = [], [], []
+
+    def visit(place, *, width=1280, height=900, scheme="light"):
+        served = isinstance(place, int)
+        url = f"http://127.0.0.1:{place}/" if served else place.as_uri()
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme
+        )
+        contexts.append((context, url))
+        context.set_offline(not served)
+        context.on("request", lambda request: asked.append((url, request.url)))
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(url)
+        return page
+
+    visit.said = said
+    yield visit
+    for context, _ in contexts:
+        context.close()
+    assert said == []
+    assert [loaded for url, loaded in asked if url.startswith("file:")] == [
+        url for _, url in contexts if url.startswith("file:")
+    ], "a file loads nothing but itself"
+    served = [(url, loaded) for url, loaded in asked if not url.startswith("file:")]
+    assert [loaded for url, loaded in served if not loaded.startswith((url, "data:,"))] == []
+
+
+FAULTS_OF_FIGURES = """() => {
+  const faults = [];
+  for (const svg of document.querySelectorAll("figure svg")) {
+    const frame = svg.getBoundingClientRect();
+    if (!frame.width) continue;
+    const name = svg.closest("figure").dataset.figure;
+    const texts = [...svg.querySelectorAll("text")].map(
+      (text) => [text.textContent, text.getBoundingClientRect()],
+    );
+    texts.forEach(([text, box], place) => {
+      if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.top < frame.top - 1 ||
+          box.bottom > frame.bottom + 1) faults.push(`${name}: ${text} leaves the figure`);
+      for (const [other, second] of texts.slice(place + 1)) {
+        const across = Math.min(box.right, second.right) - Math.max(box.left, second.left);
+        const down = Math.min(box.bottom, second.bottom) - Math.max(box.top, second.top);
+        if (across > 1 && down > 2.5) faults.push(`${name}: ${text} lies on ${other}`);
+      }
+    });
+  }
+  return faults;
+}"""
+
+
+@pytest.fixture
+def faults_of_figures():
+    """What texts in the visible figures of a page lie on each other, or leave their figure."""
+    return lambda page: page.evaluate(FAULTS_OF_FIGURES)

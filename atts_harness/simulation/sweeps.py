@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atts_harness.analysis.html import labels
-from atts_harness.analysis.html.draw import DASHES, HEIGHT, MARKERS, WIDTH, FigureDrawing
-from atts_harness.analysis.html.figure import Figure, room, short
+from atts_harness.analysis.html.draw import DASHES, MARKERS, FigureDrawing
+from atts_harness.analysis.html.figure import Figure, short
+from atts_harness.analysis.html.names import LineName, name_lines, room_for_lines, tall
 from atts_harness.analysis.html.style import PAPER
 from atts_harness.simulation.rows import PlanRow
 
@@ -153,13 +153,12 @@ def _figure(
     bounds = with_longest and any(row.lower_bound for c in curves for row in c.rows.values())
     swept = NAMES.get(setting, setting)
 
-    margin = room(curve.label for curve in curves)
-
     def paint(drawing: FigureDrawing) -> None:
-        axes = drawing.axes(left=56, right=margin)
+        axes = drawing.axes(left=56, right=room_for_lines(drawing, (c.label for c in curves)))
         axes.set_xlabel(swept)
         axes.set_ylabel(unit)
-        ends = []
+        ends: list[tuple[float, float]] = []
+        looks: list[dict[str, Any]] = []
         for number, curve in enumerate(curves):
             points = [(x, value(row), row.lower_bound) for x, row in curve.rows.items()]
             look: dict[str, Any] = {
@@ -167,12 +166,9 @@ def _figure(
                 "marker": MARKERS[number % len(MARKERS)],
                 "ms": 4,
             }
-            (line,) = axes.plot(
-                [x for x, _, _ in points],
-                [y for _, y, _ in points],
-                ls=DASHES[number % len(DASHES)],
-                **look,
-            )
+            dashed = look | {"ls": DASHES[number % len(DASHES)]}
+            looks.append(dashed)
+            (line,) = axes.plot([x for x, _, _ in points], [y for _, y, _ in points], **dashed)
             hollow = [(x, y) for x, y, bound in points if bound and bounds]
             axes.plot(
                 [x for x, _ in hollow],
@@ -190,7 +186,11 @@ def _figure(
             axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
             axes.minorticks_off()
         axes.set_ylim(0, None)
-        _name_ends(drawing, curves, [drawing.place(axes, *end)[1] for end in ends], margin)
+        names = [
+            LineName(curve.label, drawing.place(axes, *end)[1], look)
+            for curve, end, look in zip(curves, ends, looks, strict=True)
+        ]
+        name_lines(drawing, axes, names)
 
     return Figure(
         f"{name}-{setting}",
@@ -208,22 +208,8 @@ def _figure(
             for x, row in curve.rows.items()
         ),
         (HOLLOW,) if bounds else (),
+        height=tall(len(curves)),
     )
-
-
-def _name_ends(
-    drawing: FigureDrawing, curves: Sequence[_Curve], heights: Sequence[float], margin: float
-) -> None:
-    """Each curve's name at its end, apart from the others."""
-    placed = labels.spread(heights, 10, HEIGHT - 44)
-    for curve, down in zip(curves, placed, strict=True):
-        drawing.canvas.text(
-            1 - (margin - 6) / WIDTH,
-            1 - (down + 3.5) / HEIGHT,
-            curve.label,
-            fontsize=10,
-            color=drawing.series(curve.series),
-        )
 
 
 def _cell(value: float, *, bound: bool) -> str:

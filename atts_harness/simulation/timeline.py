@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from atts_harness.analysis.html.draw import FigureDrawing
 from atts_harness.analysis.html.figure import Figure
 from atts_harness.analysis.html.figures_run import KINDS, OTHER
+from atts_harness.analysis.html.names import KeyName, draw_key, key_of
 from atts_harness.records import CallRecord, SampleId
 from atts_harness.simulation.cells import CellRow
 from atts_harness.simulation.plans import SimulationPlan, calls_of
@@ -89,14 +90,9 @@ def timeline_figure(calls: Mapping[str, Sequence[CallRecord]]) -> Figure:
 
     def paint(drawing: FigureDrawing) -> None:
         top = float(TOP)
-        for number, kind in enumerate(kinds):
-            drawing.canvas.text(
-                (LEFT + 90 * number) / WIDTH,
-                1 - 14 / height,
-                f"■ {kind}",
-                fontsize=10,
-                color=drawing.series(KINDS.get(kind, OTHER)),
-            )
+        draw_key(
+            drawing, key_of(drawing, [KeyName(kind, KINDS.get(kind, OTHER)) for kind in kinds])
+        )
         for label, run in calls.items():
             top += HEADING
             size = LINE * len(lines[label])

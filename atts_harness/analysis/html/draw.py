@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
+from atts_harness.analysis.html.labels import LINE, SIZE
 from atts_harness.analysis.html.style import GRID, INK, LIGHT, MUTED, PAPER, SERIES
 
 WIDTH, HEIGHT = 400, 280
@@ -113,20 +116,65 @@ class FigureDrawing:
     colours: Mapping[str, str]
     marks: dict[str, Mark] = field(default_factory=dict)
 
+    @property
+    def width(self) -> float:
+        """CSS pixels."""
+        return float(self.canvas.get_size_inches()[0] * DPI)
+
+    @property
+    def height(self) -> float:
+        """CSS pixels."""
+        return float(self.canvas.get_size_inches()[1] * DPI)
+
+    @property
+    def size(self) -> float:
+        """Of the font of names, in CSS pixels: as large as the figures of an axis."""
+        return float(rcParams["xtick.labelsize"])
+
+    @property
+    def line(self) -> float:
+        """Height of a line of that font, in CSS pixels."""
+        return LINE * self.size / SIZE
+
     def axes(
         self, *, left: float = 46, right: float = 12, top: float = 12, bottom: float = 40
     ) -> Axes:
         """The only axes, with margins in CSS pixels."""
-        width, height = (side * DPI for side in self.canvas.get_size_inches())
-        inner = (width - left - right, height - top - bottom)
-        return self.canvas.add_axes(
-            (left / width, bottom / height, inner[0] / width, inner[1] / height)
+        return self.canvas.add_axes(self.box(left, right, top, bottom))
+
+    def box(
+        self, left: float, right: float, top: float, bottom: float
+    ) -> tuple[float, float, float, float]:
+        """Left, bottom, width and height as shares of the figure, from margins in CSS pixels."""
+        inner = (self.width - left - right, self.height - top - bottom)
+        return (
+            left / self.width,
+            bottom / self.height,
+            inner[0] / self.width,
+            inner[1] / self.height,
         )
 
     def place(self, axes: Axes, x: float, y: float) -> tuple[float, float]:
         """Position of a point of the axes in the SVG."""
         across, up = axes.transData.transform((x, y))
-        return float(across), float(self.canvas.get_size_inches()[1] * DPI - up)
+        return float(across), float(self.height - up)
+
+    def write(self, left: float, top: float, text: str, colour: str) -> Text:
+        """A name whose line has its left upper corner at this place, in CSS pixels."""
+        base = top + 0.75 * self.line
+        at = (left / self.width, 1 - base / self.height)
+        return self.canvas.text(*at, text, fontsize=self.size, color=colour)
+
+    def stroke(self, start: tuple[float, float], end: tuple[float, float], **style: Any) -> Line2D:
+        """A line between two places in CSS pixels; markers, if it has any, are at both."""
+        line = Line2D(
+            [start[0] / self.width, end[0] / self.width],
+            [1 - start[1] / self.height, 1 - end[1] / self.height],
+            transform=self.canvas.transFigure,
+            **style,
+        )
+        self.canvas.add_artist(line)
+        return line
 
     def mark(self, artist: Artist, row: str = "", title: str = "", **data: str) -> None:
         """Note what an artist shows."""
@@ -198,9 +246,13 @@ def save(paint: Painter, stem: Path, *, width: int = WIDTH, height: int = HEIGHT
 
 
 def _save_pdf(paint: Painter, file: Path, width: int, natural: tuple[int, int]) -> None:
-    """Size for a column's width, never so low that margins fill the figure."""
+    """Size for a column's width, never so low that margins fill the figure.
+
+    A figure that is high because of its many names stays so, for the names do not shrink with it.
+    """
     wide, high = natural
-    height = min(max(round(width * high / wide), min(high, LOWEST)), HEIGHT)
+    lowest = high if high > HEIGHT else min(high, LOWEST)
+    height = min(max(round(width * high / wide), lowest), max(high, HEIGHT))
     style = _STYLE | {key: LIGHT.get(c, c) for key, c in _COLOURED.items()} | _IN_A_COLUMN
     with rc_context(style):
         drawing = FigureDrawing(_canvas(width, height), LIGHT)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import HEIGHT, WIDTH, Painter
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.view import View
@@ -37,11 +36,6 @@ class Figure:
     missing: tuple[str, ...] = ()
     width: int = WIDTH
     height: int = HEIGHT
-
-
-def room(names: Iterable[str]) -> float:
-    """Margin for names, in pixels."""
-    return float(min(170.0, 16 + labels.LETTER * max(map(len, names), default=0)))
 
 
 def lacking(points: Sequence[Point], views: Mapping[str, View], part: str) -> tuple[str, ...]:

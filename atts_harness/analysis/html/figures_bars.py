@@ -9,7 +9,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import FigureDrawing, Painter
-from atts_harness.analysis.html.figure import Figure, lacking, room, short
+from atts_harness.analysis.html.figure import Figure, lacking, short
+from atts_harness.analysis.html.names import GAP, KeyName, draw_key, key_of, room
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.style import INK
 from atts_harness.analysis.html.view import View
@@ -91,13 +92,14 @@ def _bars(
     """Stacked bars, a row each, the first on top; the names stand above, in their colours."""
 
     def paint(drawing: FigureDrawing) -> None:
-        left = room(point.label for point, _ in parts)
+        left = room(drawing, (point.label for point, _ in parts))
         longest = max(sum(values) for _, values in parts)
         # What is too small to be seen is not in the key either; the table has it.
         smallest = SMALLEST_VISIBLE * longest
         drawn = [n for n, _ in enumerate(names) if any(values[n] > smallest for _, values in parts)]
-        lines = _wrapped([names[n] for n in drawn], drawing, left)
-        axes = drawing.axes(left=left, top=8 + 14 * (1 + max(line for line, _ in lines)), right=14)
+        key = key_of(drawing, [KeyName(names[n], n) for n in drawn])
+        draw_key(drawing, key)
+        axes = drawing.axes(left=left, top=key.height + 8, right=14)
         axes.set_xlabel(unit)
         axes.grid(visible=False, axis="y")
         for height, (point, values) in enumerate(parts):
@@ -110,37 +112,16 @@ def _bars(
                     bar, point.row.id, f"{point.label}: {values[number]:,.2f} {names[number]}"
                 )
                 start += values[number]
-        axes.set_yticks(range(len(parts)), [point.label for point, _ in parts])
+        fitting = [labels.cut(p.label, left - 2 * GAP, drawing.size) for p, _ in parts]
+        axes.set_yticks(range(len(parts)), fitting)
         axes.tick_params(axis="y", length=0, labelcolor=drawing.colours[INK])
         axes.set_ylim(len(parts) - 0.4, -0.6)
         axes.xaxis.set_major_formatter(FuncFormatter(short))
         ticks = MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]).tick_values(0, longest)
         axes.set_xticks([tick for tick in ticks if tick >= 0])
         axes.set_xlim(0, max(ticks[-1], longest))  # the scale goes as far as the longest bar
-        width, height_px = (side * 72 for side in drawing.canvas.get_size_inches())
-        for number, (line, at) in zip(drawn, lines, strict=True):
-            drawing.canvas.text(
-                at / width,
-                1 - (12 + 14 * line) / height_px,
-                f"■ {names[number]}",
-                fontsize=10,
-                color=drawing.series(number),
-            )
 
     return paint
-
-
-def _wrapped(names: Sequence[str], drawing: FigureDrawing, left: float) -> list[tuple[int, float]]:
-    """Line and left edge of each name in the key."""
-    width = drawing.canvas.get_size_inches()[0] * 72
-    placed, line, at = [], 0, 8.0
-    for name in names:
-        wide = (len(name) + 4) * labels.LETTER
-        if at + wide > width and at > 8:
-            line, at = line + 1, 8.0
-        placed.append((line, at))
-        at += wide
-    return placed
 
 
 def _tall(parts: Sequence[Any]) -> int:

@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import DASHES, FigureDrawing
-from atts_harness.analysis.html.figure import Figure, lacking, room, three
+from atts_harness.analysis.html.figure import Figure, lacking, three
+from atts_harness.analysis.html.names import LineName, name_lines, room_for_lines, tall
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.style import SERIES
 from atts_harness.analysis.html.view import View
@@ -28,7 +28,7 @@ def accuracy_by_turns(points: Sequence[Point], views: Mapping[str, View]) -> Fig
     most = max(within[-1].turns for _, within in curves)
 
     def paint(drawing: FigureDrawing) -> None:
-        axes = drawing.axes(right=room(p.label for p, _ in curves))
+        axes = drawing.axes(right=room_for_lines(drawing, (p.label for p, _ in curves)))
         axes.set_xlabel("turns allowed")
         axes.set_ylabel("answered right")
         axes.set_xlim(0.5, most + 0.2)
@@ -39,7 +39,6 @@ def accuracy_by_turns(points: Sequence[Point], views: Mapping[str, View]) -> Fig
             words = f"{point.label}: {ys[-1]:.3f} with {within[-1].turns} turns"
             lines.append((point, xs, ys, words))
         _lines(drawing, axes, lines, drawstyle="steps-post")
-        axes.set_ylim(0, None)
 
     return Figure(
         "turns",
@@ -54,6 +53,7 @@ def accuracy_by_turns(points: Sequence[Point], views: Mapping[str, View]) -> Fig
             for w in within
         ),
         missing,
+        height=tall(len(curves)),
     )
 
 
@@ -66,10 +66,9 @@ def latency(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
         return Figure("latency", title, missing=missing)
 
     def paint(drawing: FigureDrawing) -> None:
-        axes = drawing.axes(right=room(p.label for p, _ in curves))
+        axes = drawing.axes(right=room_for_lines(drawing, (p.label for p, _ in curves)))
         axes.set_xlabel("seconds from admission to the end")
         axes.set_ylabel("share of samples")
-        axes.set_ylim(0, 1.02)
         axes.set_xlim(0, max(seconds[-1] for _, seconds in curves) * 1.02 or 1)
         lines = []
         for point, seconds in curves:
@@ -80,7 +79,7 @@ def latency(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
             lines.append(
                 (point, [seconds[i] for i in ranks], [(i + 1) / len(seconds) for i in ranks], words)
             )
-        _lines(drawing, axes, lines, at_top=True, drawstyle="steps-post")
+        _lines(drawing, axes, lines, top=1.02, by_median=True, drawstyle="steps-post")
 
     return Figure(
         "latency",
@@ -94,6 +93,7 @@ def latency(points: Sequence[Point], views: Mapping[str, View]) -> Figure:
             for p, seconds in curves
         ),
         missing,
+        height=tall(len(curves)),
     )
 
 
@@ -101,44 +101,32 @@ Line = tuple[Point, Sequence[float], Sequence[float], str]
 
 
 def _lines(
-    drawing: FigureDrawing, axes: Axes, lines: Sequence[Line], *, at_top: bool = False, **style: Any
+    drawing: FigureDrawing,
+    axes: Axes,
+    lines: Sequence[Line],
+    *,
+    top: float | None = None,
+    by_median: bool = False,
+    **style: Any,
 ) -> None:
     """Curves, named at their right ends (or, where all end at 1, in order of their medians)."""
     used: dict[int, int] = {}
+    looks: list[dict[str, Any]] = []
     for point, xs, ys, words in lines:
         used[point.series] = used.get(point.series, -1) + 1
-        (line,) = axes.plot(
-            xs,
-            ys,
-            color=drawing.series(point.series),
-            ls=DASHES[(used[point.series] + point.series // SERIES) % len(DASHES)],
-            **style,
-        )
+        dashes = DASHES[(used[point.series] + point.series // SERIES) % len(DASHES)]
+        looks.append({"color": drawing.series(point.series), "ls": dashes})
+        (line,) = axes.plot(xs, ys, **looks[-1], **style)
         drawing.mark(line, point.row.id, words)
-    width, height = (side * 72 for side in drawing.canvas.get_size_inches())
-    edge = axes.get_position().x1 * width
-    drawing.canvas.canvas.draw_idle()
-    if at_top:
-        order = sorted(range(len(lines)), key=lambda i: _middle(lines[i]))
-        gap = min(labels.LINE, (height - 60) / max(1, len(lines)))
-        heights = [0.0] * len(lines)
-        for place, index in enumerate(order):
-            heights[index] = 18 + gap * place
-    else:
-        axes.set_ylim(0, None)
-        ends = [drawing.place(axes, xs[-1], ys[-1])[1] for _, xs, ys, _ in lines]
-        heights = labels.spread(ends, 10, height - 44)
-    counted: dict[int, int] = {}
-    for (point, _, _, _), down in zip(lines, heights, strict=True):
-        counted[point.series] = counted.get(point.series, -1) + 1
-        text = drawing.canvas.text(
-            (edge + 6) / width,
-            1 - (down + 3.5) / height,
-            point.label,
-            fontsize=10,
-            color=drawing.series(point.series),
-        )
-        drawing.mark(text, point.row.id)
+    axes.set_ylim(0, top)
+    names = [
+        LineName(point.label, drawing.place(axes, xs[-1], ys[-1])[1], look, point.row.id)
+        for (point, xs, ys, _), look in zip(lines, looks, strict=True)
+    ]
+    if by_median:
+        order = sorted(range(len(lines)), key=lambda number: _middle(lines[number]))
+        names = [names[number] for number in order]
+    name_lines(drawing, axes, names, in_order=by_median)
 
 
 def _middle(line: Line) -> float:

@@ -6,15 +6,14 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 
-from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import FigureDrawing, marker
 from atts_harness.analysis.html.figure import Figure, ends, short, three
+from atts_harness.analysis.html.names import name_points, taller
 from atts_harness.analysis.html.series import Point
 from atts_harness.analysis.html.style import MUTED
-from atts_harness.analysis.leaderboard.rows import Row
+from atts_harness.analysis.leaderboard.rows import Interval, Row
 
 Measure = Callable[[Row], float | None]
 
@@ -48,7 +47,7 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
                     [x0, x1], [y0.value, y1.value], color=drawing.series(after.series), lw=0.9
                 )
                 drawing.mark(line, f"{before.row.id} {after.row.id}")
-        places = []
+        _name(drawing, axes, drawn, joined=True)
         for point, x, y in drawn:
             colour = drawing.series(point.series)
             if y.low is not None and y.high is not None:
@@ -71,8 +70,6 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
                 f"{y.value:.3f}{ends(y.low, y.high)}; {short(x)} {unit}",
                 **({} if point.row.oracle else {"px": f"{across:.1f}", "py": f"{down:.1f}"}),
             )
-            places.append((across, down))
-        _label_points(drawing, axes, [p for p, _, _ in drawn], places, joined=True)
 
     return Figure(
         name,
@@ -85,7 +82,23 @@ def pareto(points: Sequence[Point], name: str, title: str, unit: str, of: Measur
             (p.label, short(x), three(y.value), three(y.low), three(y.high)) for p, x, y in drawn
         ),
         missing,
+        height=taller(len({p.series for p, _, _ in drawn})),
     )
+
+
+def _name(
+    drawing: FigureDrawing,
+    axes: Axes,
+    drawn: Sequence[tuple[Point, float, Interval]],
+    *,
+    joined: bool = False,
+) -> None:
+    """Name points with intervals, off the bars of the intervals."""
+    bars = [
+        ((x, y.low), (x, y.high)) for _, x, y in drawn if y.low is not None and y.high is not None
+    ]
+    points, values = [p for p, _, _ in drawn], [(x, y.value) for _, x, y in drawn]
+    name_points(drawing, axes, points, values, bars, joined=joined)
 
 
 def _frontier(drawing: FigureDrawing, axes: Axes, points: Sequence[tuple[float, float]]) -> None:
@@ -103,47 +116,6 @@ def _frontier(drawing: FigureDrawing, axes: Axes, points: Sequence[tuple[float, 
         zorder=1,
     )
     drawing.mark(drawn, frontier="yes")
-
-
-def _label_points(
-    drawing: FigureDrawing,
-    axes: Axes,
-    points: Sequence[Point],
-    places: Sequence[tuple[float, float]],
-    *,
-    joined: bool = False,
-) -> None:
-    """A series is named once, at its last point; the others get their operating point."""
-    last = {point.series: number for number, point in enumerate(points)}
-    texts = [p.label if last[p.series] == number else p.value for number, p in enumerate(points)]
-    width, height = (side * 72 for side in drawing.canvas.get_size_inches())
-    lines = [
-        (start, end)
-        for (before, start), (after, end) in pairwise(zip(points, places, strict=True))
-        if joined and before.series == after.series
-    ]
-    corners = labels.beside(places, texts, (50, 4, width - 4, height - 42), lines)
-    for point, text, anchor, (left, top) in zip(points, texts, places, corners, strict=True):
-        if line := labels.leader(anchor, (left, top), text):
-            (x0, y0), (x1, y1) = line
-            led = Line2D(
-                [x0 / width, x1 / width],
-                [1 - y0 / height, 1 - y1 / height],
-                color=drawing.series(point.series),
-                lw=0.5,
-                alpha=0.6,
-                transform=drawing.canvas.transFigure,
-            )
-            drawing.canvas.add_artist(led)
-            drawing.mark(led, point.row.id)
-        label = drawing.canvas.text(
-            left / width,
-            1 - (top + labels.LINE - 3) / height,
-            text,
-            fontsize=10,
-            color=drawing.series(point.series),
-        )
-        drawing.mark(label, point.row.id)
 
 
 def realised(points: Sequence[Point]) -> Figure:
@@ -165,7 +137,7 @@ def realised(points: Sequence[Point]) -> Figure:
         axes.set_xlim(0, most)
         axes.set_ylim(0, most)
         axes.plot([0, most], [0, most], color=drawing.colours[MUTED], lw=1, ls=(0, (3, 3)))
-        places = []
+        _name(drawing, axes, drawn)
         for point, x, y in drawn:
             colour = drawing.series(point.series)
             if y.low is not None and y.high is not None:
@@ -174,8 +146,6 @@ def realised(points: Sequence[Point]) -> Figure:
             (dot,) = axes.plot([x], [y.value], marker(point.series), color=colour, markersize=6.5)
             words = f"{point.label}: {y.value:.3f}{ends(y.low, y.high)}, nominal {x:g}"
             drawing.mark(dot, point.row.id, words)
-            places.append(drawing.place(axes, x, y.value))
-        _label_points(drawing, axes, [p for p, _, _ in drawn], places)
 
     return Figure(
         "realised",
@@ -186,4 +156,5 @@ def realised(points: Sequence[Point]) -> Figure:
         tuple(
             (p.label, f"{x:g}", three(y.value), three(y.low), three(y.high)) for p, x, y in drawn
         ),
+        height=taller(len({p.series for p, _, _ in drawn})),
     )

@@ -6,6 +6,7 @@ from matplotlib.ticker import MaxNLocator
 
 from atts_harness.analysis.html.draw import FigureDrawing
 from atts_harness.analysis.html.figure import Figure, short
+from atts_harness.analysis.html.names import KeyName, draw_key, key_of
 from atts_harness.analysis.html.style import INK, MUTED, PAPER
 from atts_harness.analysis.html.view import Memory, View
 from atts_harness.lanes import LANES, Lane
@@ -43,7 +44,7 @@ def rate_by_turn(view: View) -> Figure:
                 xycoords=("axes fraction", "data"),
                 textcoords="offset points",
                 ha="right",
-                fontsize=10,
+                fontsize=drawing.size,
                 color=drawing.colours[MUTED],
             )
         colour = drawing.series(0)
@@ -99,6 +100,8 @@ def pit(view: View) -> Figure:
         axes.set_ylabel("share of turns")
         axes.set_xlim(0, 1)
         axes.grid(visible=False, axis="x")
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_formatter(lambda value, _: short(value))
         width = 1 / count
         for number, share in enumerate(every.bins):
             (bar,) = axes.bar(
@@ -132,9 +135,11 @@ def memory(view: View) -> Figure:
     unit = "share of the KV cache" if reported else "tokens in flight"
 
     def paint(drawing: FigureDrawing) -> None:
-        axes = drawing.axes(top=24)
+        key = key_of(drawing, [KeyName(m.engine, n) for n, m in enumerate(view.memory)])
+        draw_key(drawing, key)
+        axes = drawing.axes(left=60, top=key.height + 8)
         axes.set_xlabel("samples in flight in the engine")
-        axes.set_ylabel(unit)
+        axes.set_ylabel(f"{unit}, %" if reported else unit)
         for number, engine_memory in enumerate(view.memory):
             drawn = sorted(set(engine_memory.points))
             axes.plot(
@@ -150,16 +155,10 @@ def memory(view: View) -> Figure:
             axes.plot(
                 [x for x, _ in means], [y for _, y in means], color=drawing.series(number), lw=1.4
             )
-            drawing.canvas.text(
-                (50 + 90 * number) / 400,
-                1 - 14 / 280,
-                f"■ {engine_memory.engine}",
-                fontsize=10,
-                color=drawing.series(number),
-            )
         axes.set_xlim(0, None)
         axes.set_ylim(0, None)
-        axes.yaxis.set_major_formatter(lambda value, _: short(value))
+        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_formatter(lambda value, _: short(100 * value if reported else value))
 
     caption = (
         "Use of the KV cache as the engine reported it during the run; lines are means."

@@ -4,70 +4,99 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
+
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in CSS pixels."""
 
-LETTER, LINE = 5.6, 12.0
-"""Mean width of a letter and height of a line, in the page's font at 10 px."""
+SIZE = 10.0
+"""Of a label's font on the page, in CSS pixels."""
+LINE = 12.0
+"""Height of a label's line at that size."""
 
 
 Place = tuple[float, float]
 """From the left and from the top, in CSS pixels."""
 
 
+@cache
+def width_of(text: str, size: float = SIZE) -> float:
+    """Width of a text in CSS pixels, in DejaVu Sans; other fonts of pages are narrower."""
+    font = FontProperties(family="DejaVu Sans", size=size)
+    return float(text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]) + 1
+
+
+def cut(text: str, width: float, size: float = SIZE) -> str:
+    """The text, with an ellipsis in its middle where it is wider than `width` pixels."""
+    if width_of(text, size) <= width:
+        return text
+    kept = len(text) - 1
+    while kept > 1 and width_of(_shortened(text, kept), size) > width:
+        kept -= 1
+    return _shortened(text, kept)
+
+
+def _shortened(text: str, letters: int) -> str:
+    head = (letters + 1) // 2
+    return f"{text[:head].rstrip()}…{text[len(text) - (letters - head) :].lstrip()}"
+
+
 def beside(
     anchors: Sequence[Place],
-    texts: Sequence[str],
+    widths: Sequence[float],
     bounds: Box,
     lines: Sequence[tuple[Place, Place]] = (),
-) -> list[Place]:
-    """Left and top of a label for each anchor: near it and, if there is room, without overlap.
+    height: float = LINE,
+) -> list[Place | None]:
+    """Left and top of a label for each anchor, near it and where it covers nothing.
 
-    Greedy: each label takes the nearest of some places around its anchor that overlaps least with
-    the points and with the labels that have a place.
+    Greedy: each label takes the place around its anchor, of those that touch no point and no other
+    label, that is least on lines, and nearest.
 
     Args:
         anchors: points, in pixels.
-        texts: their labels; "" takes no room.
+        widths: of their labels; 0 for a point without one.
         bounds: where labels may be.
-        lines: that join points, from one to the next; a label on one is hard to read.
+        lines: such as those that join points; a label on one is hard to read.
+        height: of a label.
 
     Returns:
-        A place for each, in order.
+        A place for each, in order; None without a label, or where no place is free.
     """
     marks: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in anchors]
     on_lines = [box for line in lines for box in _along(*line)]
     labels: list[Box] = []
-    places = []
-    for (x, y), text in zip(anchors, texts, strict=True):
-        width = len(text) * LETTER
-        best = min(
-            _around(x, y, width),
-            key=lambda at: _cost(
-                (at[0], at[1], at[0] + width, at[1] + LINE), marks, [*labels, *on_lines], bounds
-            ),
-        )
-        places.append(best)
-        if text:
-            labels.append((best[0], best[1], best[0] + width, best[1] + LINE))
+    places: list[Place | None] = []
+    for (x, y), width in zip(anchors, widths, strict=True):
+        free = []
+        for left, top in _around(x, y, width, height) if width else ():
+            box = (left, top, left + width, top + height)
+            if _inside(box, bounds) and not any(_overlap(box, o) for o in [*marks, *labels]):
+                free.append(box)
+        best = min(free, key=lambda box: sum(_overlap(box, o) for o in on_lines), default=None)
+        places.append(best and best[:2])
+        if best:
+            labels.append(best)
     return places
 
 
-def leader(anchor: Place, place: Place, text: str) -> tuple[Place, Place] | None:
+def leader(
+    anchor: Place, place: Place, width: float, height: float = LINE
+) -> tuple[Place, Place] | None:
     """A line from a point to its label, where the label is too far away to be seen as its own.
 
     Args:
         anchor: the point.
         place: left and top of the label.
-        text: the label.
+        width: of the label.
+        height: of the label.
     """
     left, top = place
-    end = (
-        min(max(anchor[0], left), left + len(text) * LETTER),
-        min(max(anchor[1], top), top + LINE),
-    )
-    return (anchor, end) if text and math.dist(anchor, end) > NEAR else None
+    end = (min(max(anchor[0], left), left + width), min(max(anchor[1], top), top + height))
+    return (anchor, end) if math.dist(anchor, end) > NEAR else None
 
 
 def spread(heights: Sequence[float], low: float, high: float, gap: float = LINE) -> list[float]:
@@ -104,17 +133,17 @@ def _along(start: Place, end: Place) -> list[Box]:
     return [(x - STEP, y - STEP, x + STEP, y + STEP) for x, y in middles]
 
 
-def _around(x: float, y: float, width: float) -> list[tuple[float, float]]:
+def _around(x: float, y: float, width: float, height: float) -> list[Place]:
     corners = []
-    for far in (6.0, 12.0, 20.0, *(30.0 + LINE * n for n in range(14))):
+    for far in (6.0, 12.0, 20.0, 30.0, 42.0, 54.0):
         corners += [
-            (x + far, y - LINE / 2),
-            (x + far * 0.7, y - LINE - far * 0.5),
+            (x + far, y - height / 2),
+            (x + far * 0.7, y - height - far * 0.5),
             (x + far * 0.7, y + far * 0.5),
-            (x - far - width, y - LINE / 2),
-            (x - far * 0.7 - width, y - LINE - far * 0.5),
+            (x - far - width, y - height / 2),
+            (x - far * 0.7 - width, y - height - far * 0.5),
             (x - far * 0.7 - width, y + far * 0.5),
-            (x - width / 2, y - LINE - far),
+            (x - width / 2, y - height - far),
             (x - width / 2, y + far),
         ]
     return corners
@@ -124,15 +153,12 @@ NEAR = 24.0
 """How far from its point a label may be without a line to it, in CSS pixels."""
 STEP = 3.0
 """Half the side of a box on a line, in CSS pixels."""
-ON_A_MARK = 30.0
-"""Cost of lying on a mark, which hides a figure, relative to lying on another label."""
 
 
-def _cost(box: Box, marks: Sequence[Box], labels: Sequence[Box], bounds: Box) -> float:
-    outside = max(0.0, bounds[0] - box[0]) + max(0.0, box[2] - bounds[2])
-    outside += max(0.0, bounds[1] - box[1]) + max(0.0, box[3] - bounds[3])
-    on_marks = ON_A_MARK * sum(_overlap(box, mark) for mark in marks)
-    return 1e3 * outside + on_marks + sum(_overlap(box, other) for other in labels)
+def _inside(box: Box, bounds: Box) -> bool:
+    return (
+        box[0] >= bounds[0] and box[1] >= bounds[1] and box[2] <= bounds[2] and box[3] <= bounds[3]
+    )
 
 
 def _overlap(first: Box, second: Box) -> float:

@@ -25,9 +25,10 @@ COLOURED = (
     *("atts", "random-takeover", "target-only", "draft-only"),
     *("specreason", "speculative-thinking", "glimprouter", "self-consistency"),
 )
-"""Strategies with a fixed colour in every report; that of others depends on their names."""
-LONGEST = 36
-"""Most letters of a series' name in figures."""
+"""Strategies that have the first claim to a colour, the same in every report. That of others
+depends on their name alone and is never that of ATTS."""
+LONGEST = 80
+"""Most letters of a series' name."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _colour(strategy: str) -> int:
     """The number of a strategy's colour."""
     if strategy in COLOURED:
         return COLOURED.index(strategy)
-    return zlib.crc32(strategy.encode()) % SERIES
+    return 1 + zlib.crc32(strategy.encode()) % (SERIES - 1)
 
 
 def _free(number: int, used: Collection[int]) -> int:
@@ -101,7 +102,7 @@ def _inner(row: Row) -> str | None:
 def _name(row: Row, *, inner: bool) -> str:
     """The name of a row's series; with the inner strategy of its vote where `inner` is true."""
     name = row.label if row.oracle else _full_name(row, _inner(row) if inner else None)
-    # An SVG cannot hold control characters, and a figure has no room for more.
+    # An SVG cannot hold control characters.
     name = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
 

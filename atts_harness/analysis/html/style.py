@@ -68,11 +68,14 @@ def security_policy(script: str) -> str:
 
 @cache
 def stylesheet() -> str:
-    """Of every page: colours that follow the system's theme or the chosen one, then the rules."""
+    """Of every page: colours that follow the system's theme or the chosen one, then the rules.
+
+    Paper is white, so a print is light whatever the theme is.
+    """
     colours = (
         f":root{{{css_variables(LIGHT)}}}"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light])"
+        f"@media screen and (prefers-color-scheme:dark){{:root:not([data-theme=light])"
         f"{{{css_variables(DARK)}}}}}"
-        f":root[data-theme=dark]{{{css_variables(DARK)}}}"
+        f"@media screen{{:root[data-theme=dark]{{{css_variables(DARK)}}}}}"
     )
     return colours + asset("page.css")

@@ -143,6 +143,7 @@ def _takeover() -> list[Column]:
         value: Callable[[Row], float | None],
         about: str,
         show: Visibility = "always",
+        page: Visibility | None = None,
         interval: Callable[[Row], Interval | None] | None = None,
     ) -> Column:
         return Column(
@@ -155,7 +156,7 @@ def _takeover() -> list[Column]:
             interval=interval,
             about=about,
             text=show,
-            page=show,
+            page=page or show,
         )
 
     def realised(row: Row) -> Interval | None:
@@ -190,6 +191,7 @@ def _takeover() -> list[Column]:
             "score failed",
             lambda row: row.takeover.shares.get("score-failed") if row.takeover else None,
             "share of turns that the target took over because their score failed",
+            page="some",
         ),
         of(
             "shares.empty-draft",
@@ -197,6 +199,7 @@ def _takeover() -> list[Column]:
             "empty draft",
             lambda row: row.takeover.shares.get("empty-draft") if row.takeover else None,
             "share of turns that the target took over because the draft wrote nothing",
+            page="some",
         ),
         of(
             "unjudged",

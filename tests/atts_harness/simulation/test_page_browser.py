@@ -30,38 +30,13 @@ def write(path):
     return rows
 
 
-@pytest.fixture
-def visit(chromium, rows_and_page):
-    """Opens the page with the network cut; fails at the end if it said or asked anything."""
-    contexts, said, asked = [], [], []
-
-    def visit(**given):
-        size = {"width": given.pop("width", 1280), "height": 900}
-        context = chromium.new_context(viewport=size, **given)
-        contexts.append(context)
-        context.set_offline(True)
-        context.on("request", lambda request: asked.append(request.url))
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(rows_and_page[1].as_uri())
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert said == []
-    assert asked == [rows_and_page[1].as_uri()] * len(contexts)
-
-
 def labels(page):
     return page.eval_on_selector_all(f"{ROWS} th", "all => all.map(e => e.dataset.value)")
 
 
 def test_rows_sort_by_what_they_took(visit, rows_and_page):
-    rows, _ = rows_and_page
-    page = visit()
+    rows, path = rows_and_page
+    page = visit(path)
     assert labels(page) == [row.label for row in rows]
     page.locator("table.board thead button.sort", has_text="makespan s").click()
     slowest_first = sorted(rows, key=lambda row: -row.makespan)
@@ -71,32 +46,33 @@ def test_rows_sort_by_what_they_took(visit, rows_and_page):
 
 
 @pytest.mark.parametrize("width", [1280, 400])
-def test_nothing_is_wider_than_the_screen(visit, width):
-    page = visit(width=width)
+def test_nothing_is_wider_than_the_screen(visit, rows_and_page, faults_of_figures, width):
+    page = visit(rows_and_page[1], width=width)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator("figure svg:visible").count() == 5
+    assert faults_of_figures(page) == []
     if width == 400:  # the table and the timeline are, and say so
         hints = page.locator(".hint:visible")
         assert hints.count() == 2
         assert "scroll sideways" in hints.first.text_content()
 
 
-def test_a_stroke_of_the_timeline_says_how_many_calls_it_is(visit):
-    page = visit()
+def test_a_stroke_of_the_timeline_says_how_many_calls_it_is(visit, rows_and_page):
+    page = visit(rows_and_page[1])
     titles = page.locator("[data-figure=timeline] svg title").all_text_contents()
     assert any(title.startswith("draft: ") and title.endswith(" calls") for title in titles)
 
 
-def test_the_theme_follows_the_system_and_the_button(visit):
-    page = visit(color_scheme="dark")
+def test_the_theme_follows_the_system_and_the_button(visit, rows_and_page):
+    page = visit(rows_and_page[1], scheme="dark")
     colour = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(colour)
     page.click("#theme")
     assert page.evaluate(colour) == "rgb(255, 255, 255)" != dark
 
 
-def test_print_shows_every_column_and_no_button(visit):
-    page = visit()
+def test_print_shows_every_column_and_no_button(visit, rows_and_page):
+    page = visit(rows_and_page[1])
     page.emulate_media(media="print")
     assert not page.locator("#theme").is_visible()
     assert not page.locator(".hint:visible").count()

@@ -21,33 +21,6 @@ KEY = "a-key-of-some-length"
 HOSTILE = "<img src=x onerror=\"document.title='ran'\"><script>document.title='ran'</script>"
 
 
-@pytest.fixture
-def visit(chromium):
-    """Opens a page; fails at the end if it said anything, or asked anybody else."""
-    contexts, said, asked = [], [], []
-
-    def visit(port, *, width=1280, height=900, scheme="light"):
-        context = chromium.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme
-        )
-        contexts.append(context)
-        own = f"http://127.0.0.1:{port}/"
-        context.on("request", lambda request: asked.append((own, request.url)))
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(own)
-        return page
-
-    visit.said = said
-    yield visit
-    for context in contexts:
-        context.close()
-    assert said == []
-    assert [url for own, url in asked if not url.startswith((own, "data:,"))] == []
-
-
 def finished(page):
     page.wait_for_function(
         "() => document.getElementById('status').textContent.startsWith('Finished')"

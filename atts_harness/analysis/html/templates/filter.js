@@ -28,7 +28,10 @@ const drawFrontier = (frontier) => {
 const applyFilter = () => {
   const shown = new Set(Object.keys(page.rows).filter((id) => matches(page.rows[id])));
   for (const element of document.querySelectorAll("[data-row]")) {
-    const off = !element.dataset.row.split(" ").every((id) => shown.has(id));
+    const rows = element.dataset.row.split(" ");
+    const has = (id) => shown.has(id);
+    // A name of several rows stays while any of them is there; a line between two needs both.
+    const off = !(element.dataset.any ? rows.some(has) : rows.every(has));
     if (element instanceof SVGElement) element.classList.toggle("off", off);
     else element.hidden = off;
   }

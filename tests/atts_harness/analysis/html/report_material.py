@@ -236,6 +236,29 @@ def rates(folder: Path) -> tuple[Leaderboard, dict[str, RowSamples]]:
     return leaderboard_of(rows, entries), entries
 
 
+CROWD = (
+    *(("atts", {"rate": r, "on_reject": w}) for r in (0.1, 0.2, 0.4) for w in ("replace", "keep")),
+    *(("random-takeover", {"rate": 0.2169}), ("synchronous", {"rate": 0.2})),
+    *(("specreason", {"think_close": "keep"}), ("specreason", {"think_close": "strip"})),
+    *(("speculative-thinking", {}), ("glimprouter", {"threshold": 0.6}), ("target-only", {})),
+    ("adaptive-consistency", {"inner": "speculative-thinking", "max_samples": 16}),
+    *(("deepconf", {"inner": "draft-only"}), ("self-consistency", {"inner": "target-only"})),
+    *(("draft-only", {}), ("a-strategy-of-others-with-a-long-name", {"mode": "careful-and-slow"})),
+)
+"""Twelve strategies and one, some at several operating points, with long names."""
+
+
+def crowd(entries: dict[str, RowSamples]) -> tuple[Leaderboard, dict[str, RowSamples]]:
+    """Many rows with the runs of a few: several of their points lie on each other."""
+    runs = [entry for entry in entries.values() if entry.run_dir is not None]
+    own = {f"{name}-{number}": runs[number % len(runs)] for number, (name, _) in enumerate(CROWD)}
+    rows = [
+        row_of(id_, entry, strategy, label=id_, point=point, options=point)
+        for (id_, entry), (strategy, point) in zip(own.items(), CROWD, strict=True)
+    ]
+    return leaderboard_of(rows, own), own
+
+
 def beginning_with(entry: RowSamples, text: str) -> Edited:
     """The entry with a text before the first segment of each sample, in the records of its run."""
     records = [msgspec.convert(msgspec.to_builtins(r), SampleRecord) for r in entry.records()]

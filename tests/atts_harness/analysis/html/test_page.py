@@ -15,7 +15,6 @@ import report_material as material
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from atts_harness.analysis.html import labels
 from atts_harness.analysis.html.draw import marker, themed_svg
 from atts_harness.analysis.html.figures import NAMES, comparing
 from atts_harness.analysis.html.figures_run import memory, of_run, rate_by_turn, slots
@@ -292,58 +291,6 @@ def test_series_colours_are_readable_as_text(theme):
     assert set(colours) == set(LIGHT)
 
 
-@settings(deadline=None)
-@given(st.lists(st.floats(0, 200), max_size=15))
-def test_labels_at_the_ends_of_lines_do_not_touch(heights):
-    placed = labels.spread(heights, 0, 200)
-    assert len(placed) == len(heights)
-    for (want, got), (other_want, other_got) in itertools.combinations(
-        zip(heights, placed, strict=True), 2
-    ):
-        assert abs(got - other_got) >= labels.LINE - 1e-9
-        assert (want < other_want) <= (got < other_got)
-    assert all(-1e-9 <= at <= 200 + 1e-9 for at in placed)
-
-
-def test_labels_beside_points_keep_off_each_other_where_there_is_room():
-    anchors = [(100.0, 100.0), (104.0, 101.0), (108.0, 99.0)]
-    found = labels.beside(anchors, ["one", "two", "three"], (0, 0, 400, 280))
-    boxes = [
-        (x, y, x + len(text) * labels.LETTER, y + labels.LINE)
-        for (x, y), text in zip(found, ["one", "two", "three"], strict=True)
-    ]
-    for (a, b, c, d), (e, f, g, h) in itertools.combinations(boxes, 2):
-        assert c <= e or g <= a or d <= f or h <= b
-
-
-def test_a_label_is_led_to_its_point_only_where_it_is_far_from_it():
-    assert labels.leader((100.0, 100.0), (106.0, 94.0), "near") is None
-    assert labels.leader((100.0, 100.0), (180.0, 94.0), "") is None
-    start, end = labels.leader((100.0, 100.0), (180.0, 94.0), "far")
-    assert (start, end) == ((100.0, 100.0), (180.0, 100.0))
-
-
-def test_labels_keep_off_a_line_that_joins_points():
-    anchors = [(100.0, 100.0), (300.0, 100.0)]
-    texts = ["a point with a name", ""]
-    ((x, y), _) = labels.beside(anchors, texts, (0, 0, 400, 280))
-    assert (x, y + labels.LINE / 2) == (106.0, 100.0)  # on the line, were it one
-    ((_, y), _) = labels.beside(anchors, texts, (0, 0, 400, 280), [(anchors[0], anchors[1])])
-    assert not y - labels.STEP < 100 < y + labels.LINE + labels.STEP
-
-
-def test_dense_points_have_labels_that_do_not_touch():
-    anchors = [(60.0 + 6 * n, 30.0) for n in range(12)]
-    texts = [f"a rather long name {n}" for n in range(12)]
-    placed = labels.beside(anchors, texts, (50, 4, 380, 240))
-    boxes = [
-        (x, y, x + len(t) * labels.LETTER, y + labels.LINE)
-        for (x, y), t in zip(placed, texts, strict=True)
-    ]
-    for (a, b, c, d), (e, f, g, h) in itertools.combinations(boxes, 2):
-        assert c <= e or g <= a or d <= f or h <= b
-
-
 def test_votes_over_other_strategies_are_series_of_their_own():
     vote = material.interval(clustered_mean([1.0, 0.0, 1.0], [0, 1, 2], bounds=(0, 1)))
     rows = [
@@ -414,6 +361,7 @@ def test_a_strategy_has_one_colour_whatever_stands_beside_it():
     every = (*COLOURED, "esc", "deepconf", "synchronous", "a-stranger")
     together = colours(*every)
     assert [together[name] for name in COLOURED] == list(range(SERIES))
+    assert 0 not in [together[name] for name in every if name not in COLOURED]  # ATTS's alone
     assert all(colours(name) == {name: together[name]} for name in every)
     numbers = [point.series for point in points_of([bare(name, name) for name in every])]
     assert len(set(numbers)) == len(every)
