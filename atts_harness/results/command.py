@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,18 +52,19 @@ def _table(folder: Path, runs: list[ListedRun]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"{len(runs)} run{'s' * (len(runs) != 1)} in {folder}")
+    above = _above(folder, runs)
+    table = Table(title=f"{len(runs)} run{'s' * (len(runs) != 1)} in {above}")
     table.title_justify = "left"
     for title in ("run", "strategy", "task", "state"):
         table.add_column(title, overflow="fold")
     for title in ("samples", "headline"):
         table.add_column(title, justify="right")
     for run in runs:
-        name = str(run.path.relative_to(folder))
+        name = str(run.path.relative_to(above))
         headline = "" if run.value is None else f"{run.metric} {run.value:.3f}"
         failed = f"\n{run.failed} failed" if run.failed else ""
         table.add_row(
-            folder.name if name == "." else name,
+            above.name if name == "." else name,
             run.strategy,
             ", ".join(run.tasks),
             Text(run.state, style=STYLES.get(run.state, "bold red")),
@@ -70,3 +72,10 @@ def _table(folder: Path, runs: list[ListedRun]) -> Table:
             headline,
         )
     return table
+
+
+def _above(folder: Path, runs: list[ListedRun]) -> Path:
+    """The deepest folder that holds all runs: said once, it leaves lines the room for names."""
+    if not runs or any(run.path == folder for run in runs):
+        return folder
+    return Path(os.path.commonpath([run.path.parent for run in runs]))

@@ -86,6 +86,16 @@ def test_the_table_fits_80_columns_and_names_every_run(folder):
     assert next(run["state"] for run in json.loads(plain.output)) == "finished"
 
 
+def test_the_folder_that_all_runs_are_in_is_said_once(pair, tmp_path):
+    deep = tmp_path / "cells" / "atts_chain" / "tiny"
+    names = ["speculative-thinking", "atts-continue-rate=0.2"]
+    for name in names:
+        make(deep / name, 3, "finished")
+    output = CliRunner().invoke(build_app(), ["runs", str(tmp_path)], terminal_width=80).output
+    assert "tiny/" not in output
+    assert all(name in output for name in names), "a name is not broken"
+
+
 def test_a_folder_without_runs_is_one_line(tmp_path):
     with pytest.raises(RunDirError, match="holds no run directory"):
         runs_below(tmp_path)
