@@ -37,7 +37,7 @@ def test_the_floor_over_problems_is_told_where_it_is_wider(tmp_path):
     shutil.copy(LOG, tmp_path)
     floor = precision_in(LOG, Until(half_width=0.05)).floor
     _, words = next_round(tmp_path, Until(half_width=0.05))
-    assert ("not below" in words) == (floor > 0.05)
+    assert ("gives less than" in words) == (floor > 0.05)
 
 
 def test_without_grades_it_is_one_line(tmp_path):
