@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 
 from atts_harness.backend import GenerateRequest, Sampling, ScoreRequest
 from atts_harness.errors import AttsError, BadRequestError, ContextLengthError
+from atts_harness.identity import decisive, in_words
 from atts_harness.testing.conformance_case import Bench, Case, CaseSkippedError, require
 
 GREEDY = Sampling(temperature=0)
@@ -36,6 +37,26 @@ async def _alive(bench: Bench, after: str) -> None:
         GenerateRequest(ids=context, max_tokens=3, sampling=GREEDY)
     )
     bench.require_greedy(context, reply.ids, f"after {after}")
+
+
+async def identity_and_figures(bench: Bench) -> None:
+    """It answers a ping, has an identity that does not change, and its figures are numbers."""
+    backend = bench.backend
+    await backend.ping()
+    identity = backend.identity
+    require(bool(identity.engine and identity.model), "`identity` names no engine or no model")
+    for name, value, fingerprint in (
+        ("tokenizer", identity.tokenizer, backend.tokenizer.fingerprint),
+        ("chat_template", identity.chat_template, backend.tokenizer.template_fingerprint),
+    ):
+        require(
+            value in (None, fingerprint),
+            f"`identity.{name}` is {value!r}, the fingerprint by its tokenizer is {fingerprint!r}",
+        )
+    differing = decisive(identity, await backend.identify())
+    require(not differing, f"`identify()` answers another model: {in_words(differing)}")
+    for name, figure in (await backend.metrics()).items():
+        require(isinstance(figure, int | float), f"metrics: {name} is {figure!r}, not a number")
 
 
 async def too_long(bench: Bench) -> None:
@@ -172,5 +193,12 @@ async def refusals_are_typed(bench: Bench) -> None:
 
 CASES: dict[str, Case] = {
     case.__name__: case
-    for case in (too_long, bad_ids, cancellation, cancellation_frees, refusals_are_typed)
+    for case in (
+        identity_and_figures,
+        too_long,
+        bad_ids,
+        cancellation,
+        cancellation_frees,
+        refusals_are_typed,
+    )
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ from atts_transformers.options import TransformersOptions
 from atts_harness.testing.conformance_folder import write_model_folder
 from atts_harness.testing.conformance_reference import TransformersReference
 
-from .wrong_backends import FAULTS, LooksForCallers, Wrong
+from .wrong_backends import IgnoresSampling, LooksForCallers, NeverReadsCache, Wrong
+from .wrong_identities import ALL_FAULTS
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,9 @@ def test_right_backend_passes_every_case(folder: Path, reference: TransformersRe
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("fault", "cases"), FAULTS, ids=[fault.__name__ for fault, _ in FAULTS])
+@pytest.mark.parametrize(
+    ("fault", "cases"), ALL_FAULTS, ids=[fault.__name__ for fault, _ in ALL_FAULTS]
+)
 def test_wrong_backend_fails(
     fault: Callable[[Any], Backend],
     cases: tuple[str, ...],
@@ -95,7 +98,7 @@ def test_wrong_backend_fails(
 
 
 def test_every_case_has_a_backend_that_fails_it() -> None:
-    assert {name for _, cases in FAULTS for name in cases} == set(all_cases())
+    assert {name for _, cases in ALL_FAULTS for name in cases} == set(all_cases())
 
 
 def test_an_engine_that_looks_for_dropped_connections_has_its_time(
@@ -137,6 +140,40 @@ def test_cases_that_do_not_apply_are_skipped(
         *(name for name in all_cases() if name.startswith("score_")),
         *("seeds", "top_logprobs", "cancellation_frees", "refusals_are_typed"),
     }
+
+
+def test_a_model_without_likelier_tokens_says_nothing_of_filters(folder: Path) -> None:
+    class Flat:
+        def logprobs(self, ids: Sequence[int]) -> list[float]:
+            return [-5.0] * (len(ids) - 1)
+
+        best = logprobs
+
+        def alternatives(self, ids: Sequence[int], count: int) -> dict[int, float]:
+            return dict.fromkeys(range(count), -5.0)
+
+    async def run() -> None:
+        async with opened(folder) as inner:
+            results = await run_conformance(
+                IgnoresSampling(inner), Flat(), only=["narrow_sampling_is_greedy", "filters_hold"]
+            )
+            assert [r.status for r in results] == ["skipped", "skipped"], describe(results)
+            assert all("`top_k`" in r.detail for r in results)
+
+    asyncio.run(run())
+
+
+def test_a_missing_cache_is_reported_with_what_to_declare(
+    folder: Path, reference: TransformersReference
+) -> None:
+    async def run() -> None:
+        async with opened(folder) as inner:
+            (result,) = await run_conformance(
+                NeverReadsCache(inner), reference, only=["score_reads_cache"]
+            )
+            assert result.detail.endswith("says so by Capabilities(scores_read_cache=False)")
+
+    asyncio.run(run())
 
 
 def test_a_case_that_hangs_has_failed(folder: Path, reference: TransformersReference) -> None:
