@@ -3,7 +3,8 @@
 A repeat that the trace recorded is replayed turn by turn. Further repeats of a question draw one
 of its recorded samples. Where a decision differs from the recorded one, the trace says nothing of
 what would have followed; then the lengths of a takeover are drawn from the question's recorded
-takeovers, and the sample goes on with its recorded turns.
+takeovers, and the sample goes on with its recorded turns. A second draft of a turn (`attempt=1`) is
+what some sample of the question wrote in this turn.
 """
 
 from __future__ import annotations
@@ -100,19 +101,20 @@ class TraceBehaviour:
         score = self._turn(call).score
         if score is None:
             scored = [turn.score for turn in self.trace.turns() if turn.score is not None]
-            score = self._rng("score", call.sample.doc, call.sample.repeat, call.turn).choice(
-                scored
-            )
+            score = self._rng("score", *_place(call)).choice(scored)
         return (-score,) * (len(request.ids) - request.start)
 
     def _turn(self, call: CallKey) -> TurnTrace:
-        """The recorded turn; behind the last one, one that a sibling had at this place."""
+        """The recorded turn; behind the last one, one that a sibling had at this place.
+
+        A further attempt at a turn is another text, so it is one of a sibling, too.
+        """
         sample = self.sample_of(call.sample.doc, call.sample.repeat)
-        if call.turn < len(sample.turns):
+        if call.turn < len(sample.turns) and not call.attempt:
             return sample.turns[call.turn]
         siblings = self.trace.samples[sample.doc]
         turns = [other.turns[call.turn] for other in siblings if call.turn < len(other.turns)]
-        rng = self._rng("turn", call.sample.doc, call.sample.repeat, call.turn)
+        rng = self._rng("turn", *_place(call))
         return rng.choice(turns or [other.turns[-1] for other in siblings])
 
     def _takeover(self, call: CallKey, rng: random.Random) -> tuple[int, bool]:
@@ -147,3 +149,9 @@ class TraceBehaviour:
 
     def _rng(self, *parts: object) -> random.Random:
         return random.Random(f"{self.seed}/{'/'.join(map(str, parts))}")
+
+
+def _place(call: CallKey) -> tuple[int, ...]:
+    """Which turn of which sample a call is for, and which attempt if it is not the first."""
+    place = (call.sample.doc, call.sample.repeat, call.turn)
+    return (*place, call.attempt) if call.attempt else place
