@@ -1,4 +1,4 @@
-"""Options of turns, which ATTS and its controls share."""
+"""Options of strategies that work in turns."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import msgspec
 from atts_harness.strategy import StrategyOptions
 
 
-class TurnOptions(StrategyOptions, frozen=True, kw_only=True):
-    """Options of how turns are cut and of what a takeover does."""
+class TurnLimits(StrategyOptions, frozen=True, kw_only=True):
+    """Options of how turns are cut, for every strategy that works in turns.
+
+    Tasks set them, so that all strategies cut their turns alike: the embedded ones make a turn
+    of each step (`turn_stop`).
+    """
 
     turns: Annotated[int, msgspec.Meta(ge=1, description="most turns of a sample")] = 15
     draft_tokens: Annotated[int, msgspec.Meta(ge=1, description="most tokens of a draft")] = 500
@@ -18,6 +22,16 @@ class TurnOptions(StrategyOptions, frozen=True, kw_only=True):
     turn_stop: Annotated[
         str, msgspec.Meta(description="text that ends a turn (kept); empty: none, as published")
     ] = ""
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Stop strings of a turn."""
+        return (self.turn_stop,) if self.turn_stop else ()
+
+
+class TurnOptions(TurnLimits, frozen=True, kw_only=True):
+    """Options of ATTS's turn loop (`atts.take_turns`): its turns and what a takeover does."""
+
     on_reject: Annotated[
         Literal["continue", "replace"],
         msgspec.Meta(description="the target writes behind the rejected draft, or in its place"),
@@ -33,11 +47,6 @@ class TurnOptions(StrategyOptions, frozen=True, kw_only=True):
     paper_join: Annotated[
         bool, msgspec.Meta(description="put a blank line between chunks, as published")
     ] = False
-
-    @property
-    def stops(self) -> tuple[str, ...]:
-        """Stop strings of a turn."""
-        return (self.turn_stop,) if self.turn_stop else ()
 
     def provenance(self) -> dict[str, Any]:
         """The options that shape a draft, and the text that a takeover leaves for later turns."""
