@@ -9,9 +9,10 @@ The strategy runs as in a real run: the same contexts, limits, retries and recor
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from atts_harness.backend import Backend, Role
@@ -23,7 +24,14 @@ from atts_harness.running.observers import Observers
 from atts_harness.running.opening import check_contexts
 from atts_harness.settings import RunOptions, struct_from
 from atts_harness.strategy import Group, Problem, RunInfo, Sample, Strategy
-from atts_harness.testing.scripted import ByteTokenizer, Replies, Scores, ScriptedBackend
+from atts_harness.testing.scripted import (
+    ByteTokenizer,
+    Replies,
+    Scores,
+    ScriptedBackend,
+    ScriptedRequest,
+    ScriptError,
+)
 from atts_harness.transcript import Message, Prompt
 
 BOXED = re.compile(r"\\boxed\{[^{}]*\}")
@@ -44,6 +52,7 @@ class Played:
     calls: list[CallRecord]
     draft: ScriptedBackend
     target: ScriptedBackend
+    _again: Callable[..., Played] = field(repr=False, compare=False)
 
     @property
     def record(self) -> SampleRecord:
@@ -67,6 +76,34 @@ class Played:
     def took_over(self) -> list[bool]:
         """The only sample's decisions, turn by turn."""
         return [decision.takeover for decision in self.record.decisions]
+
+    def resumed(self) -> Played:
+        """Play again from the journal, as a run does that died just before its samples ended.
+
+        The same code runs, its calls are answered from the journal, and its decisions come back.
+        So the trace is the same for every strategy that decides by nothing else than its sample,
+        the replies and the context's seeded draws.
+
+        Raises:
+            JournalMismatchError: a call differs from the recorded one; names the difference.
+            ScriptError: it makes a call that was not made before.
+        """
+        journal = MemoryJournal()
+        for call in self.calls:
+            asyncio.run(journal.record_call(call))
+        decisions = [decision for record in self.records for decision in record.decisions]
+        for decision in sorted(decisions, key=lambda decision: decision.sequence):
+            journal.record_decision(decision)
+        return self._again(
+            draft=_not_recorded, target=_not_recorded, scores=_not_recorded, journal=journal
+        )
+
+
+def _not_recorded(request: ScriptedRequest) -> str:
+    raise ScriptError(
+        f"{request.role}: the resumed strategy makes a call that it did not make before; "
+        f"its context ends {request.text[-60:]!r}"
+    )
 
 
 def play(
@@ -95,9 +132,10 @@ def play(
     Args:
         strategy: its class.
         options: its options, as in `model_args`.
-        draft: replies of the draft.
-        target: replies of the target.
-        scores: scores of the target.
+        draft: replies of the draft: texts, `Says`, errors, or a function of the request. An error
+            is a `BackendError`, such as `BadRequestError`; any other is a bug and ends the test.
+        target: replies of the target, likewise.
+        scores: scores of the target, in nats per token, or errors.
         draft_tokenizer: byte-level unless given.
         target_tokenizer: the same.
         repeats: samples of the problem. Scripts are one list for all; functions tell them apart.
@@ -115,6 +153,23 @@ def play(
     Raises:
         SettingError: an option cannot be used.
     """
+    again = functools.partial(
+        play,
+        strategy,
+        options,
+        draft_tokenizer=draft_tokenizer,
+        target_tokenizer=target_tokenizer,
+        repeats=repeats,
+        prompt=prompt,
+        until=until,
+        answered=answered,
+        max_tokens=max_tokens,
+        kind=kind,
+        seed=seed,
+        retries=retries,
+        provenance=provenance,
+        extractor=extractor,
+    )
     strategy = strategy.made_for(options or {})
     backends = {
         "draft": ScriptedBackend(draft, (), "draft", draft_tokenizer or ByteTokenizer()),
@@ -150,4 +205,4 @@ def play(
             Observers(call=[calls.append]),
         )
     )
-    return Played(records, calls, backends["draft"], backends["target"])
+    return Played(records, calls, backends["draft"], backends["target"], again)

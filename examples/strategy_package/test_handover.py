@@ -12,6 +12,7 @@ def test_a_likely_beginning_is_finished_by_the_target():
     played = play(Handover, draft=[BEGINNING], target=["then."], scores=[0.3])
     assert played.trace() == ["draft 0: First, ", "takeover 1: then."]
     assert played.called() == ["draft/draft 0", "target/score 0", "target/takeover 1"]
+    assert played.resumed().trace() == played.trace()  # after a crash it goes the same way
 
 
 def test_an_unlikely_beginning_is_thrown_away():
