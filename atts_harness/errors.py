@@ -95,10 +95,23 @@ MOST_LISTED = 12
 
 
 class UnknownSettingError(SettingError):
-    """An unknown setting; the message names the nearest ones that exist."""
+    """An unknown setting, or an unknown name of something else; names the nearest that exist.
+
+    Args:
+        name: what was given.
+        names: what exists.
+        source: the setting, option or place that was given it.
+        besides: what else may help.
+        what: kind of thing that `name` names.
+    """
 
     def __init__(
-        self, name: str, names: Iterable[str], source: str = "model_args", besides: str = ""
+        self,
+        name: str,
+        names: Iterable[str],
+        source: str = "model_args",
+        besides: str = "",
+        what: str = "setting",
     ) -> None:
         every = list(dict.fromkeys(names))
         near = difflib.get_close_matches(name, every, n=3, cutoff=0.5)
@@ -110,16 +123,16 @@ class UnknownSettingError(SettingError):
             # A long list holds settings or registered names, which these commands show.
             hint = f"`atts {'options' if source == 'model_args' else 'plugins'}` lists what exists"
         also = f" ({besides})" if besides else ""
-        super().__init__(f"{source}: unknown setting {name!r}; {hint}{also}")
+        super().__init__(f"{source}: unknown {what} {name!r}; {hint}{also}")
         self.name = name
 
 
 class MissingExtraError(SettingError):
     """A package that a chosen part needs is not installed; names the extra that brings it."""
 
-    def __init__(self, part: str, extra: str, package: str) -> None:
+    def __init__(self, part: str, extra: str, package: str, instead: str = "") -> None:
         super().__init__(
-            f"{part} needs the package {package!r}: pip install 'atts-harness[{extra}]'"
+            f"{part} needs the package {package!r}: pip install 'atts-harness[{extra}]'{instead}"
         )
 
 

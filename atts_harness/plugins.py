@@ -204,7 +204,7 @@ def framework(name: str | None = None) -> EvalFramework:
 def _pick(entries: dict[str, Registered[T]], name: str, category: str) -> T:
     if name not in entries:
         missing = "; ".join(map(str, discovery().left_out.values()))
-        raise UnknownSettingError(name, entries, source=category, besides=missing)
+        raise UnknownSettingError(name, entries, source=category, besides=missing, what=category)
     return entries[name].value
 
 

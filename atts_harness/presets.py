@@ -32,7 +32,7 @@ def preset_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     for name in filter(None, str(settings.get("preset") or "").split("+")):
         if name not in presets:
-            raise UnknownSettingError(name, presets, source="preset")
+            raise UnknownSettingError(name, presets, source="preset", what="preset")
         joined |= presets[name].value.settings
     names = {name for name, value in settings.items() if value is not None}
     if not MODELS & {*names, *joined}:

@@ -36,7 +36,9 @@ def start_afresh(folder: Folder, status: Status | None, patterns: Sequence[str])
     for pattern in patterns:
         matches = {cell.name for cell in cells if fnmatch.fnmatchcase(cell.name, pattern)}
         if not matches:
-            raise UnknownSettingError(pattern, [cell.name for cell in cells], source="--redo")
+            raise UnknownSettingError(
+                pattern, [cell.name for cell in cells], source="--redo", what="cell"
+            )
         reset |= matches
     reset |= {cell.name for cell in cells if cell.needs in reset}
     assert status is not None

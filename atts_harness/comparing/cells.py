@@ -197,8 +197,8 @@ def _rows(source: PlanSource, number: int, entry: PlanEntry) -> Iterator[_Row]:
     place: Place = ("strategies", number)
     strategies = plugins.strategies()
     if entry.strategy not in strategies:
-        prefix = f"{source.position((*place, 'strategy'))}: strategy"
-        raise UnknownSettingError(entry.strategy, strategies, source=prefix)
+        prefix = source.position((*place, "strategy"))
+        raise UnknownSettingError(entry.strategy, strategies, source=prefix, what="strategy")
     for values in entry.points:
         for choice in itertools.product(*values.values()):
             point = dict(zip(values, choice, strict=True))
@@ -389,7 +389,9 @@ def _needing(cell: Cell, beside: Mapping[str, Cell], source: PlanSource) -> Cell
     if str(named) not in beside:
         if Path(str(named)).exists():
             return cell
-        error = UnknownSettingError(str(named), beside, source="rate_of: neither a row nor a path")
+        error = UnknownSettingError(
+            str(named), beside, source="rate_of: neither a row nor a path", what="row"
+        )
         raise source.error(place, f"{cell.row}: {error}")
     other = beside[str(named)]
     if "rate_of" in other.settings or other.row == cell.row:

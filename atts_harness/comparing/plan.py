@@ -261,7 +261,7 @@ def _find(name: str) -> tuple[Path, str]:
         return path, name
     plans = shipped()
     if name not in plans:
-        raise UnknownSettingError(name, plans, source="plan: there is no such file, and as a name")
+        raise UnknownSettingError(name, plans, source="plan: there is no such file", what="plan")
     return plans[name], name
 
 
@@ -282,7 +282,7 @@ def _pairs(source: PlanSource, value: Any) -> dict[str, dict[str, Any]]:
         if isinstance(settings, str):
             if settings not in presets:
                 raise UnknownSettingError(
-                    settings, presets, source=f"{source.position(place)}: preset"
+                    settings, presets, source=source.position(place), what="preset"
                 )
             settings = {"preset": settings}
         if not isinstance(settings, dict):

@@ -18,4 +18,4 @@ def check_tasks(file: PlanFile, framework: EvalFramework) -> None:
     for number, task in enumerate(names):
         if task not in installed:
             prefix = f"{file.source.position(('tasks', number))}: task"
-            raise UnknownSettingError(task, sorted(installed), source=prefix)
+            raise UnknownSettingError(task, sorted(installed), source=prefix, what="task")

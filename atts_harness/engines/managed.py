@@ -249,7 +249,11 @@ def package_version(python: str, package: str, extra: str) -> str:
         [python, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=60
     )
     if process.returncode:
-        raise MissingExtraError(f"backend={extra}", extra, package)
+        instead = (
+            f", or name the Python that has it by engine_python (this one is {python}), or give "
+            "the address of a running server by draft_url and target_url"
+        )
+        raise MissingExtraError(f"backend={extra}", extra, package, instead)
     return process.stdout.strip()
 
 

@@ -277,7 +277,7 @@ def extract(name: str, text: str, kind: Kind = "maths") -> str | None:
         UnknownSettingError: no such rule; names the nearest.
     """
     if name not in EXTRACTORS:
-        raise UnknownSettingError(name, [*EXTRACTORS, LLM], source="extractor")
+        raise UnknownSettingError(name, [*EXTRACTORS, LLM], source="extractor", what="extractor")
     return EXTRACTORS[name](text, kind)
 
 
@@ -288,7 +288,7 @@ def check_extractor(name: str) -> str:
         UnknownSettingError: there is none; names the nearest.
     """
     if name not in EXTRACTORS and name != LLM:
-        raise UnknownSettingError(name, [*EXTRACTORS, LLM], source="extractor")
+        raise UnknownSettingError(name, [*EXTRACTORS, LLM], source="extractor", what="extractor")
     return name
 
 

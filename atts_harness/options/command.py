@@ -102,7 +102,7 @@ def _owners(name: str | None, settings: str) -> Iterator[Owner]:
 
     strategies, backends = plugins.strategies(), plugins.backends()
     if name is not None and name not in names():
-        raise UnknownSettingError(name, names(), source="options")
+        raise UnknownSettingError(name, names(), source="options", what="name")
     arguments = parse_arguments(settings, "settings")
     if name in (None, RUN):
         yield Owner(RUN, RUN, RunOptions)

@@ -104,7 +104,7 @@ class Vote(Strategy):
                 f"that produces samples: {', '.join(sorted(strategies))}"
             )
         if inner not in strategies:
-            raise UnknownSettingError(inner, strategies, source="inner")
+            raise UnknownSettingError(inner, strategies, source="inner", what="strategy")
         return _over(cls, strategies[inner])
 
     @property

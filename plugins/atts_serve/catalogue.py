@@ -227,7 +227,11 @@ def _served(name: str, base: Mapping[str, Any], overrides: Mapping[str, Any]) ->
         args["preset"] = "+".join(filter(None, (str(args.get("preset") or ""), name)))
     elif not overrides:
         raise UnknownSettingError(
-            name, [*strategies, *presets], "--model", "or give its settings: NAME:a=b,c=d"
+            name,
+            [*strategies, *presets],
+            "--model",
+            "or give its settings: NAME:a=b,c=d",
+            what="strategy or preset",
         )
     args |= overrides
     args = _fitting(args, kind_of(str(with_presets(args).get("strategy", "atts")), args), overrides)

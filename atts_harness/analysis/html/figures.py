@@ -36,7 +36,9 @@ def check_names(names: Sequence[str]) -> None:
     for choice in names:
         if choice != ALL and not any(selected(name, [choice]) for name in figures):
             words = dict.fromkeys(name.partition("-")[0] for name in figures)
-            raise UnknownSettingError(choice, [ALL, *figures, *words], source="--figures")
+            raise UnknownSettingError(
+                choice, [ALL, *figures, *words], source="--figures", what="figure"
+            )
 
 
 def comparing(points: Sequence[Point], views: Mapping[str, View]) -> list[Figure]:

@@ -265,6 +265,6 @@ def test_cells_beside_each_other_share_a_calibration(compare, banks, place):
 
 def test_a_launcher_that_nobody_has(compare, place):
     (place / "plan.yaml").write_text("launcher: locl\n" + PLAN)
-    with pytest.raises(UnknownSettingError, match=r"launcher: unknown setting 'locl'.*local"):
+    with pytest.raises(UnknownSettingError, match=r"launcher: unknown launcher 'locl'.*local"):
         compare()
     assert not (place / "out").exists()

@@ -97,8 +97,9 @@ def test_what_can_be_known_before_a_server_is_started(tmp_path):
         check_managed(
             spec(model="org/model", engine_python="/no/python"), "pytest", "NO_SUCH_VARIABLE", "x"
         )
-    with pytest.raises(MissingExtraError, match=r"pip install 'atts-harness\[vllm\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'atts-harness\[vllm\]'") as raised:
         check_managed(spec(model="org/model"), "no-such-package-anywhere", "NO_VARIABLE", "vllm")
+    assert "name the Python that has it by engine_python" in str(raised.value)
     check_managed(spec(model="org/model", devices="cpu"), "pytest", "NO_SUCH_VARIABLE", "x")
 
 

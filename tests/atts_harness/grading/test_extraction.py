@@ -125,7 +125,7 @@ def test_no_text_of_100_kb_is_too_much(text):
 def test_names_are_checked():
     assert extract("boxed", r"\boxed{1}") == "1"
     assert check_extractor("llm") == "llm"
-    with pytest.raises(UnknownSettingError, match=r"extractor: unknown setting 'box'.*boxed"):
+    with pytest.raises(UnknownSettingError, match=r"extractor: unknown extractor 'box'.*boxed"):
         extract("box", "")
     with pytest.raises(UnknownSettingError, match="boxed"):
         check_extractor("boxes")

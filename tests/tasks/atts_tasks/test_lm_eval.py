@@ -280,7 +280,7 @@ def test_repeats_are_checked(data, folder, repeats):
 
 
 def test_an_unknown_extractor_is_named(data, folder):
-    with pytest.raises(UnknownSettingError, match="extractor: unknown setting 'box'"):
+    with pytest.raises(UnknownSettingError, match="extractor: unknown extractor 'box'"):
         manager(folder, extractor="box").load(["atts_amc23"])
 
 
