@@ -337,9 +337,14 @@ async def _in_time(opening: Awaitable[T], spec: BackendSpec[EngineOptions], http
 
 
 def unreachable(
-    spec: BackendSpec[EngineOptions], http: EngineHttp, error: BackendError
+    spec: BackendSpec[EngineOptions], http: EngineHttp, error: BackendError, server: Server | None
 ) -> SettingError:
     """The error for a server that does not answer when a backend is opened."""
+    if server is not None:
+        return SettingError(
+            f"{spec.role}: the {spec.kind} server that was started does not answer as it should "
+            f"({error}); its log says more: {server.name_log()}"
+        )
     return SettingError(
         f"{spec.role}_url: no usable {spec.kind} server at {http.url} ({error}); start one with "
         "`atts serve-models`, or look at it with `atts doctor`"

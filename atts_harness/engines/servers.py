@@ -95,6 +95,11 @@ class Server:
         self._log_named = True
         return explain(self.launch, self._process.returncode, self._log_start)
 
+    def name_log(self) -> Path:
+        """The log's path, for an error that names it: the log stays when the server is stopped."""
+        self._log_named = True
+        return self.launch.log
+
     async def wait_ready(self, answers: Callable[[], Awaitable[object]]) -> None:
         """Wait until it answers a real request.
 

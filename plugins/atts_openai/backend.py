@@ -225,7 +225,7 @@ async def connect(
         listed = await _list(http)
         served = _served(spec, http, listed)
     except BackendError as error:
-        raise unreachable(spec, http, error) from error
+        raise unreachable(spec, http, error, server) from error
     if served.window is None and options.max_length is None:
         raise SettingError(
             f"{spec.role}_max_length: the server does not say its context window; give it in tokens"
@@ -256,7 +256,7 @@ async def connect(
             },
         )
     except BackendError as error:
-        raise unreachable(spec, http, error) from error
+        raise unreachable(spec, http, error, server) from error
     except SettingError as error:
         raise SettingError(f"{spec.role}_{error}") from error
     return backend

@@ -238,7 +238,7 @@ async def connect(
         VERSIONS.check(info.version, f"{spec.role}_url")
         window = await _window(spec, http, info)
     except BackendError as error:
-        raise unreachable(spec, http, error) from error
+        raise unreachable(spec, http, error, server) from error
     served = _served(spec, http, model, info)
     tokenizer = await asyncio.to_thread(
         open_tokenizer, spec, model.tokenizer_path or model.model_path
@@ -254,7 +254,7 @@ async def connect(
         check_tokenizer(spec, tokenizer, await _tokenize(http))
         await backend.find_out()
     except BackendError as error:
-        raise unreachable(spec, http, error) from error
+        raise unreachable(spec, http, error, server) from error
     return backend
 
 

@@ -317,7 +317,7 @@ async def connect(
     try:
         served = await ask()
     except BackendError as error:
-        raise unreachable(spec, http, error) from error
+        raise unreachable(spec, http, error, server) from error
     VERSIONS.check(served.version, f"{spec.role}_url")
     if served.window is None:
         raise SettingError(
@@ -331,7 +331,7 @@ async def connect(
         check_tokenizer(spec, tokenizer, await _tokenize(http, served.name))
         await backend.find_out()
     except BackendError as error:
-        raise unreachable(spec, http, error) from error
+        raise unreachable(spec, http, error, server) from error
     backend.wrong_draws = wrong_draws(spec) if server is not None and served.speculative else ""
     return backend
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,7 @@ COLOURS = {"ok": "green", "note": "cyan", "warning": "yellow", "error": "red"}
 Settings = Annotated[
     list[str],
     typer.Argument(
-        help="settings as in model_args: backend=sglang,draft=...,target_devices=1+2, or JSON"
+        help="settings as in model_args, such as backend=vllm,draft=SMALL,target=LARGE, or JSON"
     ),
 ]
 Tokenizer = Annotated[
@@ -103,12 +104,14 @@ def warmup(
         str | None, typer.Option(help="Python of the environment that holds the engine")
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="most requests at once")] = 32,
-    fetch: Annotated[bool, typer.Option(help="fetch FlashInfer's kernels where a GPU is")] = True,
+    no_fetch: Annotated[
+        bool, typer.Option("--no-fetch", help="do not fetch FlashInfer's kernels, even with a GPU")
+    ] = False,
     headers_env: HeadersEnv = None,
     timeout: Timeout = 600.0,
 ) -> None:
     """Check FlashInfer and its kernels, and warm running servers up before anything is timed."""
-    status = _installation(backend, engine_python, fetch=fetch)
+    status = _installation(backend, engine_python, fetch=not no_fetch)
     options: dict[str, Any] = {"tokenizer": tokenizer, "max_length": max_length}
     options |= {"headers_env": headers_env, "timeout": timeout, "model": model}
     _check_name(backend)
@@ -189,7 +192,12 @@ async def _open_after(
 ) -> OpenBackend:
     if earlier:
         await asyncio.wait(earlier)
-    return await plugins.backend(spec.kind).open(spec)
+    logs = Path(spec.run_dir or ".") / "logs"
+    typer.echo(f"{spec.role}: starting {spec.kind} with {spec.model} (log in {logs})", err=True)
+    begun = time.monotonic()
+    backend = await plugins.backend(spec.kind).open(spec)
+    typer.echo(f"{spec.role}: answers, {time.monotonic() - begun:.0f} s", err=True)
+    return backend
 
 
 def _announce(specs: Sequence[BackendSpec[ManagedOptions]], opened: Sequence[Any]) -> None:
@@ -294,7 +302,7 @@ def _installation(name: str | None, python: str | None, *, fetch: bool) -> int:
     gpu = bool(visible_devices())
     servers = plugins.servers()
     if name is not None and name not in servers:
-        raise UnknownSettingError(name, servers, source="backend")
+        raise UnknownSettingError(name, servers, source="backend", what="backend")
     failed, examined = 0, 0
     for engine, server in servers.items():
         if server.package is None or name not in (None, engine):

@@ -39,6 +39,8 @@ def examine_folder(path: Path) -> Iterator[Finding]:
         system = file_system(path)
     except OSError as error:
         raise SettingError(f"{path}: {error.strerror or error}; give another folder") from error
+    if not path.exists():
+        yield Finding("note", "folder", "is not there yet; a run makes it")
     yield Finding(LEVELS[system.lasting], "file system", str(system), system.remedy)
     free = f"{system.free / (1 << 30):.1f} GiB free"
     if system.free < LITTLE_BYTES:

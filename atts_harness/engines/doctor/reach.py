@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -41,9 +42,11 @@ async def open_running_backend(
     fields = kind.options.__struct_fields__
     values = {k: v for k, v in settings.items() if v is not None and k in fields}
     options = struct_from(kind.options, {"url": base, **values}, source=kind.name)
-    backend = await require_engine(
-        await kind.open(BackendSpec(kind.name, settings["model"], options))
-    )
+    try:
+        opened = await kind.open(BackendSpec(kind.name, settings["model"], options))
+    except SettingError as error:
+        raise _without_role(error) from error
+    backend = await require_engine(opened)
     try:
         yield backend, backend.served_model
     finally:
@@ -77,7 +80,10 @@ async def kind_of(url: str, name: str | None, headers_env: str | None) -> Backen
                 return plugins.backend(kind)
         except BackendError as error:
             if not wants_key(error):
-                raise SettingError(f"url: nothing answers at {url} ({error})") from error
+                raise SettingError(
+                    f"url: nothing answers at {url} ({_reason(error)}); start the server, or give "
+                    "the address at which it listens"
+                ) from error
             locked = error  # each engine's key stands in a variable of its own
         except AttsError:
             raise
@@ -87,3 +93,16 @@ async def kind_of(url: str, name: str | None, headers_env: str | None) -> Backen
     if locked is not None:
         raise SettingError(f"url: {url} asks for a key: {locked}") from locked
     raise SettingError(f"url: {url} is not a known engine; name it with --backend")
+
+
+def _reason(error: BackendError) -> str:
+    """Why there was no connection, in the system's words; else the whole error."""
+    cause = error.__cause__
+    number = cause.errno if isinstance(cause, OSError) else None
+    return os.strerror(number).lower() if number and number > 0 else str(error)
+
+
+def _without_role(error: SettingError) -> SettingError:
+    """An error that names a role's settings, in the words of a command that has no roles."""
+    text = str(error).removeprefix("target_")
+    return SettingError(text.replace("target_timeout=", "--timeout "))

@@ -47,7 +47,10 @@ def test_each_server_is_looked_at_whatever_the_others_do(atts, command):
     assert said[0].endswith(
         "'localhost:1' is not an address: it has no scheme; write http://localhost:1"
     )
-    assert "url: nothing answers at http://127.0.0.1:1" in said[1]
+    assert said[1].endswith(
+        "url: nothing answers at http://127.0.0.1:1 (connection refused); start the server, or "
+        "give the address at which it listens"
+    )
     assert "stands in brackets" in said[2]
     assert "nothing answers at http://127.0.0.1:3" in said[3]
 
@@ -55,7 +58,7 @@ def test_each_server_is_looked_at_whatever_the_others_do(atts, command):
 def test_a_doctor_that_is_told_the_backend_and_finds_nobody(atts):
     result = atts("doctor", "http://127.0.0.1:1/v1", "--backend", "vllm")
     assert result.exit_code == 1
-    assert "target_url: no usable vllm server at http://127.0.0.1:1 (" in result.output
+    assert " server: url: no usable vllm server at http://127.0.0.1:1 (" in result.output
 
 
 def test_a_backend_that_does_not_exist(atts):
@@ -72,6 +75,7 @@ def test_a_doctor_looks_at_folders_too(atts, tmp_path, monkeypatch):
     assert result.exit_code == 0
     assert "ok      file system: xfs, mounted on /: a disk of this machine" in result.output
     assert result.output.count("GiB free") == 2
+    assert result.output.count("note    folder: is not there yet; a run makes it") == 1
     result = atts("doctor", "/proc/run")
     assert result.exit_code == 1
     assert "error   file system: nfs4, mounted on /proc: a network file system" in result.output
@@ -176,11 +180,13 @@ def test_servers_that_cannot_be_started(atts, tmp_path, settings, message):
 @pytest.mark.parametrize(
     ("devices", "together"), [("cpu", True), ("0", True), ("1", False), ("1+0", False)]
 )
-def test_servers_that_share_a_device_start_one_after_the_other(monkeypatch, devices, together):
+def test_servers_that_share_a_device_start_one_after_the_other(
+    monkeypatch, capsys, devices, together
+):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     managed.visible_devices.cache_clear()
     specs = [
-        BackendSpec("engine", "m", managed.ManagedOptions(devices=given), role)
+        BackendSpec("engine", "m", managed.ManagedOptions(devices=given), role, run_dir="runs/a")
         for role, given in (("draft", "1"), ("target", devices))
     ]
     seen = []
@@ -199,6 +205,9 @@ def test_servers_that_share_a_device_start_one_after_the_other(monkeypatch, devi
     managed.visible_devices.cache_clear()
     assert (seen[1] == "target begins") == together
     assert sorted(seen) == ["draft begins", "draft is up", "target begins", "target is up"]
+    told = capsys.readouterr().err
+    assert "draft: starting engine with m (log in runs/a/logs)" in told
+    assert "target: answers, 0 s" in told
 
 
 @pytest.fixture
