@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -49,11 +50,22 @@ def build_app() -> typer.Typer:
             discovery.leave_out(answer.plugin, f"command {name!r}", "`atts` has one of this name")
         for name, (registered, info) in names.items():
             if name not in names_in_use:
+                if registered == "registered_commands":
+                    info.help = info.help or _paragraphs(info.callback)
                 getattr(app, registered).append(info)
         names_in_use |= names.keys()
     app.registered_commands.sort(key=_stage)
     app.registered_groups.sort(key=_stage)
     return app
+
+
+def _paragraphs(command: Callable[..., object] | None) -> str | None:
+    """A command's docstring with each paragraph in one line, for terminals of any width.
+
+    typer joins the lines of the first paragraph only.
+    """
+    text = inspect.getdoc(command) if command else None
+    return text and "\n\n".join(" ".join(part.split("\n")) for part in text.split("\n\n"))
 
 
 def _stage(added: Any) -> int:

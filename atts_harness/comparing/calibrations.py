@@ -65,7 +65,7 @@ def calibrate_command(cell: Cell, plan: Plan, bank: Path, further: Mapping[str, 
     if plan.system_instruction is not None:
         command += ["--system-instruction", plan.system_instruction]
     if not plan.apply_chat_template:
-        command.append("--no-apply-chat-template")
+        command.append("--no-chat-template")
     if plan.include_path is not None:
         command += ["--include-path", plan.include_path]
     if plan.framework is not None:

@@ -54,7 +54,10 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
             ),
         ] = None,
         evaluation_questions: Annotated[
-            bool, typer.Option(help="calibrate on the evaluation's own questions")
+            bool,
+            typer.Option(
+                "--evaluation-questions", help="calibrate on the evaluation's own questions"
+            ),
         ] = False,
         turns: Annotated[
             int | None, typer.Option(min=1, help="score the first N turns; 1: no takeovers")
@@ -64,19 +67,24 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
         ] = None,
         metadata: Annotated[str, typer.Option(help="as lm-eval's --metadata (JSON)")] = "{}",
         system_instruction: Annotated[str | None, typer.Option(help="as lm-eval's")] = None,
-        apply_chat_template: Annotated[bool, typer.Option(help="as lm-eval's")] = True,
+        no_chat_template: Annotated[
+            bool, typer.Option("--no-chat-template", help="without lm-eval's chat template")
+        ] = False,
         include_path: Annotated[Path | None, typer.Option(help="as lm-eval's")] = None,
         framework: Annotated[
             str | None, typer.Option(help="which framework has the task, where several are there")
         ] = None,
         partial: Annotated[
-            bool, typer.Option(help="accept a run that is not finished (leans to short samples)")
+            bool,
+            typer.Option(
+                "--partial", help="accept a run that is not finished (leans to short samples)"
+            ),
         ] = False,
     ) -> None:
         """Make a bank of scores to rank a run's turns against.
 
-        Takes other questions than the evaluation's unless told otherwise; an interrupted
-        calibration is resumed by the same command.
+        Takes other questions than the evaluation's by default; an interrupted calibration is
+        resumed by the same command.
         """
         _check_suffix(out)
         if from_run is not None:
@@ -97,7 +105,7 @@ def calibrate_command(app: typer.Typer, live: LiveRun | None = None) -> None:
             metadata=_metadata(metadata, repeats),
             turns=turns,
             system_instruction=system_instruction,
-            chat_template=apply_chat_template,
+            chat_template=not no_chat_template,
             include_path=include_path,
             framework=framework,
         )

@@ -209,12 +209,17 @@ def _broken_off(http: web.Request, *, begun: bool = False) -> web.Response:
 
 def main() -> None:
     """Serve until interrupted; the first line of output is the URL."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--dialect", choices=sorted(DIALECTS), default="sglang")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--slots", type=int, default=16)
-    parser.add_argument("--seed", type=int, default=0)
+    parser = argparse.ArgumentParser(
+        description=(__doc__ or "").partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--dialect", choices=sorted(DIALECTS), default="sglang", help="whose server"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=0, help="0: a free one; it is printed")
+    parser.add_argument("--slots", type=int, default=16, help="requests at once")
+    parser.add_argument("--seed", type=int, default=0, help="of replies and faults")
     parser.add_argument("--base", type=float, default=0.0, help="seconds a request")
     parser.add_argument("--prefill", type=float, default=0.0, help="seconds an uncached token")
     parser.add_argument("--decode", type=float, default=0.0, help="seconds a written token")

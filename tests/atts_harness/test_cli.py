@@ -1,5 +1,6 @@
 """The command line as a whole: order, examples, flags and help of every command."""
 
+import itertools
 import re
 import shlex
 import subprocess
@@ -55,6 +56,17 @@ def test_help_has_an_example_that_the_command_takes(name):
     assert words[:2] == ["atts", name]
     with command.make_context(name, words[2:]) as context:
         assert context.params.keys() == {option.name for option in command.params}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_help_at_80_columns_cuts_no_name_and_wraps_paragraphs(name, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = CliRunner().invoke(APP, [name, "-h"]).output
+    assert [line for line in shown.splitlines() if "…" in line] == []
+    lines = shown.partition("Usage:")[2].partition("╭")[0].split("\n")
+    for line, following in itertools.pairwise(map(str.strip, lines)):
+        if line and following:  # the line ends where the next word does not fit
+            assert len(line) + 1 + len(following.split()[0]) > 78
 
 
 def flags():
