@@ -17,5 +17,5 @@ def check_tasks(file: PlanFile, framework: EvalFramework) -> None:
     installed = framework.tasks(names, file.plan.include_path)
     for number, task in enumerate(names):
         if task not in installed:
-            prefix = f"{file.source.position(('tasks', number))}: task"
+            prefix = file.source.position(("tasks", number))
             raise UnknownSettingError(task, sorted(installed), source=prefix, what="task")

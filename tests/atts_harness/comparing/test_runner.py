@@ -207,7 +207,7 @@ def test_a_plan_with_new_points_runs_only_those(compare, cells, place):
 
 def test_a_task_that_nobody_has(compare, place):
     (place / "plan.yaml").write_text(PLAN.replace("tasks: sums", "tasks: [sums, prodcts]"))
-    with pytest.raises(UnknownSettingError, match=r"plan.yaml, line 5: task: .*products"):
+    with pytest.raises(UnknownSettingError, match=r"plan.yaml, line 5: unknown task .*products"):
         compare()
     assert not (place / "out").exists()
 

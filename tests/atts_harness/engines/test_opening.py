@@ -9,7 +9,8 @@ from aiohttp import web
 
 from atts_harness import cli, plugins
 from atts_harness.backend import BackendSpec
-from atts_harness.errors import SettingError
+from atts_harness.engines.backend import unreachable
+from atts_harness.errors import BackendError, SettingError
 from atts_harness.settings import parse_settings
 
 KINDS = ("vllm", "sglang", "openai")
@@ -90,6 +91,19 @@ def test_a_server_that_talks_nonsense_is_one_line(kind, body):
     with pytest.raises(SettingError) as caught:
         opened(kind, nonsense)
     assert "\n" not in str(caught.value)
+
+
+def test_a_server_of_ours_that_fails_while_it_is_opened_is_blamed_by_its_log():
+    class Ours:
+        def name_log(self):
+            return "runs/a/logs/draft-vllm.log"
+
+    spec = BackendSpec("vllm", "m", plugins.backend("vllm").options(), "draft")
+    error = unreachable(spec, None, BackendError("500 EngineCore"), Ours())
+    assert str(error) == (
+        "draft: the vllm server that was started does not answer as it should (500 EngineCore); "
+        "its log says more: runs/a/logs/draft-vllm.log"
+    )
 
 
 def test_the_doctor_does_not_wait_for_ever():
