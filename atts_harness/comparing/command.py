@@ -49,7 +49,7 @@ def compare(
         str, typer.Option(help="settings on top of every pair's: target_devices=1+2, or JSON")
     ] = "",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="show cells, requests, tokens and time; run nothing")
+        bool, typer.Option("--dry-run", help="show cells, requests and tokens; run nothing")
     ] = False,
     probe: Annotated[
         bool, typer.Option(help="with --dry-run: run two samples of each strategy for the time")
