@@ -150,6 +150,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         scores: can return log-probabilities of prompt tokens; else it may serve as a draft only.
         scores_read_cache: a score computes the segment only, not its whole context.
+        mixed_steps: the engine computes prompts and decodes in the same step; else sequences that
+            decode wait while it computes a prompt. Only simulations ask.
         seeds: equal seed, equal tokens (at equal batch composition).
         top_logprobs: most alternatives a request may ask for.
         output_ids: ids of a reply are below it, where the model's vocabulary is padded beyond the
@@ -159,6 +161,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
 
     scores: bool = True
     scores_read_cache: bool = True
+    mixed_steps: bool = True
     seeds: bool = True
     top_logprobs: int = 20
     output_ids: int = 0

@@ -31,6 +31,7 @@ class EngineCosts:
         model: its model.
         error: mean relative error of the fit on what it was fitted to.
         scores_read_cache: whether its scores read its prefix cache.
+        mixed_steps: whether it computes prompts beside sequences that decode.
     """
 
     cost: Measured
@@ -39,6 +40,7 @@ class EngineCosts:
     model: str = ""
     error: float = 0.0
     scores_read_cache: bool = True
+    mixed_steps: bool = True
 
 
 class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -49,11 +51,15 @@ class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     prompt_token: _Seconds
     pair: _Seconds = 0.0
     row: _Seconds = 0.0
+    context: _Seconds = 0.0
+    prompt: _Seconds = 0.0
+    batch: _Seconds = 0.0
     latency: _Seconds = 0.0
     engine: str = ""
     model: str = ""
     error: _Seconds = 0.0
     scores_read_cache: bool = True
+    mixed_steps: bool = True
 
 
 def write_costs(costs: EngineCosts, path: Path) -> None:
@@ -69,11 +75,15 @@ def write_costs(costs: EngineCosts, path: Path) -> None:
         prompt_token=cost.prompt_token,
         pair=cost.pair,
         row=cost.row,
+        context=cost.context,
+        prompt=cost.prompt,
+        batch=cost.batch,
         latency=costs.latency,
         engine=costs.engine,
         model=costs.model,
         error=costs.error,
         scores_read_cache=costs.scores_read_cache,
+        mixed_steps=costs.mixed_steps,
     )
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
@@ -93,7 +103,16 @@ def read_costs(path: Path) -> EngineCosts:
         raise SettingError(
             f"{place}: version {content.version}; this release reads {VERSION}: measure it again"
         )
-    cost = Measured(content.step, content.sequence, content.prompt_token, content.pair, content.row)
+    cost = Measured(
+        step=content.step,
+        sequence=content.sequence,
+        prompt_token=content.prompt_token,
+        pair=content.pair,
+        row=content.row,
+        context=content.context,
+        prompt=content.prompt,
+        batch=content.batch,
+    )
     if cost.step + cost.sequence <= 0:
         raise SettingError(f"{place}: a step costs nothing, so a run would never take any time")
     source = (
@@ -102,6 +121,7 @@ def read_costs(path: Path) -> EngineCosts:
         content.model,
         content.error,
         content.scores_read_cache,
+        content.mixed_steps,
     )
     return EngineCosts(cost, *source)
 

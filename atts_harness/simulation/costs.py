@@ -174,6 +174,10 @@ class Measured:
     Attributes:
         step: seconds a step.
         sequence: seconds a sequence in the step, its sampling among them.
+        context: seconds a token of KV cache that is read.
+        prompt: seconds a prompt in the step beside its tokens: its call is read and answered.
+        batch: seconds that a step of several tokens takes longer than one of a single token. On a
+            processor it is large: a product of matrices in place of one of a matrix and a vector.
         prompt_token: seconds a prompt token computed.
         pair: seconds a pair of a token and one before it, in attention.
         row: seconds a token whose logits are computed: every token of a prompt that is scored, and
@@ -181,15 +185,21 @@ class Measured:
     """
 
     step: float
-    sequence: float
-    prompt_token: float
-    pair: float
+    sequence: float = 0.0
+    prompt_token: float = 0.0
+    pair: float = 0.0
     row: float = 0.0
+    context: float = 0.0
+    prompt: float = 0.0
+    batch: float = 0.0
 
     def seconds(self, step: Step) -> StepSeconds:
         """A sum; what of it is arithmetic and what memory is not known."""
         work = (
             self.sequence * step.sequences
+            + self.context * step.context
+            + self.prompt * step.prefills
+            + self.batch * (step.tokens > 1)
             + self.prompt_token * step.prompt_tokens
             + self.pair * step.pairs
             + self.row * step.rows

@@ -1,8 +1,9 @@
 """An engine in simulated time: continuous batching, chunked prefill, KV cache and prefix cache.
 
-It schedules as vLLM and SGLang do, step by step: sequences that decode get one token each, what is
-left of a step's token budget goes to chunks of prompts, and requests wait in a queue by priority
-until the batch and the KV cache have room. A sequence that finds no room for its next token
+It schedules as vLLM and SGLang do, step by step: sequences that decode get one token each, the rest
+of a step's token budget goes to chunks of prompts (with SGLang, which does not mix them by default,
+prompts have steps of their own and go first), and requests wait in a queue by priority until the
+batch and the KV cache have room. A sequence that finds no room for its next token
 preempts the least urgent one, which is computed again later. What a step costs is a `CostModel`'s.
 """
 
@@ -138,6 +139,8 @@ class SimulatedEngine:
         """Take one step, or as many as leave the batch as it is."""
         decodes = self._make_room([job for job in self._running if job.decoding])
         prompts = len(self._running) > len(decodes)
+        if prompts and not self.limits.mixed_steps:
+            decodes = []
         chunks = self._chunks(len(decodes)) if prompts else {}
         if not decodes and not chunks:
             await asyncio.sleep(0)

@@ -22,6 +22,8 @@ class EngineLimits:
         block: tokens of a block of the prefix cache; hits are whole blocks.
         prefix_cache: whether prompts read it.
         scores_read_cache: whether scores do; else each computes its whole context.
+        mixed_steps: whether a step computes prompts beside sequences that decode (vLLM); else
+            sequences that decode wait while there are prompts to compute (SGLang).
     """
 
     kv_tokens: int
@@ -30,6 +32,7 @@ class EngineLimits:
     block: int = 16
     prefix_cache: bool = True
     scores_read_cache: bool = True
+    mixed_steps: bool = True
 
 
 @dataclass

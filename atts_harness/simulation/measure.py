@@ -9,6 +9,7 @@ seconds best.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -18,9 +19,9 @@ from atts_harness import guards
 from atts_harness.backend import Backend, GenerateRequest, Sampling, ScoreRequest
 from atts_harness.errors import SettingError
 from atts_harness.simulation.clock import run_simulated
-from atts_harness.simulation.costs import Measured, Step, StepSeconds
+from atts_harness.simulation.costs import Measured
 from atts_harness.simulation.engine import SimulatedEngine
-from atts_harness.simulation.jobs import EngineFigures, EngineLimits
+from atts_harness.simulation.jobs import EngineLimits
 
 __all__ = ["FittedCosts", "Round", "features", "fit_rounds", "rounds_for", "time_rounds"]
 
@@ -202,18 +203,23 @@ def _text(backend: Backend, length: int, rng: random.Random) -> tuple[int, ...]:
     return tuple(ids)
 
 
-class _Counts:
-    """A cost model whose seconds are counts: of sequences, rows, attention pairs and steps."""
+def features(round_: Round, limits: EngineLimits) -> list[float]:
+    """How much of each cost of `Measured` a round has, in the order of its fields.
 
-    def seconds(self, step: Step) -> StepSeconds:
-        return StepSeconds(compute=step.sequences, memory=step.rows, links=step.pairs, overhead=1.0)
+    All its requests come at once, so what is computed in which step does not depend on what steps
+    cost: it is counted by simulations in which one cost is 1.
+    """
+    steps = _seconds(round_, Measured(step=1.0), limits)
+    further = [field.name for field in dataclasses.fields(Measured) if field.name != "step"]
+    units = [dataclasses.replace(Measured(step=1.0), **{name: 1.0}) for name in further]
+    return [steps, *(_seconds(round_, unit, limits) - steps for unit in units)]
 
 
-def features(round_: Round, limits: EngineLimits) -> tuple[float, float, float, float, float]:
-    """Steps, sequences, prompt tokens, attention pairs and rows, summed over a round's steps."""
+def _seconds(round_: Round, cost: Measured, limits: EngineLimits) -> float:
+    """Seconds of a round on a simulated engine."""
 
-    async def work() -> EngineFigures:
-        engine = SimulatedEngine(_Counts(), limits)
+    async def work() -> None:
+        engine = SimulatedEngine(cost, limits)
         calls: list[Awaitable[object]] = []
         for n in range(round_.requests):
             ids = tuple(range(n * round_.context, (n + 1) * round_.context))
@@ -222,15 +228,16 @@ def features(round_: Round, limits: EngineLimits) -> tuple[float, float, float, 
             else:
                 calls.append(engine.score(ids, 1))
         await asyncio.gather(*calls)
-        return engine.figures
 
-    figures, _ = run_simulated(work())
-    computed = float(figures.computed_tokens)
-    return figures.overhead, figures.compute, computed, figures.links, figures.memory
+    return run_simulated(work())[1]
 
 
 def fit_rounds(
-    rounds: Sequence[Round], seconds: Sequence[float], *, scores_read_cache: bool = True
+    rounds: Sequence[Round],
+    seconds: Sequence[float],
+    *,
+    scores_read_cache: bool = True,
+    mixed_steps: bool = True,
 ) -> FittedCosts:
     """The costs that explain the seconds of rounds best, none of them negative.
 
@@ -240,6 +247,7 @@ def fit_rounds(
         rounds: what was sent.
         seconds: how long each took.
         scores_read_cache: whether scores of the engine read its prefix cache.
+        mixed_steps: whether it computes prompts beside sequences that decode.
 
     Raises:
         SettingError: fewer than eight rounds.
@@ -252,7 +260,9 @@ def fit_rounds(
             f"only {len(rounds)} rounds of requests fitted into the time; {LEAST_ROUNDS} are "
             "needed: give it longer, or a smaller batch"
         )
-    limits = EngineLimits(kv_tokens=ENOUGH_ROOM, scores_read_cache=scores_read_cache)
+    limits = EngineLimits(
+        kv_tokens=ENOUGH_ROOM, scores_read_cache=scores_read_cache, mixed_steps=mixed_steps
+    )
     matrix = np.array([[*features(round_, limits), 1.0] for round_ in rounds])
     times = np.asarray(seconds, dtype=float)
     # Relative errors: a round of a tenth of a second counts as much as one of ten.

@@ -117,6 +117,7 @@ class TimedRounds:
     engine: str
     model: str
     scores_read_cache: bool
+    mixed_steps: bool
 
     def costs(self) -> EngineCosts:
         """The costs that explain the seconds best.
@@ -127,9 +128,10 @@ class TimedRounds:
         from atts_harness.simulation.costfile import EngineCosts
         from atts_harness.simulation.measure import fit_rounds
 
-        fitted = fit_rounds(self.rounds, self.seconds, scores_read_cache=self.scores_read_cache)
-        source = (fitted.latency, self.engine, self.model, fitted.error, self.scores_read_cache)
-        return EngineCosts(fitted.cost, *source)
+        able = {"scores_read_cache": self.scores_read_cache, "mixed_steps": self.mixed_steps}
+        fitted = fit_rounds(self.rounds, self.seconds, **able)
+        source = (fitted.latency, self.engine, self.model, fitted.error)
+        return EngineCosts(fitted.cost, *source, **able)
 
 
 def _named(servers: Sequence[str]) -> dict[str, str]:
@@ -212,7 +214,9 @@ async def _timed(
 
     sent, seconds = await time_rounds(backend, rounds, longest=longest, again=others)
     engine = " ".join(filter(None, (backend.identity.engine, backend.identity.version)))
-    return TimedRounds(sent, seconds, engine, model, able.scores_read_cache)
+    return TimedRounds(
+        sent, seconds, engine, model, able.scores_read_cache, able.mixed_steps
+    )
 
 
 def _told(role: str, costs: EngineCosts) -> str:

@@ -184,6 +184,7 @@ def predicted_run(
                 max_num_seqs=most,
                 block=block,
                 scores_read_cache=cost.scores_read_cache,
+                mixed_steps=cost.mixed_steps,
             )
             engine = SimulatedEngine(cost.cost, limits)
             own[role] = Replayed(engine, replay, backends[role], cost.latency)

@@ -72,6 +72,7 @@ class ServerInfo(msgspec.Struct):
     speculative_algorithm: str | None = None
     max_req_input_len: int | None = None
     disable_radix_cache: bool = False
+    enable_mixed_chunk: bool = False
     enable_priority_scheduling: bool = False
     schedule_low_priority_values_first: bool = False
 
@@ -110,6 +111,7 @@ class SGLangBackend(EngineBackend):
         info: ServerInfo,
     ) -> None:
         super().__init__(http, tokenizer, max_length, served, ask, server)
+        self.capabilities = self._able(mixed_steps=info.enable_mixed_chunk)
         self._eos_ids = sorted(tokenizer.eos_ids)
         self._tempered = True
         self._rids = request_ids()
