@@ -30,7 +30,8 @@ LONGEST = 60.0
 LEAST_ROUNDS = 8
 AT_ONCE = (1, 2, 4, 8, 16)
 CONTEXTS = (32, 256, 1024, 4096)
-WRITTEN = 32
+WRITTEN = (8, 32)
+"""Of two lengths: else what a token of context costs a prompt and a decode cannot be told apart."""
 STEP = 16
 """Prompt tokens that take about as long as a step of one sequence: an order of magnitude, by which
 rounds are put in order."""
@@ -99,14 +100,14 @@ def rounds_for(max_length: int, largest: int = AT_ONCE[-1], *, scores: bool = Tr
     Raises:
         SettingError: a window too small for any of them.
     """
-    contexts = [n for n in CONTEXTS if n + WRITTEN < max_length]
+    contexts = [n for n in CONTEXTS if n + WRITTEN[-1] < max_length]
     if len(contexts) < 2:
         raise SettingError(
             f"a context window of {max_length} tokens is too small to measure with; "
-            f"{CONTEXTS[1] + WRITTEN + 1} at least"
+            f"{CONTEXTS[1] + WRITTEN[-1] + 1} at least"
         )
     counts = [n for n in AT_ONCE if n <= largest]
-    written = [Round(n, c, writes=WRITTEN) for c in contexts for n in counts]
+    written = [Round(n, c, writes=w) for c in contexts for n in counts for w in WRITTEN]
     scored = [Round(n, c) for c in contexts for n in counts]
     return sorted([*written, *(scored if scores else ())], key=lambda sent: sent.size)
 

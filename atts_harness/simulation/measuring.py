@@ -214,9 +214,7 @@ async def _timed(
 
     sent, seconds = await time_rounds(backend, rounds, longest=longest, again=others)
     engine = " ".join(filter(None, (backend.identity.engine, backend.identity.version)))
-    return TimedRounds(
-        sent, seconds, engine, model, able.scores_read_cache, able.mixed_steps
-    )
+    return TimedRounds(sent, seconds, engine, model, able.scores_read_cache, able.mixed_steps)
 
 
 def _told(role: str, costs: EngineCosts) -> str:

@@ -101,6 +101,24 @@ def test_a_long_prompt_is_computed_in_chunks_beside_those_that_decode():
     assert seconds == 6
 
 
+def test_without_mixed_steps_those_that_decode_wait_for_prompts():
+    recorder = Recorder()
+    one = engine(recorder, mixed_steps=False)
+
+    async def late():
+        await asyncio.sleep(1.5)
+        return await one.generate(ids(20, 500), ids(2, 900))
+
+    async def work():
+        return await asyncio.gather(one.generate(ids(10), ids(4, 100)), late())
+
+    _, seconds = simulate(work())
+    # Its prompt, a token, the other's prompt alone, a token of both, and its fourth token.
+    computed = [(step.decodes, step.prompt_tokens) for step in recorder.steps]
+    assert computed == [(0, 10), (1, 0), (0, 20), (2, 0), (1, 0)]
+    assert seconds == 5  # mixed, it would be 4
+
+
 def test_a_request_is_let_in_at_the_end_of_the_step_that_it_finds():
     one = engine()
 

@@ -1,5 +1,7 @@
 """Measuring an engine: what is fitted is what the engine costs."""
 
+import dataclasses
+
 import pytest
 
 from atts_harness.errors import SettingError
@@ -21,7 +23,16 @@ from atts_harness.simulation.measure import (
 from atts_harness.simulation.words import WordTokenizer
 
 LIMITS = EngineLimits(kv_tokens=1 << 30)
-REAL = Measured(step=8e-3, sequence=4e-4, prompt_token=6e-5, pair=2e-8, row=3e-5)
+REAL = Measured(
+    step=8e-3,
+    sequence=4e-4,
+    prompt_token=6e-5,
+    pair=2e-8,
+    row=3e-5,
+    context=1e-6,
+    prompt=2e-3,
+    batch=4e-3,
+)
 
 
 class Fills:
@@ -43,10 +54,10 @@ class Fills:
         return (-0.5,) * (len(request.ids) - request.start)
 
 
-def measured(rounds, *, latency=0.003, longest=1e9, cost=REAL):
+def measured(rounds, *, latency=0.003, longest=1e9, cost=REAL, limits=LIMITS):
     async def work():
         tokenizer = WordTokenizer()
-        engine = SimulatedEngine(cost, LIMITS)
+        engine = SimulatedEngine(cost, limits)
         backend = SimulatedBackend(
             *(engine, Fills(tokenizer), tokenizer), model="m", max_length=9000, latency=latency
         )
@@ -54,24 +65,25 @@ def measured(rounds, *, latency=0.003, longest=1e9, cost=REAL):
         return await time_rounds(backend, rounds, longest=longest)
 
     (done, seconds), _ = run_simulated(work())
-    return fit_rounds(done, seconds)
+    return fit_rounds(done, seconds, mixed_steps=limits.mixed_steps)
 
 
 def test_a_round_of_one_request_by_hand():
     # Its prompt is one step and writes the first token; four more read 11, 12, 13 and 14 tokens.
-    assert features(Round(1, 10, writes=5), LIMITS) == (5, 5, 10, 55 + 11 + 12 + 13 + 14, 5)
+    decoded = 11 + 12 + 13 + 14
+    writes = features(Round(1, 10, writes=5), LIMITS)
+    assert writes == [5, 5, 10, 55 + decoded, 5, 10 + decoded, 1, 1]
     # A score needs the logits of every token. The first is computed while the others come.
-    assert features(Round(3, 10), LIMITS) == (2, 3, 30, 3 * 55, 30)
+    assert features(Round(3, 10), LIMITS) == [2, 3, 30, 3 * 55, 30, 30, 3, 2]
 
 
-def test_a_known_cost_is_found_again():
-    found = measured(rounds_for(9000))
-    assert found.cost.step == pytest.approx(REAL.step, rel=0.02)
-    assert found.cost.sequence == pytest.approx(REAL.sequence, rel=0.02)
-    assert found.cost.prompt_token == pytest.approx(REAL.prompt_token, rel=0.02)
-    assert found.cost.pair == pytest.approx(REAL.pair, rel=0.05)
-    assert found.cost.row == pytest.approx(REAL.row, rel=0.02)
-    assert found.error < 0.02
+@pytest.mark.parametrize("mixed", [True, False])
+def test_costs_are_recovered(mixed):
+    limits = dataclasses.replace(LIMITS, mixed_steps=mixed)
+    fitted = measured(rounds_for(9000), limits=limits)
+    expected = dataclasses.asdict(REAL)
+    assert dataclasses.asdict(fitted.cost) == pytest.approx(expected, rel=0.05)
+    assert fitted.error < 0.02
 
 
 def test_time_is_bounded_and_too_few_rounds_are_refused():
