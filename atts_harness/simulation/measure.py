@@ -1,9 +1,8 @@
 """What a step costs on a running engine: a probe of at most a minute, and a fit.
 
 Rounds of requests of different sizes are sent, each at once, and timed. The same rounds on a
-simulated engine tell how many steps they take, and what these compute; the cost of a step, a
-sequence, a prompt token, a pair of attention, a row of logits and a call is what explains the
-seconds best.
+simulated engine tell how many steps they take, and what these compute; the costs (`Measured`, and
+the latency of a call) are those that explain the seconds best.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def measure(
         costs = timed.costs()
         path = out / f"{role}.json"
         write_costs(costs, path)
-        typer.echo(_told(role, costs))
+        typer.echo(_words(role, costs))
         arguments.append(f"--cost {'ROLE' if role == ALONE else role}={path}")
     typer.echo(f"written; use them by: atts plan ... {' '.join(arguments)}")
 
@@ -217,7 +217,7 @@ async def _timed(
     return TimedRounds(sent, seconds, engine, model, able.scores_read_cache, able.mixed_steps)
 
 
-def _told(role: str, costs: EngineCosts) -> str:
+def _words(role: str, costs: EngineCosts) -> str:
     from atts_harness.neutral import plain
 
     cost = costs.cost
@@ -227,9 +227,10 @@ def _told(role: str, costs: EngineCosts) -> str:
         else ""
     )
     return plain(
-        f"{role}: {costs.engine}, {costs.model}: a step {1e3 * cost.step:.3g} ms, a sequence "
-        f"{1e3 * cost.sequence:.3g} ms, 1000 prompt tokens {1e6 * cost.prompt_token:.3g} ms, 1000 "
-        f"tokens read by a token {1e6 * cost.pair:.3g} ms, 1000 rows of logits "
-        f"{1e6 * cost.row:.3g} ms, a call {1e3 * costs.latency:.3g} ms "
-        f"(mean error of the fit {costs.error:.0%}{poor})"
+        f"{role}: {costs.engine}, {costs.model}: a step {1e3 * cost.step:.3g} ms, of several "
+        f"tokens {1e3 * cost.batch:.3g} ms more, a sequence in it {1e3 * cost.sequence:.3g} ms, a "
+        f"prompt {1e3 * cost.prompt:.3g} ms; 1000 prompt tokens {1e6 * cost.prompt_token:.3g} ms, "
+        f"1000 pairs of attention {1e6 * cost.pair:.3g} ms, 1000 tokens of KV cache read "
+        f"{1e6 * cost.context:.3g} ms, 1000 rows of logits {1e6 * cost.row:.3g} ms; a call "
+        f"{1e3 * costs.latency:.3g} ms (mean error of the fit {costs.error:.0%}{poor})"
     )

@@ -73,6 +73,7 @@ def test_two_engines_are_measured_at_once_and_a_plan_takes_the_files(servers, tm
         costs = read_costs(out / f"{role}.json")
         assert costs.engine.startswith("sglang")
         assert costs.scores_read_cache
+        assert not costs.mixed_steps  # SGLang's default
         assert costs.cost.step + costs.cost.sequence > 0
         assert f"{role}: sglang" in told
     # Neither was idle while the other one was still measured.
