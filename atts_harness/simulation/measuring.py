@@ -128,10 +128,10 @@ class TimedRounds:
         from atts_harness.simulation.costfile import EngineCosts
         from atts_harness.simulation.measure import fit_rounds
 
-        able = {"scores_read_cache": self.scores_read_cache, "mixed_steps": self.mixed_steps}
-        fitted = fit_rounds(self.rounds, self.seconds, **able)
+        reads, mixed = self.scores_read_cache, self.mixed_steps
+        fitted = fit_rounds(self.rounds, self.seconds, scores_read_cache=reads, mixed_steps=mixed)
         source = (fitted.latency, self.engine, self.model, fitted.error)
-        return EngineCosts(fitted.cost, *source, **able)
+        return EngineCosts(fitted.cost, *source, scores_read_cache=reads, mixed_steps=mixed)
 
 
 def _named(servers: Sequence[str]) -> dict[str, str]:
