@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from atts_harness import guards
 from atts_harness.backend import Backend, GenerateRequest, Sampling, ScoreRequest
@@ -21,6 +22,9 @@ from atts_harness.simulation.clock import run_simulated
 from atts_harness.simulation.costs import Measured
 from atts_harness.simulation.engine import SimulatedEngine
 from atts_harness.simulation.jobs import EngineLimits
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["FittedCosts", "Round", "features", "fit_rounds", "rounds_for", "time_rounds"]
 
@@ -37,6 +41,9 @@ rounds are put in order."""
 TEMPERATURE = 0.8
 """Of the tokens that are written. Not 0: drawing a token is part of what a sequence costs."""
 ENOUGH_ROOM = 1 << 40
+COSTS = tuple(field.name for field in dataclasses.fields(Measured))
+OPTIONAL = ("batch", "context", "prompt")
+"""Costs that only some engines have, or that only many rounds can tell from the others."""
 
 
 @dataclass(frozen=True)
@@ -210,7 +217,7 @@ def features(round_: Round, limits: EngineLimits) -> list[float]:
     cost: it is counted by simulations in which one cost is 1.
     """
     steps = _seconds(round_, Measured(step=1.0), limits)
-    further = [field.name for field in dataclasses.fields(Measured) if field.name != "step"]
+    further = [name for name in COSTS if name != "step"]
     units = [dataclasses.replace(Measured(step=1.0), **{name: 1.0}) for name in further]
     return [steps, *(_seconds(round_, unit, limits) - steps for unit in units)]
 
@@ -253,7 +260,6 @@ def fit_rounds(
         SettingError: fewer than eight rounds.
     """
     import numpy as np
-    from scipy.optimize import nnls
 
     if len(rounds) < LEAST_ROUNDS:
         raise SettingError(
@@ -263,13 +269,10 @@ def fit_rounds(
     limits = EngineLimits(
         kv_tokens=ENOUGH_ROOM, scores_read_cache=scores_read_cache, mixed_steps=mixed_steps
     )
-    matrix = np.array([[*features(round_, limits), 1.0] for round_ in rounds])
+    counts = {round_: [*features(round_, limits), 1.0] for round_ in set(rounds)}
+    matrix = np.array([counts[round_] for round_ in rounds])
     times = np.asarray(seconds, dtype=float)
-    # Relative errors: a round of a tenth of a second counts as much as one of ten.
-    weighted = matrix / times[:, None]
-    scale = np.maximum(weighted.max(axis=0), 1e-30)
-    scaled, _ = nnls(weighted / scale, np.ones(len(times)))
-    costs = scaled / scale
+    costs = _costs(matrix, times, _columns(matrix, times, rounds))
     *fitted, latency = (float(value) for value in costs)
     return FittedCosts(
         cost=Measured(*fitted),
@@ -278,3 +281,50 @@ def fit_rounds(
         seconds=list(seconds),
         explained=[float(value) for value in matrix @ costs],
     )
+
+
+def _columns(matrix: np.ndarray, times: np.ndarray, rounds: Sequence[Round]) -> list[int]:
+    """Which costs the rounds can tell apart; the others are 0.
+
+    A minute of a slow engine is twenty noisy rounds, too few for all costs. So of all choices of
+    `OPTIONAL` the smallest is taken whose error on rounds that were left out is within one standard
+    error of the least (Breiman et al., Classification and Regression Trees, 1984, section 3.4.3).
+    """
+    names = [*COSTS, "latency"]
+    tried: list[tuple[float, float, list[int]]] = []
+    for count in range(len(OPTIONAL) + 1):
+        for further in itertools.combinations(OPTIONAL, count):
+            dropped = set(OPTIONAL) - set(further)
+            columns = [n for n, name in enumerate(names) if name not in dropped]
+            tried.append((*_error_left_out(matrix, times, rounds, columns), columns))
+    least, deviation, _ = min(tried)
+    enough = [(len(columns), error, columns) for error, _, columns in tried]
+    return min(one for one in enough if one[1] <= least + deviation)[2]
+
+
+def _error_left_out(
+    matrix: np.ndarray, times: np.ndarray, rounds: Sequence[Round], columns: Sequence[int]
+) -> tuple[float, float]:
+    """Mean relative error on rounds whose like were all left out of the fit, and its own error."""
+    import numpy as np
+
+    errors: list[float] = []
+    for left_out in set(rounds):
+        other = np.array([round_ != left_out for round_ in rounds])
+        costs = _costs(matrix[other], times[other], columns)
+        errors.extend(np.abs(matrix[~other] @ costs / times[~other] - 1.0))
+    return float(np.mean(errors)), float(np.std(errors) / len(errors) ** 0.5)
+
+
+def _costs(matrix: np.ndarray, times: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+    """Costs, none of them negative, with the least squared relative errors."""
+    import numpy as np
+    from scipy.optimize import nnls
+
+    # Relative errors: a round of a tenth of a second counts as much as one of ten.
+    weighted = matrix[:, columns] / times[:, None]
+    scale = np.maximum(weighted.max(axis=0), 1e-30)
+    scaled, _ = nnls(weighted / scale, np.ones(len(times)))
+    costs = np.zeros(matrix.shape[1])
+    costs[columns] = scaled / scale
+    return costs

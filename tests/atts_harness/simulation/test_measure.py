@@ -1,6 +1,7 @@
 """Measuring an engine: what is fitted is what the engine costs."""
 
 import dataclasses
+import random
 
 import pytest
 
@@ -84,6 +85,17 @@ def test_costs_are_recovered(mixed):
     expected = dataclasses.asdict(REAL)
     assert dataclasses.asdict(fitted.cost) == pytest.approx(expected, rel=0.05)
     assert fitted.error < 0.02
+
+
+def test_noise_invents_no_further_costs():
+    plain = dataclasses.replace(REAL, context=0.0, prompt=0.0, batch=0.0)
+    quick = rounds_for(2048, 8)[:20]
+    seconds = measured(quick, cost=plain).seconds
+    rng = random.Random(5)
+    noisy = [one * rng.uniform(0.85, 1.25) for one in seconds]
+    fitted = fit_rounds(quick, noisy).cost
+    assert (fitted.context, fitted.prompt, fitted.batch) == (0, 0, 0)
+    assert fitted.step > 0
 
 
 def test_time_is_bounded_and_too_few_rounds_are_refused():
