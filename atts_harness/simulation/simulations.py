@@ -117,9 +117,7 @@ def _limits(costs: EngineCosts | None) -> EngineLimits:
     usual = EngineLimits(kv_tokens=0)
     if costs is None:
         return usual
-    return replace(
-        usual, scores_read_cache=costs.scores_read_cache, mixed_steps=costs.mixed_steps
-    )
+    return replace(usual, scores_read_cache=costs.scores_read_cache, mixed_steps=costs.mixed_steps)
 
 
 def _scaled(usual: Roofline, factor: float) -> Roofline:
