@@ -49,6 +49,8 @@ class Course:
         cached: whether a score computes its draft only, and not all that stands before it.
         ahead: whether the next draft is written while the last one is scored.
         longer: L, tokens of the answer, divided by those of the target's own.
+        deviation: standard deviation of the number of turns over samples. Most turns are those of
+            long samples, so the more samples differ, the more text stands before a turn.
     """
 
     turns: float
@@ -61,6 +63,7 @@ class Course:
     cached: bool = True
     ahead: bool = False
     longer: float = 1.0
+    deviation: float = 0.0
 
     @property
     def acceptance(self) -> float:
@@ -78,9 +81,17 @@ class Course:
         return self.turns * self.turn_length
 
     @property
+    def spread(self) -> float:
+        """Tokens that stand before a turn because samples differ in their number of turns n.
+
+        The mean over all turns of the turns before them is (E[n^2] / E[n] - 1) / 2.
+        """
+        return self.deviation**2 / self.turns / 2 * self.turn_length
+
+    @property
     def context(self) -> float:
-        """Tokens before a draft, over all turns."""
-        return self.prompt + (self.turns - 1) / 2 * self.turn_length
+        """Tokens before a draft, over all turns of all samples."""
+        return self.prompt + (self.turns - 1) / 2 * self.turn_length + self.spread
 
 
 @dataclass(frozen=True)
@@ -245,7 +256,8 @@ def prices(
     if course.ahead and course.scored:
         hidden = later * (1 - rate) * min(score, seconds)
     whole = course.written / course.longer
-    alone = target.prompt(course.prompt, 0) + target.writing(whole - 1, course.prompt)
+    alone = target.prompt(course.prompt, 0)
+    alone += target.writing(whole - 1, course.prompt + course.spread / course.longer)
     return Prices(course, seconds, score, hidden, takeover, alone / whole)
 
 

@@ -39,8 +39,10 @@ def published_course() -> Course:
     """The mean turns of the published run's summary."""
     trace = published_trace(100)
     turns = list(trace.turns())
+    numbers = [len(sample.turns) for own in trace.samples.values() for sample in own]
     return Course(
-        turns=statistics.fmean(len(s.turns) for own in trace.samples.values() for s in own),
+        turns=statistics.fmean(numbers),
+        deviation=statistics.pstdev(numbers),
         rate=RATE,
         draft=statistics.fmean(turn.draft for turn in turns),
         takeover=statistics.fmean(t.takeover for t in turns if t.takeover is not None),
@@ -202,14 +204,18 @@ def check(
     made = simulate(settings, trace, placed, repeats=1, limits=limits)
     decisions = [decision for record in made.records for decision in record.decisions]
     segments = [segment for record in made.records for segment in record.segments]
+    takeovers = sum(one.takeover for one in decisions)
+    # A takeover that the target ends at once has no segment, and its length 0 counts as well.
     lengths = {
-        kind: statistics.fmean([s.tokens for s in segments if s.kind == kind] or [0])
-        for kind in ("draft", "takeover")
+        kind: sum(s.tokens for s in segments if s.kind == kind) / max(1, calls)
+        for kind, calls in (("draft", len(decisions)), ("takeover", takeovers))
     }
     replaces = options.get("on_reject") == "replace"
+    numbers = [len(record.decisions) for record in made.records]
     course = Course(
-        turns=len(decisions) / len(made.records),
-        rate=sum(one.takeover for one in decisions) / len(decisions),
+        turns=statistics.fmean(numbers),
+        deviation=statistics.pstdev(numbers),
+        rate=takeovers / len(decisions),
         draft=lengths["draft"],
         takeover=lengths["takeover"],
         replaces=replaces,

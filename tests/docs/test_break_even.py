@@ -1,4 +1,4 @@
-"""The page to try break-even on: what it draws is what the package says, and it asks nobody."""
+"""The closed form on uneven turns; the page to try it on draws what the package says."""
 
 import itertools
 from pathlib import Path
@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from atts_harness.simulation.breakeven import break_even_rate, relative_cost
+from atts_harness.simulation.published import published_trace
+from benchmarks.pays.breakeven import check
+from benchmarks.pays.pairs import PAIRS
 
 PAGE = Path(__file__).parents[2] / "docs" / "figures" / "break-even.html"
 GRID = list(itertools.product((1.1, 2.0, 9.0), (0.0, 0.1, 1.2), (0.3, 1.0), (0.8, 1.0, 1.4)))
@@ -21,6 +24,15 @@ def opened(chromium):
     page.goto(PAGE.as_uri())
     yield page
     page.close()
+
+
+@pytest.mark.parametrize(
+    ("pair", "gpu", "cached"), [(PAIRS[0], "h100", True), (PAIRS[2], "a100", False)]
+)
+def test_the_closed_form_holds_where_turns_and_samples_differ_in_length(pair, gpu, cached):
+    """Samples have 1 to 15 turns, and one takeover in ten has no text."""
+    made = check(pair, gpu, published_trace(60, 1), rate=0.4, cached=cached)
+    assert abs(made.error) < 0.02
 
 
 def test_it_loads_nothing_but_itself(opened):

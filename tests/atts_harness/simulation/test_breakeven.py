@@ -142,6 +142,12 @@ def test_the_target_alone_costs_what_the_simulator_says():
     assert prices(course, costs).alone == pytest.approx(made.makespan, rel=0.05)
 
 
+def test_the_text_before_a_turn_is_a_mean_over_turns_not_over_samples():
+    """A sample of one turn and one of nine: the turns have 0, and 0 to 8 turns before them."""
+    course = Course(turns=5, deviation=4, rate=0.0, draft=100, prompt=10)
+    assert course.context == pytest.approx(10 + 100 * sum([0, *range(9)]) / 10)
+
+
 def test_prices_and_the_rule_say_the_same():
     """`relative` is the rule at the prices' own rho and sigma, but for reading before takeovers."""
     devices = {"draft": 1, "target": 2}
