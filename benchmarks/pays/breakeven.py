@@ -51,7 +51,7 @@ def published_course() -> Course:
 
 COURSES = {"published": published_course(), "long": Course(turns=15, rate=RATE)}
 WORDS = {
-    "published": "as the published run's samples are in the mean",
+    "published": "like those of the published run",
     "long": "15 turns of 500 + 500 tokens",
 }
 
@@ -294,7 +294,7 @@ def draw(found: list[Entry]) -> None:
                     costs = [one.cost(rate, replaces, cached) for rate in rates]
                     axis.plot(rates, costs, style, color=colour, label=said)
             axis.axhline(1, color=GREEN, linewidth=1)
-            axis.annotate("the target alone", (0.02, 1.02), color=GREEN)
+            axis.annotate("the target alone", (0.02, 0.98), color=GREEN, va="top")
             axis.set(title=title, xlabel="takeover rate", ylim=(0, 2), xlim=(0, 1))
         axes[0].set_ylabel("cost by the target alone")
         axes[0].legend(fontsize=7, loc="upper left", bbox_to_anchor=(0, 0.98))

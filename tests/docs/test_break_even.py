@@ -62,6 +62,21 @@ def test_it_says_the_same_rates(opened, replaces):
     assert drawn == pytest.approx(said)
 
 
+def test_every_pair_starts_from_its_own_numbers(opened):
+    """No slider is too short for them."""
+    wrong = opened.evaluate(
+        """() => data.flatMap((one) => [true, false].filter((cached) => {
+          $("pair").value = one.pair; $("gpu").value = one.gpu; $("course").value = one.course;
+          $("batch").value = one.batch; $("cached").checked = cached;
+          start();
+          const now = state(), sigma = cached ? one.cached : one.uncached;
+          return Math.abs(now.rho / one.rho - 1) > 0.01 || Math.abs(now.sigma - sigma) > 0.001;
+        }).map((cached) => [one.pair, one.gpu, one.course, one.batch, cached]))"""
+    )
+    opened.reload()
+    assert wrong == []
+
+
 def test_moving_the_score_moves_the_verdict(opened):
     words = opened.locator("#said")
     opened.select_option("#pair", label="R1-8B + QwQ-32B")
