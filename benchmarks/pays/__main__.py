@@ -12,7 +12,8 @@ from benchmarks.pays import measured, signals, simulated
 from benchmarks.pays.claims import claims_parts
 from benchmarks.pays.figures import draw_frontier, draw_waiting
 from benchmarks.pays.marked import DOCS, put
-from benchmarks.pays.verdicts import measured_parts, simulated_parts
+from benchmarks.pays.regions import simulated_parts
+from benchmarks.pays.verdicts import measured_parts
 
 
 def main() -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from benchmarks.conformal.figure import BLUE, GREEN, GREY, RED, figure
 from benchmarks.pays.frontier import DRAFT, TARGET, accuracy, cost, family, frontier
+from benchmarks.pays.kinds import SAMPLES
 from benchmarks.pays.measured import Found as Measured
-from benchmarks.pays.simulated import SAMPLES, SHOWN
+from benchmarks.pays.regions import relative, settings
 from benchmarks.pays.simulated import Found as Simulated
-from benchmarks.pays.verdicts import relative, settings
 
 ORANGE, PURPLE, TEAL = "#b8860b", "#8e3b8e", "#00738a"
 DRAWN = {
@@ -18,6 +18,9 @@ DRAWN = {
     "GlimpRouter": (PURPLE, "v-"),
     "speculative thinking": (ORANGE, "D-"),
 }
+
+
+GPU = "h100"
 
 
 def draw_frontier(run: Measured, made: Simulated) -> None:
@@ -39,13 +42,12 @@ def draw_frontier(run: Measured, made: Simulated) -> None:
         left.set(xscale="log", xlabel="million FLOPs an answer, both models", ylabel="accuracy")
         left.set_title("embedded pair, measured")
         left.legend(fontsize=6.5, loc="lower right")
-        colours = dict(zip((pair.title for pair in SHOWN), (BLUE, RED), strict=True))
-        for pair, gpu in settings(made):
-            for kind, line in (("atts .4", "-"), ("atts .4, scores not cached", ":")):
-                ratios = [relative(made, pair, gpu, kind, n) for n in SAMPLES]
-                words = f"{pair}, {gpu}" if line == "-" else None
-                style = ("o" if gpu == "h100" else "s") + line
-                right.plot(SAMPLES, ratios, style, color=colours[pair], label=words)
+        pairs = [pair for pair, gpu in settings(made) if gpu == GPU]
+        for pair, colour in zip(pairs, (BLUE, PURPLE, RED, ORANGE), strict=False):
+            for kind, line in (("atts .4", "o-"), ("atts .4, scores not cached", "o:")):
+                ratios = [relative(made, pair, GPU, kind, n)[0] for n in SAMPLES]
+                words = pair if line == "o-" else None
+                right.plot(SAMPLES, ratios, line, color=colour, label=words)
         right.axhline(1, color=GREEN)
         below = {"ha": "right", "va": "top"}
         right.annotate("the target alone", (SAMPLES[-1], 0.98), color=GREEN, **below)
@@ -56,7 +58,7 @@ def draw_frontier(run: Measured, made: Simulated) -> None:
             xlabel="samples a question",
             ylabel="GPU seconds by the target alone",
         )
-        right.set_title("ATTS at .4, simulated (dotted: uncached)")
+        right.set_title("ATTS at .4 on H100, simulated (dotted: uncached)")
         right.legend(fontsize=6.5)
 
 

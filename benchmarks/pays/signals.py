@@ -3,9 +3,10 @@
     python -m benchmarks.pays.signals [--runs DIR]
 
 On the embedded pair, where it is known of each turn (a step of a chain) whether it is wrong. First
-every signal on the same drafts; then ATTS with each of them at one rate. The row of the published
-signal is one of `does-it-pay`, which is measured before. What is found is kept in `signals.json`
-beside this file; `python -m benchmarks.pays` makes docs/signals.md of it.
+every signal on the same drafts; then ATTS with each of them at several rates. The rows of the
+published signal are those of `does-it-pay`, which is measured before. What is found is kept in
+`signals.json` beside this file, and is not measured again (`--afresh` does); `python -m
+benchmarks.pays` makes docs/signals.md of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import torch
-from atts_tasks.chain.problems import make_problems
+from atts_tasks.chain.problems import ChainProblem, make_problems
 from atts_tiny.paths import MODELS
 
 from atts_harness.analysis.statistics import Estimate, clustered_auc
@@ -27,18 +28,20 @@ from atts_harness.signals import CANDIDATES, PERPLEXITY, SIGNALS
 from atts_harness.strategy import Generation
 from atts_harness.transcript import Segment
 from benchmarks.pays import measured
-from benchmarks.pays.frontier import TARGET, accuracy, at_budget, cost, minus
+from benchmarks.pays.frontier import CURRENCIES, DRAFT, TARGET, accuracy, at_budget, cost, minus
 from benchmarks.pays.marked import table
 from benchmarks.pays.measured import Config, Found, run_row
+from benchmarks.pays.verdicts import interval, verdict_words
 from training.tiny.measure import Role, Solved, auroc, nonconformity, solve
 from training.tiny.model import hidden_states, rope_tables
 from training.tiny.tokenizer import Codec
 
 FILE = Path(__file__).with_name("signals.json")
-RATES = (0.2,)
+RATES = (0.1, 0.2, 0.4, 0.6)
 PROBLEMS, REPEATS = 300, 4
 RANDOM = "random"
-MISSING = "Not measured yet: `python -m benchmarks.pays.signals`."
+SHARES = (0.5, 0.75, 1.0)
+"""Budgets, as shares of what the target alone costs."""
 
 
 class Auc(msgspec.Struct, frozen=True):
@@ -139,45 +142,61 @@ def _auc(
 
 
 def main() -> None:
-    """Measure, and keep what was found."""
+    """Measure what is missing, and keep what was found."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=Path, default=Path("runs/signals"))
     parser.add_argument("--problems", type=int, default=PROBLEMS, help="whose drafts are ranked")
     parser.add_argument("--repeats", type=int, default=REPEATS, help="samples of each")
+    parser.add_argument("--afresh", action="store_true", help="make every row again")
     args = parser.parse_args()
-    turns, wrong, found = aucs(args.problems, args.repeats)
-    for one in found:
+    kept = load() if FILE.exists() and not args.afresh else None
+    if kept is None or (kept.problems, kept.repeats) != (args.problems, args.repeats):
+        turns, wrong, found = aucs(args.problems, args.repeats)
+        kept = Kept(turns, wrong, args.problems, args.repeats, found, [])
+        keep(kept)
+    for one in kept.aucs:
         print(f"{one.signal}: AUC {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]", flush=True)
     problems = make_problems("mixed", "test", measured.load().problems)
-    rows = {one.name: one for one in measured.load().configs if one.votes == 1}
-    configs = [
-        msgspec.structs.replace(rows[name], name=f"{PERPLEXITY} {rate:g}")
-        for rate in RATES
-        if (name := f"atts-replace-rate={rate:g}") in rows
-    ]
-    kept = Kept(turns, wrong, args.problems, args.repeats, found, configs)
-    FILE.write_bytes(msgspec.json.encode(kept) + b"\n")
+    published = {one.name: one for one in measured.load().configs if one.votes == 1}
+    old, configs = {one.name: one for one in kept.configs}, list[Config]()
+    kept = msgspec.structs.replace(kept, configs=configs)
     for rate in RATES:
+        row = published[f"atts-replace-rate={rate:g}"]
+        configs.append(msgspec.structs.replace(row, name=f"{PERPLEXITY} {rate:g}"))
         for signal in SIGNALS:
             name = f"{signal} {rate:g}"
-            folder = args.runs / name.replace(" ", "-")
-            settings = parse_settings(
-                {
-                    "strategy": "atts",
-                    "preset": "tiny",
-                    "on_reject": "replace",
-                    "live_samples": 64,
-                    "progress": "off",
-                    "run_dir": str(folder),
-                    "signal": signal,
-                    "rate": rate,
-                }
-            )
+            if name in old:
+                configs.append(old[name])
+                continue
             began = time.monotonic()
-            configs.append(next(run_row(name, settings, REPEATS, problems, folder)))
+            configs.append(take_over(signal, rate, problems, args.runs / name.replace(" ", "-")))
             right = sum(configs[-1].right) / len(problems)
             print(f"{name}: {right:.3f} in {time.monotonic() - began:.0f} s", flush=True)
-            FILE.write_bytes(msgspec.json.encode(kept) + b"\n")
+            missing = [one for one in old.values() if one not in configs]
+            keep(msgspec.structs.replace(kept, configs=[*configs, *missing]))
+    keep(kept)
+
+
+def take_over(signal: str, rate: float, problems: list[ChainProblem], folder: Path) -> Config:
+    """ATTS with a signal at a rate; a row that was begun goes on from its journal."""
+    settings = parse_settings(
+        {
+            "strategy": "atts",
+            "preset": "tiny",
+            "on_reject": "replace",
+            "live_samples": 64,
+            "progress": "off",
+            "run_dir": str(folder),
+            "signal": signal,
+            "rate": rate,
+        }
+    )
+    return next(run_row(f"{signal} {rate:g}", settings, REPEATS, problems, folder))
+
+
+def keep(kept: Kept) -> None:
+    """Write what there is."""
+    FILE.write_bytes(msgspec.json.encode(kept) + b"\n")
 
 
 def parts(kept: Kept, run: Found) -> dict[str, str]:
@@ -197,8 +216,9 @@ def parts(kept: Kept, run: Found) -> dict[str, str]:
                 for one in sorted(kept.aucs, key=lambda a: -a.value)
             ),
         ),
-        "rates": _rates(kept) if len(kept.configs) > 1 else MISSING,
-        "cost": _cost(kept, run) if len(kept.configs) > 1 else MISSING,
+        "rates": _rates(kept),
+        "cost": _cost(kept, run),
+        "pays": _pays(kept, run),
     }
 
 
@@ -227,29 +247,56 @@ def _rates(kept: Kept) -> str:
     return table(heads, rows, left=2)
 
 
+def _of(kept: Kept, signal: str) -> list[Config]:
+    """A signal's points."""
+    return [one for one in kept.configs if one.name.partition(" ")[0] == signal]
+
+
+def _plain(run: Found) -> tuple[Config, Config]:
+    """The draft alone and the target alone."""
+    plain = {one.name: one for one in run.configs if one.votes == 1}
+    return plain[DRAFT], plain[TARGET]
+
+
 def _cost(kept: Kept, run: Found) -> str:
-    """At the same cost: each signal's best at what the published one takes at the lower rate."""
-    ends = [one for one in run.configs if one.votes == 1 and one.name in ("draft-only", TARGET)]
-    draft = [one for one in ends if one.name == "draft-only"]
-    rows = []
-    for currency, words in (("target", "target tokens"), ("flops", "FLOPs")):
-        published = next(c for c in kept.configs if c.name == f"{PERPLEXITY} {RATES[0]:g}")
-        budget = cost(published, currency)
+    """At the same cost: each signal's best at what the published one takes at each rate."""
+    draft, _ = _plain(run)
+    lines = []
+    for currency, words in CURRENCIES.items():
+        budgets = [(one, cost(one, currency)) for one in _of(kept, PERPLEXITY)]
+        rows = []
         for signal in SIGNALS:
-            own = [c for c in kept.configs if c.name.partition(" ")[0] == signal]
-            best = at_budget([*draft, *own], budget, currency)
-            if best is None:
-                continue
-            gain = minus(best, published)
-            rows.append(
-                [
-                    f"`{signal}`",
-                    words,
-                    f"{accuracy(best).value:.3f}",
-                    f"{gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]",
-                ]
-            )
-    return table(("signal", "at as many", "accuracy", "minus `perplexity` [95 %]"), rows, left=2)
+            cells = [f"`{signal}`"]
+            for published, budget in budgets:
+                best = at_budget([draft, *_of(kept, signal)], budget, currency) or []
+                cells.append(f"{accuracy(best).value:.3f}: {interval(minus(best, published), '+')}")
+            rows.append(cells)
+        own = [f"{accuracy(published).value:.3f}" for published, _ in budgets]
+        heads = [f"{words} of `{PERPLEXITY}` at {one.name.split()[1]}" for one, _ in budgets]
+        rows.insert(0, [f"`{PERPLEXITY}`", *own])
+        lines += [table(("signal", *heads), rows, left=1 + len(heads)), ""]
+    return "\n".join(lines)
+
+
+def _pays(kept: Kept, run: Found) -> str:
+    """Each signal against the target alone, and at shares of its cost."""
+    draft, target = _plain(run)
+    heads = ["signal", *(f"against the target, in {words}" for words in CURRENCIES.values())]
+    heads += [f"at {share:g} of its target tokens" for share in SHARES]
+    budgets = [share * cost(target, "target") for share in SHARES]
+    lots = [at_budget([draft, target], budget, "target") or [] for budget in budgets]
+    rows = [
+        ["draft and target alone, a lot between them", "", ""]
+        + [f"{accuracy(one).value:.3f}" for one in lots]
+    ]
+    for signal in (PERPLEXITY, *SIGNALS):
+        own = _of(kept, signal)
+        cells = [f"`{signal}`", *(verdict_words(own, target, one) for one in CURRENCIES)]
+        for budget, lot in zip(budgets, lots, strict=True):
+            best = at_budget([draft, *own], budget, "target") or []
+            cells.append(f"{accuracy(best).value:.3f}: {interval(minus(best, lot), '+')}")
+        rows.append(cells)
+    return table(heads, rows, left=len(heads))
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@
 
 Every row runs the real scheduler and strategy on simulated engines (docs/plan.md). All that it
 takes from the trace are lengths, scores and endings; the target alone is given answers of the same
-length. Sixteen questions, spread evenly over how long their samples are. The rows are kept in
-`simulated.json` beside this file, which the pages are made of; what is there is not made again
-(`--afresh` does). About ten minutes of one core.
+length. Sixteen questions, spread evenly over how long their samples are. Rows with several numbers
+of samples are also run with at most so many in progress (`live_samples`), and the best limit of
+each counts. The rows are kept in `simulated.json` beside this file, which the pages are made of;
+what is there is not made again (`--afresh` does). docs/does-it-pay.md says how long all take.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import argparse
 import itertools
 import json
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,79 +32,17 @@ from atts_harness.simulation.published import published_trace
 from atts_harness.simulation.reading import read_trace
 from atts_harness.simulation.running import Simulated, simulate
 from atts_harness.simulation.traces import RunTrace, SampleTrace, TurnTrace
+from benchmarks.pays.kinds import KINDS, OPEN, Kind, recorded
 from benchmarks.pays.pairs import GPUS, PAIRS, Pair
 
 FILE = Path(__file__).with_name("simulated.json")
 QUESTIONS = 16
-SAMPLES = (1, 16, 64)
-OPEN = dict.fromkeys(("draft_concurrency", "score_concurrency", "takeover_concurrency"), 256)
-"""No limit but the engine's own 256 sequences, for every row alike."""
-PUBLISHED = {"draft_concurrency": 16, "target_concurrency": 4}
 TURNS = (1, 2, 4, 8, 16)
-ONE = ("h100",)
 OVERHEADS = (0.5, 2.0)
-SHOWN = (PAIRS[0], PAIRS[2])
-"""A quick draft and one of usual size."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A strategy at one operating point.
-
-    Attributes:
-        title: as tables show it.
-        strategy: its name.
-        options: its settings.
-        samples: a question, one run each.
-        cached: whether scores read the prefix cache.
-        gpus: on which GPU types.
-    """
-
-    title: str
-    strategy: str
-    options: Mapping[str, Any]
-    samples: tuple[int, ...] = (16,)
-    cached: bool = True
-    gpus: tuple[str, ...] = GPUS
-
-    @property
-    def ranged(self) -> bool:
-        """Whether it is shown over a range of the cost model's overheads."""
-        return len(self.samples) == len(SAMPLES)
-
-
-KINDS = (
-    Kind("target-only", "target-only", OPEN, SAMPLES),
-    Kind("atts .4", "atts", OPEN | {"rate": 0.4}, SAMPLES),
-    Kind("atts .4, scores not cached", "atts", OPEN | {"rate": 0.4}, SAMPLES, cached=False),
-    Kind("atts .2", "atts", OPEN | {"rate": 0.2}, SAMPLES),
-    Kind("atts .1", "atts", OPEN | {"rate": 0.1}, gpus=ONE),
-    Kind("atts .4, in its place", "atts", OPEN | {"rate": 0.4, "on_reject": "replace"}, gpus=ONE),
-    Kind("random takeover .4", "random-takeover", OPEN | {"rate": 0.4}, gpus=ONE),
-    Kind("synchronous .4", "synchronous", OPEN | {"rate": 0.4}, gpus=ONE),
-    Kind("target-only, one at a time", "target-only", {"live_samples": 1}, gpus=ONE),
-    Kind("atts .4, one at a time", "atts", {"rate": 0.4, "live_samples": 1}, gpus=ONE),
-    Kind("synchronous .4, published limits", "synchronous", PUBLISHED | {"rate": 0.4}, gpus=ONE),
-    Kind("atts .4, published limits", "atts", PUBLISHED | {"rate": 0.4}, gpus=ONE),
-)
-
-
-def recorded(bank: Path | None) -> tuple[Kind, ...]:
-    """ATTS with and without drafting ahead; with the run's own bank all decide as was recorded."""
-    options = OPEN | {"rate": 0.4}
-    if bank is not None:
-        options |= {"bank": str(bank), "coverage": "marginal", "rule": "reference"}
-    return tuple(
-        Kind(title, "atts", options | {"draft_ahead": ahead}, (1, 16), cached)
-        for ahead in (False, True)
-        for cached in (True, False)
-        for title in [name_of(ahead, cached)]
-    )
-
-
-def name_of(ahead: bool, cached: bool) -> str:
-    """Title of a row of `recorded`."""
-    return f"as recorded{', draft ahead' * ahead}{'' if cached else ', scores not cached'}"
+DEARER = 1.1
+"""Times the GPU seconds of the best limit, at which larger limits are not tried any more."""
+RECORDED = PAIRS[2]
+"""The pair whose run was recorded."""
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -124,6 +64,8 @@ class Row(msgspec.Struct, frozen=True):
         intensity: the paper's r.
         discarded: drafts ahead that were thrown away or cancelled, by all drafts.
         mean: seconds of a sample.
+        live: most samples in progress; 0: no limit.
+        cpu: processor seconds that it took to simulate, its range included.
     """
 
     pair: str
@@ -142,6 +84,8 @@ class Row(msgspec.Struct, frozen=True):
     intensity: float
     discarded: float | None = None
     mean: float = 0.0
+    live: int = 0
+    cpu: float = 0.0
 
 
 class Waiting(msgspec.Struct, frozen=True):
@@ -161,13 +105,19 @@ class Found(msgspec.Struct, frozen=True):
     waiting: list[Waiting]
 
     def row(self, pair: str, gpu: str, kind: str, samples: int = 16) -> Row:
-        """One of them."""
+        """One of them, without a limit."""
         return next(one for one in self.of(pair, gpu, samples) if one.kind == kind)
 
     def of(self, pair: str, gpu: str, samples: int = 16) -> list[Row]:
-        """Those of a pair on its GPUs, with so many samples a question."""
-        asked = (pair, gpu, samples)
-        return [one for one in self.rows if (one.pair, one.gpu, one.samples) == asked]
+        """Those of a pair on its GPUs, with so many samples a question and without a limit."""
+        asked = (pair, gpu, samples, 0)
+        return [one for one in self.rows if (one.pair, one.gpu, one.samples, one.live) == asked]
+
+    def best(self, pair: str, gpu: str, kind: str, samples: int) -> Row:
+        """The limit with the fewest GPU seconds, or none."""
+        asked = (pair, gpu, kind, samples)
+        own = [one for one in self.rows if (one.pair, one.gpu, one.kind, one.samples) == asked]
+        return min(own, key=lambda one: one.gpu_seconds)
 
 
 def load() -> Found:
@@ -209,21 +159,74 @@ def run(
     )
 
 
-def rows(trace: RunTrace, known: Sequence[Row], kinds: Sequence[Kind]) -> Iterator[Row]:
-    """Every pair, GPU type, strategy and number of samples; those that are known as they are."""
-    there = {(one.pair, one.gpu, one.kind, one.samples): one for one in known}
-    for pair, gpu, kind in itertools.product(SHOWN, GPUS, kinds):
-        for samples in kind.samples if gpu in kind.gpus else ():
-            row = there.get((pair.title, gpu, kind.title, samples))
-            if row is None:
-                made = run(pair, gpu, kind, samples, trace)
-                factors = OVERHEADS if kind.ranged and samples == 16 else ()
-                ends = [run(pair, gpu, kind, samples, trace, f).makespan for f in factors]
-                row = _row(pair, gpu, kind, samples, made, [made.makespan, *ends])
-            yield row
+class Rows:
+    """Makes rows, unless they are there.
+
+    Args:
+        trace: what the models write.
+        there: rows that were made before.
+    """
+
+    def __init__(self, trace: RunTrace, there: Sequence[Row]) -> None:
+        self._trace = trace
+        self._there = {_name(row): row for row in there}
+        self._same: dict[tuple[object, ...], list[Row]] = {}
+
+    def made(self, kinds: Sequence[Kind]) -> Iterator[list[Row]]:
+        """Every pair, GPU type, strategy and number of samples; each with all its limits.
+
+        Pairs that share a target on as many GPUs share the rows of the target alone.
+        """
+        for pair, gpu, kind in itertools.product(PAIRS, GPUS, kinds):
+            roles = kind_of(kind.strategy, dict(kind.options)).roles
+            engines = tuple((pair.models[role], pair.devices[role]) for role in roles)
+            for samples in kind.samples if gpu in kind.gpus else ():
+                key = (engines, gpu, kind.title, samples)
+                if key in self._same:
+                    structs = msgspec.structs
+                    yield [structs.replace(r, pair=pair.title, cpu=0.0) for r in self._same[key]]
+                    continue
+                self._same[key] = self._limited(pair, gpu, kind, samples)
+                yield self._same[key]
+
+    def _limited(self, pair: Pair, gpu: str, kind: Kind, samples: int) -> list[Row]:
+        """Without a limit and with each; the best of them, and at 16 samples no limit, ranged."""
+        own = [self._one(pair, gpu, kind, samples, 0)]
+        if not kind.limits:
+            return own
+        tried: list[Row] = []
+        for live in kind.limits:
+            if live >= len(self._trace.samples) * samples:
+                break
+            tried.append(self._one(pair, gpu, kind, samples, live))
+            if tried[-1].gpu_seconds > DEARER * min(one.gpu_seconds for one in tried):
+                break
+        own += tried
+        best = min(own, key=lambda one: one.gpu_seconds)
+        ranged = {best.live, 0} if samples == 16 else {best.live}
+        return [self._ranged(pair, kind, one) if one.live in ranged else one for one in own]
+
+    def _one(self, pair: Pair, gpu: str, kind: Kind, samples: int, live: int) -> Row:
+        row = self._there.get((pair.title, gpu, kind.title, samples, live))
+        if row is not None:
+            return row
+        began = time.process_time()
+        made = run(pair, gpu, kind.limited(live), samples, self._trace)
+        row = _row(pair, gpu, kind, samples, made)
+        return msgspec.structs.replace(row, live=live, cpu=time.process_time() - began)
+
+    def _ranged(self, pair: Pair, kind: Kind, row: Row) -> Row:
+        """Its makespan with half and with twice the overheads as well."""
+        if row.low < row.high:
+            return row
+        began, limited = time.process_time(), kind.limited(row.live)
+        ends = [run(pair, row.gpu, limited, row.samples, self._trace, f) for f in OVERHEADS]
+        times = [row.makespan, *(end.makespan for end in ends)]
+        cpu = row.cpu + time.process_time() - began
+        return msgspec.structs.replace(row, low=min(times), high=max(times), cpu=cpu)
 
 
-def _row(pair: Pair, gpu: str, kind: Kind, samples: int, made: Simulated, ends: list[float]) -> Row:
+def _row(pair: Pair, gpu: str, kind: Kind, samples: int, made: Simulated) -> Row:
     gpus = sum(pair.devices[role] for role in made.figures)
     decisions = [d for record in made.records for d in record.decisions]
     ahead = [record.notes["ahead"] for record in made.records if "ahead" in record.notes]
@@ -236,8 +239,8 @@ def _row(pair: Pair, gpu: str, kind: Kind, samples: int, made: Simulated, ends: 
         samples=samples,
         gpus=gpus,
         makespan=made.makespan,
-        low=min(ends),
-        high=max(ends),
+        low=made.makespan,
+        high=made.makespan,
         rate=made.samples_a_second,
         p50=made.latency(0.5),
         gpu_seconds=gpus * made.makespan / len(made.records),
@@ -271,7 +274,7 @@ def _open(turn: TurnTrace) -> TurnTrace:
 
 def waiting(trace: RunTrace) -> Iterator[Waiting]:
     """What samples wait for each other at barriers, by number of turns."""
-    pair = SHOWN[1]
+    pair = RECORDED
     for turns in TURNS:
         lasting = endless(trace, turns)
         options = OPEN | {"rate": 0.4, "turns": turns}
@@ -299,26 +302,42 @@ def main() -> None:
     trace = some(whole, args.questions)
     words = "the summary of the published run" if args.trace is None else args.trace.name
     words = f"{len(trace.samples)} questions of {words}"
-    known = load() if FILE.exists() and not args.afresh else Found(words, [], [])
-    found = Found(words, [], known.waiting if known.trace == words else [])
-    kinds = (*KINDS, *recorded(args.bank))
-    for row in rows(trace, known.rows if known.trace == words else [], kinds):
-        found.rows.append(row)
-        keep(found)
-        print(
-            f"{row.pair}, {row.gpu}, {row.kind} x {row.samples}: {row.makespan:.0f} s, "
-            f"{row.gpu_seconds:.1f} GPU s a sample",
-            flush=True,
-        )
+    there = load() if FILE.exists() and not args.afresh else Found(words, [], [])
+    if there.trace != words:
+        there = Found(words, [], [])
+    found = Found(words, [], there.waiting)
+    for made in Rows(trace, there.rows).made((*KINDS, *recorded(args.bank))):
+        found.rows.extend(made)
+        for row in made if any(one not in there.rows for one in made) else ():
+            print(
+                f"{row.pair}, {row.gpu}, {row.kind} x {row.samples}, limit {row.live}: "
+                f"{row.makespan:.0f} s, {row.gpu_seconds:.2f} GPU s a sample, "
+                f"{row.cpu:.1f} s to simulate",
+                flush=True,
+            )
+        keep(found, there.rows)
     if not found.waiting:
         found.waiting.extend(waiting(trace))
-        keep(found)
+    keep(found)
     print(f"{FILE.name}: {len(found.rows)} rows")
 
 
-def keep(found: Found) -> None:
-    """Write what there is."""
-    FILE.write_text(json.dumps(_rounded(msgspec.to_builtins(found)), indent=0) + "\n")
+def keep(found: Found, there: Sequence[Row] = ()) -> None:
+    """Write what there is, with the rows from before whose turn has not come."""
+    names = {_name(row) for row in found.rows}
+    rest = [row for row in there if _name(row) not in names]
+    whole = _rounded(msgspec.to_builtins(found) | {"rows": msgspec.to_builtins(found.rows + rest)})
+    lines = {
+        name: ",\n".join(json.dumps(one) for one in whole[name]) for name in ("rows", "waiting")
+    }
+    FILE.write_text(
+        f'{{"trace": {json.dumps(found.trace)},\n'
+        f'"rows": [\n{lines["rows"]}\n],\n"waiting": [\n{lines["waiting"]}\n]}}\n'
+    )
+
+
+def _name(row: Row) -> tuple[str, str, str, int, int]:
+    return row.pair, row.gpu, row.kind, row.samples, row.live
 
 
 def _rounded(value: Any) -> Any:

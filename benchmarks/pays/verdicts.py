@@ -1,8 +1,8 @@
-"""The tables and verdicts of docs/does-it-pay.md."""
+"""The measured tables and verdicts of docs/does-it-pay.md."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from atts_harness.analysis.statistics import Estimate
 from atts_harness.comparing.cells import expand
@@ -24,13 +24,8 @@ from benchmarks.pays.frontier import (
 from benchmarks.pays.marked import table
 from benchmarks.pays.measured import PLAN, Config
 from benchmarks.pays.measured import Found as Measured
-from benchmarks.pays.pairs import GPUS
-from benchmarks.pays.simulated import SAMPLES, SHOWN, Row, name_of
-from benchmarks.pays.simulated import Found as Simulated
 
 BUDGETS = (0.5, 1.0, 2.0)
-PRICES = {"h100": 2.5, "a100": 1.5}
-"""Dollars a GPU and hour that are assumed."""
 
 
 def interval(found: Estimate, sign: str = "") -> str:
@@ -88,12 +83,13 @@ def verdict_table(configs: Sequence[Config]) -> str:
         cells = [name]
         for votes in (1, 4):
             for currency in CURRENCIES:
-                cells.append(_verdict(own, target_of(configs, votes), currency))
+                cells.append(verdict_words(own, target_of(configs, votes), currency))
         rows.append(cells)
     return table(heads, rows, left=len(heads))
 
 
-def _verdict(own: Sequence[Config], target: Config, currency: str) -> str:
+def verdict_words(own: Sequence[Config], target: Config, currency: str) -> str:
+    """A method against some samples of the target, with the ratio of costs and its interval."""
     found = verdict(own, target, currency)
     if found.config is None or found.ratio is None:
         return f"**{found.words}**"
@@ -148,151 +144,4 @@ def rows_table(configs: Sequence[Config]) -> str:
                 ", ".join(where),
             ]
         )
-    return table(heads, rows, left=2)
-
-
-def simulated_parts(found: Simulated) -> dict[str, str]:
-    """Parts of the page by name."""
-    return {
-        "trace": f"From {found.trace}.",
-        "published": published_table(found),
-        "samples": samples_table(found),
-        "from": "\n".join(f"- {line}" for line in from_samples(found)),
-        "ahead": ahead_table(found),
-    }
-
-
-SWEPT = ("atts .2", "atts .4", "atts .4, scores not cached")
-"""Rows with every number of samples."""
-
-
-def settings(found: Simulated, needed: Sequence[str] = (TARGET, *SWEPT)) -> list[tuple[str, str]]:
-    """Pairs and GPU types of which all rows that are needed were simulated."""
-    return [
-        (pair.title, gpu)
-        for pair in SHOWN
-        for gpu in GPUS
-        if all(
-            set(needed) <= {one.kind for one in found.of(pair.title, gpu, n)}
-            for n in (SAMPLES if needed[0] == TARGET else (1, 16))
-        )
-    ]
-
-
-SHOWN_KINDS = (
-    *("target-only", "atts .1", "atts .2", "atts .4"),
-    *("atts .4, scores not cached", "atts .4, in its place", "random takeover .4"),
-    "synchronous .4",
-)
-
-
-def published_table(found: Simulated) -> str:
-    """16 samples a question on every pair and GPU type."""
-    heads = (
-        *("pair, GPUs", "row", "GPUs", "makespan, s", "range", "p50, s", "GPU s a sample"),
-        *("by the target's", "$ a 1,000"),
-    )
-    rows = []
-    for pair, gpu in settings(found):
-        base = found.row(pair, gpu, TARGET)
-        for one in found.of(pair, gpu):
-            if one.kind not in SHOWN_KINDS:
-                continue
-            rows.append(
-                [
-                    f"{pair}, {gpu}",
-                    one.kind,
-                    str(one.gpus),
-                    f"{one.makespan:.0f}",
-                    f"{one.low:.0f} to {one.high:.0f}" if one.low < one.high else "",
-                    f"{one.p50:.0f}",
-                    f"{one.gpu_seconds:.2f}",
-                    f"{one.gpu_seconds / base.gpu_seconds:.2f}",
-                    f"{one.gpu_seconds / 3.6 * PRICES[gpu]:.2f}",
-                ]
-            )
-    return table(heads, rows, left=2)
-
-
-def relative(found: Simulated, pair: str, gpu: str, kind: str, samples: int) -> float:
-    """GPU seconds by the target's, at the same samples a question."""
-    one, base = (found.row(pair, gpu, k, samples) for k in (kind, TARGET))
-    return one.gpu_seconds / base.gpu_seconds
-
-
-def samples_table(found: Simulated) -> str:
-    """By samples a question: GPU seconds and latency by the target's."""
-    heads = ["pair, GPUs", "row"]
-    heads += [f"GPU s, {n} a question" for n in SAMPLES]
-    heads += [f"p50, {n} a question" for n in SAMPLES]
-    rows = []
-    for pair, gpu in settings(found):
-        for kind in SWEPT:
-            costs = [relative(found, pair, gpu, kind, n) for n in SAMPLES]
-            waits = [
-                found.row(pair, gpu, kind, n).p50 / found.row(pair, gpu, TARGET, n).p50
-                for n in SAMPLES
-            ]
-            cells = [f"{one:.2f}" if one < 1 else f"**{one:.2f}**" for one in (*costs, *waits)]
-            rows.append([f"{pair}, {gpu}", kind, *cells])
-    return table(heads, rows, left=2)
-
-
-def from_samples(found: Simulated) -> Iterator[str]:
-    """In words: from how many samples on ATTS takes fewer GPU seconds than the target alone."""
-    for pair, gpu in settings(found):
-        told = []
-        for kind in SWEPT:
-            cheap = [relative(found, pair, gpu, kind, n) < 1 for n in SAMPLES]
-            if all(cheap):
-                words = "from 1 sample on"
-            elif not any(cheap):
-                words = "at no number of samples that was tried"
-            elif cheap == sorted(cheap):
-                words = f"from {SAMPLES[cheap.index(True)]} samples on"
-            else:
-                words = "at " + ", ".join(
-                    str(n) for n, one in zip(SAMPLES, cheap, strict=True) if one
-                )
-                words += " samples only"
-            told.append(f"`{kind}` {words}{_sure(found, pair, gpu, kind)}")
-        yield f"**{pair}, {gpu}**: cheaper than the target alone " + "; ".join(told) + "."
-
-
-def _sure(found: Simulated, pair: str, gpu: str, kind: str) -> str:
-    """The range of the ratio at 16 samples over the overheads of the cost model."""
-    one, base = (found.row(pair, gpu, k) for k in (kind, TARGET))
-    ends = sorted(_ends(one, base))
-    return f" ({ends[0]:.2f} to {ends[1]:.2f} at 16)"
-
-
-def _ends(one: Row, base: Row) -> tuple[float, float]:
-    """With half and with twice the overheads of both: they are lowest and highest together."""
-    factor = one.gpus / base.gpus
-    return factor * one.low / base.low, factor * one.high / base.high
-
-
-def ahead_table(found: Simulated) -> str:
-    """What drafting ahead gains in simulated time, at the very same decisions."""
-    heads = (
-        *("pair, GPUs", "scores", "seconds of a sample, 1 a question", "16 a question"),
-        *("makespan, 16 a question", "drafts thrown away"),
-    )
-    rows = []
-    both = [name_of(ahead, cached) for ahead in (False, True) for cached in (False, True)]
-    for pair, gpu in settings(found, both):
-        for cached in (True, False):
-            plain, ahead = name_of(False, cached), name_of(True, cached)
-            one, base = (found.row(pair, gpu, k, 1) for k in (ahead, plain))
-            many, rest = (found.row(pair, gpu, k) for k in (ahead, plain))
-            rows.append(
-                [
-                    f"{pair}, {gpu}",
-                    "cached" if cached else "not cached",
-                    f"{one.mean / base.mean - 1:+.1%}",
-                    f"{many.mean / rest.mean - 1:+.1%}",
-                    f"{many.makespan / rest.makespan - 1:+.1%}",
-                    "" if many.discarded is None else f"{many.discarded:.0%}",
-                ]
-            )
     return table(heads, rows, left=2)

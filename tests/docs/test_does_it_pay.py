@@ -1,16 +1,22 @@
 """What docs/does-it-pay.md, signals.md and claims.md say follows from the figures that are kept."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from atts_harness.presets import preset_settings
+from atts_harness.shapes import shape_of
 from atts_harness.simulation.published import published_trace
 from benchmarks.pays import measured, signals, simulated
 from benchmarks.pays.claims import claims_parts
 from benchmarks.pays.frontier import at_budget, frontier, verdict
+from benchmarks.pays.kinds import OPEN, Kind
 from benchmarks.pays.marked import put
-from benchmarks.pays.verdicts import measured_parts, simulated_parts
+from benchmarks.pays.pairs import PAIRS
+from benchmarks.pays.regions import region, simulated_parts
+from benchmarks.pays.verdicts import measured_parts
 
 DOCS = Path(__file__).parents[2] / "docs"
 PROBLEMS = 40
@@ -53,6 +59,65 @@ def test_between_two_points_a_lot_decides_so_that_the_cost_is_the_budget():
 def test_a_frontier_leaves_out_what_something_cheaper_beats():
     points = [config("a", 10, 10), config("b", 8, 20), config("c", 30, 30), config("d", 30, 40)]
     assert [one.name for one in frontier(points, "flops")] == ["a", "c"]
+
+
+CHEAP, DEAR, CLOSE = (0.8, 0.7, 0.9), (1.2, 1.1, 1.3), (1.0, 0.9, 1.1)
+
+
+@pytest.mark.parametrize(
+    ("ranges", "words"),
+    [
+        ([CHEAP] * 4, "**cheaper from 1 sample on**"),
+        ([DEAR, CLOSE, CHEAP, CHEAP], "**cheaper from 16 samples on**; too close at 4"),
+        ([CHEAP, CHEAP, CHEAP, DEAR], "**cheaper up to 16 samples**"),
+        ([DEAR, CHEAP, DEAR, CHEAP], "**cheaper at 4, 64 samples**"),
+        ([DEAR] * 4, "**never, here**"),
+        ([DEAR, CLOSE, DEAR, CLOSE], "**nowhere for certain**; too close at 4 and 64"),
+    ],
+)
+def test_a_region_says_where_the_whole_range_is_below_1(ranges, words):
+    assert region(ranges) == words
+
+
+def test_the_pair_that_is_not_simulated_has_the_shapes_of_one_that_is():
+    """docs/does-it-pay.md says so of Llama-3.1-8B with s1.1-32B."""
+    sizes = [
+        [
+            replace(shape_of(preset_settings({"preset": name})[role]), name="", window=0)
+            for role in ("draft", "target")
+        ]
+        for name in ("llama-8b-s1.1-32b", simulated.RECORDED.preset)
+    ]
+    assert sizes[0] == sizes[1]
+
+
+@pytest.fixture(scope="module")
+def tried():
+    """The target alone with limits, 2 questions, on every pair and GPU type."""
+    trace = simulated.some(published_trace(20, 4), 2)
+    kinds = [Kind("target-only", "target-only", OPEN, (1, 4), limits=(1, 2, 64))]
+    return trace, kinds, [row for own in simulated.Rows(trace, []).made(kinds) for row in own]
+
+
+def test_limits_are_tried_that_are_below_the_number_of_samples(tried):
+    first = [row for row in tried[2] if (row.pair, row.gpu) == (PAIRS[0].title, "h100")]
+    assert [(row.samples, row.live) for row in first] == [(1, 0), (1, 1), (4, 0), (4, 1), (4, 2)]
+    best = simulated.Found("", first, []).best(PAIRS[0].title, "h100", "target-only", 4)
+    assert best.gpu_seconds == min(row.gpu_seconds for row in first if row.samples == 4)
+    assert best.low < best.makespan < best.high
+
+
+def test_pairs_with_the_same_target_share_the_rows_of_the_target_alone(tried):
+    own, other = ([r for r in tried[2] if r.pair == pair.title] for pair in PAIRS[:2])
+    assert [row.makespan for row in own] == [row.makespan for row in other]
+    assert sum(row.cpu for row in own) > 0 == sum(row.cpu for row in other)
+
+
+def test_rows_that_are_there_are_not_made_again(tried, monkeypatch):
+    trace, kinds, rows = tried
+    monkeypatch.setattr(simulated, "run", None)
+    again = [row for own in simulated.Rows(trace, rows).made(kinds) for row in own]
+    assert again == rows
 
 
 def test_only_marked_parts_of_a_page_are_replaced(tmp_path, capsys):
