@@ -23,10 +23,10 @@ SHOWN_KINDS = (
 
 def simulated_parts(found: Found) -> dict[str, str]:
     """Parts of the page by name."""
-    minutes = sum(one.cpu for one in found.rows) / 60
+    timed = [row.cpu for row in found.rows if row.cpu]
     return {
-        "trace": f"From {found.trace}. The {len(found.rows)} rows took {minutes:.0f} minutes of "
-        "one core to simulate.",
+        "trace": f"From {found.trace}. {len(found.rows)} rows; the {len(timed)} that were timed "
+        f"took {sum(timed) / 60:.0f} minutes of one core to simulate.",
         "regions": region_table(found),
         "limits": limit_table(found),
         "published": published_table(found),

@@ -65,7 +65,7 @@ class Row(msgspec.Struct, frozen=True):
         discarded: drafts ahead that were thrown away or cancelled, by all drafts.
         mean: seconds of a sample.
         live: most samples in progress; 0: no limit.
-        cpu: processor seconds that it took to simulate, its range included.
+        cpu: processor seconds that it took to simulate, its range included; 0: not timed or shared.
     """
 
     pair: str
