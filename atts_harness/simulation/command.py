@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 import sys
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
@@ -160,11 +159,15 @@ def _check_page(out: Path) -> None:
 
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("--out", "report", "matplotlib")
-    folder = out.absolute().parent
-    if not folder.is_dir() or out.is_dir():
+    if not out.absolute().parent.is_dir() or out.is_dir():
         raise SettingError(f"--out {out}: give a file in a folder that is there")
-    if not os.access(out if out.exists() else folder, os.W_OK):
-        raise SettingError(f"--out {out}: it cannot be written there; give another folder")
+    try:
+        is_new = not out.exists()
+        out.open("ab").close()
+        if is_new:
+            out.unlink()
+    except OSError as error:
+        raise SettingError(f"--out {out}: cannot be written: {error.strerror}") from error
 
 
 def _only_a_file(*options: object) -> None:

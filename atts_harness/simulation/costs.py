@@ -245,7 +245,7 @@ def gpu_of(name: str, file: Path | None = None) -> GPU:
 
 
 def _gpus(file: Path) -> Mapping[str, GPU]:
-    loaded = load_yaml(file)
+    loaded = load_yaml(file, f"--gpu-file {file}")
     try:
         gpus = {
             str(name).lower(): GPU(
@@ -259,5 +259,6 @@ def _gpus(file: Path) -> Mapping[str, GPU]:
         return gpus
     except (ValueError, TypeError, AttributeError) as error:
         raise SettingError(
-            f"{file}: not a file of GPUs (NAME: {{memory, bandwidth, flops, link}}): {error}"
+            f"--gpu-file {file}: not a file of GPUs (NAME: {{memory, bandwidth, flops, link}}): "
+            f"{error}"
         ) from error

@@ -21,7 +21,7 @@ def read_trace(path: Path, task: str | None = None) -> RunTrace:
 
     Raises:
         SettingError: nothing there that can be read as a trace, or no such task.
-        RunDirError: no such place, or a run directory that cannot be read or is not finished.
+        RunDirError: a run directory that cannot be read, or is not finished.
     """
     if path.is_file():
         from atts_harness.analysis.audit.published import records_of
@@ -34,7 +34,9 @@ def read_trace(path: Path, task: str | None = None) -> RunTrace:
     from atts_harness.journal.reader import open_run
     from atts_harness.journal.schema import JOURNAL
 
-    if path.is_dir() and not (path / JOURNAL).exists():
+    if not path.is_dir():
+        raise SettingError(f"--trace {path}: there is no such file or folder")
+    if not (path / JOURNAL).exists():
         raise SettingError(
             f"--trace {path}: no run directory (it has no {JOURNAL}); `atts import` makes one of a "
             "published result folder"
@@ -64,4 +66,5 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except SettingError as error:
-        raise SettingError(f"--trace {path}: {error}") from error
+        text = str(error).removeprefix(f"{path}: ")  # errors of reading name the file themselves
+        raise SettingError(f"--trace {path}: {text}") from error
