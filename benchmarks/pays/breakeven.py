@@ -119,8 +119,15 @@ def entries() -> Iterator[Entry]:
 def pairs_table(found: list[Entry], course: str) -> str:
     """Seconds of one sample, and GPU seconds of full engines."""
     heads = (
-        *("pair, GPUs", "in", "rho", "sigma cached", "not"),
-        *("behind, cached", "not", "in its place, cached", "not", "pays up to, cached", "not"),
+        *("pair, GPUs", "in", "ρ", "σ cached", "σ not cached"),
+        *(
+            "behind, cached",
+            "behind, not cached",
+            "in its place, cached",
+            "in its place, not cached",
+            "pays up to, cached",
+            "pays up to, not cached",
+        ),
     )
     rows = []
     for one in found:

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from benchmarks.pays.breakeven import Entry, entries
 from benchmarks.pays.frontier import TARGET, accuracy, family, minus
 from benchmarks.pays.marked import table
-from benchmarks.pays.measured import Config
-from benchmarks.pays.measured import Found as Measured
+from benchmarks.pays.measured import Config, MeasuredRows
 from benchmarks.pays.pairs import PAIRS
-from benchmarks.pays.simulated import Found as Simulated
-from benchmarks.pays.simulated import Row
+from benchmarks.pays.simulated import Row, SimulatedRows
 from benchmarks.pays.verdicts import interval
 
 SPEEDUP, THROUGHPUT = 56.7, 4.14
@@ -50,7 +48,7 @@ MORE = (
 )
 
 
-def claims_parts(run: Measured, made: Simulated) -> dict[str, str]:
+def claims_parts(run: MeasuredRows, made: SimulatedRows) -> dict[str, str]:
     """Parts of the page by name."""
     return {
         "summary": summary(run, made),
@@ -61,7 +59,7 @@ def claims_parts(run: Measured, made: Simulated) -> dict[str, str]:
     }
 
 
-def shown(made: Simulated) -> list[str]:
+def shown(made: SimulatedRows) -> list[str]:
     """Pairs of which all that is compared was simulated on H100."""
     needed = {kind for _, *both in PAIRED for kind in both} | {"random takeover .4"}
     return [
@@ -85,7 +83,7 @@ class Speedup:
     ratios: tuple[float, ...]
 
 
-def speedups(made: Simulated) -> list[Speedup]:
+def speedups(made: SimulatedRows) -> list[Speedup]:
     """All comparisons."""
 
     def compared(words: str, own: str, base: str, of: Callable[[str, str], Row]) -> Speedup:
@@ -109,7 +107,7 @@ def speedups(made: Simulated) -> list[Speedup]:
     return sorted(found, key=lambda each: each.words.startswith(UNEQUAL))
 
 
-def speed_table(made: Simulated) -> str:
+def speed_table(made: SimulatedRows) -> str:
     """Speed-ups by what they are taken of."""
     heads = ("16 samples a question, on H100", "row", "baseline", *shown(made))
     return table(
@@ -122,7 +120,7 @@ def speed_table(made: Simulated) -> str:
     )
 
 
-def memory_table(made: Simulated) -> str:
+def memory_table(made: SimulatedRows) -> str:
     """The most KV cache of the target in use at a time."""
     kinds = ("target-only", "synchronous .4", "atts .4", "random takeover .4")
     rows = []
@@ -134,7 +132,7 @@ def memory_table(made: Simulated) -> str:
     return table(("pair", "row", "tokens", "divided by target-only"), rows, left=2)
 
 
-def waiting_table(made: Simulated) -> str:
+def waiting_table(made: SimulatedRows) -> str:
     """What barriers cost by number of turns."""
     rows = []
     for one in made.waiting:
@@ -155,7 +153,7 @@ def waiting_table(made: Simulated) -> str:
     return table(heads, rows)
 
 
-def growth(made: Simulated) -> float:
+def growth(made: SimulatedRows) -> float:
     """The exponent of waiting in the number of turns: 1 is linear."""
     first, last = made.waiting[1], made.waiting[-1]
     return math.log(last.waited / first.waited) / math.log(last.turns / first.turns)
@@ -214,7 +212,7 @@ def latency_bound() -> Entry:
     return max(alone, key=lambda e: e.speed)
 
 
-def summary(run: Measured, made: Simulated) -> str:
+def summary(run: MeasuredRows, made: SimulatedRows) -> str:
     """A line a claim."""
     found = speedups(made)
     equal = max(x for one in found if not one.words.startswith(UNEQUAL) for x in one.ratios)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from benchmarks.conformal.figure import BLUE, GREEN, GREY, RED, figure
 from benchmarks.pays.frontier import DRAFT, TARGET, accuracy, cost, family, frontier
 from benchmarks.pays.kinds import SAMPLES
-from benchmarks.pays.measured import Found as Measured
+from benchmarks.pays.measured import MeasuredRows
 from benchmarks.pays.regions import relative, settings
-from benchmarks.pays.simulated import Found as Simulated
+from benchmarks.pays.simulated import SimulatedRows
 
 ORANGE, PURPLE, TEAL = "#b8860b", "#8e3b8e", "#00738a"
 DRAWN = {
@@ -23,7 +23,7 @@ DRAWN = {
 GPU = "h100"
 
 
-def draw_frontier(run: Measured, made: Simulated) -> None:
+def draw_frontier(run: MeasuredRows, made: SimulatedRows) -> None:
     """Accuracy by cost on the embedded pair; cost by samples on the published ones."""
     with figure("does-it-pay", columns=2, height=3.6) as axes:
         left, right = axes
@@ -60,7 +60,7 @@ def draw_frontier(run: Measured, made: Simulated) -> None:
         right.legend(fontsize=6.5)
 
 
-def draw_waiting(made: Simulated) -> None:
+def draw_waiting(made: SimulatedRows) -> None:
     """What samples wait at barriers, by turns."""
     turns = [one.turns for one in made.waiting]
     with figure("waiting", height=2.6) as axes:

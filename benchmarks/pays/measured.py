@@ -59,7 +59,7 @@ class Config(msgspec.Struct, frozen=True):
     p50: float
 
 
-class Found(msgspec.Struct, frozen=True):
+class MeasuredRows(msgspec.Struct, frozen=True):
     """All of them, and on what machine."""
 
     problems: int
@@ -68,9 +68,9 @@ class Found(msgspec.Struct, frozen=True):
     configs: list[Config]
 
 
-def load() -> Found:
+def load() -> MeasuredRows:
     """What was measured last."""
-    return msgspec.json.decode(FILE.read_bytes(), type=Found)
+    return msgspec.json.decode(FILE.read_bytes(), type=MeasuredRows)
 
 
 def run_row(
@@ -167,11 +167,11 @@ def main() -> None:
         accuracy = sum(own[0].right) / limit
         print(f"{cell.row}: {accuracy:.3f} in {time.monotonic() - began:.0f} s", flush=True)
         one, five, fifteen = os.getloadavg()
-        now = Found(limit, repeats, f"{one:.0f}, {five:.0f}, {fifteen:.0f}", found)
+        now = MeasuredRows(limit, repeats, f"{one:.0f}, {five:.0f}, {fifteen:.0f}", found)
         FILE.write_bytes(msgspec.json.encode(_rounded(now)) + b"\n")
 
 
-def _rounded(found: Found) -> Found:
+def _rounded(found: MeasuredRows) -> MeasuredRows:
     """Five digits are what a page can show."""
 
     def short(values: list[float]) -> list[float]:

@@ -8,7 +8,7 @@ from benchmarks.pays.frontier import TARGET
 from benchmarks.pays.kinds import SAMPLES, name_of
 from benchmarks.pays.marked import table
 from benchmarks.pays.pairs import GPUS, PAIRS
-from benchmarks.pays.simulated import Found, Row
+from benchmarks.pays.simulated import Row, SimulatedRows
 
 PRICES = {"h100": 2.5, "a100": 1.5}
 """Dollars a GPU and hour that are assumed."""
@@ -21,7 +21,7 @@ SHOWN_KINDS = (
 )
 
 
-def simulated_parts(found: Found) -> dict[str, str]:
+def simulated_parts(found: SimulatedRows) -> dict[str, str]:
     """Parts of the page by name."""
     timed = [row.cpu for row in found.rows if row.cpu]
     return {
@@ -34,7 +34,9 @@ def simulated_parts(found: Found) -> dict[str, str]:
     }
 
 
-def settings(found: Found, needed: Sequence[str] = (TARGET, *SWEPT)) -> list[tuple[str, str]]:
+def settings(
+    found: SimulatedRows, needed: Sequence[str] = (TARGET, *SWEPT)
+) -> list[tuple[str, str]]:
     """Pairs and GPU types of which all rows that are needed were simulated."""
     numbers = SAMPLES if needed[0] == TARGET else (1, 16)
     return [
@@ -45,7 +47,9 @@ def settings(found: Found, needed: Sequence[str] = (TARGET, *SWEPT)) -> list[tup
     ]
 
 
-def relative(found: Found, pair: str, gpu: str, kind: str, samples: int) -> tuple[float, ...]:
+def relative(
+    found: SimulatedRows, pair: str, gpu: str, kind: str, samples: int
+) -> tuple[float, ...]:
     """GPU seconds by the target's, each with its best limit: the figure, and its range.
 
     The range is over half and twice the overheads, of both alike; without one it is the figure.
@@ -82,7 +86,7 @@ def region(ranges: Sequence[tuple[float, ...]]) -> str:
     return f"**{words}**{close}"
 
 
-def region_table(found: Found) -> str:
+def region_table(found: SimulatedRows) -> str:
     """A verdict a row: where it is cheaper than the target alone, with ranges."""
     rows = []
     for pair, gpu in settings(found):
@@ -97,7 +101,7 @@ def region_table(found: Found) -> str:
     return table(heads, rows, left=3)
 
 
-def limit_table(found: Found) -> str:
+def limit_table(found: SimulatedRows) -> str:
     """What limits change: GPU seconds without them, the best ones, and latency with them."""
     numbers = SAMPLES[2:]
     heads = ["pair, GPUs", "row"]
@@ -123,7 +127,7 @@ def _bold(ratio: float) -> str:
     return f"{ratio:.2f}" if ratio < 1 else f"**{ratio:.2f}**"
 
 
-def published_table(found: Found) -> str:
+def published_table(found: SimulatedRows) -> str:
     """16 samples a question on every pair and GPU type."""
     heads = (
         *("pair, GPUs", "row", "GPUs", "makespan, s", "range", "p50, s", "GPU s a sample"),
@@ -151,7 +155,7 @@ def published_table(found: Found) -> str:
     return table(heads, rows, left=2)
 
 
-def ahead_table(found: Found) -> str:
+def ahead_table(found: SimulatedRows) -> str:
     """What drafting ahead gains in simulated time, at the very same decisions."""
     heads = (
         *("pair, GPUs", "scores", "seconds of a sample, 1 a question", "16 a question"),

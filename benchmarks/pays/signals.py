@@ -30,7 +30,7 @@ from atts_harness.transcript import Segment
 from benchmarks.pays import measured
 from benchmarks.pays.frontier import CURRENCIES, DRAFT, TARGET, accuracy, at_budget, cost, minus
 from benchmarks.pays.marked import table
-from benchmarks.pays.measured import Config, Found, run_row
+from benchmarks.pays.measured import Config, MeasuredRows, run_row
 from benchmarks.pays.verdicts import interval, verdict_words
 from training.tiny.measure import Role, Solved, auroc, nonconformity, solve
 from training.tiny.model import hidden_states, rope_tables
@@ -62,7 +62,7 @@ class Auc(msgspec.Struct, frozen=True):
     first: float
 
 
-class Kept(msgspec.Struct, frozen=True):
+class SignalRows(msgspec.Struct, frozen=True):
     """Everything that was found."""
 
     turns: int
@@ -73,9 +73,9 @@ class Kept(msgspec.Struct, frozen=True):
     configs: list[Config]
 
 
-def load() -> Kept:
+def load() -> SignalRows:
     """What was found last."""
-    return msgspec.json.decode(FILE.read_bytes(), type=Kept)
+    return msgspec.json.decode(FILE.read_bytes(), type=SignalRows)
 
 
 @torch.inference_mode()
@@ -152,7 +152,7 @@ def main() -> None:
     kept = load() if FILE.exists() and not args.afresh else None
     if kept is None or (kept.problems, kept.repeats) != (args.problems, args.repeats):
         turns, wrong, found = aucs(args.problems, args.repeats)
-        kept = Kept(turns, wrong, args.problems, args.repeats, found, [])
+        kept = SignalRows(turns, wrong, args.problems, args.repeats, found, [])
         keep(kept)
     for one in kept.aucs:
         print(f"{one.signal}: AUC {one.value:.3f} [{one.low:.3f}, {one.high:.3f}]", flush=True)
@@ -194,12 +194,12 @@ def take_over(signal: str, rate: float, problems: list[ChainProblem], folder: Pa
     return next(run_row(f"{signal} {rate:g}", settings, REPEATS, problems, folder))
 
 
-def keep(kept: Kept) -> None:
+def keep(kept: SignalRows) -> None:
     """Write what there is."""
     FILE.write_bytes(msgspec.json.encode(kept) + b"\n")
 
 
-def parts(kept: Kept, run: Found) -> dict[str, str]:
+def parts(kept: SignalRows, run: MeasuredRows) -> dict[str, str]:
     """Parts of docs/signals.md by name."""
     return {
         "turns": f"{kept.turns:,} turns of {kept.problems} problems x {kept.repeats} samples "
@@ -222,7 +222,7 @@ def parts(kept: Kept, run: Found) -> dict[str, str]:
     }
 
 
-def _rates(kept: Kept) -> str:
+def _rates(kept: SignalRows) -> str:
     """At the same rates."""
     heads = (
         *("signal", "rate", "realised", "accuracy", "minus random [95 %]"),
@@ -247,18 +247,18 @@ def _rates(kept: Kept) -> str:
     return table(heads, rows, left=2)
 
 
-def _of(kept: Kept, signal: str) -> list[Config]:
+def _of(kept: SignalRows, signal: str) -> list[Config]:
     """A signal's points."""
     return [one for one in kept.configs if one.name.partition(" ")[0] == signal]
 
 
-def _plain(run: Found) -> tuple[Config, Config]:
+def _plain(run: MeasuredRows) -> tuple[Config, Config]:
     """The draft alone and the target alone."""
     plain = {one.name: one for one in run.configs if one.votes == 1}
     return plain[DRAFT], plain[TARGET]
 
 
-def _cost(kept: Kept, run: Found) -> str:
+def _cost(kept: SignalRows, run: MeasuredRows) -> str:
     """At the same cost: each signal's best at what the published one takes at each rate."""
     draft, _ = _plain(run)
     lines = []
@@ -278,7 +278,7 @@ def _cost(kept: Kept, run: Found) -> str:
     return "\n".join(lines)
 
 
-def _pays(kept: Kept, run: Found) -> str:
+def _pays(kept: SignalRows, run: MeasuredRows) -> str:
     """Each signal against the target alone, and at shares of its cost."""
     draft, target = _plain(run)
     heads = ["signal", *(f"against the target, in {words}" for words in CURRENCIES.values())]

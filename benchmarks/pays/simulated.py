@@ -97,7 +97,7 @@ class Waiting(msgspec.Struct, frozen=True):
     asynchronous: float
 
 
-class Found(msgspec.Struct, frozen=True):
+class SimulatedRows(msgspec.Struct, frozen=True):
     """Everything that was simulated."""
 
     trace: str
@@ -120,9 +120,9 @@ class Found(msgspec.Struct, frozen=True):
         return min(own, key=lambda one: one.gpu_seconds)
 
 
-def load() -> Found:
+def load() -> SimulatedRows:
     """What was simulated last."""
-    return msgspec.json.decode(FILE.read_bytes(), type=Found)
+    return msgspec.json.decode(FILE.read_bytes(), type=SimulatedRows)
 
 
 def some(trace: RunTrace, questions: int) -> RunTrace:
@@ -302,10 +302,10 @@ def main() -> None:
     trace = some(whole, args.questions)
     words = "the summary of the published run" if args.trace is None else args.trace.name
     words = f"{len(trace.samples)} questions of {words}"
-    there = load() if FILE.exists() and not args.afresh else Found(words, [], [])
+    there = load() if FILE.exists() and not args.afresh else SimulatedRows(words, [], [])
     if there.trace != words:
-        there = Found(words, [], [])
-    found = Found(words, [], there.waiting)
+        there = SimulatedRows(words, [], [])
+    found = SimulatedRows(words, [], there.waiting)
     for made in Rows(trace, there.rows).made((*KINDS, *recorded(args.bank))):
         found.rows.extend(made)
         for row in made if any(one not in there.rows for one in made) else ():
@@ -322,7 +322,7 @@ def main() -> None:
     print(f"{FILE.name}: {len(found.rows)} rows")
 
 
-def keep(found: Found, there: Sequence[Row] = ()) -> None:
+def keep(found: SimulatedRows, there: Sequence[Row] = ()) -> None:
     """Write what there is, with the rows from before whose turn has not come."""
     names = {_name(row) for row in found.rows}
     rest = [row for row in there if _name(row) not in names]

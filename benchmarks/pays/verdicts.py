@@ -22,8 +22,7 @@ from benchmarks.pays.frontier import (
     verdict,
 )
 from benchmarks.pays.marked import table
-from benchmarks.pays.measured import PLAN, Config
-from benchmarks.pays.measured import Found as Measured
+from benchmarks.pays.measured import PLAN, Config, MeasuredRows
 
 BUDGETS = (0.5, 1.0, 2.0)
 
@@ -40,7 +39,7 @@ def target_of(found: Sequence[Config], votes: int = 1) -> Config:
     return next(one for one in found if one.name == TARGET and one.votes == votes)
 
 
-def measured_parts(found: Measured) -> dict[str, str]:
+def measured_parts(found: MeasuredRows) -> dict[str, str]:
     """Parts of the page by name."""
     configs = found.configs
     return {
@@ -51,7 +50,7 @@ def measured_parts(found: Measured) -> dict[str, str]:
     }
 
 
-def size(found: Measured) -> str:
+def size(found: MeasuredRows) -> str:
     """How much was measured, and where."""
     names = {one.name for one in found.configs}
     plan = [cell.row for cell in expand(read_plan(PLAN))]

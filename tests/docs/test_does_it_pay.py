@@ -102,7 +102,7 @@ def tried():
 def test_limits_are_tried_that_are_below_the_number_of_samples(tried):
     first = [row for row in tried[2] if (row.pair, row.gpu) == (PAIRS[0].title, "h100")]
     assert [(row.samples, row.live) for row in first] == [(1, 0), (1, 1), (4, 0), (4, 1), (4, 2)]
-    best = simulated.Found("", first, []).best(PAIRS[0].title, "h100", "target-only", 4)
+    best = simulated.SimulatedRows("", first, []).best(PAIRS[0].title, "h100", "target-only", 4)
     assert best.gpu_seconds == min(row.gpu_seconds for row in first if row.samples == 4)
     assert best.low < best.makespan < best.high
 
