@@ -254,6 +254,8 @@ def _settings(texts: Sequence[str]) -> dict[str, str]:
             if not equals or not name:
                 raise SettingError(f"--set {text}: expected NAME=VALUE")
             name = name.strip()
+            if name == "repeats":
+                raise SettingError(f"--set repeats: give it as --sweep repeats={value}")
             _check_name(name, "--set", settings)
             settings[name] = _value(value)
     return settings

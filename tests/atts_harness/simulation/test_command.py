@@ -67,6 +67,7 @@ def test_json_holds_every_row():
         (("--gpus", "h100:3", "--set", "rate=.2,rate=.4"), "rate: is given twice"),
         (("--gpus", "h100:3", "--sweep", "draft=a,b"), "give it as --draft"),
         (("--gpus", "h100:3", "--set", "backend=vllm"), "--set backend: .* leave it out"),
+        (("--gpus", "h100:3", "--set", "repeats=2"), "--set repeats: give it as --sweep repeats=2"),
         (("--gpus", "h100:3", "--sweep", "rate=nan"), "rate"),
         (("--gpus", "h100:3", "--sweep", "rate=1.5"), "rate"),
         (("--gpus", "h100:3", "--out", "/nowhere/plan.html"), "a file in a folder that is there"),
