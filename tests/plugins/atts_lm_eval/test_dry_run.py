@@ -98,7 +98,7 @@ def test_a_plan_until_says_what_it_begins_with_and_its_floor(dry_run, tmp_path):
     assert "at the cap they are 128" in output
     assert "from 2 repeats to at most 8" in output
     # Student's t with 3 degrees of freedom is 3.182: times .5 / sqrt 3, and .3 / sqrt 3.
-    assert "as wide as +- 0.919" in output
+    assert "+- 0.919 if half of the problems" in output
     assert "+- 0.551 if nine in ten" in output
 
 
