@@ -68,6 +68,7 @@ class EngineBackend:
 
     Attributes:
         identity: the model that answered when the backend was opened.
+        served: what the server said of itself then.
         versions: tested versions of the engine; None: it may be any engine.
     """
 
@@ -90,7 +91,7 @@ class EngineBackend:
         self.server = server
         managed = server is not None
         self.identity = identity_of(served, tokenizer, max_length, managed=managed)
-        self._ask, self._served = ask, served
+        self._ask, self.served = ask, served
         self._chores: set[asyncio.Task[None]] = set()
 
     def guard(self, request: GenerateRequest | ScoreRequest, reserve: int = 0) -> None:
@@ -205,7 +206,7 @@ class EngineBackend:
 
     async def read_weights(self) -> None:
         """Complete the identity with digests of every byte of large weight files."""
-        full = await self._full_digest(self._served)
+        full = await self._full_digest(self.served)
         self.identity = msgspec.structs.replace(self.identity, weights_full=full)
 
     async def _full_digest(self, served: Served) -> str | None:

@@ -227,7 +227,7 @@ class VLLMBackend(EngineBackend):
                 "request whose prompt takes several steps ends the engine (CPU Generator does not "
                 "use offset)",
                 "start it with --max-num-batched-tokens of --max-num-seqs x --max-model-len, or "
-                "more; servers that a run starts have it",
+                "more; servers of a run and of `atts serve-models` have it",
             )
         ]
 

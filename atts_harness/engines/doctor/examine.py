@@ -42,6 +42,16 @@ class Chat(msgspec.Struct):
     usage: ChatUsage
 
 
+def _dtype(backend: EngineBackend) -> str:
+    """The number format, and where it is known from: vLLM's servers do not say it."""
+    dtype = backend.identity.dtype
+    if dtype is None:
+        return "dtype not told"
+    if backend.served.dtype in (None, "auto"):
+        return f"dtype {dtype} by its config.json; the server does not say what it computes in"
+    return f"dtype {dtype}"
+
+
 async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
     """Findings about an opened backend, each as soon as it is made.
 
@@ -51,7 +61,7 @@ async def examine(backend: EngineBackend, model: str) -> AsyncIterator[Finding]:
     """
     identity = backend.identity
     yield _engine(backend)
-    yield Finding("ok", "model", f"{identity.model}, dtype {identity.dtype or 'not told'}")
+    yield Finding("ok", "model", f"{identity.model}, {_dtype(backend)}")
     yield Finding(
         "ok", "tokenizer", f"the server splits text as the local one ({identity.tokenizer})"
     )

@@ -1,6 +1,7 @@
 """The commands around servers, as far as they need no engine."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ from atts_harness.cli import build_app
 from atts_harness.engines import managed
 from atts_harness.engines.doctor import command as commands
 from atts_harness.engines.doctor import flashinfer, reach
+from atts_harness.engines.doctor.examine import _dtype
 from atts_harness.engines.doctor.finding import Finding
 from atts_harness.engines.doctor.folders import is_folder
 from atts_harness.errors import SettingError, UnknownSettingError
@@ -271,3 +273,19 @@ def test_a_finding_has_its_colour_and_no_control_character_of_others(capsys):
     shown = capsys.readouterr().out
     assert shown.startswith("  ok      engine: calls itself ")
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("served", "configured", "words"),
+    [
+        ("bfloat16", "bfloat16", "dtype bfloat16"),
+        (None, "float16", "dtype float16 by its config.json; the server does not say what it "),
+        ("auto", "float16", "dtype float16 by its config.json; the server does not say what it "),
+        (None, None, "dtype not told"),
+    ],
+)
+def test_a_number_format_that_only_the_config_names_is_said_to_be_so(served, configured, words):
+    backend = SimpleNamespace(
+        identity=SimpleNamespace(dtype=configured), served=SimpleNamespace(dtype=served)
+    )
+    assert _dtype(backend).startswith(words)
