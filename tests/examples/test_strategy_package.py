@@ -126,3 +126,10 @@ def test_its_options_are_checked_like_any_others(python):
     assert foreign == (
         "judge_top: an option of strategy specreason, which handover does not have; leave it out"
     )
+
+
+def test_its_options_are_listed_with_what_they_mean(python):
+    done = run(python, "-m", "atts_harness", "options", "handover")
+    assert done.returncode == 0, done.stderr
+    assert "limit" in done.stdout
+    assert "draft_tokens" in done.stdout
