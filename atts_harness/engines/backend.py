@@ -141,7 +141,9 @@ class EngineBackend:
             BackendError: it does not answer, or not now.
             EngineGoneError: it is a server that this run started, and it died.
         """
-        request = GenerateRequest(ids=(0,), max_tokens=1, sampling=Sampling(temperature=0.0))
+        # Not id 0: SGLang's completions route refuses it as an empty prompt.
+        ids = self.tokenizer.encode(SAMPLE_TEXT)[:1]
+        request = GenerateRequest(ids=ids, max_tokens=1, sampling=Sampling(temperature=0.0))
         await guards.generate(self, request)
 
     async def metrics(self) -> Mapping[str, float]:

@@ -66,6 +66,8 @@ class Server:
         if self.can["strict"] and set(body) - known:
             return self.refuse(f"Unrecognized request argument: {min(set(body) - known)}")
         prompt = body["prompt"]
+        if not any(prompt):  # as SGLang 0.5.23 does: ids of 0 only are an empty prompt, too
+            return self.refuse("Prompt cannot be empty")
         if isinstance(prompt, str):
             prompt = [0] * self.can["first"] + self.ids(prompt)
         elif not self.can["takes_ids"]:
@@ -160,6 +162,15 @@ def test_a_server_that_tells_ids_and_echoes(run):
         assert score.usage.completion_tokens == 0
 
     run(use)
+
+
+@pytest.mark.parametrize("takes_ids", [True, False])
+def test_a_ping_is_no_empty_prompt(run, takes_ids):
+    async def use(backend, server):
+        await backend.ping()
+        assert any(server.seen[-1]["prompt"])
+
+    run(use, takes_ids=takes_ids)
 
 
 def test_a_server_that_cannot_score_serves_as_a_draft_and_says_so(run):
