@@ -383,15 +383,12 @@ def _needing(cell: Cell, beside: Mapping[str, Cell], source: PlanSource) -> Cell
         source: the plan, for messages.
     """
     named = cell.settings.get("rate_of")
-    if named is None:
+    if named is None or (str(named) not in beside and Path(str(named)).exists()):
         return cell
     place = (*cell.place, "settings", "rate_of")
     if str(named) not in beside:
-        if Path(str(named)).exists():
-            return cell
-        error = UnknownSettingError(
-            str(named), beside, source="rate_of: neither a row nor a path", what="row"
-        )
+        prefix = "rate_of: neither a row nor a path"
+        error = UnknownSettingError(str(named), beside, source=prefix, what="row")
         raise source.error(place, f"{cell.row}: {error}")
     other = beside[str(named)]
     if "rate_of" in other.settings or other.row == cell.row:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,8 +16,9 @@ from atts_harness.simulation.costs import Measured
 
 __all__ = ["EngineCosts", "read_costs", "role_costs", "write_costs"]
 
-VERSION = 2
-"""2: seconds of attention pairs and of rows of logits, in place of context read."""
+VERSION = 3
+"""3: also says whether steps mix prompts and decodes. A file without it, of SGLang, would be taken
+for an engine that mixes them, and its plans would be too fast."""
 _Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -59,7 +61,7 @@ class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     model: str = ""
     error: _Seconds = 0.0
     scores_read_cache: bool = True
-    mixed_steps: bool = True
+    mixed_steps: bool
 
 
 def write_costs(costs: EngineCosts, path: Path) -> None:
@@ -68,23 +70,8 @@ def write_costs(costs: EngineCosts, path: Path) -> None:
     Raises:
         SettingError: it cannot be written.
     """
-    cost = costs.cost
-    content = _File(
-        step=cost.step,
-        sequence=cost.sequence,
-        prompt_token=cost.prompt_token,
-        pair=cost.pair,
-        row=cost.row,
-        context=cost.context,
-        prompt=cost.prompt,
-        batch=cost.batch,
-        latency=costs.latency,
-        engine=costs.engine,
-        model=costs.model,
-        error=costs.error,
-        scores_read_cache=costs.scores_read_cache,
-        mixed_steps=costs.mixed_steps,
-    )
+    beside = {name: getattr(costs, name) for name in _names(EngineCosts) if name != "cost"}
+    content = _File(**dataclasses.asdict(costs.cost), **beside)
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
     except OSError as error:
@@ -103,27 +90,15 @@ def read_costs(path: Path) -> EngineCosts:
         raise SettingError(
             f"{place}: version {content.version}; this release reads {VERSION}: measure it again"
         )
-    cost = Measured(
-        step=content.step,
-        sequence=content.sequence,
-        prompt_token=content.prompt_token,
-        pair=content.pair,
-        row=content.row,
-        context=content.context,
-        prompt=content.prompt,
-        batch=content.batch,
-    )
+    cost = Measured(**{name: getattr(content, name) for name in _names(Measured)})
     if cost.step + cost.sequence <= 0:
         raise SettingError(f"{place}: a step costs nothing, so a run would never take any time")
-    source = (
-        content.latency,
-        content.engine,
-        content.model,
-        content.error,
-        content.scores_read_cache,
-        content.mixed_steps,
-    )
-    return EngineCosts(cost, *source)
+    beside = {name: getattr(content, name) for name in _names(EngineCosts) if name != "cost"}
+    return EngineCosts(cost, **beside)
+
+
+def _names(kind: type[Measured | EngineCosts]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
 
 
 def role_costs(texts: list[str]) -> dict[Role, EngineCosts]:

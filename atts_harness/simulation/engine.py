@@ -1,9 +1,8 @@
 """An engine in simulated time: continuous batching, chunked prefill, KV cache and prefix cache.
 
-It schedules as vLLM and SGLang do, step by step: sequences that decode get one token each, the rest
-of a step's token budget goes to chunks of prompts (with SGLang, which does not mix them by default,
-prompts have steps of their own and go first), and requests wait in a queue by priority until the
-batch and the KV cache have room. A sequence that finds no room for its next token
+Sequences that decode get one token a step each; the rest of the step's token budget goes to chunks
+of prompts (SGLang: prompts have steps of their own, which go first). Requests wait in a queue by
+priority until batch and KV cache have room. A sequence that finds no room for its next token
 preempts the least urgent one, which is computed again later. What a step costs is a `CostModel`'s.
 """
 
